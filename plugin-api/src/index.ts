@@ -1,0 +1,5 @@
+/** The root of `@k3s-p/plugin-api`: what every plugin starts from. Slots, points and kube helpers have their own entries. */
+export * from "./contract.ts";
+export * from "./errors.ts";
+export * from "./plugin.ts";
+export * from "./net.ts";

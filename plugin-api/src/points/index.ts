@@ -1,0 +1,61 @@
+/** Extension points: contracts with many contributors. */
+import { definePoint } from "../contract.ts";
+import type { UserInfo } from "../slots/apiserver.ts";
+import type { KubeObject } from "../kube/types.ts";
+
+/** What an admission plugin sees of a write. */
+export interface AdmissionRequest {
+  readonly operation: "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
+  readonly user: UserInfo;
+  readonly group: string;
+  readonly version: string;
+  readonly resource: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly object: KubeObject | undefined;
+  readonly oldObject: KubeObject | undefined;
+  readonly dryRun: boolean;
+}
+
+/** Mutators run before validators; each may return the object to go on with. Throw an `ApiError` to refuse. */
+export interface AdmissionPlugin {
+  readonly name: string;
+  readonly mutate?: (request: AdmissionRequest) => KubeObject | undefined | Promise<KubeObject | undefined>;
+  readonly validate?: (request: AdmissionRequest) => void | Promise<void>;
+}
+export const admission = definePoint<AdmissionPlugin>("apiserver.admission");
+
+/** A printer column of kubectl's table; `path` is a JSONPath such as `.spec.source`, `priority` 0 shows always. */
+export interface PrinterColumn {
+  readonly name: string;
+  readonly type: "string" | "integer" | "date" | "boolean" | "number";
+  readonly path: string;
+  readonly priority?: number;
+  readonly description?: string;
+}
+
+/** A resource that a plugin adds to the API server; stored and served as the built-in ones are. */
+export interface NativeResource {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular?: string;
+  readonly shortNames?: readonly string[];
+  readonly categories?: readonly string[];
+  readonly namespaced: boolean;
+  readonly subresources?: readonly ("status" | "scale")[];
+  readonly columns?: readonly PrinterColumn[];
+  /** OpenAPI v3 schema of the object; without it every field is kept. */
+  readonly schema?: object;
+}
+export const nativeResource = definePoint<NativeResource>("apiserver.resource");
+
+export interface HealthCheck {
+  readonly name: string;
+  check(): Promise<{ readonly ok: boolean; readonly message?: string }>;
+}
+export const healthCheck = definePoint<HealthCheck>("health.check");
+
+export const pointCatalogue = [admission, healthCheck, nativeResource] as const;

@@ -1,0 +1,33 @@
+/** Slots of the node's data plane: `cni`, `proxy`, `network-policy`, `kubelet`, `metrics`. */
+import { defineSlot } from "../contract.ts";
+
+/** A CNI network configuration list, as in the CNI specification 1.0. */
+export interface CniConfList {
+  readonly cniVersion: string;
+  readonly name: string;
+  readonly plugins: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** `start` puts the list and the programs in place with `installCni` before it returns. */
+export interface Cni {
+  readonly confList: CniConfList;
+  status(): Promise<{ readonly ready: boolean; readonly message?: string }>;
+}
+export const cni = defineSlot<Cni>("cni");
+
+export interface Proxy {
+  /** Resolves when the rules for everything known now are in the kernel. */
+  synced(): Promise<void>;
+}
+export const proxy = defineSlot<Proxy>("proxy");
+
+export interface NetworkPolicy {
+  synced(): Promise<void>;
+}
+export const networkPolicy = defineSlot<NetworkPolicy>("network-policy");
+
+export interface Kubelet {
+  /** Port of the HTTPS server (logs, exec, stats). */
+  readonly port: number;
+}
+export const kubelet = defineSlot<Kubelet>("kubelet");
