@@ -1,0 +1,24 @@
+/** The rows of the small groups: coordination, events, node, scheduling, dynamic resource allocation. */
+import { rowsOf } from "../row.ts";
+import type { ResourceDef } from "../types.ts";
+
+const coordination = rowsOf("coordination.k8s.io", "v1");
+const events = rowsOf("events.k8s.io", "v1");
+const node = rowsOf("node.k8s.io", "v1");
+const scheduling = rowsOf("scheduling.k8s.io", "v1");
+const resource = rowsOf("resource.k8s.io", "v1");
+const cluster = { namespaced: false } as const;
+
+export const miscResources: readonly ResourceDef[] = [
+  coordination("Lease", "leases", { tier: "lazy", createOnUpdate: true }),
+  events("Event", "events", {
+    shortNames: ["ev"], tier: "lazy", ttlSeconds: 3600, createOnUpdate: true, nameRule: "path",
+    storedAs: { group: "", version: "v1", plural: "events" },
+  }),
+  node("RuntimeClass", "runtimeclasses", cluster),
+  scheduling("PriorityClass", "priorityclasses", { ...cluster, shortNames: ["pc"] }),
+  resource("DeviceClass", "deviceclasses", cluster),
+  resource("ResourceClaim", "resourceclaims", { subresources: ["status"] }),
+  resource("ResourceClaimTemplate", "resourceclaimtemplates"),
+  resource("ResourceSlice", "resourceslices", cluster),
+];
