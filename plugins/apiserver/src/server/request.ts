@@ -1,0 +1,124 @@
+/** What a handler sees of a request: the parsed path, the user, the body; the same for HTTP and for calls in memory. */
+import type { IncomingHttpHeaders } from "node:http";
+import type { Readable } from "node:stream";
+import type { UserInfo } from "@k3s-p/plugin-api/slots";
+
+/** Upstream's RequestInfo: what a path and a method mean. */
+export interface RequestInfo {
+  readonly isResource: boolean;
+  /** Path without the query, as sent. */
+  readonly path: string;
+  /** `get list watch create update patch delete deletecollection`; the method in lower case when not a resource. */
+  readonly verb: string;
+  readonly group: string;
+  readonly version: string;
+  readonly resource: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** Path segments after the subresource (for proxies), decoded. */
+  readonly rest: readonly string[];
+}
+
+export interface ApiRequest {
+  readonly method: string;
+  /** Path and query as sent. */
+  readonly url: string;
+  readonly query: URLSearchParams;
+  readonly info: RequestInfo;
+  readonly headers: IncomingHttpHeaders;
+  readonly user: UserInfo;
+  readonly remoteAddress: string;
+  /** Aborted when the client has gone or the server stops. */
+  readonly signal: AbortSignal;
+  /** The whole body, at most 3 MiB (rejects with 413 beyond). */
+  body(): Promise<Buffer>;
+  /** The body as an object, from JSON or YAML by content type; 400 and 415 as upstream. */
+  object<T = Record<string, unknown>>(): Promise<T>;
+  /** The unread body, for proxies that stream; do not mix with `body`. */
+  readonly stream: Readable;
+}
+
+/** The common part of HTTP/1.1, HTTP/2 and in-memory responses. */
+export interface ApiResponse {
+  statusCode: number;
+  readonly headersSent: boolean;
+  readonly writableEnded: boolean;
+  /** Bytes accepted but not yet taken by the client. */
+  readonly writableLength: number;
+  setHeader(name: string, value: string | readonly string[]): unknown;
+  getHeader(name: string): unknown;
+  writeHead(status: number, headers?: Readonly<Record<string, string | number | readonly string[]>>): unknown;
+  flushHeaders(): void;
+  /** False when the caller should wait for `drain`. */
+  write(chunk: Uint8Array | string): boolean;
+  end(chunk?: Uint8Array | string): unknown;
+  destroy(error?: Error): unknown;
+  on(event: "close" | "drain" | "error" | "finish", fn: (...args: never[]) => void): unknown;
+  once(event: "close" | "drain" | "error" | "finish", fn: (...args: never[]) => void): unknown;
+}
+
+const methodVerbs: Readonly<Record<string, string>> = {
+  GET: "get", HEAD: "get", POST: "create", PUT: "update", PATCH: "patch", DELETE: "delete",
+};
+
+/** Subresources of a Namespace; every other segment after `namespaces/<ns>` names a resource. */
+const namespaceSubresources = new Set(["status", "finalize"]);
+
+export function parseRequestInfo(method: string, url: string): RequestInfo {
+  const mark = url.indexOf("?");
+  const path = mark < 0 ? url : url.slice(0, mark);
+  const query = mark < 0 ? "" : url.slice(mark + 1);
+  const parts = split(path);
+  const info = resourceInfo(method, path, parts, query);
+  return info ?? { ...nothing, path, verb: method.toLowerCase() };
+}
+
+const nothing = {
+  isResource: false, group: "", version: "", resource: "", subresource: "", namespace: "", name: "", rest: [],
+} as const;
+
+function resourceInfo(method: string, path: string, parts: string[], query: string): RequestInfo | undefined {
+  const core = parts[0] === "api";
+  if (!core && parts[0] !== "apis") return undefined;
+  const group = core ? "" : (parts[1] ?? "");
+  const version = core ? parts[1] : parts[2];
+  let at = core ? 2 : 3;
+  if (!version || parts.length <= at) return undefined;
+  const legacyWatch = parts[at] === "watch";
+  if (legacyWatch) at++;
+  if (parts[at] === undefined) return undefined;
+  let namespace = "";
+  if (parts[at] === "namespaces" && parts[at + 1] !== undefined) {
+    namespace = parts[at + 1]!;
+    if (parts[at + 2] !== undefined && !namespaceSubresources.has(parts[at + 2]!)) at += 2;
+  }
+  const [resource = "", name = "", subresource = "", ...rest] = parts.slice(at);
+  const verb = verbOf(method, name, query, legacyWatch);
+  return { isResource: true, path, verb, group, version, resource, subresource, namespace, name, rest };
+}
+
+function verbOf(method: string, name: string, query: string, legacyWatch: boolean): string {
+  const verb = methodVerbs[method] ?? method.toLowerCase();
+  if (verb === "get" && (legacyWatch || !name)) return legacyWatch || isWatch(query) ? "watch" : "list";
+  return verb === "delete" && !name ? "deletecollection" : verb;
+}
+
+function isWatch(query: string): boolean {
+  if (!query.includes("watch=")) return false;
+  const value = new URLSearchParams(query).get("watch");
+  return value === "1" || value === "true" || value === "True" || value === "t";
+}
+
+function split(path: string): string[] {
+  const parts = path.split("/").filter((part) => part !== "");
+  return path.includes("%") ? parts.map(decode) : parts;
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
