@@ -1,0 +1,137 @@
+/** Fills the `runtime` slot with a containerd of our own, supervised, spoken to by CRI. */
+import { join } from "node:path";
+import { definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
+import { node, runner, runtime, type NodeInfo } from "@k3s-p/plugin-api/slots";
+import { renderConfig } from "./config-toml.ts";
+import { openChannel, type CriChannel } from "./cri.ts";
+import { eventHub } from "./events.ts";
+import { findPrograms, lacksSysResource, linkPrograms, majorVersion, overlaySupported, readProcStatus, searchPath, type Programs } from "./host.ts";
+import { importBytes, watchImages, type ImageImport } from "./images.ts";
+import { pauseImage, type ImageArchive } from "./pause.ts";
+import { criRuntime, settle } from "./runtime.ts";
+import { supervise } from "./supervisor.ts";
+
+interface Config {
+  readonly snapshotter?: string;
+  readonly pauseImage?: string;
+  readonly defaultRuntime?: string;
+  readonly streamPort?: number;
+}
+
+const needs = { node, runner };
+type Context = PluginContext<typeof needs, {}, Config>;
+
+export default definePlugin<typeof runtime, typeof needs, {}, Config>({
+  provides: runtime,
+  needs,
+  async start(ctx) {
+    const { paths } = ctx.needs.node;
+    requireRoot();
+    const programs = await findPrograms();
+    const pause = pauseImage(process.arch === "arm64" ? "arm64" : "x64");
+    const sandboxImage = ctx.config.pauseImage || pause.name;
+    const opening = openChannel(paths.containerdSocket);
+    opening.catch(() => undefined);
+    const snapshotter = await chooseSnapshotter(ctx);
+    const [config] = await Promise.all([writeSettings(ctx, programs, sandboxImage, snapshotter), linkPrograms(paths.cniBin, programs.cni)]);
+    const daemon = await supervise({
+      program: programs.containerd,
+      configFile: join(paths.agentEtc, "containerd", "config.toml"), config,
+      socket: paths.containerdSocket, root: paths.containerdRoot, state: paths.containerdState,
+      env: daemonEnv(process.env), runner: ctx.needs.runner, log: ctx.log, signal: ctx.signal,
+      onFailure: (error) => ctx.fail(error),
+    });
+    const channel = await opening;
+    ctx.defer(() => channel.close());
+    await answering(channel, ctx.signal);
+    const imports: ImageImport = {
+      ctr: programs.ctr, socket: paths.containerdSocket, snapshotter, root: paths.containerdRoot, runner: ctx.needs.runner, log: ctx.log,
+    };
+    if (!ctx.config.pauseImage) await ensurePause(channel, imports, pause);
+    const events = eventHub({ channel, settle: (event) => settle(channel, event), onDisconnect: () => daemon.revive() });
+    ctx.defer(() => events.stop());
+    const pinned = new Set([sandboxImage]);
+    const folder = watchImages(imports, paths.images, pinned, (name) => channel.call("image", "PullImage", { image: { image: name } }, 0));
+    ctx.defer(() => folder.stop());
+    return criRuntime({
+      endpoint: `unix://${paths.containerdSocket}`,
+      cni: { confDir: paths.cniConf, binDir: paths.cniBin },
+      pauseImage: sandboxImage,
+      channel, events,
+      images: { pinned, imported: folder.imported },
+    });
+  },
+  async health(impl) {
+    const { runtimeReady, message } = await impl.status();
+    return runtimeReady ? { ok: true } : { ok: false, message };
+  },
+});
+
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw k3spError("K3SP_ROOT_REQUIRED", {
+    message: "containers need root",
+    fix: "run it with sudo, or run pods without containers: --disable containerd --plugin runtime-sim",
+    plugin: "containerd",
+  });
+}
+
+async function chooseSnapshotter(ctx: Context): Promise<string> {
+  const wanted = ctx.config.snapshotter ?? "overlayfs";
+  if (wanted !== "overlayfs" || (await overlaySupported(ctx.needs.runner, ctx.needs.node.paths.containerdRoot))) return wanted;
+  ctx.log.warn(`${ctx.needs.node.paths.containerdRoot} cannot carry overlay mounts: using the snapshotter "native", which copies every layer`);
+  return "native";
+}
+
+async function writeSettings(ctx: Context, programs: Programs, sandboxImage: string, snapshotter: string): Promise<string> {
+  const { paths } = ctx.needs.node;
+  const [version, status] = await Promise.all([ctx.needs.runner.run(programs.containerd, ["--version"]), readProcStatus()]);
+  const defaultRuntime = ctx.config.defaultRuntime || (programs.runtimes.runc ? "runc" : "crun");
+  if (!programs.runtimes[defaultRuntime]) {
+    throw k3spError("K3SP_CONFIG_INVALID", {
+      message: `default runtime "${defaultRuntime}" is not installed`,
+      fix: `use one of: ${Object.keys(programs.runtimes).join(", ")}`,
+      plugin: "containerd",
+    });
+  }
+  return renderConfig({
+    major: majorVersion(version.stdout),
+    root: paths.containerdRoot, state: paths.containerdState, socket: paths.containerdSocket,
+    sandboxImage, snapshotter, runtimes: programs.runtimes, defaultRuntime,
+    cniBin: paths.cniBin, cniConf: paths.cniConf,
+    registryConfig: join(paths.agentEtc, "containerd", "certs.d"),
+    streamPort: ctx.config.streamPort ?? 0,
+    restrictOomScoreAdj: lacksSysResource(status),
+  });
+}
+
+/** `CONTAINERD_HTTPS_PROXY` and its like are for containerd alone, as in K3s. */
+export function daemonEnv(env: NodeJS.ProcessEnv): Record<string, string> {
+  const own = Object.entries(env).filter(([name, value]) => name.startsWith("CONTAINERD_") && value !== undefined);
+  return { PATH: searchPath.join(":"), ...Object.fromEntries(own.map(([name, value]) => [name.slice("CONTAINERD_".length), value!])) };
+}
+
+/** The socket is there before CRI is: its first calls answer Unavailable. */
+async function answering(channel: CriChannel, signal: AbortSignal): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await channel.call("runtime", "Version", { version: "v1" }, 5000);
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (attempt === 500) throw k3spError("K3SP_RUNTIME_FAILED", { message: "containerd's CRI service does not answer", cause: error, plugin: "containerd" });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** CRI learns of a new image by an event, so look until it shows; without it the first sandbox would try to pull. */
+async function ensurePause(channel: CriChannel, imports: ImageImport, pause: ImageArchive): Promise<void> {
+  const there = async () => (await channel.call("image", "ImageStatus", { image: { image: pause.name } }, 5000)).image !== null;
+  if (await there()) return;
+  await importBytes(imports, pause);
+  for (let attempt = 0; !(await there()); attempt++) {
+    if (attempt === 200) throw k3spError("K3SP_RUNTIME_FAILED", { message: `the sandbox image ${pause.name} did not appear after its import`, plugin: "containerd" });
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
