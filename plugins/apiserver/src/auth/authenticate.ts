@@ -1,0 +1,212 @@
+/** Who a request comes from: client certificates, ServiceAccount tokens, and impersonation on top of either. */
+import { apiError, forbidden } from "@k3s-p/plugin-api/kube";
+import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import type { CacheView, Obj } from "../resources/types.ts";
+import type { Authorizer } from "./rbac.ts";
+import type { TokenClaims, TokenKeys } from "./tokens.ts";
+
+/** The subject of a client certificate whose chain the TLS layer has verified against client-ca. */
+export interface PeerCertificate {
+  readonly subject: { readonly CN?: string | string[]; readonly O?: string | string[] };
+}
+
+export interface Credentials {
+  readonly peerCertificate?: PeerCertificate | undefined;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+}
+
+export interface AuthenticatorDeps {
+  readonly view: CacheView;
+  readonly tokens: TokenKeys;
+  readonly authorizer: Authorizer;
+  /** Unix milliseconds. */
+  readonly now?: () => number;
+}
+
+/** Undefined when the credentials name nobody (401); throws 403 when the impersonation is not allowed. */
+export type Authenticator = (request: Credentials) => UserInfo | undefined;
+
+const AUTHENTICATED = "system:authenticated";
+const ACCOUNT_PREFIX = "system:serviceaccount:";
+
+export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
+  const byCertificate = new WeakMap<PeerCertificate, UserInfo>();
+  const reviewer = createTokenReviewer(deps);
+
+  const userOf = ({ peerCertificate, headers }: Credentials): UserInfo | undefined => {
+    if (peerCertificate) {
+      const known = byCertificate.get(peerCertificate);
+      if (known) return known;
+      const user = certificateUser(peerCertificate);
+      if (user) byCertificate.set(peerCertificate, user);
+      if (user) return user;
+    }
+    const token = bearerToken(headers.authorization);
+    return token ? reviewer.review(token, deps.tokens.audiences)?.user : undefined;
+  };
+
+  return (request) => {
+    const user = userOf(request);
+    return user && impersonate(user, request.headers, deps.authorizer);
+  };
+}
+
+function certificateUser({ subject }: PeerCertificate): UserInfo | undefined {
+  const name = asList(subject.CN)[0];
+  return name ? Object.freeze({ name, groups: withAuthenticated(asList(subject.O)) }) : undefined;
+}
+
+const asList = (value: string | readonly string[] | undefined): readonly string[] =>
+  value === undefined ? [] : typeof value === "string" ? [value] : value;
+
+const withAuthenticated = (groups: readonly string[]): readonly string[] =>
+  groups.includes(AUTHENTICATED) ? groups : [...groups, AUTHENTICATED];
+
+function bearerToken(header: string | readonly string[] | undefined): string | undefined {
+  const match = typeof header === "string" ? /^bearer +(\S+)$/i.exec(header.trim()) : undefined;
+  return match?.[1];
+}
+
+export interface ReviewedToken {
+  readonly user: UserInfo;
+  /** Those of the asked audiences that the token is for. */
+  readonly audiences: readonly string[];
+}
+
+export interface TokenReviewer {
+  review(token: string, audiences: readonly string[]): ReviewedToken | undefined;
+}
+
+/** Tokens whose signature has been checked; the rest of the claims is checked every time. */
+const REMEMBERED = 4096;
+
+export function createTokenReviewer({ view, tokens, now = Date.now }: Pick<AuthenticatorDeps, "view" | "tokens" | "now">): TokenReviewer {
+  const signed = new Map<string, Record<string, unknown>>();
+  const claimsOf = (token: string): Record<string, unknown> | undefined => {
+    const known = signed.get(token);
+    if (known) return known;
+    const claims = tokens.read(token);
+    if (!claims) return undefined;
+    if (signed.size >= REMEMBERED) signed.delete(signed.keys().next().value!);
+    signed.set(token, claims);
+    return claims;
+  };
+  return {
+    review(token, audiences) {
+      const claims = claimsOf(token);
+      if (!claims) return undefined;
+      if (claims.iss === LEGACY_ISSUER) return legacyToken(view, token, claims, tokens.audiences, audiences);
+      if (claims.iss !== tokens.issuer) return undefined;
+      return boundToken(view, claims as unknown as TokenClaims, audiences, now() / 1000);
+    },
+  };
+}
+
+function boundToken(view: CacheView, claims: TokenClaims, audiences: readonly string[], seconds: number): ReviewedToken | undefined {
+  const bound = claims["kubernetes.io"];
+  if (!bound || seconds >= claims.exp || seconds < claims.nbf) return undefined;
+  const shared = audiences.filter((audience) => claims.aud.includes(audience));
+  if (shared.length === 0) return undefined;
+  const { namespace, serviceaccount, pod, secret, node } = bound;
+  const account = view.get("", "serviceaccounts", serviceaccount.name, namespace);
+  if (account?.metadata?.uid !== serviceaccount.uid) return undefined;
+  if (pod && !isAlive(view.get("", "pods", pod.name, namespace), pod.uid, seconds)) return undefined;
+  if (secret && !isAlive(view.get("", "secrets", secret.name, namespace), secret.uid, seconds)) return undefined;
+  if (node && !pod && !isAlive(view.get("", "nodes", node.name), node.uid, seconds)) return undefined;
+  return { user: accountUser(namespace, serviceaccount, extraOf(claims)), audiences: shared };
+}
+
+/** Upstream lets the tokens of a deleted pod or secret live 60 s past the grace period. */
+function isAlive(object: Obj | undefined, uid: string, seconds: number): boolean {
+  if (object?.metadata?.uid !== uid) return false;
+  const { deletionTimestamp } = object.metadata;
+  return !deletionTimestamp || seconds < Date.parse(deletionTimestamp) / 1000 + 60;
+}
+
+function extraOf({ jti, "kubernetes.io": { pod, node } }: TokenClaims): Record<string, string[]> {
+  const prefix = "authentication.kubernetes.io/";
+  return {
+    ...(jti && { [`${prefix}credential-id`]: [`JTI=${jti}`] }),
+    ...(node && { [`${prefix}node-name`]: [node.name], [`${prefix}node-uid`]: [node.uid] }),
+    ...(pod && { [`${prefix}pod-name`]: [pod.name], [`${prefix}pod-uid`]: [pod.uid] }),
+  };
+}
+
+const accountUser = (namespace: string, account: { name: string; uid: string }, extra?: UserInfo["extra"]): UserInfo => ({
+  name: `${ACCOUNT_PREFIX}${namespace}:${account.name}`,
+  uid: account.uid,
+  groups: accountGroups(namespace),
+  ...(extra && Object.keys(extra).length > 0 && { extra }),
+});
+
+const accountGroups = (namespace: string): string[] =>
+  ["system:serviceaccounts", `system:serviceaccounts:${namespace}`, AUTHENTICATED];
+
+/** Tokens without an end that live in a Secret of type `kubernetes.io/service-account-token`. */
+const LEGACY_ISSUER = "kubernetes/serviceaccount";
+
+function legacyToken(
+  view: CacheView, token: string, claims: Record<string, unknown>, own: readonly string[], audiences: readonly string[],
+): ReviewedToken | undefined {
+  const claim = (name: string) => claims[`kubernetes.io/serviceaccount/${name}`] as string | undefined;
+  const namespace = claim("namespace") ?? "";
+  const name = claim("service-account.name") ?? "";
+  const uid = claim("service-account.uid") ?? "";
+  const shared = audiences.filter((audience) => own.includes(audience));
+  if (shared.length === 0 || view.get("", "serviceaccounts", name, namespace)?.metadata?.uid !== uid) return undefined;
+  const secret = view.get("", "secrets", claim("secret.name") ?? "", namespace);
+  const stored = secret?.data?.token as string | undefined;
+  if (!stored || secret!.metadata!.deletionTimestamp || Buffer.from(stored, "base64").toString() !== token) return undefined;
+  return { user: accountUser(namespace, { name, uid }), audiences: shared };
+}
+
+/** Upstream's impersonation: each part of the wanted identity is a right of its own. */
+function impersonate(user: UserInfo, headers: Credentials["headers"], authorizer: Authorizer): UserInfo {
+  const name = first(headers["impersonate-user"]);
+  const groups = listOf(headers["impersonate-group"]);
+  const uid = first(headers["impersonate-uid"]);
+  const extra = extraHeaders(headers);
+  if (!name) {
+    if (groups.length > 0 || uid || Object.keys(extra).length > 0) {
+      throw apiError(500, "InternalError", "Internal error occurred: requested impersonation of groups, uid or extra without impersonating a user");
+    }
+    return user;
+  }
+  const account = name.startsWith(ACCOUNT_PREFIX) ? name.slice(ACCOUNT_PREFIX.length).split(":") : undefined;
+  const may = (resource: string, wanted: string, group = "", subresource = "", namespace = "") => authorizer.check(user, {
+    isResource: true, verb: "impersonate", path: "", group, resource, subresource, namespace, name: wanted,
+  });
+  if (account) {
+    if (account.length !== 2) throw forbidden({ group: "", plural: "users" }, name, "invalid service account name");
+    may("serviceaccounts", account[1]!, "", "", account[0]!);
+  } else may("users", name);
+  for (const group of groups) may("groups", group);
+  if (uid) may("uids", uid, "authentication.k8s.io");
+  for (const [key, values] of Object.entries(extra)) {
+    for (const value of values) may("userextras", value, "authentication.k8s.io", key);
+  }
+  const own = groups.length > 0 || !account ? groups : accountGroups(account[0]!);
+  return {
+    name, ...(uid && { uid }),
+    groups: name === "system:anonymous" ? own : withAuthenticated(own),
+    ...(Object.keys(extra).length > 0 && { extra }),
+  };
+}
+
+const first = (value: string | readonly string[] | undefined): string => asList(value)[0] ?? "";
+
+/** Node joins repeated headers with a comma and a space. */
+const listOf = (value: string | readonly string[] | undefined): readonly string[] =>
+  asList(value).flatMap((text) => text.split(", ")).filter(Boolean);
+
+const EXTRA = "impersonate-extra-";
+
+function extraHeaders(headers: Credentials["headers"]): Record<string, readonly string[]> {
+  const extra: Record<string, readonly string[]> = {};
+  for (const key in headers) {
+    if (!key.startsWith(EXTRA)) continue;
+    const name = decodeURIComponent(key.slice(EXTRA.length));
+    extra[name] = listOf(headers[key]);
+  }
+  return extra;
+}
