@@ -41,7 +41,10 @@ export async function supervise(options: SupervisorOptions): Promise<Supervisor>
   let pid = await findOurs(options);
   const sameConfig = (await readFile(configFile, "utf8").catch(() => "")) === config;
   const adopted = pid !== undefined && sameConfig && (await listens(options.socket));
-  if (pid !== undefined && !adopted) await stopDaemon(pid, log);
+  if (pid !== undefined && !adopted) {
+    log.info({ pid }, "containerd runs with an older configuration: starting it again, containers keep running");
+    await stopDaemon(pid);
+  }
   if (pid === undefined) await refuseStranger(options);
   if (!sameConfig) await writeConfig(configFile, config);
   if (!adopted) pid = await launch(options, died);
@@ -56,8 +59,9 @@ export async function supervise(options: SupervisorOptions): Promise<Supervisor>
       await sleep(delay, options.signal);
       if (options.signal.aborted) return;
       if (pid !== undefined && isAlive(pid) && (await listens(options.socket))) return;
-      log.warn({ pid }, "containerd ended: starting it again");
       try {
+        if (pid !== undefined && (await runsWith(pid, configFile))) await stopDaemon(pid);
+        log.warn({ pid }, "containerd ended: starting it again");
         pid = await launch(options, died);
         return;
       } catch (error) {
@@ -132,8 +136,7 @@ async function refuseStranger({ socket }: SupervisorOptions): Promise<void> {
   });
 }
 
-async function stopDaemon(pid: number, log: Logger): Promise<void> {
-  log.info({ pid }, "containerd runs with an older configuration: starting it again, containers keep running");
+async function stopDaemon(pid: number): Promise<void> {
   process.kill(pid, "SIGTERM");
   for (let waited = 0; isAlive(pid); waited += 20) {
     if (waited === 5000) process.kill(pid, "SIGKILL");

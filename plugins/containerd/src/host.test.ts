@@ -1,0 +1,64 @@
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { formatError, isK3spError } from "@k3s-p/plugin-api";
+import { findPrograms, lacksSysResource, linkPrograms, majorVersion } from "./host.ts";
+import { importedNames } from "./images.ts";
+import { daemonEnv } from "./plugin.ts";
+
+let dir: string;
+beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "k3sp-host-"))));
+afterEach(() => rmSync(dir, { recursive: true }));
+
+const program = (...path: string[]) => {
+  mkdirSync(join(dir, ...path.slice(0, -1)), { recursive: true });
+  writeFileSync(join(dir, ...path), "", { mode: 0o755 });
+};
+
+it("names all missing packages at once with the apt line", async () => {
+  program("bin", "runc");
+  const error = await findPrograms([join(dir, "bin")], [join(dir, "cni")]).catch((each) => each);
+  expect(isK3spError(error) && error.code).toBe("K3SP_PROGRAM_MISSING");
+  expect(formatError(error)).toContain("fix: apt-get install containerd containernetworking-plugins");
+});
+
+it("finds programs in order of the path and takes crun beside runc", async () => {
+  for (const name of ["containerd", "ctr", "containerd-shim-runc-v2", "runc"]) program("a", name);
+  for (const name of ["containerd", "crun"]) program("b", name);
+  program("cni", "loopback");
+  const found = await findPrograms([join(dir, "a"), join(dir, "b")], [join(dir, "cni")]);
+  expect(found.containerd).toBe(join(dir, "a/containerd"));
+  expect(Object.keys(found.runtimes)).toEqual(["runc", "crun"]);
+});
+
+it("links programs, renews old links and leaves real files alone", async () => {
+  program("cni", "bridge");
+  program("cni", "loopback");
+  program("bin", "loopback");
+  symlinkSync("/nowhere", join(dir, "bin/bridge"));
+  await linkPrograms(join(dir, "bin"), [join(dir, "cni/bridge"), join(dir, "cni/loopback")]);
+  expect(readlinkSync(join(dir, "bin/bridge"))).toBe(join(dir, "cni/bridge"));
+  expect(readdirSync(join(dir, "bin"), { withFileTypes: true }).find((each) => each.name === "loopback")!.isFile()).toBe(true);
+});
+
+it.each([
+  ["containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3", 1],
+  ["containerd github.com/containerd/containerd v2.1.4 75cb2b7193e4", 2],
+])("reads the version of %s", (text, major) => expect(majorVersion(text)).toBe(major));
+
+it("sees whether CAP_SYS_RESOURCE is there", () => {
+  expect(lacksSysResource("Name:\tnode\nCapEff:\t000001fffeffffff\n")).toBe(true);
+  expect(lacksSysResource("Name:\tnode\nCapEff:\t000001ffffffffff\n")).toBe(false);
+});
+
+it("reads the names that ctr imported", () => {
+  const output = "unpacking docker.io/library/b:1 (sha256:aa)...done\nunpacking docker.io/library/a:1 (sha256:bb)...done\n";
+  expect(importedNames(output)).toEqual(["docker.io/library/a:1", "docker.io/library/b:1"]);
+});
+
+it("gives containerd its own proxy variables only", () => {
+  const env = daemonEnv({ PATH: "/x", HTTPS_PROXY: "http://all", CONTAINERD_HTTPS_PROXY: "http://mine" });
+  expect(env).toMatchObject({ HTTPS_PROXY: "http://mine" });
+  expect(env.PATH).toContain("/usr/sbin");
+});
