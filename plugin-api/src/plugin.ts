@@ -60,6 +60,16 @@ export interface Contributions<T> {
   onChange(fn: () => void): () => void;
 }
 
+/** The kernel's own hooks, which any plugin may tap. */
+export interface KernelHooks {
+  /** A plugin became ready; its id. */
+  readonly pluginReady: SyncHook<[plugin: string]>;
+  /** Every required plugin is ready. */
+  readonly serverReady: AsyncSeriesHook<[]>;
+  /** A stop was asked for; taps run before any plugin stops. */
+  readonly stopping: AsyncSeriesHook<[]>;
+}
+
 export interface PluginContext<N extends SlotMap = SlotMap, W extends SlotMap = SlotMap, C = unknown> {
   /** The plugin's id, as in its manifest without the scope. */
   readonly id: string;
@@ -76,6 +86,7 @@ export interface PluginContext<N extends SlotMap = SlotMap, W extends SlotMap = 
   contribute<T>(to: Point<T>, impl: T, order?: Order): void;
   /** For the owner of a point: what others contributed. */
   contributions<T>(to: Point<T>): Contributions<T>;
+  readonly hooks: KernelHooks;
   tap<H extends TappableHook>(hook: H, fn: TapFn<H>, order?: Order): void;
   /** Undo steps, run last-in first-out on stop, also after a failed start. */
   defer(undo: () => void | Promise<void>): void;

@@ -1,0 +1,95 @@
+// Brings a machine to the point where Node 26 can run k3s-p. Plain JavaScript for Node >= 18, no dependencies.
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const stamp = join(root, "node_modules/.k3s-p-lock");
+const node26 = join(root, "node_modules/node/bin/node");
+
+/** Program -> Debian package. CNI programs are looked for in their own folders. */
+const programs = [
+  ["containerd", "containerd"],
+  ["runc", "runc"],
+  ["nft", "nftables"],
+  ["ip", "iproute2"],
+  ["conntrack", "conntrack"],
+];
+const cniDirs = ["/usr/lib/cni", "/opt/cni/bin"];
+
+const say = (text) => process.stderr.write(`k3s-p: ${text}\n`);
+
+/** Runs `npm ci` and the builds when the lock file has changed since the last time. */
+export function installDependencies() {
+  const hash = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  if (existsSync(node26) && existsSync(stamp) && readFileSync(stamp, "utf8") === hash) return;
+  say("installing dependencies (npm ci)");
+  must("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"], "check that the npm registry is reached, then run npm ci by hand to see why");
+  const env = { ...process.env, PATH: `${dirname(node26)}${delimiter}${process.env.PATH}` };
+  must("npm", ["run", "build", "--workspaces", "--if-present", "--silent"], "run npm run build --workspaces --if-present by hand to see why", env);
+  writeFileSync(stamp, hash);
+}
+
+function must(command, args, fix, env = process.env) {
+  const { status, error } = spawnSync(command, args, { cwd: root, env, stdio: ["ignore", 2, "inherit"] });
+  if (status === 0) return;
+  say(`${command} ${args.slice(0, 2).join(" ")} failed${error ? `: ${error.message}` : ` with exit code ${status}`}`);
+  say(`fix: ${fix}`);
+  process.exit(1);
+}
+
+const searchPath = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+
+function isExecutable(file) {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function missingPackages() {
+  const missing = programs.filter(([name]) => !searchPath.some((dir) => dir && isExecutable(join(dir, name)))).map(([, pkg]) => pkg);
+  if (!cniDirs.some((dir) => isExecutable(join(dir, "bridge")))) missing.push("containernetworking-plugins");
+  return missing;
+}
+
+/** As root with apt-get: installs what is missing. Otherwise says what it is; the plugins that need it say so again. */
+export function installPrograms() {
+  const missing = missingPackages();
+  if (!missing.length) return;
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot || !searchPath.some((dir) => dir && isExecutable(join(dir, "apt-get")))) {
+    say(`missing on this machine: ${missing.join(" ")}`);
+    say(`fix: ${isRoot ? "install these programs with your package manager" : `sudo apt-get install ${missing.join(" ")}`}`);
+    return;
+  }
+  say(`installing ${missing.join(" ")} (apt-get)`);
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  const apt = (...args) => spawnSync("apt-get", args, { env, stdio: ["ignore", "ignore", "inherit"] }).status === 0;
+  if (apt("install", "-y", "-qq", "--no-install-recommends", ...missing)) return;
+  if (apt("update", "-qq") && apt("install", "-y", "-qq", "--no-install-recommends", ...missing)) return;
+  say(`apt-get could not install ${missing.join(" ")}`);
+  say(`fix: apt-get update && apt-get install ${missing.join(" ")}`);
+}
+
+/** Goes on as Node 26: in place of this process where that is possible, else as its child with signals passed on. */
+export function runNode26(args) {
+  const env = { NODE_COMPILE_CACHE: join(root, "node_modules/.cache/k3s-p"), ...process.env };
+  if (typeof process.execve === "function") process.execve(node26, [node26, ...args], env);
+  const child = spawn(node26, args, { stdio: "inherit", env });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("error", (error) => {
+    say(`cannot run ${node26}: ${error.message}`);
+    say("fix: remove node_modules and start again");
+    process.exit(1);
+  });
+  child.on("exit", (code, signal) => {
+    if (!signal) process.exit(code ?? 1);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  });
+}

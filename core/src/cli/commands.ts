@@ -1,0 +1,13 @@
+/** The table of commands: one file each, loaded when it is asked for. */
+
+export interface Command {
+  /** Resolves to the exit code. */
+  run(argv: readonly string[]): Promise<number>;
+}
+
+export const commands: Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command> }>> = {
+  server: { summary: "run the cluster: control plane, datastore and a node", load: () => import("./server.ts") },
+  plugin: { summary: "plugin plan [--json]: show what would be started, without starting it", load: () => import("./plugin.ts") },
+  killall: { summary: "stop all containers and undo what the node did to this host", load: () => import("./killall.ts") },
+  help: { summary: "explain the server's flags, or an error code such as K3SP_SLOT_CONFLICT", load: () => import("./help.ts") },
+};

@@ -1,0 +1,106 @@
+/**
+ * `k3s-p killall`: the equivalent of K3s's k3s-killall.sh. Stops servers, containerd and every container of this
+ * installation, then removes mounts, network namespaces, links, nftables tables and cgroups. Data stays.
+ */
+import { spawnSync } from "node:child_process";
+import { readFileSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { k3spError } from "@k3s-p/plugin-api";
+import { flags } from "../config/flags.ts";
+import { loadSettings } from "../config/load.ts";
+import { layout } from "../node/layout.ts";
+
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly command: string;
+}
+
+export async function run(argv: readonly string[]): Promise<number> {
+  if (process.getuid?.() !== 0) throw k3spError("K3SP_ROOT_REQUIRED", { message: "killall stops containers and removes network links" });
+  const settings = loadSettings({ argv, env: process.env, flags });
+  const paths = layout((settings.values.get("data-dir")?.value as string | undefined) ?? "/var/lib/rancher/k3s");
+  const stopped = killProcesses(paths.containerdState, paths.agentEtc);
+  const mounts = unmount([paths.run, paths.kubelet, "/run/netns/cni-"]);
+  const links = removeLinks();
+  const tables = removeTables();
+  for (const dir of namespaceFiles()) rmSync(dir, { force: true });
+  removeCgroups();
+  process.stdout.write(`stopped ${stopped} processes, removed ${mounts} mounts, ${links} links, ${tables} nftables tables\n`);
+  return 0;
+}
+
+function processes(): Process[] {
+  const list: Process[] = [];
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const command = readFileSync(`/proc/${name}/cmdline`, "utf8").replaceAll("\0", " ");
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+      list.push({ pid: Number(name), parent: Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]), command });
+    } catch {
+      // It ended while we were reading.
+    }
+  }
+  return list;
+}
+
+/** Servers, our containerd and our shims with all their descendants: children first would be restarted. */
+function killProcesses(state: string, etc: string): number {
+  const all = processes();
+  const isOurs = ({ command, pid }: Process): boolean =>
+    pid !== process.pid && pid !== process.ppid &&
+    ((command.includes("containerd-shim") && command.includes(state)) ||
+      (command.includes("containerd") && command.includes(etc)) ||
+      /core\/src\/(cli\/main|runner\/child)\.ts( server|\s*$)/.test(command));
+  const doomed = new Set(all.filter(isOurs).map((p) => p.pid));
+  for (let before = -1; before !== doomed.size; ) {
+    before = doomed.size;
+    for (const p of all) if (doomed.has(p.parent) && p.pid !== process.pid) doomed.add(p.pid);
+  }
+  for (const pid of doomed) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It ended by itself.
+    }
+  }
+  return doomed.size;
+}
+
+/** Deepest first, so that nothing is busy. */
+function unmount(prefixes: readonly string[]): number {
+  const points = readFileSync("/proc/self/mounts", "utf8").split("\n").map((line) => line.split(" ")[1] ?? "");
+  const ours = points.filter((p) => prefixes.some((prefix) => p.startsWith(prefix) && p !== prefix)).sort().reverse();
+  for (const point of ours) spawnSync("umount", ["-l", point.replaceAll("\\040", " ")]);
+  return ours.length;
+}
+
+const namespaceFiles = (): string[] => list("/run/netns").filter((name) => name.startsWith("cni-")).map((name) => join("/run/netns", name));
+
+function list(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
+}
+
+function removeLinks(): number {
+  const links = list("/sys/class/net").filter((name) => ["cni0", "flannel.1", "mycni0"].includes(name));
+  for (const link of links) spawnSync("ip", ["link", "delete", link]);
+  return links.length;
+}
+
+function removeTables(): number {
+  const { stdout = "" } = spawnSync("nft", ["list", "tables"], { encoding: "utf8" });
+  const tables = stdout.split("\n").map((line) => /^table (\S+) (k3sp-\S+)/.exec(line)).filter((m) => m !== null);
+  for (const [, family, name] of tables) spawnSync("nft", ["delete", "table", family!, name!]);
+  return tables.length;
+}
+
+/** Pod cgroups, deepest first; the kernel refuses those that are in use. */
+function removeCgroups(): void {
+  const roots = ["/sys/fs/cgroup", ...list("/sys/fs/cgroup").map((name) => join("/sys/fs/cgroup", name))];
+  for (const root of roots) spawnSync("find", [join(root, "kubepods"), "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
+}

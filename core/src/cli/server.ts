@@ -1,0 +1,36 @@
+/** `k3s-p server`: plans, starts, and stays until a signal. */
+import { createLogger } from "../log.ts";
+import { planServer } from "../plan.ts";
+import { attributeStrayErrors, describeError, startServer } from "../server.ts";
+
+export async function run(argv: readonly string[]): Promise<number> {
+  const plan = await planServer(argv);
+  const log = createLogger({ debug: plan.settings.values.get("debug")?.value === true });
+  const ended = Promise.withResolvers<number>();
+  const fail = (error: unknown): void => {
+    process.stderr.write(`${describeError(error)}\n`);
+    ended.resolve(1);
+  };
+  attributeStrayErrors(log("kernel"), (error) => {
+    fail(error);
+    process.exit(1);
+  });
+  const signalled = Promise.withResolvers<void>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => {
+      log("kernel").info(`${signal}: stopping`);
+      signalled.resolve();
+      // A second signal does not wait.
+      process.once(signal, () => process.exit(1));
+    });
+  }
+  const starting = startServer(plan, { log, onFatal: fail });
+  const outcome = await Promise.race([starting.then(() => "started" as const), signalled.promise.then(() => "signalled" as const)]);
+  if (outcome === "started") void signalled.promise.then(() => ended.resolve(0));
+  else ended.resolve(0);
+  const code = await ended.promise;
+  await starting.then((server) => server.stop(), () => {});
+  log("kernel").info("stopped");
+  // Sockets of clients that do not hang up must not hold the process.
+  process.exit(code);
+}

@@ -1,0 +1,64 @@
+/** K3s's flags as one table: type, environment variable, and whether k3s-p acts on them. */
+
+export interface Flag {
+  readonly name: string;
+  readonly type: "string" | "bool" | "int" | "list";
+  readonly short?: string;
+  readonly env?: string;
+  readonly help: string;
+  /** Parsed so that existing install scripts work; a warning says that it has no effect. */
+  readonly ignored?: boolean;
+  /** Commas separate values too. */
+  readonly commas?: boolean;
+  readonly hidden?: boolean;
+  /** Shown in help; the code that reads the flag holds the default itself. */
+  readonly default?: string;
+}
+
+const flag = (name: string, type: Flag["type"], help: string, more: Partial<Flag> = {}): Flag => ({ name, type, help, ...more });
+const ignored = (names: string, type: Flag["type"], help: string): readonly Flag[] =>
+  names.split(" ").map((name) => flag(name, type, help, { ignored: true, hidden: true }));
+
+export const flags: readonly Flag[] = [
+  flag("config", "string", "load configuration from FILE", { short: "c", env: "K3S_CONFIG_FILE", default: "/etc/rancher/k3s/config.yaml" }),
+  flag("debug", "bool", "turn on debug logs", { env: "K3S_DEBUG" }),
+  flag("data-dir", "string", "folder that holds state", { short: "d", env: "K3S_DATA_DIR", default: "/var/lib/rancher/k3s" }),
+  flag("bind-address", "string", "IP address to listen on", { default: "0.0.0.0" }),
+  flag("https-listen-port", "int", "HTTPS port of the API server", { default: "6443" }),
+  flag("advertise-address", "string", "IP address that other members reach the API server at"),
+  flag("tls-san", "list", "additional names or addresses in the server's certificate", { commas: true }),
+  flag("cluster-cidr", "list", "IPv4/IPv6 network of pods", { commas: true, default: "10.42.0.0/16" }),
+  flag("service-cidr", "list", "IPv4/IPv6 network of services", { commas: true, default: "10.43.0.0/16" }),
+  flag("service-node-port-range", "string", "port range of NodePort services", { default: "30000-32767" }),
+  flag("cluster-dns", "list", "ClusterIP of the DNS service", { commas: true, default: "10.43.0.10" }),
+  flag("cluster-domain", "string", "DNS domain of the cluster", { default: "cluster.local" }),
+  flag("write-kubeconfig", "string", "write the admin kubeconfig to FILE", { short: "o", env: "K3S_KUBECONFIG_OUTPUT", default: "/etc/rancher/k3s/k3s.yaml" }),
+  flag("write-kubeconfig-mode", "string", "octal mode of the admin kubeconfig", { env: "K3S_KUBECONFIG_MODE", default: "0600" }),
+  flag("token", "string", "shared secret to join servers and agents", { short: "t", env: "K3S_TOKEN" }),
+  flag("token-file", "string", "file that holds the token", { env: "K3S_TOKEN_FILE" }),
+  flag("disable", "list", "plugin or AddOn that is not deployed, and whose objects are deleted", { commas: true }),
+  flag("disable-scheduler", "bool", "same as --disable scheduler"),
+  flag("disable-kube-proxy", "bool", "same as --disable kube-proxy"),
+  flag("disable-network-policy", "bool", "same as --disable network-policy"),
+  flag("disable-controller-manager", "bool", "same as --disable controller-manager", { hidden: true }),
+  flag("disable-agent", "bool", "run no pods on this server", { hidden: true }),
+  flag("node-name", "string", "name of the node", { env: "K3S_NODE_NAME", default: "hostname" }),
+  flag("node-ip", "list", "addresses to advertise for the node", { short: "i", commas: true }),
+  flag("node-external-ip", "list", "external addresses to advertise for the node", { commas: true }),
+  flag("node-label", "list", "labels set when the node is registered"),
+  flag("node-taint", "list", "taints set when the node is registered"),
+  flag("plugin", "list", "load the plugin at PATH; it takes the place of the default provider of its slot"),
+  flag("slot", "list", "choose the provider of a slot: SLOT=PLUGIN, or SLOT=none"),
+  flag("profile", "string", "start only a part: full, api (datastore and API server)", { default: "full" }),
+  flag("kubelet-arg", "list", "option for the kubelet, KEY=VALUE"),
+  flag("kube-apiserver-arg", "list", "option for the API server, KEY=VALUE"),
+  flag("kube-controller-manager-arg", "list", "option for the controllers, KEY=VALUE"),
+  flag("kube-scheduler-arg", "list", "option for the scheduler, KEY=VALUE"),
+  flag("kube-proxy-arg", "list", "option for the proxy, KEY=VALUE"),
+  flag("flannel-backend", "string", "backend of the pod network: vxlan, host-gw, none", { default: "vxlan" }),
+  flag("flannel-iface", "string", "interface of the pod network"),
+  flag("default-local-storage-path", "string", "folder of local-path volumes"),
+  ...ignored("disable-cloud-controller disable-helm-controller disable-apiserver disable-etcd cluster-init cluster-reset alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices disable-default-registry-endpoint enable-pprof rootless prefer-bundled-bin embedded-registry supervisor-metrics secrets-encryption tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure with-node-id", "bool", "accepted, without effect"),
+  ...ignored("v vmodule log server agent-token agent-token-file advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace write-kubeconfig-group helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir secrets-encryption-provider system-default-registry lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter private-registry airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout node-internal-dns node-external-dns", "string", "accepted, without effect"),
+  ...ignored("kube-cloud-controller-manager-arg etcd-arg helm-controller-arg", "list", "accepted, without effect"),
+];

@@ -1,0 +1,205 @@
+/** Reads settings from flags, environment, config.yaml and config.yaml.d, and remembers where each value came from. */
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { LineCounter, parseDocument, isMap, isScalar, isSeq, type Node } from "yaml";
+import { k3spError } from "@k3s-p/plugin-api";
+import { didYouMean } from "../kernel/manifest.ts";
+import type { Flag } from "./flags.ts";
+
+export type Value = string | number | boolean | readonly string[];
+
+export interface Setting {
+  readonly value: Value;
+  /** `--disable`, `K3S_DATA_DIR`, `/etc/rancher/k3s/config.yaml:3`. */
+  readonly source: string;
+  /** Per item, for lists that several files appended to. */
+  readonly sources?: readonly string[];
+}
+
+/** A plugin's own section, with the position of each of its lines for error messages. */
+export interface PluginSection {
+  readonly enabled?: boolean;
+  readonly config: Record<string, unknown>;
+  /** Path inside the config (`backend`) -> `file:line:col`. */
+  readonly positions: ReadonlyMap<string, string>;
+}
+
+export interface Settings {
+  readonly values: ReadonlyMap<string, Setting>;
+  readonly plugins: ReadonlyMap<string, PluginSection>;
+  /** `slots:` of the config file. */
+  readonly slots: ReadonlyMap<string, Setting>;
+  readonly warnings: readonly string[];
+}
+
+export interface LoadInput {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly flags: readonly Flag[];
+}
+
+export function loadSettings({ argv, env, flags }: LoadInput): Settings {
+  const byName = new Map(flags.map((f) => [f.name, f]));
+  const fromFlags = parseArgv(argv, flags);
+  const fromEnv = parseEnv(env, flags);
+  const explicit = fromFlags.get("config") ?? fromEnv.get("config");
+  const file = readFiles((explicit?.value as string | undefined) ?? byName.get("config")!.default!, explicit !== undefined, byName);
+  const values = new Map([...file.values, ...fromEnv, ...fromFlags]);
+  const warnings = [...file.warnings];
+  for (const [name, { source }] of values) {
+    if (byName.get(name)?.ignored) warnings.push(`${name} (${source}) is accepted and has no effect`);
+  }
+  return { values, plugins: file.plugins, slots: file.slots, warnings };
+}
+
+/** A flag repeated on the command line replaces the file's whole list. */
+export function parseArgv(argv: readonly string[], flags: readonly Flag[]): Map<string, Setting> {
+  const byName = new Map(flags.flatMap((f) => [[`--${f.name}`, f], ...(f.short ? [[`-${f.short}`, f] as const] : [])] as [string, Flag][]));
+  const values = new Map<string, Setting>();
+  for (let i = 0; i < argv.length; i++) {
+    const arg = argv[i]!;
+    const [name = "", inline] = splitOnce(arg, "=");
+    const flag = byName.get(name.replace(/^-(?=\w{2,})/, "--"));
+    if (!flag) throw unknownFlag(arg, name, [...byName.keys()].filter((n) => n.startsWith("--")));
+    let text = inline;
+    if (flag.type === "bool") text ??= "true";
+    else if (text === undefined) {
+      text = argv[++i];
+      if (text === undefined) throw k3spError("K3SP_FLAG_INVALID", { message: `--${flag.name} needs a value`, fix: `write --${flag.name} VALUE` });
+    }
+    put(values, flag, text, `--${flag.name}`);
+  }
+  return values;
+}
+
+function unknownFlag(arg: string, name: string, known: readonly string[]): Error {
+  const what = arg.startsWith("-") ? `unknown flag ${name}` : `unexpected argument "${arg}"`;
+  return k3spError("K3SP_FLAG_UNKNOWN", { message: `${what}${arg.startsWith("-") ? didYouMean(name, known) : ""}` });
+}
+
+function splitOnce(text: string, at: string): [string, string?] {
+  const i = text.indexOf(at);
+  return i < 0 ? [text] : [text.slice(0, i), text.slice(i + 1)];
+}
+
+function put(values: Map<string, Setting>, flag: Flag, text: string, source: string): void {
+  const value = convert(flag, text, source);
+  const before = values.get(flag.name);
+  const list = Array.isArray(value) && before ? [...(before.value as string[]), ...value] : value;
+  values.set(flag.name, { value: list, source });
+}
+
+function convert(flag: Flag, text: string, source: string): Value {
+  if (flag.type === "list") return flag.commas ? text.split(",").map((s) => s.trim()).filter(Boolean) : [text];
+  if (flag.type === "bool") {
+    if (/^(true|1|t)$/i.test(text)) return true;
+    if (/^(false|0|f)$/i.test(text)) return false;
+    throw invalidValue(flag, text, source, "allowed: true, false");
+  }
+  if (flag.type === "int") {
+    if (/^-?\d+$/.test(text)) return Number(text);
+    throw invalidValue(flag, text, source, "a whole number is expected");
+  }
+  return text;
+}
+
+const invalidValue = (flag: Flag, text: string, source: string, allowed: string) =>
+  k3spError(source.startsWith("-") ? "K3SP_FLAG_INVALID" : "K3SP_CONFIG_INVALID", {
+    message: `${flag.name}: ${JSON.stringify(text)} is not allowed`, detail: [`from ${source}   ${allowed}`],
+  });
+
+function parseEnv(env: LoadInput["env"], flags: readonly Flag[]): Map<string, Setting> {
+  const values = new Map<string, Setting>();
+  for (const flag of flags) {
+    const text = flag.env && env[flag.env];
+    if (text) put(values, flag, text, flag.env!);
+  }
+  return values;
+}
+
+interface FileSettings {
+  readonly values: Map<string, Setting>;
+  readonly plugins: Map<string, PluginSection>;
+  readonly slots: Map<string, Setting>;
+  readonly warnings: string[];
+}
+
+/** The base file, then `<file>.d/*.yaml` in alphabetical order; the last value wins, `key+` appends. */
+function readFiles(base: string, explicit: boolean, flags: ReadonlyMap<string, Flag>): FileSettings {
+  const into: FileSettings = { values: new Map(), plugins: new Map(), slots: new Map(), warnings: [] };
+  if (existsSync(base)) readFile(base, flags, into);
+  else if (explicit) throw k3spError("K3SP_CONFIG_MISSING", { message: `${base}: no such file` });
+  const dropIns = join(dirname(base), `${basename(base)}.d`);
+  const names = existsSync(dropIns) ? readdirSync(dropIns).filter((n) => /\.ya?ml$/.test(n)).sort() : [];
+  for (const name of names) readFile(join(dropIns, name), flags, into);
+  return into;
+}
+
+function readFile(file: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
+  const lines = new LineCounter();
+  const doc = parseDocument(readFileSync(file, "utf8"), { lineCounter: lines });
+  const at = (node: unknown): string => {
+    const { line, col } = lines.linePos((node as Node | undefined)?.range?.[0] ?? 0);
+    return `${file}:${line}:${col}`;
+  };
+  const broken = doc.errors[0];
+  if (broken) {
+    const pos = broken.linePos?.[0];
+    throw k3spError("K3SP_CONFIG_SYNTAX", {
+      message: `${file}:${pos?.line ?? 1}:${pos?.col ?? 1}: ${broken.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, "")}`,
+    });
+  }
+  if (doc.contents === null) return;
+  if (!isMap(doc.contents)) throw k3spError("K3SP_CONFIG_SYNTAX", { message: `${file}:1:1: the file must be a mapping of flag names to values` });
+  for (const pair of doc.contents.items) {
+    const key = String((pair.key as { value: unknown }).value);
+    if (key === "plugins") readPlugins(pair.value, at, into);
+    else if (key === "slots") readSlots(pair.value, at, into);
+    else readKey(key, pair.value, at(pair.key), flags, into);
+  }
+}
+
+function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
+  const append = key.endsWith("+");
+  const name = append ? key.slice(0, -1) : key;
+  const flag = flags.get(name);
+  if (!flag) {
+    into.warnings.push(`${where}: unknown key "${name}" is ignored${didYouMean(name, [...flags.keys()])}`);
+    return;
+  }
+  const texts = isSeq(node) ? node.items.map((item) => String((item as { value: unknown }).value)) : [isScalar(node) ? String(node.value) : ""];
+  if (!isScalar(node) && !isSeq(node)) throw invalidValue(flag, "{...}", where, flag.type === "list" ? "a list is expected" : `a ${flag.type} is expected`);
+  if (flag.type !== "list") {
+    if (texts.length !== 1) throw invalidValue(flag, texts.join(","), where, "one value is expected");
+    into.values.set(name, { value: convert(flag, texts[0]!, where), source: where });
+    return;
+  }
+  const before = append ? into.values.get(name) : undefined;
+  const list = texts.flatMap((text) => convert(flag, text, where) as readonly string[]);
+  const sources = list.map(() => where);
+  into.values.set(name, {
+    value: [...((before?.value as string[] | undefined) ?? []), ...list],
+    source: where, sources: [...(before?.sources ?? []), ...sources],
+  });
+}
+
+function readPlugins(node: unknown, at: (node: unknown) => string, into: FileSettings): void {
+  if (!isMap(node)) throw k3spError("K3SP_CONFIG_INVALID", { message: "plugins: must be a mapping of plugin names to sections", detail: [at(node)] });
+  for (const pair of node.items) {
+    const id = String((pair.key as { value: unknown }).value);
+    const section = (isMap(pair.value) ? pair.value.toJSON() : {}) as { enabled?: boolean; config?: Record<string, unknown> };
+    const unknown = Object.keys(section).find((key) => !["enabled", "config"].includes(key));
+    if (unknown) throw k3spError("K3SP_CONFIG_INVALID", { message: `plugins.${id}.${unknown}: unknown key${didYouMean(unknown, ["enabled", "config"])}`, detail: [at(pair.key)] });
+    const positions = new Map<string, string>([["", at(pair.key)]]);
+    const config = isMap(pair.value) ? pair.value.get("config", true) : undefined;
+    if (isMap(config)) for (const item of config.items) positions.set(String((item.key as { value: unknown }).value), at(item.value ?? item.key));
+    into.plugins.set(id, { ...(section.enabled !== undefined && { enabled: section.enabled }), config: section.config ?? {}, positions });
+  }
+}
+
+function readSlots(node: unknown, at: (node: unknown) => string, into: FileSettings): void {
+  if (!isMap(node)) throw k3spError("K3SP_CONFIG_INVALID", { message: "slots: must be a mapping of slots to plugin names", detail: [at(node)] });
+  for (const pair of node.items) {
+    into.slots.set(String((pair.key as { value: unknown }).value), { value: String((pair.value as { value: unknown }).value), source: at(pair.key) });
+  }
+}

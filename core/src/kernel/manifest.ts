@@ -1,0 +1,204 @@
+/** Reads and checks a plugin's static manifest (package.json `k3sp`) without running any of its code. */
+import { readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, join, resolve, sep } from "node:path";
+import { closest, distance } from "fastest-levenshtein";
+import semver from "semver";
+import { type Role } from "@k3s-p/plugin-api";
+import { pointCatalogue } from "@k3s-p/plugin-api/points";
+import { slotCatalogue } from "@k3s-p/plugin-api/slots";
+
+/** Where a plugin was named: `default`, `--plugin ./my-cni`, `/etc/rancher/k3s/config.yaml:14`. */
+export interface PluginSource {
+  readonly kind: "default" | "user";
+  readonly label: string;
+  /** Folder with a package.json, or a single .ts/.js file. */
+  readonly path: string;
+}
+
+export interface Manifest {
+  readonly id: string;
+  readonly name: string;
+  readonly version: string;
+  readonly description: string;
+  readonly dir: string;
+  readonly entry: string;
+  readonly roles: readonly Role[];
+  readonly provides: Readonly<Record<string, string>>;
+  readonly needs: Readonly<Record<string, string>>;
+  readonly wants: Readonly<Record<string, string>>;
+  readonly contributes: readonly string[];
+  readonly criticality: "required" | "optional";
+  readonly isolation: "inline" | "process" | "exec" | "rpc";
+  /** JSON Schema of the plugin's section. */
+  readonly schema: Readonly<Record<string, unknown>>;
+  readonly example: Readonly<Record<string, unknown>>;
+  /** K3s flag -> option of the plugin's config. */
+  readonly flags: Readonly<Record<string, string>>;
+  readonly source: PluginSource;
+}
+
+/** One finding: file, path inside it, what is wrong. */
+export interface Problem {
+  readonly file: string;
+  readonly path: string;
+  readonly message: string;
+}
+
+const API_VERSION = "0.1.0";
+const fields = [
+  "api", "roles", "provides", "needs", "wants", "contributes", "config", "isolation", "criticality",
+  "permissions", "example", "proposals", "flags",
+] as const;
+const emptySchema = { type: "object", properties: {}, additionalProperties: false };
+const slotIds = slotCatalogue.map((slot) => slot.id);
+const pointIds = pointCatalogue.map((point) => point.id);
+
+/** `@k3s-p/plugin-flannel` -> `flannel`; `@acme/my-cni` -> `my-cni`. */
+export const pluginId = (name: string): string => name.replace(/^@k3s-p\/plugin-/, "").replace(/^@[^/]+\//, "");
+
+/** Collects every problem into `problems`; returns undefined when the manifest cannot be used. */
+export function readManifest(source: PluginSource, problems: Problem[]): Manifest | undefined {
+  const stat = statSync(source.path, { throwIfNoEntry: false });
+  if (!stat) {
+    problems.push({ file: source.path, path: "", message: "no such file or folder" });
+    return undefined;
+  }
+  return stat.isDirectory() ? fromFolder(source, problems) : fromFile(source, problems);
+}
+
+/** A single file has no static manifest: its name is the file's, and what it provides is read when it is loaded. */
+function fromFile(source: PluginSource, problems: Problem[]): Manifest | undefined {
+  const sidecar = source.path.replace(/\.[cm]?[jt]s$/, ".json");
+  if (!statSync(sidecar, { throwIfNoEntry: false })) {
+    problems.push({
+      file: source.path, path: "",
+      message: `a single file needs its manifest beside it: write ${sidecar} with name, version and "k3sp"`,
+    });
+    return undefined;
+  }
+  return parseManifest(source, sidecar, source.path, problems);
+}
+
+function fromFolder(source: PluginSource, problems: Problem[]): Manifest | undefined {
+  return parseManifest(source, join(source.path, "package.json"), undefined, problems);
+}
+
+function parseManifest(source: PluginSource, file: string, entry: string | undefined, problems: Problem[]): Manifest | undefined {
+  const before = problems.length;
+  const report = (path: string, message: string) => void problems.push({ file, path, message });
+  const pkg = readJson(file, report);
+  if (!pkg) return undefined;
+  const k3sp = pkg.k3sp;
+  if (typeof pkg.name !== "string" || !pkg.name) report("name", "missing");
+  if (typeof pkg.version !== "string" || !semver.valid(pkg.version)) report("version", `${JSON.stringify(pkg.version)} is not a semantic version such as "0.1.0"`);
+  if (!isRecord(k3sp)) {
+    report("k3sp", 'missing: a plugin declares itself with a "k3sp" object');
+    return undefined;
+  }
+  checkFields(k3sp, report);
+  const dir = dirname(file);
+  const entryPath = entry ?? entryOf(pkg, dir, report);
+  const schema = schemaOf(k3sp.config, dir, report);
+  if (problems.length > before || !entryPath) return undefined;
+  return {
+    id: pluginId(pkg.name as string), name: pkg.name as string, version: pkg.version as string,
+    description: String(pkg.description ?? ""), dir, entry: entryPath,
+    roles: (k3sp.roles as Role[] | undefined) ?? ["server", "agent"],
+    provides: record(k3sp.provides), needs: record(k3sp.needs), wants: record(k3sp.wants),
+    contributes: (k3sp.contributes as string[] | undefined) ?? [],
+    criticality: (k3sp.criticality as Manifest["criticality"] | undefined) ?? "required",
+    isolation: (k3sp.isolation as Manifest["isolation"] | undefined) ?? "inline",
+    schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
+  };
+}
+
+type Report = (path: string, message: string) => void;
+
+function readJson(file: string, report: Report): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(file, "utf8"));
+    if (isRecord(value)) return value;
+    report("", "must be a JSON object");
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    report("", missing ? "not found: a plugin's folder has a package.json" : `not valid JSON: ${(error as Error).message}`);
+  }
+  return undefined;
+}
+
+function checkFields(k3sp: Record<string, unknown>, report: Report): void {
+  for (const key of Object.keys(k3sp)) {
+    if (!(fields as readonly string[]).includes(key)) report(`k3sp.${key}`, `unknown field${didYouMean(key, fields)}`);
+  }
+  checkRange("k3sp.api", k3sp.api ?? "", report);
+  if (typeof k3sp.api === "string" && semver.validRange(k3sp.api) && !semver.satisfies(API_VERSION, k3sp.api, { includePrerelease: true })) {
+    report("k3sp.api", `${k3sp.api} does not include this host's plugin API ${API_VERSION}`);
+  }
+  for (const key of ["provides", "needs", "wants"] as const) checkSlots(key, k3sp[key], report);
+  checkList("k3sp.roles", k3sp.roles, ["server", "agent"], report);
+  checkList("k3sp.contributes", k3sp.contributes, pointIds, report);
+  checkOneOf("k3sp.isolation", k3sp.isolation, ["inline", "process", "exec", "rpc"], report);
+  checkOneOf("k3sp.criticality", k3sp.criticality, ["required", "optional"], report);
+}
+
+function checkSlots(key: "provides" | "needs" | "wants", value: unknown, report: Report): void {
+  if (value === undefined) return;
+  if (!isRecord(value)) return report(`k3sp.${key}`, 'must be an object such as { "cni": "1.0" }');
+  for (const [slot, version] of Object.entries(value)) {
+    const path = `k3sp.${key}.${slot}`;
+    if (!slotIds.includes(slot)) {
+      report(path, `unknown slot${didYouMean(slot, slotIds)}`);
+    } else if (key === "provides") {
+      if (typeof version !== "string" || !/^\d+\.\d+$/.test(version)) report(path, `${JSON.stringify(version)} is not a contract version such as "1.0"`);
+    } else checkRange(path, version, report);
+  }
+}
+
+/** A range must pin at least the major; `*` and `>=1` would accept contracts that do not exist yet. */
+function checkRange(path: string, value: unknown, report: Report): void {
+  if (typeof value !== "string" || !semver.validRange(value)) {
+    return report(path, `${JSON.stringify(value)} is not a version range; use for example "^1"`);
+  }
+  const min = semver.minVersion(value)!;
+  if (semver.satisfies(`${min.major + 1}.0.0`, value)) {
+    report(path, `"${value}" does not pin a major version; use "^${min.major || "0.1.0"}"`);
+  }
+}
+
+function checkList(path: string, value: unknown, allowed: readonly string[], report: Report): void {
+  if (value === undefined) return;
+  if (!Array.isArray(value)) return report(path, "must be a list");
+  for (const item of value) checkOneOf(path, item, allowed, report);
+}
+
+function checkOneOf(path: string, value: unknown, allowed: readonly string[], report: Report): void {
+  if (value === undefined || allowed.includes(value as string)) return;
+  report(path, `${JSON.stringify(value)} is not allowed; allowed: ${allowed.join(", ")}${didYouMean(String(value), allowed)}`);
+}
+
+function entryOf(pkg: Record<string, unknown>, dir: string, report: Report): string | undefined {
+  const exported = isRecord(pkg.exports) ? pkg.exports["."] : pkg.exports;
+  const relative = (exported ?? pkg.main ?? "./src/plugin.ts") as unknown;
+  if (typeof relative !== "string") return void report("exports", "must name one file");
+  const path = resolve(dir, relative);
+  if (!statSync(path, { throwIfNoEntry: false })) return void report("exports", `${relative}: no such file`);
+  if (!realpathSync(path).startsWith(realpathSync(dir) + sep)) return void report("exports", `${relative} lies outside the plugin's folder`);
+  return path;
+}
+
+function schemaOf(config: unknown, dir: string, report: Report): Manifest["schema"] {
+  if (config === undefined) return emptySchema;
+  if (isRecord(config)) return config;
+  const path = resolve(dir, String(config));
+  const schema = readJson(path, (_, message) => report("k3sp.config", `${String(config)}: ${message}`));
+  return schema ?? emptySchema;
+}
+
+export function didYouMean(word: string, candidates: readonly string[]): string {
+  const best = candidates.length ? closest(word, candidates) : "";
+  return best && distance(word, best) <= Math.max(2, word.length / 3) ? `; did you mean "${best}"?` : "";
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const record = (value: unknown): Readonly<Record<string, string>> => (value ?? {}) as Record<string, string>;

@@ -1,0 +1,107 @@
+/** From settings to a checked plan: everything before any plugin code runs. */
+import { realpathSync } from "node:fs";
+import { findPackageJSON } from "node:module";
+import { dirname, resolve } from "node:path";
+import { k3spError } from "@k3s-p/plugin-api";
+import { flags } from "./config/flags.ts";
+import { loadSettings, type Settings } from "./config/load.ts";
+import { pluginConfigs } from "./config/plugins.ts";
+import { defaultPlugins, disableFlags, profiles } from "./defaults.ts";
+import { didYouMean, readManifest, type Manifest, type PluginSource, type Problem } from "./kernel/manifest.ts";
+import { resolvePlan, type Plan } from "./kernel/resolve.ts";
+import { nodeInfo } from "./node/identity.ts";
+import type { NodeInfo } from "@k3s-p/plugin-api/slots";
+
+export interface ServerPlan {
+  readonly settings: Settings;
+  readonly plan: Plan;
+  readonly configs: ReadonlyMap<string, object>;
+  readonly node: NodeInfo;
+}
+
+export async function planServer(argv: readonly string[], env: Readonly<Record<string, string | undefined>> = process.env): Promise<ServerPlan> {
+  const settings = loadSettings({ argv, env, flags });
+  const manifests = readManifests(sources(settings));
+  const disabled = disabledPlugins(settings, manifests);
+  const agent = settings.values.get("disable-agent")?.value !== true;
+  const plan = resolvePlan({
+    manifests, role: "server", roles: agent ? ["server", "agent"] : ["server"], disabled, slots: slotChoices(settings),
+  });
+  checkSections(settings, manifests);
+  const configs = await pluginConfigs(plan.plugins, settings);
+  const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort());
+  return { settings, plan, configs, node };
+}
+
+const unique = <T>(value: T, index: number, all: readonly T[]): boolean => all.indexOf(value) === index;
+
+function sources(settings: Settings): PluginSource[] {
+  const defaults = defaultPlugins.map((id): PluginSource => {
+    const file = findPackageJSON(`@k3s-p/plugin-${id}`, import.meta.url);
+    return { kind: "default", label: "the default plugins", path: file ? dirname(realpathSync(file)) : id };
+  });
+  const setting = settings.values.get("plugin");
+  const named = ((setting?.value ?? []) as readonly string[]).map((path, i): PluginSource => {
+    const from = setting!.sources?.[i] ?? setting!.source;
+    return { kind: "user", label: from.startsWith("-") ? `${from} ${path}` : from, path: resolve(path) };
+  });
+  return [...defaults, ...named];
+}
+
+/** Reports every problem of every manifest at once. */
+function readManifests(list: readonly PluginSource[]): Manifest[] {
+  const problems: Problem[] = [];
+  const manifests = list.map((source) => readManifest(source, problems)).filter((m): m is Manifest => m !== undefined);
+  if (!problems.length) return manifests;
+  const absent = problems.find((p) => p.message === "no such file or folder");
+  if (absent && problems.length === 1) throw k3spError("K3SP_PLUGIN_NOT_FOUND", { message: `${absent.file}: no such file or folder` });
+  throw k3spError("K3SP_MANIFEST_INVALID", {
+    message: problems.length === 1 ? "a plugin manifest is not valid" : `${problems.length} problems in plugin manifests`,
+    detail: problems.map((p) => `${p.file}: ${p.path ? `${p.path}: ` : ""}${p.message}`),
+  });
+}
+
+const disableList = (settings: Settings): readonly string[] => (settings.values.get("disable")?.value ?? []) as readonly string[];
+
+/** Plugin id -> the setting that turns it off. A name that is no plugin is an AddOn of the user's own. */
+function disabledPlugins(settings: Settings, manifests: readonly Manifest[]): Map<string, string> {
+  const known = new Set(manifests.map((m) => m.id));
+  const disabled = new Map<string, string>();
+  const add = (id: string, why: string) => known.has(id) && disabled.set(id, why);
+  for (const id of disableList(settings)) add(id, `--disable ${id}`);
+  for (const [flag, ids] of Object.entries(disableFlags)) {
+    if (settings.values.get(flag)?.value === true) for (const id of ids) add(id, `--${flag}`);
+  }
+  for (const [id, section] of settings.plugins) if (section.enabled === false) add(id, `plugins.${id}.enabled: false`);
+  if (settings.values.get("flannel-backend")?.value === "none") add("flannel", "--flannel-backend none");
+  const profile = (settings.values.get("profile")?.value ?? "full") as string;
+  if (!(profile in profiles)) {
+    const names = Object.keys(profiles);
+    throw k3spError("K3SP_FLAG_INVALID", { message: `profile: "${profile}" is not allowed`, detail: [`allowed: ${names.join(", ")}${didYouMean(profile, names)}`] });
+  }
+  const kept = profiles[profile];
+  if (kept) for (const m of manifests) if (m.source.kind === "default" && !kept.includes(m.id)) add(m.id, `--profile ${profile}`);
+  return disabled;
+}
+
+function slotChoices(settings: Settings): Map<string, string> {
+  const choices = new Map([...settings.slots].map(([slot, s]) => [slot, String(s.value)]));
+  for (const text of (settings.values.get("slot")?.value ?? []) as readonly string[]) {
+    const [slot, plugin] = text.split("=");
+    if (!slot || !plugin) throw k3spError("K3SP_FLAG_INVALID", { message: `--slot ${text}: SLOT=PLUGIN is expected` });
+    choices.set(slot, plugin);
+  }
+  return choices;
+}
+
+/** A section for a plugin that does not exist would be lost silently. */
+function checkSections(settings: Settings, manifests: readonly Manifest[]): void {
+  const ids = manifests.map((m) => m.id);
+  for (const [id, section] of settings.plugins) {
+    if (ids.includes(id)) continue;
+    throw k3spError("K3SP_CONFIG_INVALID", {
+      message: `plugins.${id}: no such plugin${didYouMean(id, ids)}`,
+      detail: [section.positions.get("") ?? ""], fix: "name a default plugin, or one that plugin: [PATH] loads",
+    });
+  }
+}

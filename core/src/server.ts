@@ -1,0 +1,99 @@
+/** Runs a planned server in this process: kernel, references, signals, and the summary a user reads. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
+import { criticalPath } from "./kernel/graph.ts";
+import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts";
+import { createLogger } from "./log.ts";
+import { createPki } from "./pki/pki.ts";
+import type { ServerPlan } from "./plan.ts";
+import { createRunner } from "./runner/runner.ts";
+import { version } from "./version.ts";
+
+export interface RunningServer {
+  readonly kernel: Kernel;
+  stop(): Promise<void>;
+}
+
+export interface ServerOptions {
+  readonly log?: (plugin: string) => Logger;
+  readonly onFatal?: (error: K3spError) => void;
+}
+
+/** Starts everything and resolves when it is ready; on failure what had started is stopped again. */
+export async function startServer(server: ServerPlan, options: ServerOptions = {}): Promise<RunningServer> {
+  const { plan, configs, node, settings } = server;
+  const log = options.log ?? createLogger({ debug: settings.values.get("debug")?.value === true });
+  const kernelLog = log("kernel");
+  const runner = createRunner();
+  mkdirSync(node.paths.server, { recursive: true, mode: 0o700 });
+  const kernel = createKernel({
+    plan, configs, log,
+    refs: { node, runner, pki: createPki(node.paths.tls) },
+    dirs: { data: join(node.paths.server, "plugins"), run: join(node.paths.run, "plugins") },
+    ...(options.onFatal && { onFatal: options.onFatal }),
+  });
+  const stop = async (): Promise<void> => {
+    await kernel.stop();
+    runner.stop();
+  };
+  kernelLog.info(`k3s-p ${version} starting on node ${node.name} (${node.ip}), data in ${node.paths.dataDir}`);
+  for (const warning of settings.warnings) kernelLog.warn(warning);
+  for (const line of choiceLines(server)) kernelLog.info(line);
+  try {
+    await kernel.start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  for (const line of summary(server, kernel)) kernelLog.info(line);
+  return { kernel, stop };
+}
+
+/** What is not as by default: replaced, disabled, left empty. */
+function choiceLines({ plan }: ServerPlan): string[] {
+  const replaced = plan.choices.filter((c) => c.replaces).map((c) => `${c.slot}: ${c.plugin} ${c.version} (replaces ${c.replaces})`);
+  const off = plan.leftOut.filter((l) => !l.why.startsWith("replaced by")).map((l) => `${l.plugin}: not loaded (${l.why})`);
+  const noCni = plan.plugins.some((m) => "kubelet" in m.provides) && !plan.choices.some((c) => c.slot === "cni");
+  const warning = noCni ? ["cni: none; pods stay in ContainerCreating unless a CNI is installed by hand"] : [];
+  return [...replaced, ...off, ...warning];
+}
+
+function summary({ plan }: ServerPlan, kernel: Kernel): string[] {
+  const seconds = (ms: number) => (ms / 1000).toFixed(ms < 995 ? 2 : 1);
+  const total = Math.max(0, ...[...kernel.timings.values()].map((t) => t.ready));
+  const path = criticalPath(plan.edges, kernel.timings).map((step) => `${step.id} ${seconds(step.ms)}`).join(" -> ");
+  const wrong = kernel.status().filter((s) => s.state === "failed" || s.state === "skipped");
+  const disabled = plan.leftOut.filter((l) => !l.why.startsWith("replaced by")).map((l) => l.plugin);
+  const ready = `ready in ${seconds(total)} s, ${seconds(performance.now())} s since exec (critical path: ${path})`;
+  return [
+    ready,
+    ...(disabled.length ? [`disabled: ${disabled.join(", ")}`] : []),
+    ...wrong.map((s) => `${s.id}: ${s.state}${s.error ? ` (${s.error})` : ""}`),
+  ];
+}
+
+/** Any error as the block that a user reads; unknown ones keep their stack. */
+export function describeError(error: unknown): string {
+  if (isK3spError(error)) return formatError(error);
+  if (error instanceof AggregateError) return error.errors.map(describeError).join("\n\n");
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/**
+ * Charges errors that no code caught to the plugin that was running. A rejection is reported and the server goes on;
+ * an exception may have torn state, so it ends the process.
+ */
+export function attributeStrayErrors(log: Logger, die: (error: K3spError) => void): void {
+  process.on("unhandledRejection", (reason) => {
+    log.error({ err: reason }, strayError(reason, "a promise was rejected and nobody handled it").message);
+  });
+  process.on("uncaughtException", (error) => die(strayError(error, "an exception was not caught")));
+}
+
+function strayError(cause: unknown, what: string): K3spError {
+  const plugin = runningPlugin();
+  const message = `${plugin ?? "kernel"}: ${what}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  const frame = cause instanceof Error ? (cause.stack?.split("\n")[1]?.trim() ?? "") : "";
+  return k3spError("K3SP_PLUGIN_CRASHED", { message, detail: frame ? [frame] : [], cause, ...(plugin && { plugin }) });
+}
