@@ -28,5 +28,3 @@ export function rowsOf(group: string, version: string): RowOf {
   });
 }
 
-/** The generation of most kinds moves with `spec`. */
-export const specGeneration: Behaviour = { generationOf: (object) => object.spec };

@@ -20,6 +20,8 @@ export interface StrategyContext {
   readonly view: CacheView;
   readonly cluster: ClusterSettings;
   readonly dryRun: boolean;
+  /** Name of the subresource that is written (`ephemeralcontainers`, `resize`, ...); absent or "" for the object itself. */
+  readonly subresource?: string;
 }
 
 export interface Column {

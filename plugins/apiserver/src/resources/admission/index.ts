@@ -1,6 +1,10 @@
 /** The rows of the groups that extend or govern the server: admission, API extensions, aggregation, flow control. */
 import { rowsOf } from "../row.ts";
 import type { ResourceDef } from "../types.ts";
+import {
+  admissionPolicyBinding, apiService, customResourceDefinition, flowSchema, mutatingAdmissionPolicy, mutatingWebhookConfiguration,
+  priorityLevelConfiguration, validatingAdmissionPolicy, validatingWebhookConfiguration,
+} from "./kinds.ts";
 
 const admission = rowsOf("admissionregistration.k8s.io", "v1");
 const apiextensions = rowsOf("apiextensions.k8s.io", "v1");
@@ -10,16 +14,16 @@ const cluster = { namespaced: false } as const;
 const extension = { ...cluster, categories: ["api-extensions"] } as const;
 
 export const admissionResources: readonly ResourceDef[] = [
-  admission("MutatingAdmissionPolicy", "mutatingadmissionpolicies", extension),
-  admission("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", extension),
-  admission("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", extension),
-  admission("ValidatingAdmissionPolicy", "validatingadmissionpolicies", { ...extension, subresources: ["status"] }),
-  admission("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", extension),
-  admission("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", extension),
+  admission("MutatingAdmissionPolicy", "mutatingadmissionpolicies", extension, mutatingAdmissionPolicy),
+  admission("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", extension, admissionPolicyBinding),
+  admission("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", extension, mutatingWebhookConfiguration),
+  admission("ValidatingAdmissionPolicy", "validatingadmissionpolicies", { ...extension, subresources: ["status"] }, validatingAdmissionPolicy),
+  admission("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", extension, admissionPolicyBinding),
+  admission("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", extension, validatingWebhookConfiguration),
   apiextensions("CustomResourceDefinition", "customresourcedefinitions", {
     ...extension, shortNames: ["crd", "crds"], subresources: ["status"],
-  }),
-  apiregistration("APIService", "apiservices", { ...extension, subresources: ["status"] }),
-  flowcontrol("FlowSchema", "flowschemas", { ...cluster, subresources: ["status"] }),
-  flowcontrol("PriorityLevelConfiguration", "prioritylevelconfigurations", { ...cluster, subresources: ["status"] }),
+  }, customResourceDefinition),
+  apiregistration("APIService", "apiservices", { ...extension, subresources: ["status"] }, apiService),
+  flowcontrol("FlowSchema", "flowschemas", { ...cluster, subresources: ["status"] }, flowSchema),
+  flowcontrol("PriorityLevelConfiguration", "prioritylevelconfigurations", { ...cluster, subresources: ["status"] }, priorityLevelConfiguration),
 ];

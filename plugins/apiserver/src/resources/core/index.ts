@@ -1,6 +1,13 @@
 /** The rows of the core group. */
 import { createOnly, readVerbs, rowsOf } from "../row.ts";
 import type { ResourceDef } from "../types.ts";
+import { namespace, node } from "./cluster.ts";
+import { configMap, secret, serviceAccount } from "./config.ts";
+import { coreEvent } from "./event.ts";
+import { componentStatus, endpoints, limitRange, podTemplate, replicationController, resourceQuota } from "./misc.ts";
+import { pod } from "./pod.ts";
+import { service } from "./service.ts";
+import { persistentVolume, persistentVolumeClaim } from "./storage.ts";
 
 const row = rowsOf("", "v1");
 const cluster = { namespaced: false } as const;
@@ -8,33 +15,33 @@ const status = ["status"] as const;
 
 export const coreResources: readonly ResourceDef[] = [
   row("Binding", "bindings", { verbs: createOnly, virtual: true }),
-  row("ComponentStatus", "componentstatuses", { ...cluster, shortNames: ["cs"], verbs: readVerbs, virtual: true }),
-  row("ConfigMap", "configmaps", { shortNames: ["cm"] }),
-  row("Endpoints", "endpoints", { shortNames: ["ep"], createOnUpdate: true }),
-  row("Event", "events", { shortNames: ["ev"], tier: "lazy", ttlSeconds: 3600, createOnUpdate: true, nameRule: "path" }),
-  row("LimitRange", "limitranges", { shortNames: ["limits"], createOnUpdate: true }),
+  row("ComponentStatus", "componentstatuses", { ...cluster, shortNames: ["cs"], verbs: readVerbs, virtual: true }, componentStatus),
+  row("ConfigMap", "configmaps", { shortNames: ["cm"] }, configMap),
+  row("Endpoints", "endpoints", { shortNames: ["ep"], createOnUpdate: true }, endpoints),
+  row("Event", "events", { shortNames: ["ev"], tier: "lazy", ttlSeconds: 3600, createOnUpdate: true, nameRule: "path" }, coreEvent),
+  row("LimitRange", "limitranges", { shortNames: ["limits"], createOnUpdate: true }, limitRange),
   row("Namespace", "namespaces", {
     ...cluster, shortNames: ["ns"], subresources: ["finalize", "status"], deletion: "namespace", nameRule: "dns1123label",
     verbs: ["create", "delete", "get", "list", "patch", "update", "watch"],
-  }),
-  row("Node", "nodes", { ...cluster, shortNames: ["no"], subresources: ["proxy", "status"] }),
-  row("PersistentVolumeClaim", "persistentvolumeclaims", { shortNames: ["pvc"], subresources: status }),
-  row("PersistentVolume", "persistentvolumes", { ...cluster, shortNames: ["pv"], subresources: status }),
+  }, namespace),
+  row("Node", "nodes", { ...cluster, shortNames: ["no"], subresources: ["proxy", "status"] }, node),
+  row("PersistentVolumeClaim", "persistentvolumeclaims", { shortNames: ["pvc"], subresources: status }, persistentVolumeClaim),
+  row("PersistentVolume", "persistentvolumes", { ...cluster, shortNames: ["pv"], subresources: status }, persistentVolume),
   row("Pod", "pods", {
     shortNames: ["po"], categories: ["all"], deletion: "pod",
     subresources: [
       "attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize", "status",
     ],
-  }),
-  row("PodTemplate", "podtemplates"),
+  }, pod),
+  row("PodTemplate", "podtemplates", {}, podTemplate),
   row("ReplicationController", "replicationcontrollers", {
     shortNames: ["rc"], categories: ["all"], subresources: ["scale", "status"], defaultPropagation: "Orphan",
     scale: { specReplicas: "spec.replicas", statusReplicas: "status.replicas", selector: "spec.selector" },
-  }),
-  row("ResourceQuota", "resourcequotas", { shortNames: ["quota"], subresources: status }),
-  row("Secret", "secrets"),
-  row("ServiceAccount", "serviceaccounts", { shortNames: ["sa"], subresources: ["token"] }),
+  }, replicationController),
+  row("ResourceQuota", "resourcequotas", { shortNames: ["quota"], subresources: status }, resourceQuota),
+  row("Secret", "secrets", {}, secret),
+  row("ServiceAccount", "serviceaccounts", { shortNames: ["sa"], subresources: ["token"] }, serviceAccount),
   row("Service", "services", {
     shortNames: ["svc"], categories: ["all"], subresources: ["proxy", "status"], createOnUpdate: true, nameRule: "dns1035label",
-  }),
+  }, service),
 ];

@@ -1,6 +1,8 @@
 /** The rows of the small groups: coordination, events, node, scheduling, dynamic resource allocation. */
 import { rowsOf } from "../row.ts";
 import type { ResourceDef } from "../types.ts";
+import { eventsEvent } from "../core/event.ts";
+import { deviceClass, lease, priorityClass, resourceClaim, resourceClaimTemplate, resourceSlice, runtimeClass } from "./kinds.ts";
 
 const coordination = rowsOf("coordination.k8s.io", "v1");
 const events = rowsOf("events.k8s.io", "v1");
@@ -10,15 +12,15 @@ const resource = rowsOf("resource.k8s.io", "v1");
 const cluster = { namespaced: false } as const;
 
 export const miscResources: readonly ResourceDef[] = [
-  coordination("Lease", "leases", { tier: "lazy", createOnUpdate: true }),
+  coordination("Lease", "leases", { tier: "lazy", createOnUpdate: true }, lease),
   events("Event", "events", {
     shortNames: ["ev"], tier: "lazy", ttlSeconds: 3600, createOnUpdate: true, nameRule: "path",
     storedAs: { group: "", version: "v1", plural: "events" },
-  }),
-  node("RuntimeClass", "runtimeclasses", cluster),
-  scheduling("PriorityClass", "priorityclasses", { ...cluster, shortNames: ["pc"] }),
-  resource("DeviceClass", "deviceclasses", cluster),
-  resource("ResourceClaim", "resourceclaims", { subresources: ["status"] }),
-  resource("ResourceClaimTemplate", "resourceclaimtemplates"),
-  resource("ResourceSlice", "resourceslices", cluster),
+  }, eventsEvent),
+  node("RuntimeClass", "runtimeclasses", cluster, runtimeClass),
+  scheduling("PriorityClass", "priorityclasses", { ...cluster, shortNames: ["pc"] }, priorityClass),
+  resource("DeviceClass", "deviceclasses", cluster, deviceClass),
+  resource("ResourceClaim", "resourceclaims", { subresources: ["status"] }, resourceClaim),
+  resource("ResourceClaimTemplate", "resourceclaimtemplates", {}, resourceClaimTemplate),
+  resource("ResourceSlice", "resourceslices", cluster, resourceSlice),
 ];

@@ -1,16 +1,17 @@
 /** The rows of networking.k8s.io and discovery.k8s.io. */
 import { rowsOf } from "../row.ts";
 import type { ResourceDef } from "../types.ts";
+import { endpointSlice, ingress, ingressClass, ipAddress, networkPolicy, serviceCidr } from "./kinds.ts";
 
 const row = rowsOf("networking.k8s.io", "v1");
 const discovery = rowsOf("discovery.k8s.io", "v1");
 const cluster = { namespaced: false } as const;
 
 export const networkingResources: readonly ResourceDef[] = [
-  row("IngressClass", "ingressclasses", cluster),
-  row("Ingress", "ingresses", { shortNames: ["ing"], subresources: ["status"] }),
-  row("IPAddress", "ipaddresses", { ...cluster, shortNames: ["ip"] }),
-  row("NetworkPolicy", "networkpolicies", { shortNames: ["netpol"] }),
-  row("ServiceCIDR", "servicecidrs", { ...cluster, subresources: ["status"] }),
-  discovery("EndpointSlice", "endpointslices"),
+  row("IngressClass", "ingressclasses", cluster, ingressClass),
+  row("Ingress", "ingresses", { shortNames: ["ing"], subresources: ["status"] }, ingress),
+  row("IPAddress", "ipaddresses", { ...cluster, shortNames: ["ip"] }, ipAddress),
+  row("NetworkPolicy", "networkpolicies", { shortNames: ["netpol"] }, networkPolicy),
+  row("ServiceCIDR", "servicecidrs", { ...cluster, subresources: ["status"] }, serviceCidr),
+  discovery("EndpointSlice", "endpointslices", {}, endpointSlice),
 ];

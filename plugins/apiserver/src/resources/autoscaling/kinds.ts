@@ -1,0 +1,27 @@
+/** HorizontalPodAutoscalers in both versions, and PodDisruptionBudgets. */
+import type { Behaviour } from "../row.ts";
+import { ensure } from "../fields.ts";
+import { withGeneration, withStatus } from "../strategy.ts";
+import { hpaColumns, pdbColumns } from "./columns.ts";
+import { hpaFromV2, hpaToV2 } from "./conversion.ts";
+import { defaultHpa, defaultHpaV1 } from "./defaults.ts";
+
+export const hpaV2: Behaviour = { ...withStatus({ desiredReplicas: 0 }), columns: hpaColumns, defaults: defaultHpa };
+
+export const hpaV1: Behaviour = {
+  ...withStatus({ currentReplicas: 0, desiredReplicas: 0 }),
+  columns: hpaColumns.map((column) => ({ ...column, value: (o, now) => column.value(hpaToV2(o), now) })),
+  defaults: defaultHpaV1,
+  toStored: (object) => {
+    const hpa = hpaToV2(object);
+    defaultHpa(hpa);
+    return hpa;
+  },
+  fromStored: hpaFromV2,
+};
+
+export const podDisruptionBudget: Behaviour = {
+  ...withGeneration({ currentHealthy: 0, desiredHealthy: 0, disruptionsAllowed: 0, expectedPods: 0 }),
+  columns: pdbColumns,
+  defaults: (object) => void ensure(object, "spec"),
+};

@@ -1,0 +1,30 @@
+/** ConfigMaps, Secrets and ServiceAccounts. */
+import type { Behaviour } from "../row.ts";
+import type { Obj } from "../types.ts";
+import { configMapColumns, secretColumns, serviceAccountColumns } from "./columns.ts";
+import { defaultSecret } from "./defaults.ts";
+
+export const configMap: Behaviour = { columns: configMapColumns };
+
+export const secret: Behaviour = {
+  columns: secretColumns,
+  defaults: (object) => {
+    encodeStringData(object);
+    defaultSecret(object);
+  },
+  prepareUpdate: (object, old) => {
+    object.type ||= old.type;
+  },
+  selectableFields: { type: (o) => o.type ?? "" },
+};
+
+/** `stringData` is write-only: its entries replace those of `data`. */
+function encodeStringData(object: Obj): void {
+  const { stringData } = object;
+  delete object.stringData;
+  if (typeof stringData !== "object" || stringData === null) return;
+  object.data ??= {};
+  for (const [key, value] of Object.entries(stringData)) object.data[key] = Buffer.from(String(value)).toString("base64");
+}
+
+export const serviceAccount: Behaviour = { columns: serviceAccountColumns };

@@ -1,0 +1,30 @@
+/** Endpoints, ResourceQuotas, LimitRanges, PodTemplates, ReplicationControllers and ComponentStatuses. */
+import type { Behaviour } from "../row.ts";
+import { withGeneration, withStatus } from "../strategy.ts";
+import {
+  componentStatusColumns, endpointsColumns, limitRangeColumns, podTemplateColumns, replicationControllerColumns, resourceQuotaColumns,
+} from "./columns.ts";
+import {
+  defaultEndpoints, defaultLimitRange, defaultPodTemplateObject, defaultReplicationController, defaultResourceQuota,
+} from "./defaults.ts";
+
+export const endpoints: Behaviour = { columns: endpointsColumns, defaults: defaultEndpoints };
+
+export const resourceQuota: Behaviour = { ...withStatus(), columns: resourceQuotaColumns, defaults: defaultResourceQuota };
+
+export const limitRange: Behaviour = { columns: limitRangeColumns, defaults: defaultLimitRange };
+
+export const podTemplate: Behaviour = {
+  columns: podTemplateColumns,
+  defaults: defaultPodTemplateObject,
+  generationOf: (object) => object.template,
+};
+
+export const replicationController: Behaviour = {
+  ...withGeneration({ replicas: 0 }),
+  columns: replicationControllerColumns,
+  defaults: defaultReplicationController,
+  selectableFields: { "status.replicas": (o) => String(o.status?.replicas ?? 0) },
+};
+
+export const componentStatus: Behaviour = { columns: componentStatusColumns };

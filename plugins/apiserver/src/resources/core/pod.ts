@@ -1,0 +1,50 @@
+/** Pods: columns, defaults, strategy, validation. */
+import type { Behaviour } from "../row.ts";
+import type { Obj } from "../types.ts";
+import { podColumns } from "./pod-columns.ts";
+import { defaultPod, qosClass, syncPodIps, syncServiceAccount } from "./pod-defaults.ts";
+
+const text = (value: unknown): string => (value == null ? "" : String(value));
+
+export const pod: Behaviour = {
+  columns: podColumns,
+  defaults: defaultPod,
+  prepareCreate,
+  prepareUpdate,
+  prepareStatusUpdate,
+  generationOf: (object) => object.spec,
+  selectableFields: {
+    "spec.nodeName": (o) => text(o.spec?.nodeName),
+    "spec.restartPolicy": (o) => text(o.spec?.restartPolicy),
+    "spec.schedulerName": (o) => text(o.spec?.schedulerName),
+    "spec.serviceAccountName": (o) => text(o.spec?.serviceAccountName),
+    "spec.hostNetwork": (o) => text(o.spec?.hostNetwork ?? false),
+    "status.phase": (o) => text(o.status?.phase),
+    "status.podIP": (o) => text(o.status?.podIPs?.[0]?.ip ?? o.status?.podIP),
+    "status.podIPs": (o) => text(o.status?.podIPs?.[0]?.ip ?? o.status?.podIP),
+    "status.nominatedNodeName": (o) => text(o.status?.nominatedNodeName),
+  },
+};
+
+function prepareCreate(object: Obj): void {
+  syncServiceAccount(object.spec);
+  object.status = { phase: "Pending", qosClass: qosClass(object.spec) };
+  if (object.spec.schedulingGates?.length) {
+    object.status.conditions = [{
+      type: "PodScheduled", status: "False", reason: "SchedulingGated",
+      message: "Scheduling is blocked due to non-empty scheduling gates", lastProbeTime: null, lastTransitionTime: null,
+    }];
+  }
+}
+
+function prepareUpdate(object: Obj, old: Obj): void {
+  syncServiceAccount(object.spec);
+  object.status = old.status;
+}
+
+function prepareStatusUpdate(object: Obj, old: Obj): void {
+  const status: Obj = (object.status ??= {});
+  status.qosClass ||= old.status?.qosClass ?? qosClass(object.spec);
+  if (Array.isArray(status.podIPs) && status.podIPs.length && !status.podIP) status.podIP = status.podIPs[0]?.ip;
+  syncPodIps(status);
+}

@@ -1,0 +1,43 @@
+/** Roles, their bindings, and CertificateSigningRequests. */
+import type { Behaviour } from "../row.ts";
+import { keepStatus } from "../strategy.ts";
+import type { Obj, StrategyContext } from "../types.ts";
+import { bindingColumns, clusterRoleColumns, csrColumns, roleColumns } from "./columns.ts";
+import { defaultBinding } from "./defaults.ts";
+
+export const role: Behaviour = { columns: roleColumns };
+export const clusterRole: Behaviour = { columns: clusterRoleColumns };
+export const roleBinding: Behaviour = { columns: bindingColumns, defaults: defaultBinding };
+export const clusterRoleBinding: Behaviour = { columns: bindingColumns, defaults: defaultBinding };
+
+const requestor = ["username", "uid", "groups", "extra"] as const;
+
+export const certificateSigningRequest: Behaviour = {
+  columns: csrColumns,
+  prepareCreate: (object, { user }: StrategyContext) => {
+    object.spec ??= {};
+    object.spec.username = user.name;
+    object.spec.groups = [...user.groups];
+    if (user.uid) object.spec.uid = user.uid;
+    else delete object.spec.uid;
+    if (user.extra && Object.keys(user.extra).length > 0) object.spec.extra = structuredClone(user.extra);
+    else delete object.spec.extra;
+    object.status = {};
+  },
+  prepareUpdate: (object, old) => {
+    object.spec = old.spec;
+    keepStatus(object, old);
+  },
+  prepareStatusUpdate: stampConditions,
+  selectableFields: { "spec.signerName": (o) => o.spec?.signerName ?? "" },
+};
+
+/** Conditions get the times that their writer left out; the approver's fields of the spec are the server's. */
+function stampConditions(object: Obj, old: Obj, { now }: StrategyContext): void {
+  for (const condition of object.status?.conditions ?? []) {
+    const before = old.status?.conditions?.find((c: Obj) => c.type === condition.type);
+    condition.lastUpdateTime ??= before?.lastUpdateTime ?? now;
+    condition.lastTransitionTime ??= before?.lastTransitionTime ?? now;
+  }
+  for (const field of requestor) if (object.spec) object.spec[field] = old.spec?.[field];
+}
