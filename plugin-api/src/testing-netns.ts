@@ -1,0 +1,103 @@
+/** For tests of data-plane plugins: network namespaces as nodes, pods and outsiders, and a CNI list run by hand. */
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { CniConfList } from "./slots/node.ts";
+
+export interface Netns {
+  readonly name: string;
+  readonly path: string;
+  /** Command prefix that enters the namespace. */
+  readonly prefix: readonly string[];
+  /** Stdout; throws with stderr when the command fails. */
+  run(command: string, ...args: string[]): string;
+  /** A TCP (or UDP) server that answers each connection (or datagram) with `answer` and the peer's address. */
+  serve(port: number, answer: string, protocol?: "tcp" | "udp"): Promise<ChildProcess>;
+  /** What a server at `host:port` answers; undefined when it does not. */
+  ask(host: string, port: number, options?: { readonly protocol?: "tcp" | "udp"; readonly from?: string }): string | undefined;
+  /** Kills what was started here and deletes the namespace. */
+  remove(): void;
+}
+
+/** Undefined when the machine can run such tests, else what is missing. */
+export function netnsUnavailable(programs: readonly string[] = ["ip", "nft"]): string | undefined {
+  const missing = programs.filter((name) => spawnSync(name, ["-V"]).error);
+  if (process.getuid?.() !== 0) missing.unshift("root");
+  if (!existsSync("/usr/bin/busybox") && !existsSync("/bin/busybox")) missing.push("busybox-static");
+  return missing.length ? missing.join(", ") : undefined;
+}
+
+export function netns(name: string): Netns {
+  const prefix = ["ip", "netns", "exec", name];
+  const children: ChildProcess[] = [];
+  spawnSync("ip", ["netns", "delete", name]);
+  call(["ip", "netns", "add", name]);
+  call([...prefix, "ip", "link", "set", "lo", "up"]);
+  return {
+    name,
+    path: `/run/netns/${name}`,
+    prefix,
+    run: (command, ...args) => call([...prefix, command, ...args]),
+    async serve(port, answer, protocol = "tcp") {
+      const [program = "", ...args] = [...prefix, process.execPath, "-e", protocol === "tcp" ? tcpServer : udpServer, String(port), answer];
+      const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+      children.push(child);
+      await new Promise((resolve) => child.stdout.once("data", resolve));
+      return child;
+    },
+    ask(host, port, { protocol = "tcp", from } = {}) {
+      const flags = [...(protocol === "udp" ? ["-u"] : []), ...(from ? ["-s", from] : [])];
+      const [program = "", ...args] = [...prefix, "busybox", "nc", ...flags, "-w", "2", host, String(port)];
+      const result = spawnSync(program, args, { input: "ping\n", encoding: "utf8", timeout: 3000 });
+      return result.stdout.trim() || undefined;
+    },
+    remove() {
+      for (const child of children) child.kill("SIGKILL");
+      spawnSync("ip", ["netns", "delete", name]);
+    },
+  };
+}
+
+const tcpServer = `
+  const [port, answer] = process.argv.slice(1);
+  require("node:net").createServer((s) => { s.on("error", () => {}); s.end(answer + " " + s.remoteAddress.replace("::ffff:", "") + "\\n"); })
+    .listen(+port, "0.0.0.0", () => console.log("up"));`;
+const udpServer = `
+  const [port, answer] = process.argv.slice(1);
+  const s = require("node:dgram").createSocket("udp4");
+  s.on("message", (m, from) => s.send(answer + " " + from.address + "\\n", from.port, from.address));
+  s.bind(+port, () => console.log("up"));`;
+
+/** Joins two namespaces by a pair of links; the addresses are given with their prefix length. */
+export function join2(a: Netns, aLink: string, aAddress: string, b: Netns, bLink: string, bAddress: string): void {
+  a.run("ip", "link", "add", aLink, "type", "veth", "peer", "name", bLink, "netns", b.name);
+  for (const [ns, link, address] of [[a, aLink, aAddress], [b, bLink, bAddress]] as const) {
+    ns.run("ip", "address", "add", address, "dev", link);
+    ns.run("ip", "link", "set", link, "up");
+  }
+}
+
+/** Runs a CNI list inside the namespace `node` for the pod namespace `pod`; returns the result of the last program. */
+export function cniRun(
+  command: "ADD" | "DEL", list: CniConfList, node: Netns, pod: Netns, binDir: string, args: object = {},
+): { readonly ips?: readonly { readonly address: string }[] } {
+  const plugins = command === "ADD" ? list.plugins : [...list.plugins].reverse();
+  let prevResult: object | undefined;
+  for (const plugin of plugins) {
+    const wanted = Object.keys((plugin.capabilities as object | undefined) ?? {});
+    const runtimeConfig = Object.fromEntries(Object.entries(args).filter(([name]) => wanted.includes(name)));
+    const input = JSON.stringify({ cniVersion: list.cniVersion, name: list.name, ...plugin, runtimeConfig, prevResult });
+    const env = { ...process.env, CNI_COMMAND: command, CNI_CONTAINERID: pod.name, CNI_NETNS: pod.path, CNI_IFNAME: "eth0", CNI_PATH: binDir };
+    const output = call([...node.prefix, join(binDir, String(plugin.type))], input, env);
+    if (output) prevResult = JSON.parse(output) as object;
+  }
+  return prevResult ?? {};
+}
+
+function call(argv: readonly string[], input = "", env = process.env): string {
+  const [program = "", ...args] = argv;
+  const result = spawnSync(program, args, { input, env, encoding: "utf8" });
+  if (result.error) throw result.error;
+  if (result.status !== 0) throw new Error(`${argv.join(" ")}: ${result.stderr || result.stdout}`);
+  return result.stdout;
+}

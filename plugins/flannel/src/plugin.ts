@@ -1,0 +1,74 @@
+/** Fills the `cni` slot: a bridge for the node's pods, addresses from the node's pod range, masquerading to the outside. */
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { definePlugin, type PluginContext } from "@k3s-p/plugin-api";
+import { installCni } from "@k3s-p/plugin-api/cni";
+import { nodes, type Node } from "@k3s-p/plugin-api/kube";
+import { cni, kube, node, runner, runtime } from "@k3s-p/plugin-api/slots";
+import { chooseLink, links, loadRules, prepareKernel } from "./host.ts";
+import { confList, masqueradeRules, subnetEnv, type PodNetwork } from "./network.ts";
+
+interface Config {
+  readonly backend?: "vxlan" | "host-gw" | "none";
+  readonly interface?: string;
+  readonly bridge?: string;
+}
+
+const needs = { kube, node, runner, runtime };
+type Context = PluginContext<typeof needs, {}, Config>;
+
+export default definePlugin<typeof cni, typeof needs, {}, Config>({
+  provides: cni,
+  needs,
+  async start(ctx) {
+    const { paths } = ctx.needs.node;
+    const [network, bridgeFilter] = await Promise.all([describeNetwork(ctx), prepareKernel(ctx.needs.runner)]);
+    if (!bridgeFilter) {
+      ctx.log.warn("the kernel module br_netfilter is missing: pods of one node do not reach each other by Service address");
+    }
+    const list = confList(network);
+    await Promise.all([loadRules(ctx.needs.runner, masqueradeRules(network)), writeSubnetEnv(paths.flannelRun, subnetEnv(network))]);
+    await installCni(ctx, { confList: list, fileName: "10-flannel.conflist" });
+    ctx.log.info({ subnet: network.podCidr, bridge: network.bridge, mtu: network.mtu }, "pod network is ready");
+    return { confList: list, status: async () => ({ ready: true }) };
+  },
+});
+
+async function describeNetwork(ctx: Context): Promise<PodNetwork> {
+  const { backend = "vxlan", interface: wanted, bridge = "cni0" } = ctx.config;
+  const { cluster, ip, paths } = ctx.needs.node;
+  const [podCidr, all] = await Promise.all([waitForPodCidr(ctx), links(ctx.needs.runner)]);
+  const overhead = backend === "vxlan" ? vxlanOverhead : 0;
+  return {
+    clusterCidr: cluster.clusterCidr[0]!,
+    podCidr,
+    mtu: chooseLink(all, ip, wanted || undefined).mtu - overhead,
+    bridge,
+    ipamDir: join(paths.run, "cni"),
+  };
+}
+
+/** Outer Ethernet, IP, UDP and VXLAN headers. */
+const vxlanOverhead = 50;
+
+/** The controller manager gives each node its range once the kubelet has registered it. */
+function waitForPodCidr(ctx: Context): Promise<string> {
+  const { name } = ctx.needs.node;
+  const informer = ctx.needs.kube.informer(nodes, { fieldSelector: `metadata.name=${name}` });
+  const notice = setTimeout(() => ctx.log.info(`waiting for spec.podCIDR of node ${name}`), 10_000);
+  return new Promise<string>((resolve, reject) => {
+    const see = (object: Node) => object.metadata.name === name && object.spec?.podCIDR && resolve(object.spec.podCIDR);
+    informer.on({ added: see, updated: see });
+    ctx.signal.addEventListener("abort", () => reject(new Error(`node ${name} has no spec.podCIDR`)), { once: true });
+  }).finally(() => {
+    clearTimeout(notice);
+    informer.stop();
+  });
+}
+
+async function writeSubnetEnv(folder: string, text: string): Promise<void> {
+  const path = join(folder, "subnet.env");
+  await mkdir(folder, { recursive: true });
+  await writeFile(`${path}.tmp`, text, { mode: 0o644 });
+  await rename(`${path}.tmp`, path);
+}
