@@ -1,0 +1,76 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { flags } from "./flags.ts";
+import { loadSettings } from "./load.ts";
+
+let dir: string;
+beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "config-"))));
+afterEach(() => rmSync(dir, { recursive: true }));
+
+function load(files: Readonly<Record<string, string>>, argv: readonly string[] = [], env: Record<string, string> = {}) {
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(dir, name, ".."), { recursive: true });
+    writeFileSync(join(dir, name), text);
+  }
+  return loadSettings({ argv: ["--config", join(dir, "config.yaml"), ...argv], env, flags });
+}
+
+const value = (settings: ReturnType<typeof load>, name: string) => settings.values.get(name)?.value;
+
+describe("precedence", () => {
+  test("the command line wins over the environment, which wins over the file", () => {
+    const files = { "config.yaml": "node-name: file\ndata-dir: /file\ntoken: file\n" };
+    const settings = load(files, ["--node-name", "flag"], { K3S_NODE_NAME: "env", K3S_DATA_DIR: "/env" });
+    expect([value(settings, "node-name"), value(settings, "data-dir"), value(settings, "token")]).toEqual(["flag", "/env", "file"]);
+  });
+
+  test("a repeated flag replaces the file's whole list; commas separate names of --disable", () => {
+    const settings = load({ "config.yaml": "disable: [coredns]\n" }, ["--disable", "traefik,servicelb", "--disable=coredns"]);
+    expect(value(settings, "disable")).toEqual(["traefik", "servicelb", "coredns"]);
+  });
+
+  test("drop-ins follow in alphabetical order; a key that ends in + appends", () => {
+    const settings = load({
+      "config.yaml": "disable: [coredns]\nnode-name: base\n",
+      "config.yaml.d/20.yaml": "node-name: late\n", "config.yaml.d/10.yaml": "disable+: [traefik]\nnode-name: early\n",
+    });
+    expect(value(settings, "disable")).toEqual(["coredns", "traefik"]);
+    expect(value(settings, "node-name")).toBe("late");
+  });
+});
+
+describe("bad input", () => {
+  test("an unknown flag gets a suggestion", () => {
+    expect(() => load({ "config.yaml": "" }, ["--disble", "x"])).toThrow('unknown flag --disble; did you mean "--disable"?');
+  });
+
+  test("a broken file is named with line and column", () => {
+    expect(() => load({ "config.yaml": "node-name: a\ndisable: [x\ntoken: y\n" })).toThrow(new RegExp(`^${dir}/config.yaml:3:1: `));
+  });
+
+  test("a value of the wrong type is named with its place", () => {
+    expect(() => load({ "config.yaml": "\nhttps-listen-port: abc\n" })).toThrow(expect.objectContaining({
+      code: "K3SP_CONFIG_INVALID", message: 'https-listen-port: "abc" is not allowed', detail: [`from ${dir}/config.yaml:2:1   a whole number is expected`],
+    }));
+  });
+
+  test("an unknown key only warns, as in K3s", () => {
+    expect(load({ "config.yaml": "disabel: [x]\n" }).warnings).toEqual([`${dir}/config.yaml:1:1: unknown key "disabel" is ignored; did you mean "disable"?`]);
+  });
+
+  test("a K3s flag without effect here says so", () => {
+    expect(load({ "config.yaml": "" }, ["--selinux"]).warnings).toEqual(["selinux (--selinux) is accepted and has no effect"]);
+  });
+
+  test("a config file that was asked for must exist", () => {
+    expect(() => loadSettings({ argv: ["--config", "/nowhere.yaml"], env: {}, flags })).toThrow("/nowhere.yaml: no such file");
+  });
+});
+
+test("a plugin's section keeps the place of each option", () => {
+  const { plugins } = load({ "config.yaml": "plugins:\n  flannel:\n    config:\n      backend: vxlna\n" });
+  expect(plugins.get("flannel")?.config).toEqual({ backend: "vxlna" });
+  expect(plugins.get("flannel")?.positions.get("backend")).toBe(`${dir}/config.yaml:4:16`);
+});

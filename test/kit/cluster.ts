@@ -1,0 +1,125 @@
+/** A real k3s-p server in a sandbox, driven by the real kubectl: what the end-to-end tests use. */
+import type { ChildProcess } from "node:child_process";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createSandbox, type Result, type RunOptions, type Sandbox } from "./sandbox.ts";
+import { tool } from "./tools.ts";
+
+const root = dirname(dirname(import.meta.dirname));
+const node26 = join(root, "node_modules/node/bin/node");
+const main = join(root, "core/src/cli/main.ts");
+
+export interface ClusterOptions {
+  readonly args?: readonly string[];
+  /** Text of /etc/rancher/k3s/config.yaml. */
+  readonly config?: string;
+  /** Tar archives put into agent/images before the start. */
+  readonly images?: readonly string[];
+  readonly env?: Record<string, string>;
+}
+
+export interface Cluster {
+  readonly sandbox: Sandbox;
+  /** Everything that the server printed, of all its starts. */
+  readonly output: () => string;
+  start(options?: { readonly args?: readonly string[] }): Promise<void>;
+  /** Resolves with the exit code. */
+  stop(signal?: "SIGTERM" | "SIGKILL"): Promise<number>;
+  readonly pid: () => number;
+  /** Fails the test with kubectl's output unless it exits 0; returns stdout. */
+  kubectl(...args: readonly string[]): Promise<string>;
+  tryKubectl(args: readonly string[], options?: RunOptions): Promise<Result>;
+  apply(yaml: string): Promise<string>;
+  dispose(): Promise<void>;
+}
+
+export const dataDir = "/var/lib/rancher/k3s";
+
+export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const sandbox = createSandbox();
+  const inside = (path: string) => join(sandbox.dir, "private", path);
+  if (options.config !== undefined) {
+    mkdirSync(inside("/etc/rancher/k3s"), { recursive: true });
+    writeFileSync(inside("/etc/rancher/k3s/config.yaml"), options.config);
+  }
+  const images = inside(join(dataDir, "agent/images"));
+  mkdirSync(images, { recursive: true });
+  for (const image of options.images ?? []) copyFileSync(image, join(images, image.split("/").at(-1)!));
+  let child: ChildProcess | undefined;
+  let exited: Promise<number> = Promise.resolve(0);
+  let output = "";
+
+  const kubectlCommand = (args: readonly string[]) => [tool("kubectl"), "--kubeconfig", "/etc/rancher/k3s/k3s.yaml", ...args];
+  const tryKubectl: Cluster["tryKubectl"] = (args, o) => sandbox.run(kubectlCommand(args), o);
+
+  async function kubectlWith(args: readonly string[], o?: RunOptions): Promise<string> {
+    const { code, stdout, stderr } = await tryKubectl(args, o);
+    if (code !== 0) throw new Error(`kubectl ${args.join(" ")} ended with ${code}\n${stdout}${stderr}`);
+    return stdout;
+  }
+
+  return {
+    sandbox,
+    output: () => output,
+    pid: () => child!.pid!,
+    tryKubectl,
+    kubectl: (...args) => kubectlWith(args),
+    apply: (yaml) => kubectlWith(["apply", "-f", "-"], { stdin: yaml }),
+    async start({ args = [] } = {}) {
+      const from = output.length;
+      child = sandbox.spawn([node26, main, "server", "--node-name", "node1", ...(options.args ?? []), ...args], { ...options.env });
+      const process_ = child;
+      for (const stream of [process_.stdout!, process_.stderr!]) stream.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
+      exited = new Promise((resolve) => process_.on("close", (code, signal) => resolve(code ?? (signal === "SIGKILL" ? 137 : 143))));
+      await untilReady(process_, () => output.slice(from));
+    },
+    async stop(signal = "SIGTERM") {
+      child?.kill(signal);
+      return exited;
+    },
+    async dispose() {
+      child?.kill("SIGKILL");
+      await exited;
+      sandbox.dispose();
+    },
+  };
+}
+
+/** Resolves at the server's own `ready in ...` line; rejects with its output when it ends before. */
+function untilReady(child: ChildProcess, output: () => string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`the server was not ready within 90 s\n${output()}`)), 90_000);
+    const look = () => {
+      if (!/"msg":"ready in /.test(output())) return;
+      clearTimeout(timer);
+      resolve();
+    };
+    child.stdout!.on("data", look);
+    child.stderr!.on("data", look);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      reject(new Error(`the server ended with ${code}\n${output()}`));
+    });
+  });
+}
+
+/** Runs the server until it ends by itself, for bad input. */
+export async function runServer(sandbox: Sandbox, args: readonly string[], options: RunOptions = {}): Promise<Result> {
+  return sandbox.run([node26, main, "server", "--node-name", "node1", ...args], { timeout: 30_000, ...options });
+}
+
+/** Calls `look` until it returns something else than undefined or false; at most `ms` milliseconds. */
+export async function eventually<T>(look: () => Promise<T | undefined | false>, what: string, ms = 60_000): Promise<T> {
+  const end = Date.now() + ms;
+  let last: unknown;
+  for (;;) {
+    try {
+      const value = await look();
+      if (value !== undefined && value !== false) return value;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) throw new Error(`${what}: not within ${ms / 1000} s${last ? `; last error: ${(last as Error).message}` : ""}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
