@@ -130,7 +130,7 @@ function checkFields(k3sp: Record<string, unknown>, report: Report): void {
   for (const key of Object.keys(k3sp)) {
     if (!(fields as readonly string[]).includes(key)) report(`k3sp.${key}`, `unknown field${didYouMean(key, fields)}`);
   }
-  checkRange("k3sp.api", k3sp.api ?? "", report);
+  checkRange("k3sp.api", k3sp.api ?? "", `^${API_VERSION}`, report);
   if (typeof k3sp.api === "string" && semver.validRange(k3sp.api) && !semver.satisfies(API_VERSION, k3sp.api, { includePrerelease: true })) {
     report("k3sp.api", `${k3sp.api} does not include this host's plugin API ${API_VERSION}`);
   }
@@ -150,18 +150,18 @@ function checkSlots(key: "provides" | "needs" | "wants", value: unknown, report:
       report(path, `unknown slot${didYouMean(slot, slotIds)}`);
     } else if (key === "provides") {
       if (typeof version !== "string" || !/^\d+\.\d+$/.test(version)) report(path, `${JSON.stringify(version)} is not a contract version such as "1.0"`);
-    } else checkRange(path, version, report);
+    } else checkRange(path, version, "^1", report);
   }
 }
 
 /** A range must pin at least the major; `*` and `>=1` would accept contracts that do not exist yet. */
-function checkRange(path: string, value: unknown, report: Report): void {
+function checkRange(path: string, value: unknown, good: string, report: Report): void {
   if (typeof value !== "string" || !semver.validRange(value)) {
-    return report(path, `${JSON.stringify(value)} is not a version range; use for example "^1"`);
+    return report(path, `${JSON.stringify(value)} is not a version range; use for example "${good}"`);
   }
   const min = semver.minVersion(value)!;
   if (semver.satisfies(`${min.major + 1}.0.0`, value)) {
-    report(path, `"${value}" does not pin a major version; use "^${min.major || "0.1.0"}"`);
+    report(path, `"${value}" does not pin a major version; use "${good}"`);
   }
 }
 

@@ -1,0 +1,96 @@
+/** Bad input: a clear error with a fix, exit code 1, nothing lost. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { dataDir, runServer } from "../kit/cluster.ts";
+import { createSandbox, sandboxUnavailable, type Sandbox } from "../kit/sandbox.ts";
+
+const reason = sandboxUnavailable();
+if (reason) console.log(`skipped: bad input ${reason}`);
+const fixture = (name: string) => join(import.meta.dirname, "../fixtures/broken-plugins", name);
+
+describe.skipIf(reason)("bad input", () => {
+  let sandbox: Sandbox;
+  beforeAll(() => void (sandbox = createSandbox()));
+  afterAll(() => sandbox?.dispose());
+
+  const own = (path: string) => join(sandbox.dir, "private", path);
+  function put(path: string, text: string): void {
+    mkdirSync(join(own(path), ".."), { recursive: true });
+    writeFileSync(own(path), text);
+  }
+  const api = ["--profile", "api"];
+
+  /** The error block that a user reads, without the log lines before it. */
+  async function errorOf(args: readonly string[], env?: Record<string, string>): Promise<string> {
+    const { code, stdout, stderr } = await runServer(sandbox, args, env ? { env } : {});
+    expect(code, stdout + stderr).toBe(1);
+    return stderr.split("\n").filter((line) => !line.startsWith("{")).join("\n").trim();
+  }
+
+  test("an unknown flag", async () => {
+    expect(await errorOf(["--disble", "coredns"])).toBe('K3SP_FLAG_UNKNOWN  unknown flag --disble; did you mean "--disable"?\n  fix: see k3s-p server --help');
+  });
+
+  test("a broken config.yaml, with line and column", async () => {
+    put("/etc/rancher/k3s/bad.yaml", "node-name: a\ndisable: [x\ntoken: y\n");
+    expect(await errorOf(["--config", "/etc/rancher/k3s/bad.yaml"])).toMatch(/^K3SP_CONFIG_SYNTAX {2}\/etc\/rancher\/k3s\/bad\.yaml:3:1: .+\n {2}fix: correct the line that is named$/);
+  });
+
+  test("a value that a plugin's schema does not allow", async () => {
+    put("/etc/rancher/k3s/value.yaml", "plugins:\n  flannel:\n    config:\n      backend: vxlna\n");
+    const text = await errorOf(["--config", "/etc/rancher/k3s/value.yaml"]);
+    expect(text).toContain('K3SP_CONFIG_INVALID  plugins.flannel.config.backend: "vxlna" is not allowed');
+    expect(text).toContain('did you mean "vxlan"?');
+    expect(text).toContain("/etc/rancher/k3s/value.yaml:4:16");
+  });
+
+  test("a port in use", async () => {
+    const blocker = sandbox.spawn(["busybox", "nc", "-lk", "-p", "6443", "-e", "true"]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const text = await errorOf(api);
+    blocker.kill("SIGKILL");
+    await sandbox.run(["pkill", "-f", "busybox nc -lk -p 6443"]);
+    expect(text).toMatch(/^K3SP_PORT_IN_USE {2}.*6443/);
+    expect(text).toMatch(/fix: .*(--https-listen-port|another port)/);
+  });
+
+  test("a missing containerd", async () => {
+    put("/etc/rancher/k3s/none.yaml", "plugins:\n  containerd:\n    config:\n      containerd: /nowhere/containerd\n");
+    const text = await errorOf(["--config", "/etc/rancher/k3s/none.yaml"]);
+    expect(text).toMatch(/^K3SP_PROGRAM_MISSING {2}.*containerd/);
+    expect(text).toMatch(/fix: .*apt-get install/);
+  });
+
+  test("a plugin that throws", async () => {
+    const text = await errorOf([...api, "--plugin", fixture("throws-in-start")]);
+    expect(text).toMatch(/^K3SP_PLUGIN_START_FAILED {2}throws-in-start 1\.0\.0 failed to start: no cable\n {2}from --plugin .*throws-in-start\n {2}at .*plugin\.ts:\d+:\d+.*\n {2}fix: correct the plugin, or start without it: --disable throws-in-start$/);
+  });
+
+  test("two plugins for one slot", async () => {
+    const text = await errorOf(["--plugin", fixture("first-cni"), "--plugin", fixture("second-cni")]);
+    expect(text).toMatch(/^K3SP_SLOT_CONFLICT {2}two plugins want the slot "cni"\n {2}first-cni 1\.0\.0 +from --plugin .*\n {2}second-cni 1\.0\.0 +from --plugin .*\n {2}fix: choose one with {2}--slot cni=first-cni$/);
+  });
+
+  test("a manifest with unknown fields, all problems at once", async () => {
+    const text = await errorOf([...api, "--plugin", fixture("bad-manifest")]);
+    expect(text).toContain("K3SP_MANIFEST_INVALID  4 problems in plugin manifests");
+    expect(text).toContain('k3sp.provdes: unknown field; did you mean "provides"?');
+    expect(text).toContain('k3sp.needs.datastor: unknown slot; did you mean "datastore"?');
+    expect(text).toContain('k3sp.wants.cni: "*" does not pin a major version; use "^1"');
+    expect(text).toContain('k3sp.criticality: "vital" is not allowed; allowed: required, optional');
+  });
+
+  test("a plugin that is not there", async () => {
+    expect(await errorOf([...api, "--plugin", "./nowhere"])).toMatch(/^K3SP_PLUGIN_NOT_FOUND {2}.*nowhere: no such file or folder\n {2}fix: give --plugin a folder/);
+  });
+
+  test("a corrupt database file, which is left as it was", async () => {
+    put(join(dataDir, "server/db/state.db"), "this is not a database".repeat(400));
+    const text = await errorOf(api);
+    expect(text).toMatch(/^K3SP_DATASTORE_CORRUPT {2}.*\/var\/lib\/rancher\/k3s\/server\/db\/state\.db/);
+    expect(text).toMatch(/fix: .+/);
+    const { stdout } = await sandbox.run(["head", "-c", "22", join(dataDir, "server/db/state.db")]);
+    expect(stdout).toBe("this is not a database");
+  });
+});

@@ -1,0 +1,50 @@
+/** Plugins are replaced and disabled from the command line. */
+import { join } from "node:path";
+import { afterEach, describe, expect, test } from "vitest";
+import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
+import { busyboxImage } from "../kit/images.ts";
+import { sandboxUnavailable } from "../kit/sandbox.ts";
+
+const reason = sandboxUnavailable();
+if (reason) console.log(`skipped: plugins ${reason}`);
+const myCni = join(import.meta.dirname, "../../plugin-api/examples/my-cni");
+
+const pods = ["a", "b"].map((name) => `
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name} }
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{ name: c, image: "docker.io/library/busybox:e2e", command: [sh, -c, "mkdir -p /tmp/w; echo I am ${name} > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"] }]
+`).join("---");
+
+describe.skipIf(reason)("plugins", () => {
+  let cluster: Cluster | undefined;
+  afterEach(() => cluster?.dispose());
+
+  test("--plugin ./my-cni takes flannel's place: the log says so, and pods talk over its addresses", async () => {
+    cluster = await createCluster({ args: ["--plugin", myCni], images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
+    await cluster.start();
+    expect(cluster.output()).toContain("cni: my-cni 0.3.0 (replaces flannel)");
+    await cluster.apply(pods);
+    await cluster.kubectl("wait", "--for=condition=Ready", "pod/a", "pod/b", "--timeout=60s");
+    const ip = await cluster.kubectl("get", "pod", "b", "-o", "jsonpath={.status.podIP}");
+    expect(ip).toMatch(/^10\.77\.0\.\d+$/);
+    expect(await cluster.kubectl("exec", "a", "--", "wget", "-q", "-T", "3", "-O-", `http://${ip}/`)).toBe("I am b\n");
+    expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/agent/etc/cni/net.d"])).stdout).not.toContain("flannel");
+  });
+
+  test("--disable coredns: not loaded, its objects gone, and the summary says so", async () => {
+    cluster = await createCluster();
+    await cluster.start();
+    await eventually(async () => (await cluster!.tryKubectl(["get", "service", "kube-dns", "-n", "kube-system"])).code === 0, "kube-dns", 20_000);
+    expect(await cluster.stop()).toBe(0);
+    await cluster.start({ args: ["--disable", "coredns"] });
+    const output = cluster.output();
+    expect(output).toContain("coredns: not loaded (--disable coredns)");
+    expect(output).toMatch(/"msg":"disabled: coredns"/);
+    const left = async () => (await cluster!.kubectl("get", "service/kube-dns", "cm/coredns", "sa/coredns", "addon/coredns", "-n", "kube-system", "--ignore-not-found", "-o", "name")) + (await cluster!.kubectl("get", "clusterrole/system:coredns", "--ignore-not-found", "-o", "name"));
+    await eventually(async () => (await left()) === "", "the objects of coredns are gone", 20_000);
+    expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/server/manifests"])).stdout).not.toContain("coredns");
+  });
+});
