@@ -1,0 +1,127 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { apiError, configMaps, namespaces, nodes, pods, serviceAccounts, services } from "@k3s-p/plugin-api/kube";
+import { createHarness, type Harness } from "../testing/harness.ts";
+import { start as startNamespace } from "./namespace.ts";
+import { start as startPodGc } from "./pod-gc.ts";
+import { start as startRootCa } from "./root-ca.ts";
+import { start as startServiceAccount } from "./serviceaccount.ts";
+
+let h: Harness;
+beforeEach(() => void (h = createHarness()));
+afterEach(() => h.stop());
+const ns = (name: string) => h.client.seed(namespaces, { metadata: { name }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } });
+
+describe("serviceaccount", () => {
+  it("makes the default account in every namespace, and again when it is deleted", async () => {
+    ns("a");
+    await h.start(startServiceAccount);
+    ns("b");
+    await h.settle();
+    await h.client.delete(serviceAccounts, "default", { namespace: "a" });
+    await h.settle();
+    expect(h.client.all(serviceAccounts).map((s) => s.metadata.namespace).sort()).toEqual(["a", "b"]);
+  });
+
+  it("does not insist in a namespace that is being deleted", async () => {
+    const refused = apiError(403, "Forbidden", "being terminated", { causes: [{ reason: "NamespaceTerminating" }] });
+    h.client.react = (verb) => (verb === "create" ? refused : undefined);
+    ns("a");
+    await h.start(startServiceAccount);
+    await h.advance(10);
+    expect(h.client.actions).toHaveLength(1);
+    expect(h.problems).toEqual([]);
+  });
+});
+
+describe("root-ca-certificate-publisher", () => {
+  it("publishes the server's CA and repairs a changed copy", async () => {
+    ns("a");
+    await h.start(startRootCa);
+    expect(h.client.all(configMaps)[0]).toMatchObject({ metadata: { name: "kube-root-ca.crt", namespace: "a" }, data: { "ca.crt": "CERT server-ca" } });
+    h.client.edit(configMaps, "kube-root-ca.crt", "a", (m) => void (m.data = { "ca.crt": "forged", other: "x" }));
+    await h.settle();
+    expect(h.client.all(configMaps)[0].data).toEqual({ "ca.crt": "CERT server-ca" });
+  });
+});
+
+describe("namespace", () => {
+  it("empties a namespace and removes its finalizer", async () => {
+    ns("a");
+    h.client.seed(configMaps, { metadata: { name: "c", namespace: "a" } });
+    h.client.seed(configMaps, { metadata: { name: "c", namespace: "b" } });
+    await h.start(startNamespace);
+    await h.client.delete(namespaces, "a");
+    await h.advance(1);
+    expect(h.client.all(namespaces)).toEqual([]);
+    expect(h.client.all(configMaps).map((c) => c.metadata.namespace)).toEqual(["b"]);
+  });
+
+  it("waits for pods before it deletes the rest, and reports what remains", async () => {
+    ns("a");
+    h.client.seed(pods, { metadata: { name: "p", namespace: "a", finalizers: ["x/y"] }, spec: { nodeName: "n" }, status: { phase: "Running" } });
+    h.client.seed(services, { metadata: { name: "s", namespace: "a" }, spec: {} });
+    await h.start(startNamespace);
+    await h.client.delete(namespaces, "a");
+    await h.advance(1);
+    expect(h.client.all(services)).toHaveLength(1);
+    const { phase, conditions } = h.client.all(namespaces)[0].status;
+    expect(phase).toBe("Terminating");
+    expect(conditions.find((c: any) => c.type === "NamespaceContentRemaining")).toMatchObject({ status: "True", reason: "SomeResourcesRemain", message: "Some resources are remaining: pods. has 1 resource instances" });
+    expect(conditions.find((c: any) => c.type === "NamespaceFinalizersRemaining")).toMatchObject({ status: "True", message: "Some content in the namespace has finalizers remaining: x/y in 1 resource instances" });
+    h.client.finish(pods, "p", "a");
+    await h.settle();
+    expect(h.client.all(namespaces)).toEqual([]);
+    expect(h.client.all(services)).toEqual([]);
+  });
+
+  it("reports a group that cannot be discovered and goes on with the others", async () => {
+    ns("a");
+    h.client.seed(configMaps, { metadata: { name: "c", namespace: "a" } });
+    h.client.onRequest = (_, path) => {
+      if (path === "/apis") return { status: 200, body: { groups: [{ name: "metrics.k8s.io", versions: [{ groupVersion: "metrics.k8s.io/v1beta1", version: "v1beta1" }] }] } };
+      return path.startsWith("/apis/metrics") ? { status: 503, body: { message: "unavailable" } } : undefined;
+    };
+    await h.start(startNamespace);
+    await h.client.delete(namespaces, "a");
+    await h.advance(1);
+    expect(h.client.all(configMaps)).toEqual([]);
+    expect(h.client.all(namespaces)[0].status.conditions[0]).toMatchObject({ type: "NamespaceDeletionDiscoveryFailure", status: "True", reason: "DiscoveryFailed" });
+    h.client.onRequest = undefined;
+    await h.advance(20);
+    expect(h.client.all(namespaces)).toEqual([]);
+  });
+});
+
+describe("pod-garbage-collector", () => {
+  const pod = (name: string, nodeName?: string, extra: object = {}) =>
+    h.client.seed(pods, { metadata: { name, namespace: "a", ...extra }, spec: { ...(nodeName && { nodeName }) }, status: { phase: "Running" } });
+
+  it("removes pods of a node that has been missing for 40 s, marked as disrupted", async () => {
+    h.client.seed(nodes, { metadata: { name: "n1" } });
+    pod("gone", "n2");
+    pod("fine", "n1");
+    await h.start(startPodGc);
+    await h.advance(39);
+    expect(h.client.all(pods)).toHaveLength(2);
+    await h.advance(2);
+    expect(h.client.all(pods).map((p) => p.metadata.name)).toEqual(["fine"]);
+    const patch = h.client.actions.find((a) => a.verb === "patch")!;
+    expect(patch).toMatchObject({ subresource: "status", body: { status: { phase: "Failed", conditions: [expect.objectContaining({ type: "DisruptionTarget", reason: "DeletionByPodGC" })] } } });
+  });
+
+  it("removes a terminating pod that was never scheduled", async () => {
+    pod("p", undefined, { deletionTimestamp: "2026-01-01T00:00:00Z", deletionGracePeriodSeconds: 30 });
+    await h.start(startPodGc);
+    await h.settle();
+    expect(h.client.actions.find((a) => a.verb === "delete")!.body).toMatchObject({ gracePeriodSeconds: 0 });
+  });
+
+  it("keeps only as many finished pods as the threshold", async () => {
+    h.client.seed(nodes, { metadata: { name: "n1" } });
+    for (const name of ["a", "b", "c"]) {
+      h.client.seed(pods, { metadata: { name, namespace: "a" }, spec: { nodeName: "n1" }, status: { phase: "Succeeded" } });
+    }
+    await h.start((deps) => startPodGc(deps, 2));
+    expect(h.client.all(pods).map((p) => p.metadata.name)).toEqual(["b", "c"]);
+  });
+});

@@ -1,0 +1,46 @@
+/** The one table of controllers: their upstream names, and what makes each of them start. */
+import {
+  deployments, endpoints, pods, replicaSets, replicationControllers,
+  type Resource,
+} from "@k3s-p/plugin-api/kube";
+import type { ControllerDeps, StartController } from "./controller.ts";
+
+export interface ControllerEntry {
+  /** Name in upstream's `--controllers`. */
+  readonly name: string;
+  /** The code is loaded when the first object of one of these resources is there; without it, at the start. */
+  readonly when?: readonly Resource<any>[];
+  start(deps: ControllerDeps): Promise<void>;
+}
+
+type Module = { readonly start: StartController };
+
+function entry(name: string, load: () => Promise<Module>, when?: readonly Resource<any>[]): ControllerEntry {
+  return { name, ...(when && { when }), start: async (deps) => (await load()).start(deps) };
+}
+
+export const controllers: readonly ControllerEntry[] = [
+  entry("serviceaccount-controller", () => import("./cluster/serviceaccount.ts")),
+  entry("root-ca-certificate-publisher-controller", () => import("./cluster/root-ca.ts")),
+  entry("namespace-controller", () => import("./cluster/namespace.ts")),
+  entry("garbage-collector-controller", () => import("./gc/garbage-collector.ts")),
+  entry("pod-garbage-collector-controller", () => import("./cluster/pod-gc.ts"), [pods]),
+  entry("deployment-controller", () => import("./workloads/deployment.ts"), [deployments]),
+  entry("replicaset-controller", () => import("./workloads/replicaset.ts"), [replicaSets, deployments]),
+  entry("replicationcontroller-controller", () => import("./workloads/replicationcontroller.ts"), [replicationControllers]),
+  entry("endpointslice-controller", () => import("./network/endpointslice.ts")),
+  entry("endpoints-controller", () => import("./network/endpoints.ts")),
+  entry("endpointslice-mirroring-controller", () => import("./network/endpointslice-mirroring.ts"), [endpoints]),
+  entry("node-ipam-controller", () => import("./node/ipam.ts")),
+];
+
+/** The entries that `--controllers` selects: `*` is all, `name` one, `-name` not that one. Unknown names are returned apart. */
+export function selectControllers(flags: readonly string[], table = controllers): { readonly selected: readonly ControllerEntry[]; readonly unknown: readonly string[] } {
+  const canonical = (name: string): string => (table.some((e) => e.name === name) ? name : `${name}-controller`);
+  const named = flags.filter((flag) => flag !== "*");
+  const off = new Set(named.filter((flag) => flag.startsWith("-")).map((flag) => canonical(flag.slice(1))));
+  const on = new Set(named.filter((flag) => !flag.startsWith("-")).map(canonical));
+  const all = flags.includes("*");
+  const unknown = [...off, ...on].filter((name) => !table.some((e) => e.name === name));
+  return { selected: table.filter((e) => !off.has(e.name) && (all || on.has(e.name))), unknown };
+}

@@ -1,0 +1,48 @@
+/** What the endpoint controllers ask about the pods behind a Service. */
+import { isIP } from "node:net";
+import { matchesMap, type Informer, type Pod, type Service, type ServicePort } from "@k3s-p/plugin-api/kube";
+import { isReady, isTerminal, isTerminating } from "../lib/pods.ts";
+
+/** Services whose endpoints come from their selector. */
+export const isSelecting = (service: Service): boolean =>
+  service.spec?.selector !== undefined && Object.keys(service.spec.selector).length > 0 && service.spec.type !== "ExternalName";
+
+export const isHeadless = (service: Service): boolean => !service.spec?.clusterIP || service.spec.clusterIP === "None";
+
+export const podsOf = (informer: Informer<Pod>, service: Service): Pod[] =>
+  informer.list(service.metadata.namespace).filter((pod) => matchesMap(service.spec!.selector, pod.metadata.labels));
+
+export const addressesOf = (pod: Pod): string[] => {
+  const all = (pod.status?.podIPs ?? []).map(({ ip }) => ip).filter((ip) => ip !== undefined);
+  return all.length ? all : pod.status?.podIP ? [pod.status.podIP] : [];
+};
+
+export const addressOf = (pod: Pod, family: 4 | 6): string | undefined => addressesOf(pod).find((ip) => isIP(ip) === family);
+
+/** A finished pod, or one without an address, is no endpoint. */
+export const isEndpoint = (pod: Pod): boolean => !isTerminal(pod) && addressesOf(pod).length > 0;
+
+/** The number of a Service port on this pod; undefined when the pod has no container port of that name. */
+export function targetPortOf(pod: Pod, port: ServicePort): number | undefined {
+  const target = port.targetPort ?? port.port;
+  if (typeof target === "number") return target === 0 ? port.port : target;
+  const containers = [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? []).filter((c) => c.restartPolicy === "Always")];
+  return containers.flatMap((container) => container.ports ?? [])
+    .find((candidate) => candidate.name === target && (candidate.protocol ?? "TCP") === (port.protocol ?? "TCP"))?.containerPort;
+}
+
+/** Pods of a headless Service have a DNS name of their own when their subdomain is the Service. */
+export const hostnameFor = (pod: Pod, service: Service): string | undefined =>
+  pod.spec?.hostname && pod.spec.subdomain === service.metadata.name ? pod.spec.hostname : undefined;
+
+/** Whether a change of a pod can matter to any endpoint. */
+export function endpointChanged(before: Pod, after: Pod): boolean {
+  return isReady(before) !== isReady(after) || isTerminal(before) !== isTerminal(after) || isTerminating(before) !== isTerminating(after) ||
+    before.spec?.nodeName !== after.spec?.nodeName || addressesOf(before).join() !== addressesOf(after).join() ||
+    !sameLabels(before.metadata.labels, after.metadata.labels);
+}
+
+export function sameLabels(a: Readonly<Record<string, string>> = {}, b: Readonly<Record<string, string>> = {}): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
