@@ -2,9 +2,12 @@
 import type { Behaviour } from "../row.ts";
 import { serviceColumns } from "./columns.ts";
 import { defaultService } from "./service-defaults.ts";
+import { prepareServiceCreate, prepareServiceUpdate } from "./service-strategy.ts";
 
 export const service: Behaviour = {
   columns: serviceColumns,
   defaults: defaultService,
+  prepareCreate: prepareServiceCreate,
+  prepareUpdate: prepareServiceUpdate,
   selectableFields: { "spec.clusterIP": (o) => o.spec?.clusterIP ?? "", "spec.type": (o) => o.spec?.type ?? "" },
 };
