@@ -46,7 +46,7 @@ export interface ApiResponse {
   readonly writableEnded: boolean;
   /** Bytes accepted but not yet taken by the client. */
   readonly writableLength: number;
-  setHeader(name: string, value: string | readonly string[]): unknown;
+  setHeader(name: string, value: string | string[]): unknown;
   getHeader(name: string): unknown;
   writeHead(status: number, headers?: Readonly<Record<string, string | number | readonly string[]>>): unknown;
   flushHeaders(): void;

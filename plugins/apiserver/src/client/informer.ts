@@ -1,0 +1,127 @@
+/** Informers of this process: views over the object cache that hold nothing but their indexes. */
+import type { Informer, InformerHandlers, InformerOptions, KubeObject, Resource } from "@k3s-p/plugin-api/kube";
+import type { Obj, ResourceDef } from "../resources/types.ts";
+import type { CacheEvent, Collection } from "../store/collection.ts";
+import type { Entry } from "../store/entry.ts";
+import { compileSelection, type Selection } from "../store/selectors.ts";
+import { collectionOf, type Engine, present } from "../verbs/engine.ts";
+
+interface Index {
+  readonly keysOf: (object: never) => readonly string[];
+  readonly buckets: Map<string, Map<string, Obj>>;
+}
+
+interface Source {
+  readonly def: ResourceDef;
+  readonly collection: Collection;
+  readonly selection: Selection;
+  readonly unsubscribe: () => void;
+}
+
+/** Works also for a resource that is not served yet: it is empty and not synced until it is. */
+export function createInformer<T extends KubeObject>(engine: Engine, resource: Resource<T>, options: InformerOptions<T> = {}): Informer<T> {
+  const { namespace = "" } = options;
+  const handlers = new Set<InformerHandlers<T>>();
+  const indexes = new Map<string, Index>();
+  for (const [name, keysOf] of Object.entries(options.indexes ?? {})) indexes.set(name, { keysOf: keysOf as Index["keysOf"], buckets: new Map() });
+  const { promise: synced, resolve: setSynced } = Promise.withResolvers<void>();
+  let source: Source | undefined;
+  let stopWaiting = (): void => {};
+
+  function connect(): boolean {
+    const def = engine.registry.get(resource.group, resource.version, resource.plural);
+    if (!def) return false;
+    const collection = collectionOf(engine, def);
+    const selection = compileSelection(def, options.labelSelector, options.fieldSelector);
+    source = { def, collection, selection, unsubscribe: collection.subscribe(receive) };
+    if (indexes.size > 0) for (const entry of selected(namespace)) index(undefined, entry.object);
+    setSynced();
+    return true;
+  }
+
+  function accepts(object: Obj): boolean {
+    return source!.selection.everything || source!.selection.matches(object);
+  }
+
+  function selected(space: string): readonly Entry[] {
+    if (!source || (namespace && space && space !== namespace)) return [];
+    const entries = source.collection.list(space || namespace);
+    const shown = source.def.storedAs ? entries.map((entry) => present(engine, source!.def, entry)) : entries;
+    return source.selection.everything ? shown : shown.filter((entry) => accepts(entry.object));
+  }
+
+  function receive(event: CacheEvent): void {
+    if (namespace && event.entry.namespace !== namespace) return;
+    const { def } = source!;
+    const object = present(engine, def, event.entry).object;
+    const previous = event.previous && present(engine, def, event.previous).object;
+    const before = previous && accepts(previous) ? previous : undefined;
+    const after = event.type !== "DELETED" && accepts(object) ? object : undefined;
+    if (!before && !after) return;
+    index(before, after);
+    const last = event.type === "DELETED" ? object : before;
+    for (const handler of [...handlers]) notify(handler as InformerHandlers<KubeObject>, before, after, last);
+  }
+
+  function index(before: Obj | undefined, after: Obj | undefined): void {
+    for (const { keysOf, buckets } of indexes.values()) {
+      for (const key of before ? keysOf(before as never) : []) dropFrom(buckets, key, before!);
+      for (const key of after ? keysOf(after as never) : []) addTo(buckets, key, after!);
+    }
+  }
+
+  if (!connect()) {
+    stopWaiting = engine.registry.onChange(() => {
+      if (!source && connect()) {
+        stopWaiting();
+        for (const handler of handlers) replay(handler);
+      }
+    });
+  }
+
+  function replay(handler: InformerHandlers<T>): void {
+    if (handler.added) for (const entry of selected(namespace)) handler.added(entry.object as unknown as T);
+  }
+
+  return {
+    synced,
+    get(name, space = namespace) {
+      const entry = source?.collection.get(name, resource.namespaced ? space : "");
+      if (!entry || (namespace && entry.namespace !== namespace)) return undefined;
+      const { object } = present(engine, source!.def, entry);
+      return accepts(object) ? (object as unknown as T) : undefined;
+    },
+    list: (space = "") => selected(space).map((entry) => entry.object as unknown as T),
+    byIndex: (name, key) => [...(indexes.get(name)?.buckets.get(key)?.values() ?? [])] as unknown as T[],
+    on(handler) {
+      replay(handler);
+      handlers.add(handler);
+      return () => void handlers.delete(handler);
+    },
+    stop() {
+      stopWaiting();
+      source?.unsubscribe();
+      handlers.clear();
+    },
+  };
+}
+
+function notify(handler: InformerHandlers<KubeObject>, before: Obj | undefined, after: Obj | undefined, last: Obj | undefined): void {
+  if (before && after) handler.updated?.(after, before);
+  else if (after) handler.added?.(after);
+  else handler.deleted?.(last!);
+}
+
+const idOf = (object: Obj): string => `${object.metadata!.namespace ?? ""}/${object.metadata!.name}`;
+
+function addTo(buckets: Index["buckets"], key: string, object: Obj): void {
+  const bucket = buckets.get(key);
+  if (bucket) bucket.set(idOf(object), object);
+  else buckets.set(key, new Map([[idOf(object), object]]));
+}
+
+function dropFrom(buckets: Index["buckets"], key: string, object: Obj): void {
+  const bucket = buckets.get(key);
+  bucket?.delete(idOf(object));
+  if (bucket?.size === 0) buckets.delete(key);
+}

@@ -1,0 +1,77 @@
+/** Registers the API server: its certificates, its listener, and the points that others contribute to. */
+import { definePlugin } from "@k3s-p/plugin-api";
+import { admission, healthCheck, nativeResource } from "@k3s-p/plugin-api/points";
+import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
+import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
+import { localAddress, servingCertificate, servingNames, writeKubeconfig, writeToken } from "./server/credentials.ts";
+import { extensions } from "./server/extensions.ts";
+import type { Route } from "./server/handler.ts";
+import { toResourceDef } from "./server/native.ts";
+import type { Contributions } from "@k3s-p/plugin-api";
+import type { NativeResource } from "@k3s-p/plugin-api/points";
+
+interface Config {
+  readonly token?: string;
+}
+
+export default definePlugin({
+  provides: apiserver,
+  needs: { datastore, node, pki },
+  async start(ctx) {
+    const { node: self, pki: keys } = ctx.needs;
+    const { cluster, paths } = self;
+    const [serving, accountKey] = await Promise.all([
+      servingCertificate(keys, servingNames(self, cluster)), keys.serviceAccountKey(),
+    ]);
+    const serverCa = keys.ca("server-ca").cert;
+    const checks = ctx.contributions(healthCheck);
+    const server = await createApiServer({
+      datastore: ctx.needs.datastore, cluster,
+      extend: (deps) => extensions({ cluster, ca: (name) => keys.ca(name), serviceAccountKey: accountKey.privateKey }, deps),
+      open: openRoutes(serverCa),
+      checks: () => checks.list().map(({ impl }) => impl),
+      onError: (error) => ctx.log.error({ err: error }, "request failed"),
+    });
+    ctx.defer(() => server.close());
+    const admissions = ctx.contributions(admission);
+    const follow = (): void => server.setAdmission(admissions.list().map(({ impl }) => impl));
+    follow();
+    ctx.defer(admissions.onChange(follow));
+    ctx.defer(serveNative(server, ctx.contributions(nativeResource)));
+
+    const listener = await server.listen({
+      cert: serving.cert, key: serving.key, clientCas: [keys.ca("client-ca").cert, keys.ca("request-header-ca").cert],
+      address: cluster.bindAddress || "0.0.0.0", port: cluster.httpsListenPort,
+    });
+    const url = `https://${localAddress(cluster.bindAddress)}:${listener.port}`;
+    await Promise.all([
+      server.bootstrap(),
+      writeKubeconfig(keys, url, cluster.kubeconfig),
+      writeToken(paths.token, serverCa, (ctx.config as Config).token),
+    ]);
+    return { url, port: listener.port, client: (user) => server.client(user) };
+  },
+});
+
+const text = (body: string): Route => (_req, res) => {
+  res.writeHead(200, { "content-type": "text/plain", "content-length": Buffer.byteLength(body) });
+  res.end(body);
+};
+
+const openRoutes = (serverCa: string): ReadonlyMap<string, Route> => new Map([["/ping", text("pong")], ["/cacerts", text(serverCa)]]);
+
+/** Keeps the registry in step with what plugins contribute. */
+function serveNative(server: RunningApiServer, contributions: Contributions<NativeResource>): () => void {
+  const served = new Map<NativeResource, () => void>();
+  const follow = (): void => {
+    const wanted = new Set(contributions.list().map(({ impl }) => impl));
+    for (const [native, undo] of served) {
+      if (wanted.has(native)) continue;
+      undo();
+      served.delete(native);
+    }
+    for (const native of wanted) if (!served.has(native)) served.set(native, server.registry.add([toResourceDef(native)]));
+  };
+  follow();
+  return contributions.onChange(follow);
+}

@@ -1,0 +1,43 @@
+/** All admission plugins as one chain: mutators in order, then validators in order, on flat arrays. */
+import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { Obj } from "../resources/types.ts";
+import type { AdmissionChain } from "../verbs/engine.ts";
+
+export interface DynamicAdmission extends AdmissionChain {
+  /** Replaces the plugins; the built-in ones come first. */
+  set(plugins: readonly AdmissionPlugin[]): void;
+}
+
+export function createAdmission(): DynamicAdmission {
+  let mutators: readonly AdmissionPlugin[] = [];
+  let validators: readonly AdmissionPlugin[] = [];
+  return {
+    set(plugins) {
+      mutators = plugins.filter((plugin) => plugin.mutate);
+      validators = plugins.filter((plugin) => plugin.validate);
+    },
+    mutate(request) {
+      return mutators.length === 0 ? (request.object as Obj) : runMutators(mutators, request);
+    },
+    validate(request) {
+      if (validators.length > 0) return runValidators(validators, request);
+    },
+  };
+}
+
+async function runMutators(mutators: readonly AdmissionPlugin[], request: AdmissionRequest): Promise<Obj> {
+  let current = request;
+  for (const plugin of mutators) {
+    const answer = plugin.mutate!(current);
+    const object = answer instanceof Promise ? await answer : answer;
+    if (object && object !== current.object) current = { ...current, object };
+  }
+  return current.object as Obj;
+}
+
+async function runValidators(validators: readonly AdmissionPlugin[], request: AdmissionRequest): Promise<void> {
+  for (const plugin of validators) {
+    const answer = plugin.validate!(request);
+    if (answer instanceof Promise) await answer;
+  }
+}

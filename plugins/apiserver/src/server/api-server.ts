@@ -1,0 +1,204 @@
+/** The API server as a library: parts in, a running server out. It knows nothing of plugins. */
+import { randomUUID } from "node:crypto";
+import type { Duplex } from "node:stream";
+import { type KubeClient, randomSuffix } from "@k3s-p/plugin-api/kube";
+import type { AdmissionPlugin, HealthCheck } from "@k3s-p/plugin-api/points";
+import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
+import { createClient } from "../client/client.ts";
+import { builtinResources } from "../resources/index.ts";
+import type { ResourceDef } from "../resources/types.ts";
+import { openStore, type Store } from "../store/store.ts";
+import type { Engine, FieldManagement } from "../verbs/engine.ts";
+import { createAdmission } from "./admission.ts";
+import { createHandler, type Incoming, type RequestHandler, type Route, superusersOnly } from "./handler.ts";
+import { healthRoutes } from "./health.ts";
+import { createWatchTimers } from "./http-watch.ts";
+import { type Listener, listen, type ListenerOptions } from "./listener.ts";
+import { createMetrics } from "./metrics.ts";
+import { createRegistry, type Registry } from "./registry.ts";
+import type { ApiRequest, RequestInfo } from "./request.ts";
+import type { FieldCheck, SubresourceHandler } from "./resource-handler.ts";
+import { sendObject, statusOf } from "./respond.ts";
+import { versionInfo } from "./version.ts";
+
+/** What the parts around the engine add: authentication, discovery, subresources. Built once the engine runs. */
+export interface Extensions {
+  readonly authenticate?: (incoming: Incoming) => UserInfo | undefined;
+  readonly authorize?: (user: UserInfo, info: RequestInfo) => void;
+  readonly admission?: readonly AdmissionPlugin[];
+  readonly handlers?: ReadonlyMap<string, SubresourceHandler>;
+  readonly upgrade?: (req: ApiRequest, socket: Duplex, head: Buffer) => void | Promise<void>;
+  readonly routes?: (req: ApiRequest) => Route | undefined;
+  readonly aggregate?: (info: RequestInfo) => Route | undefined;
+  readonly checkFields?: FieldCheck;
+  readonly fields?: FieldManagement;
+  /** Creates the cluster's first objects; readiness waits for it. */
+  readonly bootstrap?: (client: KubeClient) => Promise<void>;
+}
+
+export interface ExtensionDeps {
+  readonly engine: Engine;
+  readonly registry: Registry;
+  readonly store: Store;
+  /** In-process client of a user. */
+  readonly client: (user: UserInfo) => KubeClient;
+}
+
+export interface ApiServerOptions {
+  readonly datastore: Datastore;
+  readonly cluster: ClusterSettings;
+  /** Rows to serve; default: every built-in resource. */
+  readonly defs?: readonly ResourceDef[];
+  readonly extend?: (deps: ExtensionDeps) => Extensions;
+  readonly open?: ReadonlyMap<string, Route>;
+  /** Checks that plugins contribute. */
+  readonly checks?: () => readonly HealthCheck[];
+  readonly now?: () => Date;
+  readonly random?: () => number;
+  readonly newUid?: () => string;
+  readonly onError?: (error: unknown) => void;
+}
+
+export interface RunningApiServer {
+  readonly registry: Registry;
+  readonly engine: Engine;
+  readonly handler: RequestHandler;
+  client(user: UserInfo): KubeClient;
+  /** Admission plugins of others, after the built-in ones. */
+  setAdmission(plugins: readonly AdmissionPlugin[]): void;
+  /** Bootstrap objects, then readiness. */
+  bootstrap(): Promise<void>;
+  listen(options: Pick<ListenerOptions, "cert" | "key" | "clientCas" | "address" | "port">): Promise<Listener>;
+  close(): Promise<void>;
+}
+
+/** History older than this is dropped, as etcd's compaction by the API server does. */
+const COMPACTION_INTERVAL = 5 * 60_000;
+
+/** The identity under which the server itself writes. */
+export const loopbackUser: UserInfo = Object.freeze({ name: "system:apiserver", groups: ["system:masters", "system:authenticated"] });
+
+export async function createApiServer(options: ApiServerOptions): Promise<RunningApiServer> {
+  const { datastore, cluster, defs = builtinResources, onError = () => {} } = options;
+  const registry = createRegistry(defs);
+  const store = await openStore(datastore, onError);
+  const admission = createAdmission();
+  const engine: { -readonly [K in keyof Engine]: Engine[K] } = {
+    registry, store, cluster, admission,
+    now: options.now ?? (() => new Date()),
+    newUid: options.newUid ?? randomUUID,
+    suffix: () => randomSuffix(5, options.random),
+  };
+  const clients = new Map<string, KubeClient>();
+  const client = (user: UserInfo): KubeClient => {
+    const key = JSON.stringify(user);
+    let found = clients.get(key);
+    if (!found) clients.set(key, (found = createClient({ engine, handler: late, authorize }, user)));
+    return found;
+  };
+  const late: RequestHandler = {
+    handle: (incoming, res) => handler.handle(incoming, res),
+    admit: (incoming, closed) => handler.admit(incoming, closed),
+  };
+  const authorize = (user: UserInfo, info: RequestInfo): void => (extensions.authorize ?? superusersOnly)(user, info);
+  const extensions: Extensions = options.extend?.({ engine, registry, store, client }) ?? {};
+  if (extensions.fields) engine.fields = extensions.fields;
+  const builtin = extensions.admission ?? [];
+  admission.set(builtin);
+
+  let ready = false;
+  const metrics = createMetrics(store);
+  const stopped = new AbortController();
+  const handler = createHandler({
+    engine, timers: createWatchTimers(), handlers: extensions.handlers ?? new Map(), checkFields: extensions.checkFields,
+    authenticate: extensions.authenticate ?? (() => undefined), authorize, open: options.open ?? new Map(),
+    routes: routesOf(extensions, () => ready, datastore, metrics.render, options.checks),
+    aggregate: extensions.aggregate ?? (() => undefined),
+    observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
+    onError,
+  });
+  const compaction = startCompaction(store, onError);
+  const listeners = new Set<Listener>();
+
+  return {
+    registry, engine, handler, client,
+    setAdmission: (plugins) => admission.set([...builtin, ...plugins]),
+    async bootstrap() {
+      await extensions.bootstrap?.(client(loopbackUser));
+      ready = true;
+    },
+    async listen(where) {
+      const listener = await listen({
+        ...where,
+        onRequest: (incoming, res) => void handler.handle(incoming, res),
+        onUpgrade: (incoming, socket, head) => upgrade(handler, extensions, stopped.signal, incoming, socket, head),
+      });
+      listeners.add(listener);
+      return listener;
+    },
+    async close() {
+      ready = false;
+      clearInterval(compaction);
+      stopped.abort();
+      await Promise.all([...listeners].map((listener) => listener.close()));
+      store.close();
+    },
+  };
+}
+
+/** Everything that is not a resource. */
+function routesOf(
+  extensions: Extensions, ready: () => boolean, datastore: Datastore, render: () => string, contributed: ApiServerOptions["checks"],
+): (req: ApiRequest) => Route | undefined {
+  const ping: HealthCheck = { name: "ping", check: async () => ({ ok: true }) };
+  const database: HealthCheck = { name: "etcd", check: () => datastore.health() };
+  const started: HealthCheck = {
+    name: "poststarthook/bootstrap", check: async () => (ready() ? { ok: true } : { ok: false, message: "not finished" }),
+  };
+  const health = healthRoutes({
+    checks: (endpoint) => [ping, database, started, ...(endpoint === "livez" ? [] : (contributed?.() ?? []))],
+  });
+  const fixed: Readonly<Record<string, Route>> = {
+    "/version": (req, res) => sendObject(req, res, 200, versionInfo),
+    "/metrics": (_req, res) => {
+      const text = render();
+      res.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8", "content-length": Buffer.byteLength(text) });
+      res.end(text);
+    },
+  };
+  return (req) => {
+    if (req.method === "OPTIONS") return undefined;
+    const path = req.info.path.length > 1 ? req.info.path.replace(/\/$/, "") : req.info.path;
+    return fixed[path] ?? health(path) ?? extensions.routes?.(req);
+  };
+}
+
+/** Drops what was already history one interval ago. */
+function startCompaction(store: Store, onError: (error: unknown) => void): NodeJS.Timeout {
+  let before = store.revision;
+  return setInterval(() => {
+    const upTo = before;
+    before = store.revision;
+    store.compact(upTo).catch(onError);
+  }, COMPACTION_INTERVAL).unref();
+}
+
+function upgrade(handler: RequestHandler, extensions: Extensions, stopped: AbortSignal, incoming: Incoming, socket: Duplex, head: Buffer): void {
+  const refuse = (error: unknown): void => {
+    const status = statusOf(error);
+    const body = JSON.stringify(status);
+    socket.end(`HTTP/1.1 ${status.code ?? 500} ${status.reason ?? "Error"}\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  };
+  socket.on("error", () => {});
+  try {
+    const closed = new AbortController();
+    socket.on("close", () => closed.abort());
+    const req = handler.admit(incoming, AbortSignal.any([closed.signal, stopped]));
+    const result = extensions.upgrade?.(req, socket, head);
+    if (result instanceof Promise) result.catch(refuse);
+    else if (!extensions.upgrade) socket.destroy();
+  } catch (error) {
+    refuse(error);
+  }
+}

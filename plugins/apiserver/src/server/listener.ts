@@ -1,0 +1,105 @@
+/** The TLS listener: HTTP/1.1 and HTTP/2 on one port, client certificates verified against the cluster's CAs. */
+import type { IncomingMessage } from "node:http";
+import { createSecureServer, type Http2SecureServer, type Http2ServerRequest } from "node:http2";
+import { isIP, type AddressInfo, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { PeerCertificate, TLSSocket } from "node:tls";
+import { k3spError } from "@k3s-p/plugin-api";
+import type { Incoming } from "./handler.ts";
+import type { ApiResponse } from "./request.ts";
+
+export interface ListenerOptions {
+  readonly cert: string;
+  readonly key: string;
+  /** PEM of the authorities of client certificates. */
+  readonly clientCas: readonly string[];
+  readonly address: string;
+  /** 0 = any free port. */
+  readonly port: number;
+  readonly onRequest: (incoming: Incoming, res: ApiResponse) => void;
+  readonly onUpgrade: (incoming: Incoming, socket: Duplex, head: Buffer) => void;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Ends idle connections at once and the others after a grace period. */
+  close(): Promise<void>;
+}
+
+const CLOSE_GRACE = 1000;
+
+export async function listen(options: ListenerOptions): Promise<Listener> {
+  const { cert, key, clientCas } = options;
+  const server = createSecureServer({
+    cert, key, ca: [...clientCas], requestCert: true, rejectUnauthorized: false, allowHTTP1: true, minVersion: "TLSv1.2",
+    settings: { maxConcurrentStreams: 1000, initialWindowSize: 1 << 20 },
+  });
+  const sockets = new Set<Socket>();
+  server.on("secureConnection", (socket: TLSSocket) => {
+    socket.setNoDelay(true);
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  });
+  server.on("tlsClientError", () => {});
+  server.on("sessionError", () => {});
+  server.on("request", (req, res) => options.onRequest(incomingOf(req), res as unknown as ApiResponse));
+  server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => options.onUpgrade(incomingOf(req), socket, head));
+  // HTTP/1.1 requests come through the same server: it must not cut idle watches.
+  Object.assign(server, { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 120_000 });
+  await open(server, options);
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const timer = setTimeout(() => sockets.forEach((socket) => socket.destroy()), CLOSE_GRACE);
+      for (const socket of sockets) if (socket.bytesWritten === 0) socket.destroy();
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function open(server: Http2SecureServer, { address, port }: ListenerOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EADDRINUSE" && error.code !== "EACCES") return reject(error);
+      const where = isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+      const code = error.code === "EACCES" ? "K3SP_PERMISSION_DENIED" : "K3SP_PORT_IN_USE";
+      reject(k3spError(code, {
+        message: code === "K3SP_PORT_IN_USE" ? `${where} is in use` : `not allowed to listen on ${where}`, cause: error,
+        fix: `stop the program that listens there (ss -ltnp 'sport = :${port}'), or choose another port with --https-listen-port`,
+      }));
+    });
+    server.listen(port, address, () => {
+      server.removeAllListeners("error");
+      server.on("error", () => {});
+      resolve();
+    });
+  });
+}
+
+type AnyRequest = IncomingMessage | Http2ServerRequest;
+
+function incomingOf(req: AnyRequest): Incoming {
+  const socket = req.socket as TLSSocket;
+  return {
+    method: req.method!, url: req.url!, headers: req.headers, stream: req,
+    remoteAddress: socket.remoteAddress ?? "", peerCertificate: peerOf(req),
+  };
+}
+
+type Subject = { readonly subject: PeerCertificate["subject"] };
+const peers = new WeakMap<object, Subject | null>();
+
+/** The verified certificate of a connection; read once, as decoding it costs more than a request. */
+function peerOf(req: AnyRequest): Incoming["peerCertificate"] {
+  const holder = "stream" in req && "session" in req.stream ? (req.stream.session as object | undefined) ?? req.socket : req.socket;
+  let peer = peers.get(holder);
+  if (peer === undefined) {
+    const socket = req.socket as TLSSocket;
+    const certificate = socket.authorized ? socket.getPeerCertificate() : undefined;
+    peer = certificate?.subject ? { subject: certificate.subject } : null;
+    peers.set(holder, peer);
+  }
+  return (peer ?? undefined) as Incoming["peerCertificate"];
+}

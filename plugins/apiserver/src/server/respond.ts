@@ -1,0 +1,119 @@
+/** Answers: objects, lists and errors in the negotiated form, compressed when large. */
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import { apiError, type Status } from "@k3s-p/plugin-api/kube";
+import type { ResourceDef } from "../resources/types.ts";
+import type { Entry } from "../store/entry.ts";
+import { type IncludeObject, partialText, tableShape } from "../table/table.ts";
+import { apiVersion } from "../verbs/engine.ts";
+import type { Page } from "../verbs/list.ts";
+import type { Format } from "./negotiate.ts";
+import type { ApiRequest, ApiResponse } from "./request.ts";
+
+/** Size from which upstream compresses. */
+const GZIP_MIN = 128 * 1024;
+const gzipAsync = promisify(gzip);
+
+/** Sends a body that is already JSON, in the wanted encoding. */
+export async function sendJson(req: ApiRequest, res: ApiResponse, status: number, json: Buffer, encoding: Format["encoding"] = "json"): Promise<void> {
+  let body = json;
+  let type = "application/json";
+  if (encoding === "yaml") {
+    const { stringify } = await import("yaml");
+    body = Buffer.from(stringify(JSON.parse(json.toString("utf8"))));
+    type = "application/yaml";
+  } else if (wantsPretty(req)) body = Buffer.from(`${JSON.stringify(JSON.parse(json.toString("utf8")), null, 2)}\n`);
+  const headers: Record<string, string | number> = { "content-type": type, "cache-control": "no-cache, private" };
+  if (body.length > GZIP_MIN && /\bgzip\b/.test(String(req.headers["accept-encoding"] ?? ""))) {
+    body = await gzipAsync(body, { level: 1 });
+    headers["content-encoding"] = "gzip";
+    headers["vary"] = "Accept-Encoding";
+  }
+  headers["content-length"] = body.length;
+  res.writeHead(status, headers);
+  res.end(req.method === "HEAD" ? undefined : body);
+}
+
+const people = /^(curl|wget|mozilla\/5\.0)/i;
+
+/** Asked for, or when a person with a simple tool reads it. */
+function wantsPretty(req: ApiRequest): boolean {
+  if (!req.url.includes("pretty=")) return people.test(String(req.headers["user-agent"] ?? ""));
+  const value = req.query.get("pretty");
+  return value !== "0" && value !== "false";
+}
+
+export const sendObject = (req: ApiRequest, res: ApiResponse, status: number, object: object, encoding?: Format["encoding"]): Promise<void> =>
+  sendJson(req, res, status, Buffer.from(JSON.stringify(object)), encoding);
+
+export async function sendEntry(req: ApiRequest, res: ApiResponse, status: number, def: ResourceDef, entry: Entry, format: Format): Promise<void> {
+  if (format.as === "object") return sendJson(req, res, status, entry.bytes, format.encoding);
+  if (format.as === "partial") return sendJson(req, res, status, Buffer.from(partialText(entry, `meta.k8s.io/${format.version}`)), format.encoding);
+  const shape = tableShape(def, includeOf(req), format.version);
+  const text = `${shape.head({ resourceVersion: String(entry.revision) }, true)}${shape.row(entry, Date.now())}]}`;
+  return sendJson(req, res, status, Buffer.from(text), format.encoding);
+}
+
+export async function sendList(req: ApiRequest, res: ApiResponse, def: ResourceDef, page: Page, format: Format): Promise<void> {
+  const metadata = listMeta(page);
+  if (format.as === "object") return sendJson(req, res, 200, joinList(def, metadata, page.entries), format.encoding);
+  if (format.as === "partial") {
+    const items = page.entries.map((entry) => partialText(entry, `meta.k8s.io/${format.version}`)).join(",");
+    const text = `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/${format.version}","metadata":${JSON.stringify(metadata)},"items":[${items}]}`;
+    return sendJson(req, res, 200, Buffer.from(text), format.encoding);
+  }
+  const shape = tableShape(def, includeOf(req), format.version);
+  const now = Date.now();
+  const rows = page.entries.map((entry) => shape.row(entry, now)).join(",");
+  return sendJson(req, res, 200, Buffer.from(`${shape.head(metadata, true)}${rows}]}`), format.encoding);
+}
+
+export function includeOf(req: ApiRequest): IncludeObject {
+  const value = req.query.get("includeObject") || "Metadata";
+  if (value === "None" || value === "Metadata" || value === "Object") return value;
+  throw apiError(400, "BadRequest", `unrecognized includeObject value: ${JSON.stringify(value)}`);
+}
+
+const listMeta = (page: Page): Record<string, unknown> => ({
+  resourceVersion: String(page.revision),
+  ...(page.continue && { continue: page.continue }),
+  ...(page.remainingItemCount !== undefined && { remainingItemCount: page.remainingItemCount }),
+});
+
+const COMMA = 0x2c;
+
+/** One copy of the stored bytes and nothing else. */
+function joinList(def: ResourceDef, metadata: object, entries: readonly Entry[]): Buffer {
+  const head = Buffer.from(`{"kind":"${def.kind}List","apiVersion":"${apiVersion(def)}","metadata":${JSON.stringify(metadata)},"items":[`);
+  let size = head.length + 2 + Math.max(0, entries.length - 1);
+  for (const entry of entries) size += entry.bytes.length;
+  const body = Buffer.allocUnsafe(size);
+  let at = head.copy(body, 0);
+  for (let i = 0; i < entries.length; i++) {
+    if (i > 0) body[at++] = COMMA;
+    at += entries[i]!.bytes.copy(body, at);
+  }
+  body.write("]}", at, "latin1");
+  return body;
+}
+
+/** Any error as a Status; what is not an ApiError is a bug and answers 500. */
+export function statusOf(error: unknown): Status {
+  if (error instanceof Error && error.name === "ApiError") return (error as Error & { status: Status }).status;
+  const text = error instanceof Error ? error.message : String(error);
+  return apiError(500, "InternalError", `Internal error occurred: ${text}`, { causes: [{ message: text }] }).status;
+}
+
+export function sendError(req: Pick<ApiRequest, "method" | "headers">, res: ApiResponse, error: unknown): void {
+  if (res.headersSent) return void res.destroy();
+  const status = statusOf(error);
+  const code = status.code ?? 500;
+  const body = Buffer.from(`${JSON.stringify(status)}\n`);
+  const retry = status.details?.retryAfterSeconds;
+  res.writeHead(code, {
+    "content-type": "application/json", "cache-control": "no-cache, private", "content-length": body.length,
+    ...(retry && { "retry-after": retry }),
+    ...(code === 413 && { connection: "close" }),
+  });
+  res.end(req.method === "HEAD" ? undefined : body);
+}

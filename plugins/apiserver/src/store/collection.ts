@@ -1,0 +1,185 @@
+/** All objects of one stored resource: look-up, sorted lists, a window of history, and the feed to watchers. */
+import { type Entry, withRevision } from "./entry.ts";
+
+export interface CacheEvent {
+  readonly type: "ADDED" | "MODIFIED" | "DELETED";
+  readonly revision: number;
+  /** The state after the change; for DELETED the last state, under the revision of the deletion. */
+  readonly entry: Entry;
+  readonly previous: Entry | undefined;
+}
+
+export interface Collection {
+  readonly group: string;
+  readonly plural: string;
+  readonly count: number;
+  get(name: string, namespace: string): Entry | undefined;
+  /** Entries in key order; all namespaces when `namespace` is "". */
+  list(namespace: string): Entry[];
+  /** The list as it was at a revision; undefined when that is beyond the window of history. */
+  listAt(revision: number, namespace: string): Entry[] | undefined;
+  /** Events after a revision; undefined when some of them are gone. */
+  since(revision: number): readonly CacheEvent[] | undefined;
+  /** Oldest revision that `since` and `listAt` can serve. */
+  readonly oldest: number;
+  /** Called for every event, in revision order; returns the unsubscribe function. */
+  subscribe(fn: (event: CacheEvent) => void): () => void;
+  /** Number of subscribers. */
+  readonly watchers: number;
+}
+
+/** What the store alone may do to a collection. */
+export interface MutableCollection extends Collection {
+  /** Puts an entry in place without an event. */
+  load(entry: Entry): void;
+  apply(revision: number, name: string, namespace: string, next: Entry | undefined): CacheEvent | undefined;
+  /** Gives an applied event to the subscribers. */
+  publish(event: CacheEvent): void;
+  /** Forgets history up to a revision. */
+  expire(revision: number): void;
+}
+
+interface Slot {
+  readonly key: string;
+  entry: Entry;
+}
+
+/** Bounds of the history of one collection. */
+const MAX_EVENTS = 10_000;
+const MAX_BYTES = 32 << 20;
+
+export function createCollection(group: string, plural: string, since: number, onError: (error: unknown) => void): MutableCollection {
+  const slots = new Map<string, Slot>();
+  const all: Slot[] = [];
+  const spaces = new Map<string, Slot[]>();
+  const subscribers = new Set<(event: CacheEvent) => void>();
+  let history: CacheEvent[] = [];
+  let oldest = since;
+  let bytes = 0;
+
+  function insert(entry: Entry): void {
+    const slot = { key: keyOf(entry.namespace, entry.name), entry };
+    slots.set(slot.key, slot);
+    insertSorted(all, slot);
+    if (!entry.namespace) return;
+    const space = spaces.get(entry.namespace);
+    if (space) insertSorted(space, slot);
+    else spaces.set(entry.namespace, [slot]);
+  }
+
+  function remove(slot: Slot): void {
+    slots.delete(slot.key);
+    removeSorted(all, slot);
+    const space = spaces.get(slot.entry.namespace);
+    if (!space) return;
+    removeSorted(space, slot);
+    if (space.length === 0) spaces.delete(slot.entry.namespace);
+  }
+
+  function remember(event: CacheEvent): void {
+    history.push(event);
+    bytes += event.entry.bytes.length;
+    if (history.length > MAX_EVENTS || bytes > MAX_BYTES) drop(Math.ceil(history.length / 8));
+  }
+
+  function drop(count: number): void {
+    if (count === 0) return;
+    for (let i = 0; i < count; i++) bytes -= history[i]!.entry.bytes.length;
+    oldest = Math.max(oldest, history[count - 1]!.revision);
+    history = history.slice(count);
+  }
+
+  /** Index of the first event after `revision`. */
+  function firstAfter(revision: number): number {
+    let low = 0;
+    let high = history.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (history[middle]!.revision <= revision) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  return {
+    group,
+    plural,
+    get count() { return slots.size; },
+    get oldest() { return oldest; },
+    get watchers() { return subscribers.size; },
+    get: (name, namespace) => slots.get(keyOf(namespace, name))?.entry,
+    list: (namespace) => (namespace ? (spaces.get(namespace) ?? []) : all).map((slot) => slot.entry),
+    listAt(revision, namespace) {
+      if (revision < oldest) return undefined;
+      const undone = history.slice(firstAfter(revision));
+      if (undone.length === 0) return this.list(namespace);
+      const state = new Map(all.map((slot) => [slot.key, slot.entry]));
+      for (const event of undone.reverse()) {
+        const key = keyOf(event.entry.namespace, event.entry.name);
+        if (event.previous) state.set(key, event.previous);
+        else state.delete(key);
+      }
+      return [...state].filter(([, entry]) => !namespace || entry.namespace === namespace)
+        .sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
+    },
+    since: (revision) => (revision < oldest ? undefined : history.slice(firstAfter(revision))),
+    subscribe(fn) {
+      subscribers.add(fn);
+      return () => void subscribers.delete(fn);
+    },
+    load: insert,
+    apply(revision, name, namespace, next) {
+      const slot = slots.get(keyOf(namespace, name));
+      const previous = slot?.entry;
+      if (!next && !previous) return undefined;
+      if (!next) remove(slot!);
+      else if (slot) slot.entry = next;
+      else insert(next);
+      const type = !next ? "DELETED" : previous ? "MODIFIED" : "ADDED";
+      const event: CacheEvent = { type, revision, entry: next ?? withRevision(previous!, revision), previous };
+      remember(event);
+      return event;
+    },
+    publish(event) {
+      for (const fn of [...subscribers]) {
+        try {
+          fn(event);
+        } catch (error) {
+          onError(error);
+        }
+      }
+      event.previous?.release();
+    },
+    expire(revision) {
+      drop(firstAfter(revision));
+      oldest = Math.max(oldest, revision);
+    },
+  };
+}
+
+const keyOf = (namespace: string, name: string): string => (namespace ? `${namespace}/${name}` : name);
+
+/** Position of the first slot whose key is not below `key`; the end is tried first, as loads come in order. */
+function position(list: readonly Slot[], key: string): number {
+  const last = list.at(-1);
+  if (!last || last.key < key) return list.length;
+  let low = 0;
+  let high = list.length - 1;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (list[middle]!.key < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function insertSorted(list: Slot[], slot: Slot): void {
+  const at = position(list, slot.key);
+  if (at === list.length) list.push(slot);
+  else list.splice(at, 0, slot);
+}
+
+function removeSorted(list: Slot[], slot: Slot): void {
+  const at = position(list, slot.key);
+  if (list[at] === slot) list.splice(at, 1);
+}

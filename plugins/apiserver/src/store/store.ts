@@ -1,0 +1,143 @@
+/** The object cache over a datastore: writes go to the datastore, and come back through its watch into the cache. */
+import type { Change, Datastore } from "@k3s-p/plugin-api/slots";
+import type { CacheView, ResourceDef } from "../resources/types.ts";
+import { type CacheEvent, type Collection, createCollection, type MutableCollection } from "./collection.ts";
+import { type Canonical, type Entry, rawToEntry, toEntry } from "./entry.ts";
+
+export type StoreResult =
+  | { readonly ok: true; readonly entry: Entry }
+  /** Somebody else was faster; the cache shows the state that won. */
+  | { readonly ok: false };
+
+export interface Store extends CacheView {
+  /** Last revision that the cache shows. */
+  readonly revision: number;
+  collection(def: Pick<ResourceDef, "group" | "plural">): Collection;
+  /** Every collection that holds or held objects. */
+  collections(): readonly Collection[];
+  /** `expect` is the entry to replace, undefined = must not exist. Resolves when durable and visible. */
+  put(def: ResourceDef, namespace: string, name: string, next: Canonical, expect: Entry | undefined): Promise<StoreResult>;
+  /** Resolves with the last state under the revision of the deletion. */
+  remove(def: ResourceDef, entry: Entry): Promise<StoreResult>;
+  /** Resolves when the cache shows a revision; false after `timeout` milliseconds. */
+  reached(revision: number, timeout: number): Promise<boolean>;
+  /** Forgets history up to a revision, here and in the datastore. */
+  compact(revision: number): Promise<void>;
+  close(): void;
+}
+
+const ROOT = "/registry/";
+
+export async function openStore(datastore: Datastore, onError: (error: unknown) => void = () => {}): Promise<Store> {
+  const collections = new Map<string, MutableCollection>();
+  /** Writes on their way, by their value's identity, so that nobody parses what this process wrote. */
+  const proposed = new Map<Uint8Array, { readonly canonical: Canonical; entry?: Entry }>();
+  /** Deletions of this process on their way, with the last state once it is known. */
+  const deleting = new Map<string, Entry>();
+  const waiting = new Set<{ readonly revision: number; readonly resolve: () => void }>();
+  const queue: Change[] = [];
+  let draining = false;
+
+  const { revision: start, rows } = await datastore.range(ROOT);
+  let revision = start;
+  const at = (group: string, plural: string): MutableCollection => {
+    const key = `${group || "core"}/${plural}`;
+    let found = collections.get(key);
+    if (!found) collections.set(key, (found = createCollection(group, plural, start, onError)));
+    return found;
+  };
+  for (const row of rows) {
+    const { group, plural, namespace, name } = parseKey(row.key);
+    at(group, plural).load(rawToEntry(namespace, name, row.modRevision, row.value));
+  }
+
+  /** Handlers may write; what that brings waits until the event at hand has reached everybody. */
+  function receive(changes: readonly Change[]): void {
+    for (const change of changes) queue.push(change);
+    if (draining) return;
+    draining = true;
+    for (let i = 0; i < queue.length; i++) show(queue[i]!);
+    queue.length = 0;
+    draining = false;
+    for (const waiter of [...waiting]) if (waiter.revision <= revision) waiter.resolve();
+  }
+
+  function show(change: Change): void {
+    const { group, plural, namespace, name } = parseKey(change.key);
+    const collection = at(group, plural);
+    const event = collection.apply(change.revision, name, namespace, entryOf(change, namespace, name));
+    revision = change.revision;
+    if (!event) return;
+    if (event.type === "DELETED" && deleting.has(change.key)) deleting.set(change.key, event.entry);
+    collection.publish(event);
+  }
+
+  function entryOf(change: Change, namespace: string, name: string): Entry | undefined {
+    if (!change.value) return undefined;
+    const own = proposed.get(change.value);
+    if (!own) return rawToEntry(namespace, name, change.revision, change.value);
+    return (own.entry = toEntry(namespace, name, change.revision, own.canonical));
+  }
+
+  const stop = await datastore.watch(start, receive);
+
+  return {
+    get revision() { return revision; },
+    collection: ({ group, plural }) => at(group, plural),
+    collections: () => [...collections.values()],
+    get: (group, plural, name, namespace = "") => at(group, plural).get(name, namespace)?.object,
+    list: (group, plural, namespace = "") => at(group, plural).list(namespace).map((entry) => entry.object),
+    async put(def, namespace, name, next, expect) {
+      const write = { canonical: next } as { readonly canonical: Canonical; entry?: Entry };
+      proposed.set(next.raw, write);
+      try {
+        const result = await datastore.write({
+          key: keyOf(def, namespace, name), value: next.raw, expect: expect?.revision ?? 0,
+          ...(def.tier && { tier: def.tier }),
+        });
+        if (!result.ok) return { ok: false };
+        return { ok: true, entry: write.entry ?? at(def.group, def.plural).get(name, namespace)! };
+      } finally {
+        proposed.delete(next.raw);
+      }
+    },
+    async remove(def, entry) {
+      const key = keyOf(def, entry.namespace, entry.name);
+      deleting.set(key, entry);
+      const result = await datastore.write({ key, value: null, expect: entry.revision, ...(def.tier && { tier: def.tier }) });
+      return result.ok ? { ok: true, entry: deleting.get(key) ?? entry } : { ok: false };
+    },
+    reached(wanted, timeout) {
+      if (wanted <= revision) return Promise.resolve(true);
+      return new Promise((resolve) => {
+        const waiter = { revision: wanted, resolve: () => done(true) };
+        const timer = setTimeout(() => done(false), timeout);
+        const done = (ok: boolean): void => {
+          clearTimeout(timer);
+          waiting.delete(waiter);
+          resolve(ok);
+        };
+        waiting.add(waiter);
+      });
+    },
+    async compact(upTo) {
+      for (const collection of collections.values()) collection.expire(upTo);
+      await datastore.compact(upTo);
+    },
+    close: stop,
+  };
+}
+
+function keyOf(def: ResourceDef, namespace: string, name: string): string {
+  return `${ROOT}${def.group || "core"}/${def.plural}/${namespace ? `${namespace}/` : ""}${name}`;
+}
+
+function parseKey(key: string): { group: string; plural: string; namespace: string; name: string } {
+  const [, , group = "", plural = "", first = "", second] = key.split("/");
+  return {
+    group: group === "core" ? "" : group, plural,
+    namespace: second === undefined ? "" : first, name: second ?? first,
+  };
+}
+
+export type { CacheEvent, Collection, Entry };

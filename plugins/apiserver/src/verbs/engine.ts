@@ -1,0 +1,136 @@
+/** What every verb works with: the server's parts, and who asks for what. */
+import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { ClusterSettings, UserInfo } from "@k3s-p/plugin-api/slots";
+import { apiError, timestamp, type FieldError, type KubeObject } from "@k3s-p/plugin-api/kube";
+import type { Obj, ResourceDef, StrategyContext } from "../resources/types.ts";
+import type { Registry } from "../server/registry.ts";
+import { canonicalize, type Canonical, Entry, toEntry } from "../store/entry.ts";
+import type { Collection, Store } from "../store/store.ts";
+
+/** The admission plugins as one. `mutate` returns the object to go on with. */
+export interface AdmissionChain {
+  mutate(request: AdmissionRequest): Obj | Promise<Obj>;
+  validate(request: AdmissionRequest): void | Promise<void>;
+}
+
+/** Server-side apply and the bookkeeping of field managers. */
+export interface FieldManagement {
+  apply(input: ApplyInput): Obj;
+  track(input: TrackInput): readonly object[] | undefined;
+}
+export interface ApplyInput {
+  readonly live: Obj | undefined;
+  readonly applied: Obj;
+  readonly manager: string;
+  readonly force: boolean;
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly subresource: string;
+  readonly now: string;
+}
+export interface TrackInput {
+  readonly live: Obj | undefined;
+  readonly next: Obj;
+  readonly manager: string;
+  readonly operation: "Apply" | "Update";
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly subresource: string;
+  readonly now: string;
+}
+
+export interface Engine {
+  readonly registry: Registry;
+  readonly store: Store;
+  readonly cluster: ClusterSettings;
+  readonly now: () => Date;
+  readonly newUid: () => string;
+  /** Random end of a `generateName`. */
+  readonly suffix: () => string;
+  readonly admission: AdmissionChain;
+  readonly fields?: FieldManagement;
+}
+
+export interface Call {
+  readonly user: UserInfo;
+  readonly def: ResourceDef;
+  readonly subresource: string;
+  /** "" for cluster-scoped resources and lists over all namespaces. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly dryRun: boolean;
+  /** Who owns the fields of this write, as upstream derives it from the query or the user agent. */
+  readonly manager: string;
+}
+
+/** A cached object in the form of the row that was asked for. */
+export function present(engine: Pick<Engine, "registry">, def: ResourceDef, entry: Entry): Entry {
+  if (!def.storedAs || !def.fromStored) return entry;
+  const known = converted.get(entry)?.get(def);
+  if (known) return known;
+  const canonical = canonicalize(def.fromStored(clone(entry.object)));
+  const shown = toEntry(entry.namespace, entry.name, entry.revision, canonical);
+  const forms = converted.get(entry) ?? new Map<ResourceDef, Entry>();
+  converted.set(entry, forms.set(def, shown));
+  return shown;
+}
+
+const converted = new WeakMap<Entry, Map<ResourceDef, Entry>>();
+
+/** The form in which an object of `def` is kept. */
+export const toStored = (def: ResourceDef, object: Obj): Canonical =>
+  canonicalize(def.storedAs && def.toStored ? def.toStored(object) : object);
+
+export const collectionOf = (engine: Pick<Engine, "registry" | "store">, def: ResourceDef): Collection =>
+  engine.store.collection(def.storedAs ?? def);
+
+export function strategyContext(engine: Engine, call: Call): StrategyContext {
+  const { user, dryRun } = call;
+  return { now: timestamp(engine.now()), user, dryRun, view: engine.store, cluster: engine.cluster };
+}
+
+export function admissionRequest(
+  call: Call, operation: AdmissionRequest["operation"], object: Obj | undefined, oldObject: Obj | undefined,
+): AdmissionRequest {
+  const { group, version, plural } = call.def;
+  const { user, subresource, namespace, name, dryRun } = call;
+  return {
+    operation, user, group, version, resource: plural, subresource, namespace, name: object?.metadata?.name ?? name,
+    object, oldObject, dryRun,
+  };
+}
+
+export const apiVersion = (def: Pick<ResourceDef, "group" | "version">): string =>
+  def.group ? `${def.group}/${def.version}` : def.version;
+
+/** An entry that was never stored, for dry runs and computed answers. */
+export function unstored(object: Obj, revision: number): Entry {
+  const meta = object.metadata;
+  return toEntry(meta?.namespace ?? "", meta?.name ?? "", revision, canonicalize(object));
+}
+
+/** A private, plain copy of JSON data; `undefined` members are dropped. */
+export function clone<T>(value: T): T {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(clone) as T;
+  const copy: Record<string, unknown> = {};
+  for (const key of Object.keys(value)) {
+    const item = (value as Record<string, unknown>)[key];
+    if (item !== undefined) copy[key] = typeof item === "object" && item !== null ? clone(item) : item;
+  }
+  return copy as T;
+}
+
+export const fieldError = (type: FieldError["type"], field: string, message: string): FieldError => ({ type, field, message });
+
+export function internalError(error: unknown): Error {
+  const text = error instanceof Error ? error.message : String(error);
+  return apiError(500, "InternalError", `Internal error occurred: ${text}`, { causes: [{ message: text }] });
+}
+
+export const isPlainObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+export type { KubeObject };

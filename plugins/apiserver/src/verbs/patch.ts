@@ -1,0 +1,90 @@
+/** PATCH: JSON patch, merge patch, strategic merge patch and server-side apply, on objects and subresources. */
+import { apiError, badRequest, type PatchType } from "@k3s-p/plugin-api/kube";
+import { applyJsonPatch } from "../patch/json.ts";
+import { applyMergePatch } from "../patch/merge.ts";
+import { applyStrategicPatch } from "../patch/strategic.ts";
+import type { Obj } from "../resources/types.ts";
+import { type Call, clone, type Engine, isPlainObject } from "./engine.ts";
+import { modify, type Modified } from "./update.ts";
+
+export interface PatchInput {
+  readonly type: PatchType;
+  readonly patch: unknown;
+  readonly force: boolean;
+}
+
+export const patchTypes: Readonly<Record<string, PatchType>> = {
+  "application/json-patch+json": "json",
+  "application/merge-patch+json": "merge",
+  "application/strategic-merge-patch+json": "strategic",
+  "application/apply-patch+yaml": "apply",
+  "application/apply-patch+json": "apply",
+};
+
+export async function patch(engine: Engine, call: Call, input: PatchInput): Promise<Modified> {
+  if (input.type === "apply") return serverSideApply(engine, call, input);
+  return modify(engine, call, {
+    next: (old) => named(call, patched(call, old, input)),
+  });
+}
+
+/** The result of a patch on any object, as a private copy. */
+export function patched(call: Pick<Call, "def">, old: Obj, input: PatchInput): Obj {
+  const next = clone(applied(call, old, input));
+  // A patch competes with other writers only when it names another resourceVersion than the current one.
+  if (next.metadata?.resourceVersion === old.metadata?.resourceVersion) delete next.metadata?.resourceVersion;
+  return next;
+}
+
+function applied(call: Pick<Call, "def">, old: Obj, input: PatchInput): Obj {
+  const { group, version, kind } = call.def;
+  if (input.type === "json") return applyJsonPatch(old, input.patch);
+  if (!isPlainObject(input.patch)) throw badRequest("patch body must be a JSON object");
+  if (input.type === "merge") return applyMergePatch(old, input.patch);
+  return applyStrategicPatch(old, input.patch, group, version, kind);
+}
+
+function named(call: Call, object: Obj): Obj {
+  const meta = object.metadata ?? {};
+  if (meta.name !== call.name) {
+    throw badRequest(`the name of the object (${meta.name ?? ""}) does not match the name on the URL (${call.name})`);
+  }
+  return object;
+}
+
+async function serverSideApply(engine: Engine, call: Call, input: PatchInput): Promise<Modified> {
+  const { fields } = engine;
+  if (!fields) throw apiError(415, "UnsupportedMediaType", "server-side apply is not available");
+  if (!isPlainObject(input.patch)) throw badRequest("patch body must be an object");
+  const { group, version, kind } = call.def;
+  const applied = input.patch as unknown as Obj;
+  checkApplied(call, applied);
+  const apply = (live: Obj | undefined): Obj => clone(fields.apply({
+    live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
+    now: engine.now().toISOString().replace(/\.\d+Z$/, "Z"),
+  }));
+  return modify(engine, call, {
+    next: (old) => unpinned(apply(old), applied),
+    ...(!call.subresource && { fresh: () => unpinned(apply(undefined), applied) }),
+    tracked: true,
+  });
+}
+
+function unpinned(object: Obj, applied: Obj): Obj {
+  if (!applied.metadata?.resourceVersion && object.metadata) delete object.metadata.resourceVersion;
+  return object;
+}
+
+function checkApplied(call: Call, applied: Obj): void {
+  if (!call.manager) {
+    throw apiError(422, "Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch', {
+      group: "meta.k8s.io", kind: "PatchOptions",
+      causes: [{ reason: "FieldValueRequired", message: "Required value: is required for apply patch", field: "fieldManager" }],
+    });
+  }
+  const meta = (applied.metadata ??= {});
+  if (meta.managedFields) throw badRequest("metadata.managedFields must be nil");
+  if (meta.name && meta.name !== call.name) {
+    throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${call.name})`);
+  }
+}

@@ -1,0 +1,179 @@
+/** UPDATE, of objects and of their subresources: one read-modify-write that PATCH shares. */
+import { apiError, badRequest, conflict, invalid, notFound } from "@k3s-p/plugin-api/kube";
+import type { Obj, ResourceDef } from "../resources/types.ts";
+import { type Entry, sameContent } from "../store/entry.ts";
+import { checkType, create, trackFields } from "./create.ts";
+import { admissionRequest, type Call, clone, collectionOf, type Engine, present, strategyContext, toStored, unstored } from "./engine.ts";
+import { validateMetadataUpdate } from "./metadata.ts";
+
+export interface Modified {
+  readonly entry: Entry;
+  readonly created: boolean;
+}
+
+export interface Modification {
+  /** The wanted object, private, from the current one (frozen). May throw. */
+  readonly next: (old: Obj) => Obj | Promise<Obj>;
+  /** The object to create when there is none; undefined = 404. */
+  readonly fresh?: () => Obj | Promise<Obj>;
+  /** Field managers are already in the object (server-side apply). */
+  readonly tracked?: boolean;
+}
+
+/** Every lost race means that another writer got through, so this is a bound for bugs, not for contention. */
+const MAX_TRIES = 1000;
+
+export async function update(engine: Engine, call: Call, object: Obj): Promise<Modified> {
+  checkType(call, object);
+  checkIdentity(call, object);
+  const mayCreate = call.def.createOnUpdate && !call.subresource;
+  return modify(engine, call, {
+    next: () => clone(object),
+    ...(mayCreate && { fresh: () => clone(object) }),
+  });
+}
+
+/** Reads, changes, admits, validates and writes; repeats when another writer was faster and no resourceVersion was given. */
+export async function modify(engine: Engine, call: Call, modification: Modification): Promise<Modified> {
+  const collection = collectionOf(engine, call.def);
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    const stored = collection.get(call.name, call.namespace);
+    if (!stored) {
+      if (!modification.fresh) throw notFound(call.def, call.name);
+      return { entry: await create(engine, call, await modification.fresh()), created: true };
+    }
+    const current = present(engine, call.def, stored);
+    const wanted = await modification.next(current.object);
+    const pinned = Boolean(wanted.metadata?.resourceVersion);
+    checkPreconditions(call.def, wanted, current);
+    const next = await admit(engine, call, wanted, current.object, modification.tracked ?? false);
+    const result = await write(engine, call, next, stored);
+    if (result) return { entry: present(engine, call.def, result), created: false };
+    if (pinned && stale(wanted, collection.get(call.name, call.namespace))) throw conflict(call.def, call.name);
+  }
+  throw apiError(500, "InternalError", `Internal error occurred: too many conflicting writes of ${call.def.plural} "${call.name}"`);
+}
+
+const stale = (wanted: Obj, now: Entry | undefined): boolean => wanted.metadata!.resourceVersion !== String(now?.revision);
+
+function checkIdentity(call: Call, object: Obj): void {
+  const meta = (object.metadata ??= {});
+  if (call.def.namespaced) {
+    if (meta.namespace && meta.namespace !== call.namespace) {
+      throw badRequest(`the namespace of the object (${meta.namespace}) does not match the namespace on the request (${call.namespace})`);
+    }
+    meta.namespace = call.namespace;
+  }
+  if (meta.name && meta.name !== call.name) {
+    throw badRequest(`the name of the object (${meta.name}) does not match the name on the URL (${call.name})`);
+  }
+  meta.name = call.name;
+}
+
+function checkPreconditions(def: ResourceDef, wanted: Obj, current: Entry): void {
+  const { uid, resourceVersion } = wanted.metadata ?? {};
+  const have = current.object.metadata?.uid;
+  if (uid && uid !== have) {
+    throw conflict(def, current.name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${have}`);
+  }
+  if (resourceVersion && resourceVersion !== "0" && resourceVersion !== String(current.revision)) throw conflict(def, current.name);
+}
+
+/** From the wanted object to the one to store. */
+async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked: boolean): Promise<Obj> {
+  const { def } = call;
+  const context = strategyContext(engine, call);
+  const scoped = restrict(call, wanted, old);
+  keepSystemFields(scoped, old);
+  def.defaults?.(scoped);
+  const next = await engine.admission.mutate(admissionRequest(call, "UPDATE", scoped, old));
+  if (call.subresource === "status" && def.prepareStatusUpdate) def.prepareStatusUpdate(next, old, context);
+  else if (!call.subresource) def.prepareUpdate?.(next, old, context);
+  bumpGeneration(def, next, old);
+  const whole = call.subresource === "" || call.subresource === "scale";
+  const errors = [...validateMetadataUpdate(next, old, def), ...(whole ? (def.validateUpdate?.(next, old, context) ?? []) : [])];
+  if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
+  await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
+  if (!tracked) trackFields(engine, call, old, next, context.now);
+  return next;
+}
+
+/** What a write on a subresource may change; all the rest comes from the current object. */
+const scopes: Readonly<Record<string, (next: Obj, old: Obj) => Obj>> = {
+  status: (next, old) => ({ ...old, metadata: freeMetadata(next, old), status: next.status }),
+  approval: (next, old) => ({ ...old, metadata: freeMetadata(next, old), status: { ...old.status, conditions: next.status?.conditions } }),
+  finalize: (next, old) => ({ ...old, spec: { ...old.spec, finalizers: next.spec?.finalizers } }),
+  ephemeralcontainers: (next, old) => ({ ...old, spec: { ...old.spec, ephemeralContainers: next.spec?.ephemeralContainers } }),
+  resize: (next, old) => ({ ...old, spec: { ...old.spec, containers: resized(next, old, "containers"), ...(old.spec?.initContainers && { initContainers: resized(next, old, "initContainers") }) } }),
+};
+
+function restrict(call: Call, next: Obj, old: Obj): Obj {
+  const scope = scopes[call.subresource];
+  return scope ? clone(scope(next, old)) : next;
+}
+
+function freeMetadata(next: Obj, old: Obj): NonNullable<Obj["metadata"]> {
+  const { labels, annotations, finalizers, managedFields } = next.metadata ?? {};
+  return { ...old.metadata, labels, annotations, finalizers, managedFields } as NonNullable<Obj["metadata"]>;
+}
+
+function resized(next: Obj, old: Obj, list: "containers" | "initContainers"): Obj[] {
+  return (old.spec[list] as Obj[]).map((container) => {
+    const wanted = (next.spec?.[list] as Obj[] | undefined)?.find((c) => c.name === container.name);
+    return wanted ? { ...container, resources: wanted.resources, ...(wanted.resizePolicy && { resizePolicy: wanted.resizePolicy }) } : container;
+  });
+}
+
+const systemFields = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"] as const;
+
+function keepSystemFields(next: Obj, old: Obj): void {
+  const meta = (next.metadata ??= {}) as Record<string, unknown>;
+  const before = old.metadata as Record<string, unknown>;
+  for (const key of systemFields) {
+    if (before[key] === undefined) delete meta[key];
+    else meta[key] = before[key];
+  }
+  if (meta["managedFields"] === undefined && before["managedFields"]) meta["managedFields"] = clone(before["managedFields"]);
+  delete meta["selfLink"];
+}
+
+function bumpGeneration(def: ResourceDef, next: Obj, old: Obj): void {
+  if (!def.generationOf) return;
+  const before = old.metadata?.generation ?? 0;
+  next.metadata!.generation = sameJson(def.generationOf(next), def.generationOf(old)) ? before : before + 1;
+}
+
+/** Deep equality of JSON data; key order and `undefined` members do not count. */
+export function sameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  if (Array.isArray(a)) return a.length === (b as unknown[]).length && a.every((item, i) => sameJson(item, (b as unknown[])[i]));
+  const left = Object.entries(a).filter(([, value]) => value !== undefined);
+  const right = b as Record<string, unknown>;
+  if (left.length !== Object.values(right).filter((value) => value !== undefined).length) return false;
+  return left.every(([key, value]) => sameJson(value, right[key]));
+}
+
+/** Undefined when another writer was faster. An object whose last finalizer goes away is deleted instead. */
+async function write(engine: Engine, call: Call, next: Obj, stored: Entry): Promise<Entry | undefined> {
+  const def = engine.registry.stored(call.def);
+  if (isReleased(call.def, next)) {
+    if (call.dryRun) return unstored(next, stored.revision);
+    const gone = await engine.store.remove(def, stored);
+    return gone.ok ? unstored(next, gone.entry.revision) : undefined;
+  }
+  const canonical = toStored(call.def, next);
+  if (sameContent(stored, canonical)) return stored;
+  if (call.dryRun) return unstored(next, stored.revision);
+  const result = await engine.store.put(def, stored.namespace, stored.name, canonical, stored);
+  return result.ok ? result.entry : undefined;
+}
+
+/** Being deleted, without a grace period to wait for, and nothing holds it any more. */
+export function isReleased(def: ResourceDef, object: Obj): boolean {
+  const meta = object.metadata!;
+  if (!meta.deletionTimestamp || meta.finalizers?.length) return false;
+  if (def.deletion === "namespace" && object.spec?.finalizers?.length) return false;
+  return !meta.deletionGracePeriodSeconds;
+}

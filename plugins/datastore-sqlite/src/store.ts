@@ -1,0 +1,292 @@
+/**
+ * The main thread's side of the store: decides compare-and-swap, assigns revisions, gathers writes into group
+ * commits, and hands changes to watchers in revision order.
+ *
+ * A write gets its revision at once and travels in `tail` until it is emitted: a durable one when the worker has
+ * committed it, a lazy one as soon as all before it are. While a commit runs, further writes gather for the next.
+ */
+import { Worker } from "node:worker_threads";
+import { k3spError, type ErrorCode, type K3spError } from "@k3s-p/plugin-api";
+import type { Change, Datastore, Row, WriteOp, WriteResult } from "@k3s-p/plugin-api/slots";
+import { decodeRows, encodeRows, type FrameRow } from "./frames.ts";
+import type { Answer, Failure, Request, WorkerOptions } from "./worker.ts";
+
+export interface SqliteStore extends Datastore {
+  /** Writes what is pending and closes the file. */
+  close(): Promise<void>;
+}
+
+export interface StoreOptions extends WorkerOptions {
+  /** Called when the worker dies; the store refuses everything from then on. */
+  readonly onCrash?: (error: Error) => void;
+}
+
+interface Revisions { readonly mod: number; readonly created: number }
+
+interface Pending {
+  readonly op: WriteOp;
+  readonly revision: number;
+  readonly created: number;
+  readonly before: Revisions | undefined;
+  settled: boolean;
+  emitted: boolean;
+  readonly resolve: (result: WriteResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Watcher {
+  after: number;
+  /** Live changes that wait until the history has been delivered. */
+  held: Change[] | undefined;
+  readonly onChange: (changes: readonly Change[]) => void;
+}
+
+const LAZY_DELAY = 500;
+const LAZY_RETRY = 10_000;
+/** Bound of what a crash can lose, well below the gap that the next start leaves in the revisions. */
+const MAX_LAZY = 2_000;
+const MAX_HISTORY = 100_000;
+const COMPACT_STEP = 2_000;
+
+export async function openStore(options: StoreOptions): Promise<SqliteStore> {
+  const link = connect(options);
+  const opened = await link.ask({ op: "open" }).catch(async (error: unknown) => {
+    await link.end();
+    throw error;
+  });
+  const mods = new Map<string, Revisions>();
+  for (const row of decodeRows(opened.frame!)) mods.set(row.key, { mod: row.revision, created: row.createRevision });
+
+  let next = opened.revision!;
+  let visible = next;
+  let compacted = opened.compacted!;
+  let tail: Pending[] = [];
+  let unsent: Pending[] = [];
+  let committing = false;
+  let timer: NodeJS.Timeout | undefined;
+  let failure: string | undefined;
+  const watchers = new Set<Watcher>();
+
+  function accept(op: WriteOp, resolve: Pending["resolve"], reject: Pending["reject"]): void {
+    const before = mods.get(op.key);
+    if ((before?.mod ?? 0) !== op.expect) {
+      void current(op.key).then((row) => resolve({ ok: false, current: row }), reject);
+      return;
+    }
+    if (op.tier === "lazy" && unsent.length >= MAX_LAZY && failure) return reject(failed(failure));
+    const revision = ++next;
+    const created = before?.created ?? revision;
+    if (op.value) mods.set(op.key, { mod: revision, created });
+    else mods.delete(op.key);
+    const pending: Pending = { op, revision, created, before, settled: op.tier === "lazy", emitted: false, resolve, reject };
+    tail.push(pending);
+    unsent.push(pending);
+    if (!pending.settled || unsent.length >= MAX_LAZY) flush();
+    else {
+      schedule(LAZY_DELAY);
+      emit();
+    }
+  }
+
+  function schedule(delay: number): void {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      flush();
+    }, delay);
+  }
+
+  function flush(): void {
+    if (committing || unsent.length === 0) return;
+    clearTimeout(timer);
+    timer = undefined;
+    committing = true;
+    const batch = unsent;
+    unsent = [];
+    const frame = encodeRows(batch.map(toFrameRow));
+    link.ask({ op: "commit", frame }, [frame.buffer]).then(
+      () => {
+        failure = undefined;
+        for (const pending of batch) pending.settled = true;
+        committing = false;
+        if (unsent.some((p) => !p.settled) || unsent.length >= MAX_LAZY) flush();
+        emit();
+        bound();
+      },
+      (error: K3spError) => {
+        committing = false;
+        rollBack(batch, error);
+      },
+    );
+  }
+
+  /** Hands over the settled front of the tail, then resolves its writes. */
+  function emit(): void {
+    let count = 0;
+    while (count < tail.length && tail[count]!.settled) count++;
+    if (count === 0) return;
+    const ready = tail.slice(0, count);
+    tail = count === tail.length ? [] : tail.slice(count);
+    visible = ready.at(-1)!.revision;
+    for (const pending of ready) pending.emitted = true;
+    const changes = ready.map(toChange);
+    for (const watcher of [...watchers]) deliver(watcher, changes);
+    for (const pending of ready) pending.resolve({ ok: true, revision: pending.revision });
+  }
+
+  /** Nothing of a failed batch stays, except lazy writes that watchers have seen: those are tried again. */
+  function rollBack(batch: readonly Pending[], error: K3spError): void {
+    failure = error.message;
+    const lost = tail;
+    for (const { op, before } of lost.toReversed()) {
+      if (before) mods.set(op.key, before);
+      else mods.delete(op.key);
+    }
+    next = visible;
+    tail = [];
+    unsent = [...batch, ...unsent].filter((pending) => pending.emitted);
+    if (unsent.length > 0) schedule(LAZY_RETRY);
+    for (const pending of lost) pending.reject(error);
+  }
+
+  function bound(): void {
+    if (visible - compacted > MAX_HISTORY) void compact(visible - MAX_HISTORY / 2).catch(() => {});
+  }
+
+  async function compact(revision: number): Promise<void> {
+    const to = Math.min(revision, visible);
+    while (compacted < to) {
+      const step = Math.min(compacted + COMPACT_STEP, to);
+      await link.ask({ op: "compact", revision: step });
+      compacted = Math.max(compacted, step);
+    }
+  }
+
+  async function current(key: string): Promise<Row | undefined> {
+    const rows = await ordered({ op: "get", key });
+    const row = rows[0];
+    return row && toRow(row);
+  }
+
+  /** Reads see every write that was accepted before them: what is pending goes to the worker first. */
+  async function ordered(request: Ask): Promise<readonly FrameRow[]> {
+    await settle();
+    return decodeRows((await link.ask(request)).frame!);
+  }
+
+  async function settle(): Promise<void> {
+    while (unsent.length > 0 && !failure) {
+      flush();
+      await link.ask({ op: "size" });
+    }
+  }
+
+  return {
+    revision: () => visible,
+    compactedRevision: () => compacted,
+    async range(prefix) {
+      await settle();
+      const answer = await link.ask({ op: "range", prefix });
+      return { revision: answer.revision!, rows: decodeRows(answer.frame!).map(toRow) };
+    },
+    write: (op) => new Promise((resolve, reject) => accept(op, resolve, reject)),
+    async watch(after, onChange) {
+      const watcher: Watcher = { after, held: after < visible ? [] : undefined, onChange };
+      if (after < compacted) throw compactedError(after, compacted);
+      watchers.add(watcher);
+      if (watcher.held) {
+        try {
+          const history = (await ordered({ op: "since", after })).map(fromHistory);
+          if (after < compacted) throw compactedError(after, compacted);
+          const held = watcher.held;
+          watcher.held = undefined;
+          deliver(watcher, history);
+          deliver(watcher, held);
+        } catch (error) {
+          watchers.delete(watcher);
+          throw error;
+        }
+      }
+      return () => void watchers.delete(watcher);
+    },
+    compact,
+    health: async () => (failure ? { ok: false, message: failure } : { ok: true }),
+    async size() {
+      const { bytes = 0, rows = 0 } = await link.ask({ op: "size" });
+      return { bytes, rows };
+    },
+    async close() {
+      await settle();
+      clearTimeout(timer);
+      await link.ask({ op: "close" });
+      await link.end();
+    },
+  };
+}
+
+function deliver(watcher: Watcher, changes: readonly Change[]): void {
+  if (watcher.held) {
+    watcher.held.push(...changes);
+    return;
+  }
+  const fresh = changes[0] && changes[0].revision > watcher.after ? changes : changes.filter((c) => c.revision > watcher.after);
+  if (fresh.length === 0) return;
+  watcher.after = fresh.at(-1)!.revision;
+  watcher.onChange(fresh);
+}
+
+const toFrameRow = (p: Pending): FrameRow => ({
+  revision: p.revision, createRevision: p.created, previousRevision: p.before?.mod ?? 0, key: p.op.key, value: p.op.value,
+});
+const toChange = (p: Pending): Change => ({ revision: p.revision, key: p.op.key, value: p.op.value, createRevision: p.created });
+const fromHistory = (r: FrameRow): Change => ({ revision: r.revision, key: r.key, value: r.value, createRevision: r.createRevision });
+const toRow = (r: FrameRow): Row => ({ key: r.key, value: r.value!, createRevision: r.createRevision, modRevision: r.revision });
+
+const failed = (message: string): K3spError => k3spError("K3SP_DATASTORE_FAILED", { message });
+const compactedError = (after: number, compacted: number): K3spError =>
+  k3spError("K3SP_DATASTORE_COMPACTED", { message: `revision ${after} is gone, history begins after ${compacted}` });
+
+type Ask = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
+
+interface Link {
+  ask(request: Ask, transfer?: readonly ArrayBuffer[]): Promise<Answer>;
+  end(): Promise<void>;
+}
+
+function connect(options: StoreOptions): Link {
+  const { file, maxPages } = options;
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: { file, maxPages } });
+  const waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
+  let ids = 0;
+  let dead: Error | undefined;
+  let ending = false;
+  worker.on("message", (answer: Answer) => {
+    const call = waiting.get(answer.id)!;
+    waiting.delete(answer.id);
+    if (answer.error) call.reject(toError(answer.error));
+    else call.resolve(answer);
+  });
+  const crash = (cause: unknown): void => {
+    if (ending) return;
+    dead ??= k3spError("K3SP_DATASTORE_FAILED", { message: "the database thread has ended", cause });
+    for (const call of waiting.values()) call.reject(dead);
+    waiting.clear();
+    options.onCrash?.(dead);
+  };
+  worker.on("error", crash);
+  worker.on("exit", (code) => crash(new Error(`exit code ${code}`)));
+  return {
+    ask: (request, transfer = []) => new Promise((resolve, reject) => {
+      if (dead) return reject(dead);
+      const id = ++ids;
+      waiting.set(id, { resolve, reject });
+      worker.postMessage({ ...request, id }, transfer as ArrayBuffer[]);
+    }),
+    async end() {
+      ending = true;
+      await worker.terminate();
+    },
+  };
+}
+
+const toError = (failure: Failure): K3spError =>
+  k3spError(failure.code as ErrorCode, { message: failure.message, detail: failure.detail, ...(failure.fix && { fix: failure.fix }) });

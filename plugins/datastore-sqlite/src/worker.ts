@@ -1,0 +1,76 @@
+/** The worker thread: owns the SQLite file and answers the main thread's messages one by one, in order. */
+import { parentPort, workerData } from "node:worker_threads";
+import { type Database, DatabaseError, type OpenOptions, openDatabase } from "./database.ts";
+import { decodeRows, encodeRows, type FrameRow } from "./frames.ts";
+
+/** Requests; each is answered by exactly one `Answer` with the same id. */
+export type Request =
+  | { readonly id: number; readonly op: "open" }
+  | { readonly id: number; readonly op: "commit"; readonly frame: Uint8Array<ArrayBuffer> }
+  | { readonly id: number; readonly op: "range"; readonly prefix: string }
+  | { readonly id: number; readonly op: "get"; readonly key: string }
+  | { readonly id: number; readonly op: "since"; readonly after: number }
+  | { readonly id: number; readonly op: "compact"; readonly revision: number }
+  | { readonly id: number; readonly op: "size" }
+  | { readonly id: number; readonly op: "close" };
+
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly detail: readonly string[];
+  readonly fix?: string | undefined;
+}
+
+export interface Answer {
+  readonly id: number;
+  readonly error?: Failure;
+  readonly frame?: Uint8Array<ArrayBuffer>;
+  /** Revision of the store after the request. */
+  readonly revision?: number;
+  readonly compacted?: number;
+  readonly bytes?: number;
+  readonly rows?: number;
+}
+
+export interface WorkerOptions extends OpenOptions {
+  readonly file: string;
+}
+
+const options = workerData as WorkerOptions;
+let db: Database | undefined;
+
+parentPort!.on("message", (request: Request) => {
+  const answer = handle(request);
+  parentPort!.postMessage(answer, answer.frame ? [answer.frame.buffer] : []);
+  if (request.op === "close") parentPort!.close();
+});
+
+function handle(request: Request): Answer {
+  try {
+    if (request.op === "open") db = openDatabase(options.file, options);
+    const result = perform(db!, request);
+    return { id: request.id, revision: db!.revision, compacted: db!.compacted, ...result };
+  } catch (error) {
+    return { id: request.id, error: toFailure(error) };
+  }
+}
+
+function perform(store: Database, request: Request): Partial<Answer> {
+  switch (request.op) {
+    case "open": return rows(store.keys());
+    case "commit": store.commit(decodeRows(request.frame)); return {};
+    case "range": return rows(store.range(request.prefix));
+    case "get": return rows([store.get(request.key)].filter((row) => row !== undefined));
+    case "since": return rows(store.since(request.after));
+    case "compact": store.compact(request.revision); return {};
+    case "size": return store.size();
+    case "close": store.close(); return {};
+  }
+}
+
+const rows = (list: readonly FrameRow[]): Partial<Answer> => ({ frame: encodeRows(list) });
+
+function toFailure(error: unknown): Failure {
+  if (error instanceof DatabaseError) return { code: error.code, message: error.message, detail: error.detail, fix: error.fix };
+  return { code: "K3SP_DATASTORE_FAILED", message: `${options.file}: ${(error as Error).message}`, detail: [] };
+}
