@@ -23,7 +23,7 @@ export const admissionResources: readonly ResourceDef[] = [
   apiextensions("CustomResourceDefinition", "customresourcedefinitions", {
     ...extension, shortNames: ["crd", "crds"], subresources: ["status"],
   }, customResourceDefinition),
-  apiregistration("APIService", "apiservices", { ...extension, subresources: ["status"] }, apiService),
+  apiregistration("APIService", "apiservices", { ...extension, nameRule: "path", subresources: ["status"] }, apiService),
   flowcontrol("FlowSchema", "flowschemas", { ...cluster, subresources: ["status"] }, flowSchema),
   flowcontrol("PriorityLevelConfiguration", "prioritylevelconfigurations", { ...cluster, subresources: ["status"] }, priorityLevelConfiguration),
 ];
