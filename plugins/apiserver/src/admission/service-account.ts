@@ -1,0 +1,72 @@
+/** ServiceAccount: every pod runs as an account of its namespace, and finds its token where clients look for it. */
+import { randomSuffix } from "@k3s-p/plugin-api/kube";
+import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { Obj } from "../resources/types.ts";
+import { type AdmissionDeps, isMirrorPod, refuse, toPlugin } from "./common.ts";
+
+const MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount";
+const VOLUME_PREFIX = "kube-api-access-";
+/** An hour, and seven seconds by which such tokens are told from those that somebody asked for. */
+const TOKEN_SECONDS = 3607;
+const DEFAULT_ACCOUNT = "default";
+
+export function serviceAccount({ view, random }: Pick<AdmissionDeps, "view" | "random">): AdmissionPlugin {
+  return toPlugin({
+    name: "ServiceAccount",
+    resources: ["pods"],
+    operations: ["CREATE"],
+    mutate(pod, request) {
+      const { spec } = pod;
+      if (isMirrorPod(pod)) return checkMirror(pod, request);
+      spec.serviceAccountName ||= spec.serviceAccount || DEFAULT_ACCOUNT;
+      spec.serviceAccount = spec.serviceAccountName;
+      const account = view.get("", "serviceaccounts", spec.serviceAccountName, request.namespace);
+      if (!account) {
+        throw refuse(request, `error looking up service account ${request.namespace}/${spec.serviceAccountName}: ` +
+          `serviceaccount "${spec.serviceAccountName}" not found`);
+      }
+      if (spec.automountServiceAccountToken ?? account.automountServiceAccountToken ?? true) mountToken(pod, random);
+      if (!spec.imagePullSecrets?.length && account.imagePullSecrets?.length) {
+        spec.imagePullSecrets = account.imagePullSecrets.map((ref: Obj) => ({ ...ref }));
+      }
+    },
+  });
+}
+
+function checkMirror(pod: Obj, request: AdmissionRequest): void {
+  if (pod.spec.serviceAccountName) throw refuse(request, "a mirror pod may not reference service accounts");
+  for (const volume of pod.spec.volumes ?? []) {
+    if (volume.secret) throw refuse(request, "a mirror pod may not reference secrets");
+    if (volume.persistentVolumeClaim) throw refuse(request, "a mirror pod may not reference persistentvolumeclaims");
+    if (volume.projected?.sources?.some((source: Obj) => source.serviceAccountToken)) {
+      throw refuse(request, "a mirror pod may not use ServiceAccountToken volume projections");
+    }
+  }
+}
+
+function mountToken(pod: Obj, random: (() => number) | undefined): void {
+  const { spec } = pod;
+  const volumes: Obj[] = spec.volumes ?? [];
+  const known = volumes.find((volume: Obj) => volume.name.startsWith(VOLUME_PREFIX));
+  const name = known ? known.name : VOLUME_PREFIX + randomSuffix(5, random);
+  let needed = false;
+  for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])]) {
+    const mounts: Obj[] = container.volumeMounts ?? [];
+    if (mounts.some((mount) => mount.mountPath === MOUNT_PATH)) continue;
+    container.volumeMounts = [...mounts, { name, readOnly: true, mountPath: MOUNT_PATH }];
+    needed = true;
+  }
+  if (needed && !known) spec.volumes = [...volumes, tokenVolume(name)];
+}
+
+const tokenVolume = (name: string): object => ({
+  name,
+  projected: {
+    defaultMode: 0o644,
+    sources: [
+      { serviceAccountToken: { expirationSeconds: TOKEN_SECONDS, path: "token" } },
+      { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+      { downwardAPI: { items: [{ path: "namespace", fieldRef: { apiVersion: "v1", fieldPath: "metadata.namespace" } }] } },
+    ],
+  },
+});
