@@ -1,0 +1,53 @@
+/** Registration of the metrics-server plugin. */
+import { definePlugin } from "@k3s-p/plugin-api";
+import { conditionIsTrue, nodes, pods, type Node } from "@k3s-p/plugin-api/kube";
+import { deployer, kube, metrics, node, pki } from "@k3s-p/plugin-api/slots";
+import { deployAddons } from "./addons.ts";
+import { createApi } from "./api.ts";
+import { scrapeKubelet } from "./kubelet.ts";
+import { listen } from "./listener.ts";
+import { createStore } from "./store.ts";
+
+interface Config {
+  readonly resolutionSeconds: number;
+}
+
+const needs = { kube, node, pki, deployer };
+
+export default definePlugin<typeof metrics, typeof needs, {}, Config>({
+  provides: metrics,
+  needs,
+  async start(ctx) {
+    const { kube: client, node: self, pki: keys } = ctx.needs;
+    const sans = [self.ip, "localhost", "metrics-server.kube-system.svc"];
+    const serving = await keys.issue({ name: "serving-metrics-server", ca: "server-ca", commonName: "metrics-server", usage: "server", sans });
+    const own = await keys.issue({ name: "client-metrics-server", ca: "client-ca", commonName: "system:metrics-server", usage: "client" });
+    const credentials = { cert: own.cert, key: own.key, ca: keys.ca("server-ca").cert };
+    const store = createStore({
+      log: ctx.log,
+      resolution: ctx.config.resolutionSeconds * 1000,
+      scrape: (target) => scrapeKubelet(target, credentials, ctx.signal),
+    });
+
+    const nodeInformer = client.informer(nodes);
+    const podInformer = client.informer(pods);
+    ctx.defer(() => (nodeInformer.stop(), podInformer.stop()));
+    await Promise.all([nodeInformer.synced, podInformer.synced]);
+    const api = createApi({ store, nodes: () => nodeInformer.list(), pods: (namespace) => podInformer.list(namespace), now: () => new Date() });
+    const server = await listen({
+      api, log: ctx.log, host: self.ip, cert: serving.cert, key: serving.key,
+      requestHeaderCa: keys.ca("request-header-ca").cert, allowedNames: ["system:auth-proxy"],
+    });
+    ctx.defer(() => server.close());
+    nodeInformer.on({
+      added: (found) => void (isReady(found) && store.refresh([found])),
+      updated: (found, previous) => void (isReady(found) && !isReady(previous) && store.refresh([found])),
+      deleted: (found) => store.forget(found.metadata.name!),
+    });
+    await deployAddons(ctx.needs.deployer, { ip: self.ip, port: server.port, node: self.name });
+    return { port: server.port };
+  },
+});
+
+/** A first reading at that moment lets the first question be answered from two. */
+const isReady = ({ status }: Node): boolean => conditionIsTrue(status?.conditions, "Ready");

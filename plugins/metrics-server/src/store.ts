@@ -1,0 +1,81 @@
+/** Keeps the last two readings of each node, and takes a new one only when somebody asks and the last one is old. */
+import type { Logger } from "@k3s-p/plugin-api";
+import type { Node } from "@k3s-p/plugin-api/kube";
+import type { NodeReading } from "./summary.ts";
+import { usageOf, type Usage } from "./usage.ts";
+
+export interface Store {
+  /** Reads the nodes whose last reading is older than the resolution; nodes that fail lose their figures. */
+  refresh(nodes: readonly Node[]): Promise<void>;
+  forget(node: string): void;
+  nodeUsage(node: string): Usage | undefined;
+  /** Container -> usage; undefined unless all containers of the pod have figures. */
+  podUsage(node: string, pod: string): ReadonlyMap<string, Usage> | undefined;
+}
+
+export interface StoreOptions {
+  readonly scrape: (node: Node) => Promise<NodeReading>;
+  readonly log: Logger;
+  readonly now?: () => number;
+  /** Milliseconds; upstream's `--metric-resolution`. */
+  readonly resolution: number;
+}
+
+interface Readings {
+  readonly latest: NodeReading;
+  readonly previous?: NodeReading;
+  readonly takenAt: number;
+}
+
+export function createStore({ scrape, log, now = Date.now, resolution }: StoreOptions): Store {
+  const readings = new Map<string, Readings>();
+  const running = new Map<string, Promise<void>>();
+  const failing = new Set<string>();
+
+  async function read(node: Node): Promise<void> {
+    const name = node.metadata.name!;
+    try {
+      const latest = await scrape(node);
+      const previous = readings.get(name)?.latest;
+      readings.set(name, { latest, ...(previous && { previous }), takenAt: now() });
+      failing.delete(name);
+    } catch (error) {
+      readings.delete(name);
+      if (!failing.has(name)) log.warn({ err: error, node: name }, "the node's usage could not be read");
+      failing.add(name);
+    }
+  }
+
+  function readOnce(node: Node): Promise<void> {
+    const name = node.metadata.name!;
+    const current = running.get(name) ?? read(node).finally(() => running.delete(name));
+    running.set(name, current);
+    return current;
+  }
+
+  const isStale = (node: Node): boolean => {
+    const takenAt = readings.get(node.metadata.name!)?.takenAt;
+    return takenAt === undefined || now() - takenAt >= resolution;
+  };
+
+  return {
+    async refresh(nodes) {
+      await Promise.all(nodes.filter(isStale).map(readOnce));
+    },
+    forget(node) {
+      readings.delete(node);
+      failing.delete(node);
+    },
+    nodeUsage(node) {
+      const known = readings.get(node);
+      return known && usageOf(known.latest.node, known.previous?.node);
+    },
+    podUsage(node, pod) {
+      const known = readings.get(node);
+      const before = known?.previous?.pods.get(pod);
+      const usages = [...(known?.latest.pods.get(pod) ?? [])].map(([name, reading]) => [name, usageOf(reading, before?.get(name))] as const);
+      const complete = usages.filter((entry): entry is readonly [string, Usage] => entry[1] !== undefined);
+      return usages.length && complete.length === usages.length ? new Map(complete) : undefined;
+    },
+  };
+}
