@@ -3,6 +3,8 @@ import type { Behaviour } from "../row.ts";
 import type { Obj } from "../types.ts";
 import { podColumns } from "./pod-columns.ts";
 import { defaultPod, qosClass, syncPodIps, syncServiceAccount } from "./pod-defaults.ts";
+import { validatePod } from "./validate-pod.ts";
+import { validatePodUpdate } from "./validate-pod-update.ts";
 
 const text = (value: unknown): string => (value == null ? "" : String(value));
 
@@ -12,6 +14,8 @@ export const pod: Behaviour = {
   prepareCreate,
   prepareUpdate,
   prepareStatusUpdate,
+  validate: validatePod,
+  validateUpdate: validatePodUpdate,
   generationOf: (object) => object.spec,
   selectableFields: {
     "spec.nodeName": (o) => text(o.spec?.nodeName),

@@ -1,0 +1,109 @@
+/** What may change in a pod that exists: images, deadlines, tolerations, gates; and, through subresources, debuggers and sizes. */
+import { isObject, items, same } from "../fields.ts";
+import type { Obj, StrategyContext } from "../types.ts";
+import { type FieldError, forbidden, invalidValue } from "../validate/field.ts";
+import { qosClass } from "./pod-defaults.ts";
+import { validatePodSpec } from "./validate-pod.ts";
+
+const MUTABLE = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`," +
+  "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations)," +
+  "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+export function validatePodUpdate(pod: Obj, old: Obj, ctx: StrategyContext): FieldError[] {
+  if (ctx.subresource === "ephemeralcontainers") return validateEphemeralUpdate(pod, old);
+  if (ctx.subresource === "resize") return validateResize(pod, old);
+  const counts = ["containers", "initContainers"].filter((list) => items(pod.spec, list).length !== items(old.spec, list).length);
+  if (counts.length > 0) return counts.map((list) => forbidden(`spec.${list}`, "pod updates may not add or remove containers"));
+  const errors = [
+    ...validateImages(pod), ...validateDeadline(pod.spec, old.spec), ...validateAddedTolerations(pod.spec, old.spec), ...validateGatesUpdate(pod.spec, old.spec),
+  ];
+  if (errors.length > 0) return errors;
+  return same(mutableParts(pod.spec, old.spec), old.spec) ? [] : [forbidden("spec", MUTABLE)];
+}
+
+function validateImages(pod: Obj): FieldError[] {
+  return validatePodSpec("spec", pod.spec).filter((error) => error.field.endsWith(".image"));
+}
+
+function validateDeadline(spec: Obj, old: Obj): FieldError[] {
+  const [now, before] = [spec.activeDeadlineSeconds, old.activeDeadlineSeconds];
+  const at = "spec.activeDeadlineSeconds";
+  if (now != null && (now < 1 || now > 2_147_483_647)) return [invalidValue(at, now, "must be between 1 and 2147483647, inclusive")];
+  if (before == null) return [];
+  if (now == null) return [invalidValue(at, null, "must not update from a positive integer to nil value")];
+  return now > before ? [invalidValue(at, now, "must be less than or equal to previous value")] : [];
+}
+
+function validateAddedTolerations(spec: Obj, old: Obj): FieldError[] {
+  const bare = ({ tolerationSeconds: _, ...rest }: Obj): Obj => rest;
+  const now = items(spec, "tolerations");
+  const missing = items(old, "tolerations").some((before) => !now.some((t) => same(bare(t), bare(before))));
+  return missing ? [forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")] : [];
+}
+
+function validateGatesUpdate(spec: Obj, old: Obj): FieldError[] {
+  const before = new Set(items(old, "schedulingGates").map((gate) => gate.name));
+  return items(spec, "schedulingGates").filter((gate) => !before.has(gate.name))
+    .map((gate) => forbidden("spec.schedulingGates", `only deletion is allowed, but found new scheduling gate '${gate.name}'`));
+}
+
+/** The new spec with all that may change set back to what it was. */
+function mutableParts(spec: Obj, old: Obj): Obj {
+  const masked: Obj = { ...spec };
+  for (const list of ["containers", "initContainers"]) {
+    masked[list] = items(spec, list).map((container, i) => ({ ...container, image: old[list][i].image }));
+  }
+  for (const field of ["activeDeadlineSeconds", "tolerations", "schedulingGates"]) masked[field] = old[field];
+  if (spec.terminationGracePeriodSeconds === 1 && old.terminationGracePeriodSeconds < 0) masked.terminationGracePeriodSeconds = old.terminationGracePeriodSeconds;
+  if (items(old, "schedulingGates").length > 0) maskPlacement(masked, old);
+  return masked;
+}
+
+/** While gates hold a pod, its node selector may grow and its node affinity become stricter. */
+function maskPlacement(masked: Obj, old: Obj): void {
+  const before: Record<string, string> = old.nodeSelector ?? {};
+  const grown = Object.entries(before).every(([key, value]) => masked.nodeSelector?.[key] === value);
+  if (grown) masked.nodeSelector = old.nodeSelector;
+  const path = "requiredDuringSchedulingIgnoredDuringExecution";
+  const had = old.affinity?.nodeAffinity?.[path];
+  const has = masked.affinity?.nodeAffinity?.[path];
+  if (isObject(has) && (!isObject(had) || isStricter(has, had))) {
+    const { nodeAffinity, ...affinity } = masked.affinity;
+    const node = { ...nodeAffinity, [path]: had, preferredDuringSchedulingIgnoredDuringExecution: old.affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution };
+    masked.affinity = { ...affinity, nodeAffinity: node };
+  }
+}
+
+function isStricter(now: Obj, before: Obj): boolean {
+  const [terms, old] = [items(now, "nodeSelectorTerms"), items(before, "nodeSelectorTerms")];
+  return terms.length === old.length && old.every((term, i) => ["matchExpressions", "matchFields"].every((list) =>
+    items(term, list).every((r) => items(terms[i], list).some((other) => same(other, r)))));
+}
+
+function validateEphemeralUpdate(pod: Obj, old: Obj): FieldError[] {
+  const at = "spec.ephemeralContainers";
+  const errors = validatePodSpec("spec", pod.spec).filter((error) => error.field.startsWith(at));
+  const now = new Map(items(pod.spec, "ephemeralContainers").map((c): [string, Obj] => [c.name, c]));
+  for (const before of items(old.spec, "ephemeralContainers")) {
+    const container = now.get(before.name);
+    if (!container) errors.push(forbidden(at, `existing ephemeral containers ${JSON.stringify(before.name)} may not be removed\n`));
+    else if (!same(container, before)) errors.push(forbidden(at, `existing ephemeral containers ${JSON.stringify(before.name)} may not be changed\n`));
+  }
+  return errors;
+}
+
+function validateResize(pod: Obj, old: Obj): FieldError[] {
+  const errors = validatePodSpec("spec", pod.spec).filter((error) => error.field.includes(".resources"));
+  if (errors.length > 0) return errors;
+  if (qosClass(pod.spec) !== (old.status?.qosClass ?? qosClass(old.spec))) {
+    return [invalidValue("spec", old.status?.qosClass ?? qosClass(old.spec), "Pod QOS Class may not change as a result of resizing")];
+  }
+  return ["containers", "initContainers"].flatMap((list) => items(pod.spec, list).flatMap((container, i) => {
+    const before: Obj = old.spec[list][i].resources ?? {};
+    return ["limits", "requests"].flatMap((kind) => {
+      const names = new Set([...Object.keys(container.resources?.[kind] ?? {}), ...Object.keys(before[kind] ?? {})]);
+      const other = [...names].filter((n) => n !== "cpu" && n !== "memory" && container.resources?.[kind]?.[n] !== before[kind]?.[n]);
+      return other.length ? [forbidden(`spec.${list}[${i}].resources.${kind}`, "only cpu and memory resources are mutable")] : [];
+    });
+  }));
+}
