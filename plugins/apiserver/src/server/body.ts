@@ -1,4 +1,4 @@
-/** Request bodies: read with a limit, decoded from JSON or YAML. */
+/** Request bodies: read with a limit, decoded from JSON, YAML or protobuf. */
 import type { Readable } from "node:stream";
 import { apiError, badRequest } from "@k3s-p/plugin-api/kube";
 
@@ -25,8 +25,9 @@ export async function decodeBody(bytes: Buffer, contentType: string | undefined)
     return parseJson(bytes);
   }
   if (type === "application/yaml" || type.endsWith("+yaml") || type === "text/yaml") return parseYaml(bytes);
+  if (type === "application/vnd.kubernetes.protobuf") return (await import("./protobuf.ts")).decodeProtobuf(bytes);
   throw apiError(415, "UnsupportedMediaType",
-    "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml");
+    "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
 function parseJson(bytes: Buffer): unknown {

@@ -1,11 +1,15 @@
 /** Puts authentication, authorization, admission, discovery and the special subresources around the engine. */
 import type { KubeClient } from "@k3s-p/plugin-api/kube";
+import { builtinAdmission } from "../admission/index.ts";
 import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
 import { createTokenKeys } from "../auth/tokens.ts";
 import { bootstrap } from "../bootstrap/index.ts";
-import type { ExtensionDeps, Extensions } from "./api-server.ts";
+import { discoveryRoutes, type RouteAnswer } from "../discovery/index.ts";
+import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.ts";
+import type { Route } from "./handler.ts";
+import { localAddress } from "./credentials.ts";
 
 export interface ExtensionOptions {
   readonly cluster: ClusterSettings;
@@ -14,18 +18,30 @@ export interface ExtensionOptions {
   readonly serviceAccountKey: string;
 }
 
-export function extensions(options: ExtensionOptions, { engine, registry, store }: ExtensionDeps): Extensions {
+export function extensions(options: ExtensionOptions, { engine, registry, store, client }: ExtensionDeps): Extensions {
   const { cluster } = options;
   const issuer = `https://kubernetes.default.svc.${cluster.clusterDomain}`;
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, issuer, audiences: [issuer, "k3s"] });
   const authorizer = createAuthorizer(store, rbacRevision({ store }));
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
+  const discovery = discoveryRoutes(registry, { serverAddress: `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}` });
   return {
+    admission: builtinAdmission({ view: store, cluster, now: engine.now, client: client(loopbackUser), authorizer }),
+    routes: ({ method, info, headers }) => {
+      if (method !== "GET" && method !== "HEAD") return undefined;
+      const answer = discovery(info.path, headers);
+      return answer && send(answer);
+    },
     authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),
     authorize: (user, info) => authorizer.check(user, info),
     bootstrap: (client: KubeClient) => bootstrap(client, { cluster, pki: { ca: options.ca }, defs: registry.list() }),
   };
 }
+
+const send = ({ status, headers, body }: RouteAnswer): Route => (req, res) => {
+  res.writeHead(status, { ...headers, "content-length": body.length });
+  res.end(req.method === "HEAD" ? undefined : body);
+};
 
 /** Changes whenever a role or binding does, so that compiled rules are kept until then. */
 function rbacRevision({ store }: Pick<ExtensionDeps, "store">): () => number {
