@@ -152,7 +152,7 @@ PersistentVolumeClaimSpec dataSource:TypedLocalObjectReference selector:meta/v1.
 PersistentVolumeClaimStatus conditions=[]map(type)+
 PersistentVolumeClaimTemplate spec:PersistentVolumeClaimSpec
 PersistentVolumeSpec cephfs:CephFSPersistentVolumeSource cinder:CinderPersistentVolumeSource
-  claimRef:ObjectReference csi:CSIPersistentVolumeSource flexVolume:FlexPersistentVolumeSource
+  csi:CSIPersistentVolumeSource flexVolume:FlexPersistentVolumeSource
   iscsi:ISCSIPersistentVolumeSource nodeAffinity:VolumeNodeAffinity rbd:RBDPersistentVolumeSource
   scaleIO:ScaleIOPersistentVolumeSource storageos:StorageOSPersistentVolumeSource
 Pod spec:PodSpec status:PodStatus

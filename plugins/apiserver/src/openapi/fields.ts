@@ -1,0 +1,188 @@
+/**
+ * Checks a decoded body against the types of its kind, as upstream's decoder does: fields that the kind does not have
+ * are found (and dropped), nulls stand for absent fields, and a value of the wrong type is refused.
+ *
+ * Codes of types: `s` text, `b` boolean, `i` int32, `l` int64, `d` double, `q` quantity, `o` int or string, `t` time,
+ * `y` base64, `*` anything, `[x` list, `{x` map, `@package/version.Type` struct.
+ */
+import { type ApiError, badRequest, parseNano } from "@k3s-p/plugin-api/kube";
+import { packageOf } from "../patch/shape.ts";
+import type { Obj, ResourceDef } from "../resources/types.ts";
+import { fieldTable } from "./generated.ts";
+
+/** The fields that the kind does not have, such as `spec.foo` or `spec.containers[0].bar`. */
+export const unknownFields = (group: string, version: string, kind: string, object: object): readonly string[] =>
+  inspect(group, version, kind, object, false);
+
+/**
+ * For `fieldValidation`: drops unknown fields and nulls from the body in place, and returns one warning for each
+ * unknown field. Throws 400 for values of a wrong type, and under `Strict` for unknown fields.
+ */
+export function checkFields(def: Pick<ResourceDef, "group" | "version" | "kind">, body: Obj, mode: string): readonly string[] {
+  const unknown = inspect(def.group, def.version, def.kind, body, true);
+  if (unknown.length === 0 || mode === "Ignore") return [];
+  const warnings = unknown.map((field) => `unknown field ${JSON.stringify(field)}`);
+  if (mode === "Strict") throw undecodable(def, `strict decoding error: ${warnings.join(", ")}`);
+  return warnings;
+}
+
+const undecodable = ({ version, kind }: Pick<ResourceDef, "version" | "kind">, why: string): ApiError =>
+  badRequest(`${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: ${why}`);
+
+interface Walk {
+  readonly def: Pick<ResourceDef, "version" | "kind">;
+  readonly prune: boolean;
+  readonly unknown: string[];
+}
+
+function inspect(group: string, version: string, kind: string, object: object, prune: boolean): readonly string[] {
+  const type = struct(`${packageOf(group)}/${version}.${kind}`);
+  if (!type) return [];
+  const walk: Walk = { def: { version, kind }, prune, unknown: [] };
+  checkStruct(walk, type, object as Record<string, unknown>, undefined);
+  return walk.unknown;
+}
+
+type Type =
+  | { readonly tag: "list" | "map"; readonly inner: Type }
+  | { readonly tag: "struct"; readonly struct: Struct }
+  | { readonly tag: "any" }
+  | { readonly tag: "scalar"; readonly code: string };
+
+interface Struct {
+  readonly name: string;
+  readonly fields: ReadonlyMap<string, Type>;
+}
+
+const structs = new Map<string, Struct>();
+const MISSING = new Set<string>();
+
+function struct(name: string): Struct | undefined {
+  const known = structs.get(name);
+  if (known || MISSING.has(name)) return known;
+  const fields = fieldTable()[name];
+  if (!fields) {
+    MISSING.add(name);
+    return undefined;
+  }
+  const compiled = new Map<string, Type>();
+  const made: Struct = { name: name.slice(name.lastIndexOf(".") + 1), fields: compiled };
+  // Known before its fields are compiled, as types may contain themselves.
+  structs.set(name, made);
+  for (const [field, code] of Object.entries(fields)) compiled.set(field, compile(code));
+  return made;
+}
+
+function compile(code: string): Type {
+  switch (code[0]) {
+    case "[": return { tag: "list", inner: compile(code.slice(1)) };
+    case "{": return { tag: "map", inner: compile(code.slice(1)) };
+    case "@": {
+      const found = struct(code.slice(1));
+      return found ? { tag: "struct", struct: found } : { tag: "any" };
+    }
+    case "*": return { tag: "any" };
+    default: return { tag: "scalar", code };
+  }
+}
+
+/** Where a value is: made into text only when somebody reads it. */
+interface Place {
+  readonly parent: Place | undefined;
+  readonly step: string | number;
+  /** A key of a map, which Go's messages leave out. */
+  readonly isKey?: true;
+}
+
+function checkStruct(walk: Walk, type: Struct, object: Record<string, unknown>, at: Place | undefined): void {
+  for (const key in object) {
+    const field = type.fields.get(key);
+    if (!field) {
+      walk.unknown.push(textOf({ parent: at, step: key }));
+      if (walk.prune) delete object[key];
+      continue;
+    }
+    const value = object[key];
+    if (value === null) {
+      if (walk.prune && field.tag !== "any") delete object[key];
+      continue;
+    }
+    if (field.tag === "scalar" ? isScalar(field.code, value) : field.tag === "any") continue;
+    checkValue(walk, type, field, value, { parent: at, step: key });
+  }
+}
+
+function checkValue(walk: Walk, owner: Struct, type: Type, value: unknown, at: Place): void {
+  if (type.tag === "any" || value === null) return;
+  if (type.tag === "scalar") {
+    if (!isScalar(type.code, value)) throw wrongType(walk, owner, type, value, at);
+    return;
+  }
+  if (type.tag === "list") {
+    if (!Array.isArray(value)) throw wrongType(walk, owner, type, value, at);
+    for (let i = 0; i < value.length; i++) checkValue(walk, owner, type.inner, value[i], { parent: at, step: i });
+    return;
+  }
+  if (typeof value !== "object" || Array.isArray(value)) throw wrongType(walk, owner, type, value, at);
+  if (type.tag === "struct") return checkStruct(walk, type.struct, value as Record<string, unknown>, at);
+  for (const key in value) {
+    checkValue(walk, owner, type.inner, (value as Record<string, unknown>)[key], { parent: at, step: key, isKey: true });
+  }
+}
+
+function isScalar(code: string, value: unknown): boolean {
+  switch (code) {
+    case "s": return typeof value === "string";
+    case "b": return typeof value === "boolean";
+    case "i": return typeof value === "number" && Number.isInteger(value) && value >= -2_147_483_648 && value <= 2_147_483_647;
+    case "l": return typeof value === "number" && Number.isInteger(value);
+    case "d": return typeof value === "number";
+    case "q": return (typeof value === "string" || typeof value === "number") && parseNano(value) !== undefined;
+    case "o": return typeof value === "string" || (typeof value === "number" && Number.isInteger(value));
+    case "t": return typeof value === "string" && (value === "" || timePattern.test(value));
+    case "y": return typeof value === "string" && base64Pattern.test(value);
+    default: return true;
+  }
+}
+
+const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
+const base64Pattern = /^(?:[A-Za-z0-9+/\r\n]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?[\r\n]*$/;
+const goNames: Readonly<Record<string, string>> = { s: "string", b: "bool", i: "int32", l: "int64", d: "float64" };
+
+function wrongType(walk: Walk, owner: Struct, type: Type, value: unknown, at: Place): ApiError {
+  if (type.tag === "scalar" && typeof value === "string") {
+    if (type.code === "q") return undecodable(walk.def, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+    if (type.code === "t") return undecodable(walk.def, `parsing time ${JSON.stringify(value)} as "2006-01-02T15:04:05Z07:00": cannot parse ${JSON.stringify(value)} as "2006"`);
+    if (type.code === "y") return undecodable(walk.def, `illegal base64 data at input byte ${Math.max(0, value.search(/[^A-Za-z0-9+/]/))}`);
+  }
+  const path = fieldsOf(at).join(".");
+  return undecodable(walk.def, `json: cannot unmarshal ${jsonKind(value)} into Go struct field ${owner.name}.${path} of type ${goType(type)}`);
+}
+
+function jsonKind(value: unknown): string {
+  if (Array.isArray(value)) return "array";
+  if (typeof value === "number") return Number.isInteger(value) && Math.abs(value) < 2 ** 31 ? "number" : `number ${value}`;
+  return typeof value === "boolean" ? "bool" : typeof value;
+}
+
+function goType(type: Type): string {
+  switch (type.tag) {
+    case "list": return `[]${goType(type.inner)}`;
+    case "map": return `map[string]${goType(type.inner)}`;
+    case "struct": return `v1.${type.struct.name}`;
+    case "scalar": return goNames[type.code] ?? "string";
+    case "any": return "interface {}";
+  }
+}
+
+function textOf(place: Place): string {
+  const { parent, step } = place;
+  if (typeof step === "number") return `${parent ? textOf(parent) : ""}[${step}]`;
+  return parent ? `${textOf(parent)}.${step}` : step;
+}
+
+function fieldsOf(place: Place | undefined): string[] {
+  if (!place) return [];
+  const { parent, step, isKey } = place;
+  return typeof step === "number" || isKey ? fieldsOf(parent) : [...fieldsOf(parent), step];
+}
