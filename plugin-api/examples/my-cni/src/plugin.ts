@@ -43,9 +43,9 @@ function confList(subnet: string, dataDir: string): CniConfList {
 
 /** Pods that talk to the outside take the node's address; loading it twice gives the same table. */
 const masquerade = (subnet: string) => `
-  add table ip my-cni
-  delete table ip my-cni
-  table ip my-cni {
+  add table ip k3sp-my-cni
+  delete table ip k3sp-my-cni
+  table ip k3sp-my-cni {
     chain postrouting {
       type nat hook postrouting priority srcnat;
       ip saddr ${subnet} ip daddr != ${subnet} oifname != "${bridge}" masquerade

@@ -1,0 +1,52 @@
+/** `healthCheckNodePort`: tells load balancers whether this node has endpoints of a Service with a `Local` policy. */
+import { createServer, type Server } from "node:http";
+import type { Logger } from "@k3s-p/plugin-api";
+import type { HealthPort } from "./rules.ts";
+
+export interface HealthPorts {
+  set(service: string, health: HealthPort | undefined): void;
+  stop(): void;
+}
+
+interface Open {
+  readonly server: Server;
+  readonly port: number;
+  localEndpoints: number;
+}
+
+export function healthPorts(log: Logger, address = "0.0.0.0"): HealthPorts {
+  const open = new Map<string, Open>();
+
+  function close(service: string): void {
+    open.get(service)?.server.close();
+    open.get(service)?.server.closeAllConnections();
+    open.delete(service);
+  }
+
+  return {
+    set(service, health) {
+      const known = open.get(service);
+      if (known && known.port === health?.port) known.localEndpoints = health.localEndpoints;
+      else {
+        if (known) close(service);
+        if (health) open.set(service, listen(service, health, address, log));
+      }
+    },
+    stop: () => [...open.keys()].forEach(close),
+  };
+}
+
+function listen(service: string, { port, localEndpoints }: HealthPort, address: string, log: Logger): Open {
+  const [namespace, name] = service.split("/");
+  const server = createServer((_request, response) => {
+    const body = { service: { namespace, name }, localEndpoints: state.localEndpoints, serviceProxyHealthy: true };
+    response.writeHead(state.localEndpoints ? 200 : 503, {
+      "content-type": "application/json", "x-content-type-options": "nosniff", "x-load-balancing-endpoint-weight": String(state.localEndpoints),
+    });
+    response.end(JSON.stringify(body));
+  });
+  const state: Open = { server, port, localEndpoints };
+  server.on("error", (error) => log.warn({ error: error.message }, `no health check for ${service} on port ${port}`));
+  server.listen(port, address).unref();
+  return state;
+}

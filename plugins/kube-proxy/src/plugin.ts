@@ -1,0 +1,53 @@
+/** Fills the `proxy` slot: Service addresses and node ports as one nftables table. */
+import { definePlugin, type PluginContext } from "@k3s-p/plugin-api";
+import { kube, node, proxy, runner, type Runner } from "@k3s-p/plugin-api/slots";
+import { healthPorts } from "./health-ports.ts";
+import { openNft } from "./nft.ts";
+import { startProxy, type StaleFlow } from "./proxy.ts";
+import { createTable } from "./table.ts";
+
+interface Config {
+  readonly table?: string;
+  readonly localhostNodePorts?: boolean;
+}
+
+const needs = { kube, node, runner };
+type Context = PluginContext<typeof needs, {}, Config>;
+
+export default definePlugin<typeof proxy, typeof needs, {}, Config>({
+  provides: proxy,
+  needs,
+  async start(ctx) {
+    const { name, cluster } = ctx.needs.node;
+    const { table: tableName = "k3sp-proxy", localhostNodePorts = true } = ctx.config;
+    const clusterCidr = cluster.clusterCidr[0]!;
+    const table = createTable({ name: tableName, clusterCidr, serviceCidr: cluster.serviceCidr[0]!, localhostNodePorts });
+    const nft = openNft(ctx.needs.runner, ctx.log);
+    ctx.defer(() => nft.stop());
+    const health = healthPorts(ctx.log);
+    ctx.defer(() => health.stop());
+    if (localhostNodePorts) await routeLocalnet(ctx);
+    const running = startProxy({
+      kube: ctx.needs.kube, context: { nodeName: name, clusterCidr }, table, nft, health, log: ctx.log,
+      forgetFlows: (flows) => forgetFlows(ctx.needs.runner, flows),
+    });
+    ctx.defer(() => running.stop());
+    return { synced: () => running.synced() };
+  },
+  ready: (impl) => impl.synced(),
+});
+
+/** Lets a connection to 127.0.0.1 be led to a pod; the table guards what listens on 127.0.0.1 from neighbours. */
+async function routeLocalnet(ctx: Context): Promise<void> {
+  const { code, stderr } = await ctx.needs.runner.run("sh", ["-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet"]);
+  if (code !== 0) ctx.log.warn({ error: stderr.trim() }, "node ports will not answer on 127.0.0.1");
+}
+
+/** Best effort: conntrack ends with 1 when there was no such flow, and may not be installed. */
+async function forgetFlows(runner: Runner, flows: readonly StaleFlow[]): Promise<void> {
+  await Promise.all(flows.map(({ address, port, endpoint }) => {
+    const to = address ? ["--orig-dst", address] : [];
+    const via = endpoint ? ["--dst-nat", endpoint] : [];
+    return runner.run("conntrack", ["-D", "-p", "udp", ...to, "--dport", String(port), ...via]);
+  }));
+}

@@ -1,0 +1,141 @@
+/** Follows Services and EndpointSlices and keeps the table, the flows and the health check ports in step. */
+import type { Logger } from "@k3s-p/plugin-api";
+import { endpointSlices, keyOf, services, type EndpointSlice, type KubeClient } from "@k3s-p/plugin-api/kube";
+import { serviceKeysOf, type Endpoint } from "./endpoints.ts";
+import type { HealthPorts } from "./health-ports.ts";
+import { noRules, serviceRules, type Flow, type RuleContext, type ServiceRules } from "./rules.ts";
+import type { Nft } from "./nft.ts";
+import type { Table } from "./table.ts";
+
+export interface ProxyOptions {
+  readonly kube: Pick<KubeClient, "informer">;
+  readonly context: RuleContext;
+  readonly table: Table;
+  readonly nft: Pick<Nft, "apply">;
+  readonly health: Pick<HealthPorts, "set">;
+  /** Forgets flows of connectionless protocols, best effort. */
+  readonly forgetFlows: (flows: readonly StaleFlow[]) => Promise<void>;
+  readonly log: Logger;
+}
+
+/** Flows to one address; without `endpoint` those that nobody answered. */
+export interface StaleFlow {
+  readonly address: string | undefined;
+  readonly port: number;
+  readonly endpoint: string | undefined;
+}
+
+export interface Proxy {
+  /** Resolves when everything known at the time of the call is in the kernel. */
+  synced(): Promise<void>;
+  /** Replaces the whole table, as after someone else changed it. */
+  reload(): Promise<void>;
+  stop(): void;
+}
+
+const retryDelays = [100, 1000, 5000, 30_000];
+
+export function startProxy(options: ProxyOptions): Proxy {
+  const { kube, table, nft, log } = options;
+  const serviceInformer = kube.informer(services);
+  const sliceInformer = kube.informer(endpointSlices, { indexes: { service: serviceKeysOf } });
+  const dirty = new Set<string>();
+  let stale: StaleFlow[] = [];
+  let running: Promise<void> | undefined;
+  let fullNeeded = true;
+  let failures = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let stopped = false;
+  const ready = Promise.all([serviceInformer.synced, sliceInformer.synced]).then(() => undefined);
+
+  const touch = (keys: readonly string[]) => {
+    for (const key of keys) dirty.add(key);
+    schedule();
+  };
+  const touchSlice = (slice: EndpointSlice) => touch(serviceKeysOf(slice));
+  serviceInformer.on({ added: (each) => touch([keyOf(each)]), updated: (each) => touch([keyOf(each)]), deleted: (each) => touch([keyOf(each)]) });
+  sliceInformer.on({
+    added: touchSlice,
+    updated: (each, previous) => (touchSlice(previous), touchSlice(each)),
+    deleted: touchSlice,
+  });
+
+  /** One pass at a time; what comes in meanwhile makes the next one. */
+  function schedule(): void {
+    if (running || timer || stopped) return;
+    running = ready.then(() => new Promise(setImmediate)).then(pass).finally(() => {
+      running = undefined;
+      if (dirty.size || (fullNeeded && !timer)) schedule();
+    });
+  }
+
+  async function pass(): Promise<void> {
+    const keys = [...dirty];
+    dirty.clear();
+    for (const key of keys) refresh(key);
+    try {
+      for (const transaction of fullNeeded ? [table.full()] : table.drain()) await nft.apply(transaction);
+      fullNeeded = false;
+      failures = 0;
+    } catch (error) {
+      fail(error as Error);
+      return;
+    }
+    const flows = stale.splice(0);
+    if (flows.length) await options.forgetFlows(flows).catch((error) => log.debug({ error: String(error) }, "conntrack failed"));
+  }
+
+  /** An incremental change that failed (somebody else removed the table, say) is followed by a full load. */
+  function fail(error: Error): void {
+    const delay = fullNeeded ? retryDelays[Math.min(failures++, retryDelays.length - 1)]! : 0;
+    log[delay ? "error" : "warn"]({ error: error.message.slice(0, 500) }, delay ? `nft refused the rules: again in ${delay} ms` : "nft refused a change: loading all rules");
+    fullNeeded = true;
+    if (!delay || stopped) return;
+    timer = setTimeout(() => ((timer = undefined), schedule()), delay);
+  }
+
+  function refresh(key: string): void {
+    const [namespace = "", name = ""] = key.split("/");
+    const service = serviceInformer.get(name, namespace);
+    const before = table.get(key);
+    const after = service ? serviceRules(service, sliceInformer.byIndex("service", key), options.context) : undefined;
+    table.set(key, after);
+    options.health.set(key, after?.health);
+    stale.push(...staleFlows(before, after ?? noRules));
+  }
+
+  return {
+    async synced() {
+      await ready;
+      if (fullNeeded) schedule();
+      while (running && !stopped) await running;
+    },
+    reload() {
+      fullNeeded = true;
+      schedule();
+      return this.synced();
+    },
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+      serviceInformer.stop();
+      sliceInformer.stop();
+    },
+  };
+}
+
+/** What conntrack must forget: flows to endpoints that are gone, and flows that were let through while there was none. */
+export function staleFlows(before: ServiceRules, after: ServiceRules): StaleFlow[] {
+  const id = (flow: Flow) => `${flow.address ?? "*"} ${flow.port}`;
+  const endpointId = ({ ip, port }: Endpoint) => `${ip}:${port}`;
+  const now = new Map(after.udp.map((flow) => [id(flow), flow]));
+  const then = new Map(before.udp.map((flow) => [id(flow), flow]));
+  const gone = before.udp.flatMap((flow) => {
+    const left = new Set(now.get(id(flow))?.endpoints.map(endpointId));
+    return flow.endpoints.filter((each) => !left.has(endpointId(each))).map(({ ip }) => ({ address: flow.address, port: flow.port, endpoint: ip }));
+  });
+  const opened = after.udp
+    .filter((flow) => flow.endpoints.length > 0 && !then.get(id(flow))?.endpoints.length)
+    .map(({ address, port }) => ({ address, port, endpoint: undefined }));
+  return [...gone, ...opened];
+}
