@@ -74,7 +74,7 @@ export function createApi({ store, nodes, pods, now }: ApiSources): Api {
       const misplaced = resource === "nodes" ? namespace !== undefined : name !== undefined && namespace === undefined;
       if (!match || misplaced) throw apiError(404, "NotFound", "the server could not find the requested resource");
       if (searchParams.get("watch") === "true" || searchParams.get("watch") === "1") {
-        throw apiError(405, "MethodNotAllowed", "watch is not supported on resources of kind \"" + `${resource}.${group}"`);
+        throw apiError(405, "MethodNotAllowed", `watch is not supported on resources of kind "${resource}.${group}"`);
       }
       return resource === "nodes" ? nodesAnswer(name, searchParams) : podsAnswer(namespace, name, searchParams);
     },

@@ -83,15 +83,17 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     defer(pump);
   }
 
+  const mayGoOn = (): boolean => running && calls < maxBinding;
+
   function pump(): void {
     const end = performance.now() + slice;
-    while (running && calls < maxBinding && performance.now() < end) {
+    while (mayGoOn() && performance.now() < end) {
       const item = queue.pop();
       if (!item) break;
       scheduleOne(item);
     }
     pumping = false;
-    if (running && queue.ready && calls < maxBinding) wake();
+    if (queue.ready && mayGoOn()) wake();
   }
 
   function signal(event: ClusterEvent, node?: string): void {

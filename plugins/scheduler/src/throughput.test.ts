@@ -23,7 +23,10 @@ function bareClient(initial: ReadonlyMap<string, readonly KubeObject[]>) {
     stop() {},
   });
   const emit = (pod: Pod, previous?: Pod) => {
-    for (const h of handlers.get("pods") ?? []) previous ? h.updated?.(pod, previous) : h.added?.(pod);
+    for (const h of handlers.get("pods") ?? []) {
+      if (previous) h.updated?.(pod, previous);
+      else h.added?.(pod);
+    }
   };
   const client = {
     informer,
