@@ -1,0 +1,121 @@
+/** Pod and QoS cgroups under `/kubepods`, on cgroup v1 and v2: limits that hold for a pod as a whole. */
+import { existsSync } from "node:fs";
+import { mkdir, readFile, readdir, rmdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Pod } from "@k3s-p/plugin-api/kube";
+import { uidOf } from "./pod.ts";
+import { milliToShares, podLimits, qosClass, type PodLimits, type QosClass } from "./resources.ts";
+
+const ROOT = "kubepods";
+const v1Controllers = ["cpu", "cpuacct", "memory", "pids", "cpuset", "blkio", "devices", "freezer", "systemd", "hugetlb", "net_cls", "perf_event"];
+/** Those that carry a limit of the pod; the runtime makes the others. */
+const v1Limited = ["cpu", "memory", "pids"];
+
+const qosFolder: Readonly<Record<QosClass, string>> = { Guaranteed: "", Burstable: "burstable", BestEffort: "besteffort" };
+
+/** `kubepods/<qos>/pod<uid>`, relative to a controller's root. */
+export const podCgroupPath = (pod: Pod): string => join(ROOT, qosFolder[qosClass(pod)], `pod${uidOf(pod)}`);
+
+export interface Cgroups {
+  readonly version: 1 | 2;
+  /** Makes the QoS cgroups; called once at start. */
+  prepare(milliCpu: number): Promise<void>;
+  ensurePod(pod: Pod): Promise<void>;
+  /** Removes the pod's cgroups; what still runs in them is killed. */
+  removePod(uid: string): Promise<void>;
+  /** Uids that have cgroups. */
+  podUids(): Promise<readonly string[]>;
+}
+
+export function cgroups(root: string): Cgroups {
+  const version = existsSync(join(root, "cgroup.controllers")) ? 2 : 1;
+  const driver = version === 2 ? v2(root) : v1(root);
+  const qosDirs = Object.values(qosFolder).map((folder) => join(ROOT, folder));
+  return {
+    version,
+    async prepare(milliCpu) {
+      await driver.make(ROOT, { shares: milliToShares(milliCpu), quota: 0, memory: 0 });
+      await driver.make(join(ROOT, "burstable"), { shares: 2, quota: 0, memory: 0 });
+      await driver.make(join(ROOT, "besteffort"), { shares: 2, quota: 0, memory: 0 });
+    },
+    ensurePod: (pod) => driver.make(podCgroupPath(pod), podLimits(pod)),
+    async removePod(uid) {
+      for (const base of driver.bases) {
+        for (const dir of qosDirs) await removeTree(join(base, dir, `pod${uid}`));
+      }
+    },
+    async podUids() {
+      const found = new Set<string>();
+      for (const base of driver.bases) {
+        for (const dir of qosDirs) {
+          for (const name of await readdir(join(base, dir)).catch(() => [])) {
+            if (/^pod[0-9a-f]/.test(name)) found.add(name.slice(3));
+          }
+        }
+      }
+      return [...found].sort();
+    },
+  };
+}
+
+interface Driver {
+  readonly bases: readonly string[];
+  make(path: string, limits: PodLimits): Promise<void>;
+}
+
+function v1(root: string): Driver {
+  const bases = v1Controllers.map((name) => join(root, name)).filter((dir) => existsSync(dir));
+  const limited = v1Limited.map((name) => join(root, name)).filter((dir) => existsSync(dir));
+  return {
+    bases,
+    async make(path, { shares, quota, memory }) {
+      for (const base of limited) await mkdir(join(base, path), { recursive: true });
+      const cpu = join(root, "cpu", path);
+      await put(join(cpu, "cpu.shares"), shares);
+      await put(join(cpu, "cpu.cfs_quota_us"), quota || -1);
+      await put(join(root, "memory", path, "memory.limit_in_bytes"), memory || -1);
+    },
+  };
+}
+
+function v2(root: string): Driver {
+  return {
+    bases: [root],
+    async make(path, { shares, quota, memory }) {
+      let dir = root;
+      for (const part of path.split("/")) {
+        await put(join(dir, "cgroup.subtree_control"), "+cpu +memory +pids");
+        dir = join(dir, part);
+        await mkdir(dir, { recursive: true });
+      }
+      await put(join(dir, "cpu.weight"), sharesToWeight(shares));
+      await put(join(dir, "cpu.max"), quota ? `${quota} 100000` : "max 100000");
+      await put(join(dir, "memory.max"), memory || "max");
+    },
+  };
+}
+
+/** The conversion of runc and of KEP-2254: 2..262144 shares onto 1..10000. */
+export const sharesToWeight = (shares: number): number => 1 + Math.floor(((shares - 2) * 9999) / 262_142);
+
+/** A controller that is not there (or not delegated) is no reason to refuse a pod. */
+const put = (file: string, value: string | number): Promise<void> =>
+  writeFile(file, String(value), { flag: "r+" }).catch(() => {});
+
+async function removeTree(dir: string): Promise<void> {
+  const entries = await readdir(dir, { withFileTypes: true }).catch(() => undefined);
+  if (!entries) return;
+  for (const entry of entries) if (entry.isDirectory()) await removeTree(join(dir, entry.name));
+  for (const pid of (await readFile(join(dir, "cgroup.procs"), "utf8").catch(() => "")).split("\n")) {
+    if (pid) tryKill(Number(pid));
+  }
+  await rmdir(dir).catch(() => {});
+}
+
+function tryKill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It ended by itself.
+  }
+}

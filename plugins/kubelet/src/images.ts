@@ -1,0 +1,182 @@
+/** Makes sure that a container's image is here: pull policy, pull secrets, back-off and their events. */
+import type { Image, ImageAuth, PodSandboxConfig, Runtime } from "@k3s-p/plugin-api/slots";
+import type { Pod, Secret } from "@k3s-p/plugin-api/kube";
+import { backoff, goDuration } from "./backoff.ts";
+import type { Clock } from "./clock.ts";
+import { messageOf, podEvent, type KubeletContext } from "./context.ts";
+import { namespaceOf, type ContainerRef } from "./pod.ts";
+
+export type ImageResult =
+  | { readonly ok: true; readonly image: Image }
+  | { readonly ok: false; readonly reason: string; readonly message: string; readonly retryAt: number | undefined };
+
+export interface Images {
+  ensure(pod: Pod, ref: ContainerRef, sandbox: PodSandboxConfig): Promise<ImageResult>;
+  forget(uid: string): void;
+}
+
+interface ImagesContext extends Pick<KubeletContext, "events"> {
+  readonly runtime: Runtime;
+  readonly clock: Clock;
+  secret(namespace: string, name: string): Promise<Secret | undefined>;
+  /** Called after a pull, so that the node's list of images is made anew. */
+  pulled(): void;
+}
+
+export function images(ctx: ImagesContext): Images {
+  const pullBackoff = backoff(ctx.clock);
+  const failures = new Map<string, { at: number; message: string }>();
+  const pulling = new Map<string, Promise<string>>();
+
+  /** Pods that want the same image with the same credentials share one pull. */
+  function pullOnce(image: string, auth: ImageAuth | undefined, sandbox: PodSandboxConfig): Promise<string> {
+    const key = JSON.stringify([image, auth]);
+    const running = pulling.get(key) ?? ctx.runtime.pullImage(image, auth, sandbox).finally(() => pulling.delete(key));
+    pulling.set(key, running);
+    return running;
+  }
+
+  async function pull(pod: Pod, ref: ContainerRef, image: string, sandbox: PodSandboxConfig): Promise<ImageResult> {
+    const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
+      podEvent(ctx, pod, type, reason, message, ref.fieldPath);
+    const key = `${pod.metadata.uid}/${image}`;
+    const failed = failures.get(key);
+    const until = failed && pullBackoff.waitUntil(key, failed.at);
+    if (failed && until !== undefined) {
+      event("Normal", "BackOff", `Back-off pulling image "${ref.spec.image}"`);
+      event("Warning", "Failed", "Error: ImagePullBackOff");
+      const message = `Back-off pulling image "${ref.spec.image}": ErrImagePull: ${failed.message}`;
+      return { ok: false, reason: "ImagePullBackOff", message, retryAt: until };
+    }
+    event("Normal", "Pulling", `Pulling image "${ref.spec.image}"`);
+    const started = ctx.clock.now();
+    try {
+      await pullWithSecrets(pod, image, sandbox);
+      const found = await ctx.runtime.imageStatus(image);
+      if (!found) throw new Error(`image "${image}" is not there after the pull`);
+      const took = goDuration(ctx.clock.now() - started);
+      event("Normal", "Pulled", `Successfully pulled image "${ref.spec.image}" in ${took} (${took} including waiting). Image size: ${found.size} bytes.`);
+      failures.delete(key);
+      ctx.pulled();
+      return { ok: true, image: found };
+    } catch (error) {
+      const message = messageOf(error);
+      event("Warning", "Failed", `Failed to pull image "${ref.spec.image}": ${message}`);
+      event("Warning", "Failed", "Error: ErrImagePull");
+      pullBackoff.next(key, ctx.clock.now());
+      failures.set(key, { at: ctx.clock.now(), message });
+      return { ok: false, reason: "ErrImagePull", message, retryAt: ctx.clock.now() + 1000 };
+    }
+  }
+
+  async function pullWithSecrets(pod: Pod, image: string, sandbox: PodSandboxConfig): Promise<void> {
+    const auths = await pullAuths(pod, image, ctx.secret);
+    let last: unknown;
+    for (const auth of auths.length ? auths : [undefined]) {
+      try {
+        await pullOnce(image, auth, sandbox);
+        return;
+      } catch (error) {
+        last = error;
+      }
+    }
+    throw last;
+  }
+
+  return {
+    async ensure(pod, ref, sandbox) {
+      const wanted = ref.spec.image ?? "";
+      const image = withDefaultTag(wanted);
+      if (image === undefined) {
+        const message = `Failed to apply default image tag "${wanted}": couldn't parse image name "${wanted}": invalid reference format`;
+        podEvent(ctx, pod, "Warning", "InspectFailed", message, ref.fieldPath);
+        podEvent(ctx, pod, "Warning", "Failed", "Error: InvalidImageName", ref.fieldPath);
+        return { ok: false, reason: "InvalidImageName", message, retryAt: undefined };
+      }
+      const present = await ctx.runtime.imageStatus(image);
+      const policy = ref.spec.imagePullPolicy ?? (/:latest$/.test(image) ? "Always" : "IfNotPresent");
+      if (present && policy !== "Always") {
+        podEvent(ctx, pod, "Normal", "Pulled", `Container image "${wanted}" already present on machine`, ref.fieldPath);
+        return { ok: true, image: present };
+      }
+      if (policy !== "Never") return pull(pod, ref, image, sandbox);
+      const message = `Container image "${wanted}" is not present with pull policy of Never`;
+      podEvent(ctx, pod, "Warning", "ErrImageNeverPull", message, ref.fieldPath);
+      podEvent(ctx, pod, "Warning", "Failed", "Error: ErrImageNeverPull", ref.fieldPath);
+      return { ok: false, reason: "ErrImageNeverPull", message, retryAt: undefined };
+    },
+    forget(uid) {
+      pullBackoff.forget(`${uid}/`);
+      for (const key of failures.keys()) if (key.startsWith(`${uid}/`)) failures.delete(key);
+    },
+  };
+}
+
+const component = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
+const domain = "(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\\[[0-9a-fA-F:]+\\])(?::\\d+)?";
+const reference = new RegExp(
+  `^(?:${domain}/)?${component}(?:/${component})*(:[\\w][\\w.-]{0,127})?(@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?$`,
+);
+
+/** The reference with `:latest` when it has neither tag nor digest; undefined when it is not a reference. */
+export function withDefaultTag(image: string): string | undefined {
+  const match = reference.exec(image);
+  if (!match) return undefined;
+  return match[1] || match[2] ? image : `${image}:latest`;
+}
+
+/** Credentials of the pod's pull secrets that fit the image's registry and path, the most specific first. */
+export async function pullAuths(
+  pod: Pod, image: string, secret: (namespace: string, name: string) => Promise<Secret | undefined>,
+): Promise<ImageAuth[]> {
+  const found: { length: number; auth: ImageAuth }[] = [];
+  for (const { name } of pod.spec?.imagePullSecrets ?? []) {
+    const object = name ? await secret(namespaceOf(pod), name) : undefined;
+    for (const [host, entry] of Object.entries(dockerConfig(object))) {
+      if (registryMatches(host, image)) found.push({ length: host.length, auth: toAuth(host, entry) });
+    }
+  }
+  return found.sort((a, b) => b.length - a.length).map(({ auth }) => auth);
+}
+
+interface DockerAuth {
+  readonly username?: string;
+  readonly password?: string;
+  readonly auth?: string;
+  readonly identitytoken?: string;
+}
+
+function dockerConfig(secret: Secret | undefined): Readonly<Record<string, DockerAuth>> {
+  const modern = secret?.data?.[".dockerconfigjson"];
+  const legacy = secret?.data?.[".dockercfg"];
+  const text = modern ?? legacy;
+  if (!text) return {};
+  try {
+    const parsed = JSON.parse(Buffer.from(text, "base64").toString("utf8"));
+    return (modern ? parsed.auths : parsed) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function registryMatches(host: string, image: string): boolean {
+  const wanted = host.replace(/^https?:\/\//, "").replace(/\/(v[12]\/?)?$/, "").replace(/^index\.docker\.io/, "docker.io");
+  const first = image.split("/")[0]!;
+  const qualified = image.includes("/") && /[.:]|^localhost$/.test(first) ? image : `docker.io/${image}`;
+  const [wantedHost = "", ...path] = wanted.split("/");
+  const [imageHost = "", ...imagePath] = qualified.split("/");
+  const pattern = new RegExp(`^${wantedHost.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", "[^.]*")}$`);
+  return pattern.test(imageHost) && imagePath.join("/").startsWith(path.join("/"));
+}
+
+function toAuth(host: string, entry: DockerAuth): ImageAuth {
+  const decoded = entry.auth ? Buffer.from(entry.auth, "base64").toString("utf8") : "";
+  const colon = decoded.indexOf(":");
+  const username = entry.username ?? (colon > 0 ? decoded.slice(0, colon) : undefined);
+  const password = entry.password ?? (colon > 0 ? decoded.slice(colon + 1) : undefined);
+  return {
+    serverAddress: host,
+    ...(username !== undefined && { username }), ...(password !== undefined && { password }),
+    ...(entry.identitytoken && { identityToken: entry.identitytoken }),
+  };
+}

@@ -1,0 +1,154 @@
+/** Puts the kubelet together: who knows what, and who is told when something changes. */
+import { eventRecorder, isConflict, isNotFound, pods, runtimeClasses, services as serviceResource, type Pod } from "@k3s-p/plugin-api/kube";
+import type { KubeClient } from "@k3s-p/plugin-api/kube";
+import type { Logger } from "@k3s-p/plugin-api";
+import type { NodeInfo, Pki, Runner, Runtime } from "@k3s-p/plugin-api/slots";
+import { mkdir } from "node:fs/promises";
+import { backoff } from "./backoff.ts";
+import { cgroups } from "./cgroups.ts";
+import { systemClock } from "./clock.ts";
+import type { KubeletContext } from "./context.ts";
+import { hostDns } from "./dns.ts";
+import { images } from "./images.ts";
+import { housekeeping } from "./housekeeping.ts";
+import { admitPod } from "./node-admission.ts";
+import { readMachine } from "./node/machine.ts";
+import { runtimeHealth } from "./node/network.ts";
+import { nodeAgent, type NodeAgent } from "./node/node-agent.ts";
+import { referencedObjects } from "./objects.ts";
+import type { KubeletOptions } from "./options.ts";
+import { podManager, type PodManager } from "./pod-manager.ts";
+import { nameOf, namespaceOf } from "./pod.ts";
+import type { PodServices } from "./pod-services.ts";
+import { probes } from "./probes/probes.ts";
+import { runtimeView } from "./runtime-view.ts";
+import { kubeletServer } from "./server/server.ts";
+import { statusManager } from "./status-manager.ts";
+import { mounter } from "./volumes/mounts.ts";
+import { tokenSource } from "./volumes/payload.ts";
+import { volumes } from "./volumes/volumes.ts";
+
+export interface KubeletInput {
+  readonly node: NodeInfo;
+  readonly kube: KubeClient;
+  readonly runtime: Runtime;
+  readonly runner: Runner;
+  readonly pki: Pki;
+  readonly log: Logger;
+  readonly options: KubeletOptions;
+}
+
+export interface RunningKubelet {
+  readonly port: number;
+  readonly manager: PodManager;
+  /** Undefined when the node is ready. */
+  problem(): string | undefined;
+  stop(): Promise<void>;
+}
+
+export async function startKubelet(input: KubeletInput): Promise<RunningKubelet> {
+  const { node, kube, runtime, runner, log, options } = input;
+  const clock = systemClock;
+  const events = eventRecorder(kube, { component: "kubelet", host: node.name });
+  const ctx: KubeletContext = { node, kube, runtime, runner, log, clock, options, events, cgroupRoot: "/sys/fs/cgroup" };
+  await mkdir(node.paths.kubelet, { recursive: true, mode: 0o750 });
+  const machine = await readMachine({ maxPods: options.maxPods, nodefs: node.paths.kubelet, evictionPercent: options.evictionPercent });
+  const { runtimeName, runtimeVersion } = await runtime.version();
+
+  let manager: PodManager | undefined;
+  let agent: NodeAgent | undefined;
+  const wake = (uid: string): void => manager?.worker(uid)?.wake();
+  const health = runtimeHealth(ctx, () => {
+    manager?.wakeAll();
+    void agent?.sync();
+  });
+  const services = podServices(ctx, {
+    wake, health, memory: machine.memoryBytes, allocatable: machine.allocatable, hostDns: await hostDns(options.resolvConf),
+    refresh: (uid) => manager?.worker(uid)?.refresh(),
+    manager: () => manager!, agent: () => agent!, pressure: () => keeper.pressure(),
+  });
+  await services.cgroups.prepare(machine.milliCpu);
+  manager = podManager(services, options.podManifests ?? node.paths.podManifests);
+  const keeper = housekeeping(services, manager);
+  const server = await kubeletServer({ services, manager, pki: input.pki, options });
+  agent = nodeAgent(ctx, machine, () => server.port, async () => ({
+    images: await runtime.listImages().catch(() => []), runtimeVersion: `${runtimeName}://${runtimeVersion}`,
+    problem: nodeProblem(), ...keeper.state(),
+  }), async () => {
+    await health.check();
+    await keeper.check();
+  });
+  const nodeProblem = (): string | undefined => health.runtimeProblem() ?? health.networkProblem();
+  await health.check();
+  await services.view.start();
+  await agent.start();
+  await manager.start();
+  return {
+    port: server.port, manager, problem: nodeProblem,
+    async stop() {
+      agent?.stop();
+      manager?.stop();
+      health.stop();
+      services.view.stop();
+      services.objects.stop();
+      await server.close();
+    },
+  };
+}
+
+interface Wiring {
+  readonly wake: (uid: string) => void;
+  readonly refresh: (uid: string) => void;
+  readonly health: { networkProblem(): string | undefined };
+  readonly memory: number;
+  readonly allocatable: Readonly<Record<string, string>>;
+  readonly hostDns: PodServices["hostDns"];
+  readonly manager: () => PodManager;
+  readonly agent: () => NodeAgent;
+  readonly pressure: () => string | undefined;
+}
+
+function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
+  const { kube, node, clock, runner, options } = ctx;
+  const { allocatable } = wiring;
+  const objects = referencedObjects(kube, wiring.refresh);
+  const mounts = mounter(runner);
+  const tokens = tokenSource(kube, clock);
+  const status = statusManager(ctx);
+  const serviceInformer = kube.informer(serviceResource);
+  const apiUid = (pod: Pod): string | undefined => wiring.manager().apiObject(pod)?.metadata.uid;
+  return {
+    ...ctx, objects, mounts,
+    view: runtimeView(ctx, wiring.wake),
+    probes: probes(ctx, wiring.wake),
+    images: images({ ...ctx, secret: objects.secret, pulled: () => void wiring.agent().sync() }),
+    volumes: volumes({ node, kube, clock, mounts, objects, tokens, allocatable: () => allocatable }),
+    cgroups: cgroups(ctx.cgroupRoot),
+    restartBackoff: backoff(clock),
+    hostDns: wiring.hostDns,
+    memoryCapacity: wiring.memory,
+    allocatable: () => allocatable,
+    servicesFor: (namespace) => [...serviceInformer.list("default"), ...(namespace === "default" ? [] : serviceInformer.list(namespace))],
+    runtimeHandler: async (name) => (await kube.get(runtimeClasses, name)).handler,
+    networkProblem: wiring.health.networkProblem,
+    admit(pod) {
+      const self = wiring.agent().node();
+      const active = wiring.manager().active().filter((other) => other.metadata.uid !== pod.metadata.uid);
+      return self && admitPod({
+        pod, node: self, active, maxPods: options.maxPods, allowedSysctls: options.allowedUnsafeSysctls, pressure: wiring.pressure(),
+      });
+    },
+    publish(pod, next) {
+      const object = wiring.manager().apiObject(pod);
+      if (object) status.publish(object, next);
+    },
+    published: (pod) => status.flush(apiUid(pod) ?? ""),
+    async deleteFromApi(pod) {
+      const options = { namespace: namespaceOf(pod), gracePeriodSeconds: 0, preconditions: { uid: pod.metadata.uid! } };
+      await kube.delete(pods, nameOf(pod), options).catch((error: unknown) => {
+        if (!isNotFound(error) && !isConflict(error)) throw error;
+      });
+    },
+    forget: (uid) => status.forget(uid),
+  };
+}

@@ -1,0 +1,156 @@
+/** Keeps the Node object and its Lease: registers, renews, and writes status only when it changed. */
+import { isAlreadyExists, isNotFound, leases, microTimestamp, nodes, timestamp, type Informer, type Lease, type Node } from "@k3s-p/plugin-api/kube";
+import type { ObjectReference } from "@k3s-p/plugin-api/kube";
+import { messageOf, type KubeletContext } from "../context.ts";
+import { same } from "../status-manager.ts";
+import type { Machine } from "./machine.ts";
+import { newNode, nodeStatus, ownLabels, transitionReasons, type NodeState } from "./node-object.ts";
+
+export interface NodeAgent {
+  /** Registers the node, then renews lease and status on its own. */
+  start(): Promise<void>;
+  /** Writes the status now when it changed; calls while one is under way are joined into one more. */
+  sync(): Promise<void>;
+  /** The Node as last seen. */
+  node(): Node | undefined;
+  reference(): ObjectReference;
+  stop(): void;
+}
+
+const LEASE_NAMESPACE = "kube-node-lease";
+const LEASE_SECONDS = 40;
+const BEAT = 10_000;
+const FULL_REPORT = 300_000;
+
+type NodeStatus = NonNullable<Node["status"]>;
+
+/** `beat` runs before each renewal: the node's own checks, every 10 s. */
+export function nodeAgent(
+  ctx: KubeletContext, machine: Machine, port: () => number, state: () => Promise<NodeState>, beat: () => Promise<void>,
+): NodeAgent {
+  const { kube, node: self, clock, events, log, options } = ctx;
+  let informer: Informer<Node> | undefined;
+  let written: NodeStatus | undefined;
+  let writtenAt = 0;
+  let cancelBeat = (): void => {};
+  let stopped = false;
+
+  const now = (): string => timestamp(new Date(clock.now()));
+  const current = (): Node | undefined => informer?.get(self.name);
+  const reference = (): ObjectReference =>
+    ({ kind: "Node", apiVersion: "v1", name: self.name, uid: self.name }) as ObjectReference;
+
+  async function register(): Promise<void> {
+    const status = nodeStatus(self, port(), machine, await state(), undefined, now());
+    try {
+      await kube.create(nodes, newNode(self, options, machine, status));
+      written = status;
+      writtenAt = clock.now();
+    } catch (error) {
+      if (!isAlreadyExists(error)) throw error;
+      const known = await kube.get(nodes, self.name);
+      const { labels, annotations } = newNode(self, options, machine, status).metadata;
+      const kept = { ...known.metadata.labels, ...ownLabels(self, machine) };
+      if (same(kept, known.metadata.labels) && same({ ...known.metadata.annotations, ...annotations }, known.metadata.annotations)) return;
+      await kube.patch(nodes, self.name, { metadata: { labels: labels && kept, annotations } });
+    }
+  }
+
+  async function writeStatus(): Promise<void> {
+    const before = current()?.status ?? written;
+    const next = nodeStatus(self, port(), machine, await state(), before, now());
+    const due = clock.now() - writtenAt >= FULL_REPORT;
+    if (!due && before && !differs(before, next)) return;
+    try {
+      await kube.patch(nodes, self.name, { status: next }, { subresource: "status", type: "strategic" });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      return register();
+    }
+    reportTransitions(before, next);
+    written = next;
+    writtenAt = clock.now();
+  }
+
+  function reportTransitions(before: NodeStatus | undefined, next: NodeStatus): void {
+    for (const condition of next.conditions ?? []) {
+      const old = before?.conditions?.find((c) => c.type === condition.type);
+      if (old?.status !== condition.status) reportCondition(condition.type, condition.status === "True");
+    }
+  }
+
+  function reportCondition(type: string, isTrue: boolean): void {
+    const reason = transitionReasons[type]?.[isTrue ? 0 : 1];
+    if (reason) events.record(reference(), "Normal", reason, `Node ${self.name} status is now: ${reason}`);
+  }
+
+  let writing: Promise<void> | undefined;
+  let again = false;
+  function sync(): Promise<void> {
+    if (stopped) return Promise.resolve();
+    if (writing) {
+      again = true;
+      return writing;
+    }
+    writing = (async () => {
+      do {
+        again = false;
+        await writeStatus().catch((error: unknown) => log.warn({ err: messageOf(error) }, "node status not written"));
+      } while (again && !stopped);
+    })().finally(() => (writing = undefined));
+    return writing;
+  }
+
+  async function renewLease(): Promise<void> {
+    const renewTime = microTimestamp(new Date(clock.now()));
+    const spec = { holderIdentity: self.name, leaseDurationSeconds: LEASE_SECONDS, renewTime };
+    try {
+      await kube.patch(leases, self.name, { spec }, { namespace: LEASE_NAMESPACE });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      const uid = current()?.metadata.uid ?? (await kube.get(nodes, self.name)).metadata.uid!;
+      const ownerReferences = [{ apiVersion: "v1", kind: "Node", name: self.name, uid }];
+      await kube.create(leases, { metadata: { name: self.name, namespace: LEASE_NAMESPACE, ownerReferences }, spec } as unknown as Lease);
+    }
+  }
+
+  async function onBeat(): Promise<void> {
+    const failed = (what: string) => (error: unknown) => log.warn({ err: messageOf(error) }, what);
+    await renewLease().catch(failed("node lease not renewed"));
+    await beat().catch(failed("node checks failed"));
+    await sync();
+    if (!stopped) cancelBeat = clock.after(BEAT, () => void onBeat());
+  }
+
+  return {
+    async start() {
+      await register();
+      informer = kube.informer(nodes, { fieldSelector: `metadata.name=${self.name}` });
+      await informer.synced;
+      events.record(reference(), "Normal", "Starting", "Starting kubelet.");
+      for (const condition of written?.conditions ?? []) reportCondition(condition.type, condition.status === "True");
+      events.record(reference(), "Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods");
+      await onBeat();
+    },
+    sync,
+    node: current,
+    reference,
+    stop() {
+      stopped = true;
+      cancelBeat();
+      informer?.stop();
+    },
+  };
+}
+
+/** Heartbeats alone are no difference. */
+function differs(before: NodeStatus, next: NodeStatus): boolean {
+  const still = ({ conditions = [], ...rest }: NodeStatus): object => ({
+    ...rest, conditions: conditions.map(({ lastHeartbeatTime: _, ...condition }) => condition),
+  });
+  const fields = (status: NodeStatus): object =>
+    Object.fromEntries(Object.keys(next).map((key) => [key, (still(status) as Record<string, unknown>)[key]]));
+  const own = new Set((next.conditions ?? []).map((c) => c.type));
+  const mine = { ...before, conditions: (before.conditions ?? []).filter((c) => own.has(c.type)) };
+  return !same(fields(mine), fields(next));
+}

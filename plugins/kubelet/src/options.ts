@@ -1,0 +1,90 @@
+/** The plugin's options, and the upstream kubelet flags that K3s users pass with `--kubelet-arg`. */
+import { k3spError } from "@k3s-p/plugin-api";
+
+/** `ctx.config`, as config.schema.json has it. */
+export interface KubeletConfig {
+  readonly port: number;
+  readonly maxPods: number;
+  readonly kubeletArg: readonly string[];
+  readonly resolvConf: string;
+  readonly evictionPercent: number;
+  readonly imageGcHighPercent: number;
+  readonly imageGcLowPercent: number;
+  readonly containerLogMaxSize: string;
+  readonly containerLogMaxFiles: number;
+}
+
+export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "containerLogMaxSize"> {
+  /** Bytes. */
+  readonly logMaxBytes: number;
+  /** Static pods; default `agent/pod-manifests`. */
+  readonly podManifests: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly taints: readonly string[];
+  readonly allowedUnsafeSysctls: readonly string[];
+}
+
+type Draft = { -readonly [K in keyof KubeletOptions]: KubeletOptions[K] };
+
+/** Flags that change something here; any other flag of the upstream kubelet is named in an error. */
+const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
+  port: (d, v) => (d.port = whole("port", v)),
+  "max-pods": (d, v) => (d.maxPods = whole("max-pods", v)),
+  "pod-manifest-path": (d, v) => (d.podManifests = v),
+  "resolv-conf": (d, v) => (d.resolvConf = v),
+  "node-labels": (d, v) => (d.labels = { ...d.labels, ...pairs(v) }),
+  "register-with-taints": (d, v) => (d.taints = [...d.taints, ...v.split(",")]),
+  "allowed-unsafe-sysctls": (d, v) => (d.allowedUnsafeSysctls = [...d.allowedUnsafeSysctls, ...v.split(",")]),
+  "image-gc-high-threshold": (d, v) => (d.imageGcHighPercent = whole("image-gc-high-threshold", v)),
+  "image-gc-low-threshold": (d, v) => (d.imageGcLowPercent = whole("image-gc-low-threshold", v)),
+  "container-log-max-files": (d, v) => (d.containerLogMaxFiles = whole("container-log-max-files", v)),
+  "container-log-max-size": (d, v) => (d.logMaxBytes = bytes(v)),
+  "eviction-hard": (d, v) => (d.evictionPercent = evictionPercent(v)),
+};
+
+export function kubeletOptions(config: KubeletConfig): KubeletOptions {
+  const { kubeletArg, containerLogMaxSize, ...rest } = config;
+  const draft: Draft = {
+    ...rest, logMaxBytes: bytes(containerLogMaxSize), podManifests: undefined, labels: {}, taints: [],
+    allowedUnsafeSysctls: ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"],
+  };
+  for (const arg of kubeletArg) applyArg(draft, arg);
+  return Object.freeze(draft);
+}
+
+function applyArg(draft: Draft, arg: string): void {
+  const [, name = "", value = ""] = /^-{0,2}([^=]+)=?(.*)$/s.exec(arg) ?? [];
+  const apply = flags[name];
+  if (!apply) {
+    throw k3spError("K3SP_FLAG_INVALID", {
+      message: `--kubelet-arg ${arg}: "${name}" is not supported`,
+      detail: [`supported: ${Object.keys(flags).sort().join(", ")}`],
+    });
+  }
+  apply(draft, value);
+}
+
+function whole(name: string, value: string): number {
+  if (/^\d+$/.test(value)) return Number(value);
+  throw k3spError("K3SP_FLAG_INVALID", { message: `--kubelet-arg ${name}: "${value}" is not a whole number` });
+}
+
+const units: Readonly<Record<string, number>> = { "": 1, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, k: 1e3, M: 1e6, G: 1e9 };
+
+function bytes(text: string): number {
+  const match = /^(\d+)(Ki|Mi|Gi|k|M|G)?$/.exec(text);
+  if (match) return Number(match[1]) * units[match[2] ?? ""]!;
+  throw k3spError("K3SP_FLAG_INVALID", { message: `container-log-max-size: "${text}" is not a quantity` });
+}
+
+const pairs = (text: string): Record<string, string> =>
+  Object.fromEntries(text.split(",").filter(Boolean).map((p) => [p.split("=")[0]!, p.split("=").slice(1).join("=")]));
+
+function evictionPercent(text: string): number {
+  const match = /(?:nodefs|imagefs)\.available<(\d+)%/.exec(text);
+  if (match) return Number(match[1]);
+  throw k3spError("K3SP_FLAG_INVALID", {
+    message: `--kubelet-arg eviction-hard: "${text}" is not supported`,
+    detail: ["supported: nodefs.available<N% and imagefs.available<N%"],
+  });
+}

@@ -1,0 +1,16 @@
+/** Registers the kubelet: runs the pods of this node. */
+import { definePlugin } from "@k3s-p/plugin-api";
+import { kube, kubelet, node, pki, runner, runtime } from "@k3s-p/plugin-api/slots";
+import { kubeletOptions, type KubeletConfig } from "./options.ts";
+
+export default definePlugin({
+  provides: kubelet,
+  needs: { kube, node, pki, runner, runtime },
+  async start(ctx) {
+    const options = kubeletOptions(ctx.config as unknown as KubeletConfig);
+    const { startKubelet } = await import("./kubelet.ts");
+    const running = await startKubelet({ ...ctx.needs, log: ctx.log, options });
+    ctx.defer(() => running.stop());
+    return { port: running.port };
+  },
+});

@@ -1,0 +1,404 @@
+/**
+ * The life of one pod on this node, from its first sight to the removal of its last file.
+ *
+ *     sync --(deleted, deadline, evicted, all containers done)--> terminating --> terminated --(object gone)--> cleaned
+ *
+ * One turn at a time looks at the spec, at what the runtime runs and at the probes, and does what is missing. Turns
+ * are asked for by events alone: the pod changed, a container exited, a probe changed its mind, an object that the
+ * pod names changed, a back-off ended. Nothing is remembered that cannot be read again from the runtime, so a new
+ * server process takes running pods over as they are.
+ */
+import { mkdir, rm, writeFile, readFile } from "node:fs/promises";
+import type { Pod } from "@k3s-p/plugin-api/kube";
+import { timestamp } from "@k3s-p/plugin-api/kube";
+import type { ContainerStatus } from "@k3s-p/plugin-api/slots";
+import { removeContainer, startContainer, stopContainer } from "./container-runner.ts";
+import { messageOf, podEvent } from "./context.ts";
+import { etcHosts } from "./dns.ts";
+import { etcHostsPath, podDir, podLogDir } from "./paths.ts";
+import { podActions, type KillAction, type StartAction } from "./pod-actions.ts";
+import { allContainers, containerNameOf, gracePeriod, isHostNetwork, isTerminalPhase, newest, uidOf, type ContainerRef } from "./pod.ts";
+import type { PodServices, Verdict } from "./pod-services.ts";
+import { containerResources } from "./resources.ts";
+import { sandboxConfig } from "./sandbox.ts";
+import { podIps, podStatus, type Waiting } from "./status.ts";
+import { terminationMessage } from "./termination-message.ts";
+import { MountError, type MountedVolumes } from "./volumes/volumes.ts";
+
+export interface PodWorker {
+  readonly pod: Pod;
+  /** A newer version of the pod. */
+  update(pod: Pod): void;
+  /** The object is gone from the API: stop what runs and clean up. */
+  remove(): void;
+  /** Something that the pod depends on may have changed. */
+  wake(): void;
+  /** An object that the pod names changed: its volumes are brought up to date. */
+  refresh(): void;
+  /** Ends the pod as Failed. */
+  fail(verdict: Verdict): void;
+  /** True when the pod uses resources of the node. */
+  readonly active: boolean;
+  /** Ends the worker without touching the pod. */
+  stop(): void;
+}
+
+/** Waits after a failed turn, milliseconds: doubled from the first to the last. */
+const RETRY = [500, 30_000] as const;
+/** Until a container is tried again whose image cannot come by itself. */
+const HOPELESS_RETRY = 30_000;
+
+export function podWorker(services: PodServices, first: Pod, onGone: (uid: string) => void): PodWorker {
+  const { runtime, view, probes, clock, node, log } = services;
+  const uid = uidOf(first);
+  let pod = first;
+  let stage: "sync" | "terminating" | "terminated" = "sync";
+  let removed = false;
+  let stopped = false;
+  let verdict: Verdict | undefined;
+
+  let running = false;
+  let again = false;
+  let failures = 0;
+  let cancelTimer = (): void => {};
+  /** Ends what a sync is waiting for when the pod is to end. */
+  const interrupt = new AbortController();
+
+  function wake(): void {
+    again = true;
+    if (!running && !stopped) void turns();
+  }
+
+  async function turns(): Promise<void> {
+    running = true;
+    while (again && !stopped) {
+      again = false;
+      cancelTimer();
+      try {
+        await turn();
+        failures = 0;
+      } catch (error) {
+        const wait = Math.min(RETRY[1], RETRY[0] * 2 ** failures++);
+        log.warn({ pod: `${pod.metadata.namespace}/${pod.metadata.name}`, err: messageOf(error) }, "pod not synced");
+        wakeAt(clock.now() + wait);
+      }
+    }
+    running = false;
+  }
+
+  let nextWake = Infinity;
+  function wakeAt(at: number): void {
+    if (again || stopped || at >= nextWake) return;
+    cancelTimer();
+    nextWake = at;
+    const cancel = clock.after(Math.max(0, at - clock.now()), () => {
+      nextWake = Infinity;
+      wake();
+    });
+    cancelTimer = () => {
+      nextWake = Infinity;
+      cancelTimer = () => {};
+      cancel();
+    };
+  }
+
+  async function turn(): Promise<void> {
+    if (stage === "sync" && !mustEnd()) await syncPod();
+    if (stage === "sync" && mustEnd()) stage = "terminating";
+    if (stage === "terminating") await terminatePod();
+    if (stage === "terminated") await finishPod();
+  }
+
+  function mustEnd(): boolean {
+    if (removed || pod.metadata.deletionTimestamp !== undefined) return true;
+    verdict ??= deadlineVerdict();
+    return verdict !== undefined || isTerminalPhase(status().phase);
+  }
+
+  function deadlineVerdict(): Verdict | undefined {
+    const seconds = pod.spec?.activeDeadlineSeconds;
+    const started = pod.status?.startTime ?? startTime;
+    if (seconds === undefined) return undefined;
+    const end = Date.parse(started) + seconds * 1000;
+    if (clock.now() < end) return void wakeAt(end);
+    const message = "Pod was active on the node longer than the specified deadline";
+    podEvent(services, pod, "Normal", "DeadlineExceeded", message);
+    return { phase: "Failed", reason: "DeadlineExceeded", message };
+  }
+
+  const startTime = timestamp(new Date(clock.now()));
+  const waiting = new Map<string, Waiting>();
+  const messages = new Map<string, string>();
+
+  const status = (): ReturnType<typeof podStatus> => podStatus({
+    pod, state: view.pod(uid), waiting, probes, messages, hostIp: node.ip, ended: stage === "terminated",
+    now: timestamp(new Date(clock.now())), ...(verdict && { verdict }),
+  });
+
+  async function publish(): Promise<void> {
+    for (const container of view.pod(uid).containers) {
+      if (container.state !== "EXITED" || messages.has(container.id)) continue;
+      messages.set(container.id, await terminationMessage(node.paths, container, podLogDir(node.paths, pod)));
+    }
+    if (!removed) services.publish(pod, status());
+  }
+
+  let admitted = false;
+  let mounted: MountedVolumes | undefined;
+  let stale = true;
+
+  async function syncPod(): Promise<void> {
+    if (!admitted && view.pod(uid).sandboxes.length === 0) verdict = services.admit(pod);
+    admitted = true;
+    await publish();
+    if (verdict) return;
+    const problem = isHostNetwork(pod) ? undefined : services.networkProblem();
+    if (problem) {
+      podEvent(services, pod, "Warning", "NetworkNotReady", `network is not ready: ${problem}`);
+      return;
+    }
+    await prepare();
+    if (interrupt.signal.aborted) return;
+    await runContainers();
+    await publish();
+  }
+
+  /** Folders, cgroups and volumes. */
+  async function prepare(): Promise<void> {
+    services.objects.acquire(uid, pod);
+    if (stale) await services.cgroups.ensurePod(pod);
+    await mkdir(podLogDir(node.paths, pod), { recursive: true, mode: 0o755 });
+    await mkdir(podDir(node.paths, uid), { recursive: true, mode: 0o750 });
+    const tokensDue = services.volumes.refreshAt(uid);
+    if (mounted && !stale && (tokensDue === undefined || tokensDue > clock.now())) return;
+    stale = false;
+    try {
+      mounted = await services.volumes.mount(pod);
+    } catch (error) {
+      stale = true;
+      if (!(error instanceof MountError)) throw error;
+      podEvent(services, pod, "Warning", "FailedMount", error.message);
+      // A pod that runs keeps its old contents while the new ones cannot be had.
+      if (!mounted) throw error;
+    }
+  }
+
+  async function runContainers(): Promise<void> {
+    const before = podActions(pod, view.pod(uid), probes);
+    for (const kill of before.kill) await killOne(kill);
+    if (before.createSandbox !== undefined) await createSandbox(before.createSandbox);
+    const { start } = before.createSandbox === undefined ? before : podActions(pod, view.pod(uid), probes);
+    for (const action of start) {
+      if (interrupt.signal.aborted) return;
+      const held = holds.get(action.ref.spec.name) ?? 0;
+      if (held > clock.now()) wakeAt(held);
+      else await startOne(action);
+    }
+    watchContainers();
+    const due = services.volumes.refreshAt(uid);
+    if (due !== undefined) wakeAt(due);
+  }
+
+  async function killOne({ ref, status: container, message, grace = gracePeriod(pod) }: KillAction): Promise<void> {
+    await stopContainer(services, { pod, ref, status: container, message, grace, ip: ip() });
+  }
+
+  const ip = (): string => podIps(pod, view.pod(uid).sandboxes, node.ip)[0] ?? "";
+  const sandboxOf = (attempt: number): ReturnType<typeof sandboxConfig> => sandboxConfig(pod, node, services.hostDns, attempt);
+
+  async function createSandbox(attempt: number): Promise<void> {
+    for (const old of view.pod(uid).sandboxes) {
+      podEvent(services, pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+      await runtime.stopPodSandbox(old.id);
+      await view.refresh(old.id);
+    }
+    try {
+      const config = sandboxOf(attempt);
+      const handler = await runtimeHandler();
+      const id = await runtime.runPodSandbox(config, handler);
+      await view.refresh(id);
+    } catch (error) {
+      podEvent(services, pod, "Warning", "FailedCreatePodSandBox", `Failed to create pod sandbox: ${messageOf(error)}`);
+      throw error;
+    }
+    await writeHosts();
+  }
+
+  async function runtimeHandler(): Promise<string | undefined> {
+    const name = pod.spec?.runtimeClassName;
+    return name ? services.runtimeHandler(name) : undefined;
+  }
+
+  async function writeHosts(): Promise<void> {
+    const hostFile = isHostNetwork(pod) ? await readFile("/etc/hosts", "utf8").catch(() => "") : "";
+    const ips = podIps(pod, view.pod(uid).sandboxes, node.ip);
+    await writeFile(etcHostsPath(node.paths, uid), etcHosts(pod, ips, node.cluster.clusterDomain, hostFile), { mode: 0o644 });
+  }
+
+  async function startOne({ ref, lastExit }: StartAction): Promise<void> {
+    const sandbox = view.pod(uid).sandboxes[0]!;
+    const result = await startContainer(services, {
+      pod, ref, lastExit, sandboxId: sandbox.id, sandbox: sandboxOf(sandbox.metadata.attempt), volumes: mounted!,
+      podIps: podIps(pod, view.pod(uid).sandboxes, node.ip), signal: interrupt.signal,
+    });
+    holds.delete(ref.spec.name);
+    if (result.ok) {
+      waiting.delete(ref.spec.name);
+      applied.set(ref.spec.name, JSON.stringify(ref.spec.resources));
+    } else {
+      waiting.set(ref.spec.name, result.waiting);
+      retryAt(ref.spec.name, result.retryAt ?? clock.now() + HOPELESS_RETRY);
+    }
+    // What the API shows must not wait for the containers that come after this one.
+    if (ref.kind === "init") await publish();
+  }
+
+  /** When a container that did not start is tried again, whatever wakes the worker before; a changed object ends it. */
+  const holds = new Map<string, number>();
+
+  function retryAt(name: string, at: number): void {
+    if (at <= clock.now()) again = true;
+    else {
+      holds.set(name, at);
+      wakeAt(at);
+    }
+  }
+
+  /** Probes follow the running containers, and so do resources that were changed in place. */
+  function watchContainers(): void {
+    for (const ref of allContainers(pod)) {
+      const current = newest(view.pod(uid).containers, ref.spec.name);
+      if (current?.state !== "RUNNING") continue;
+      const startedAt = Number(current.startedAt / 1_000_000n);
+      probes.watch({ pod, spec: ref.spec, containerId: current.id, ip: ip() }, ref, startedAt);
+      void resize(ref, current).catch((error: unknown) => log.warn({ err: messageOf(error) }, "resources not updated"));
+    }
+  }
+
+  const applied = new Map<string, string | undefined>();
+  async function resize(ref: ContainerRef, container: ContainerStatus): Promise<void> {
+    const wanted = JSON.stringify(ref.spec.resources);
+    const known = applied.has(ref.spec.name) ? applied.get(ref.spec.name) : wanted;
+    applied.set(ref.spec.name, wanted);
+    if (known === wanted) return;
+    await services.cgroups.ensurePod(pod);
+    await runtime.updateContainerResources(container.id, containerResources(pod, ref.spec, services.memoryCapacity));
+  }
+
+  let stopping: { readonly grace: number; readonly cut: AbortController } | undefined;
+
+  async function terminatePod(): Promise<void> {
+    const cut = new AbortController();
+    const grace = removed ? Math.max(1, gracePeriod(pod)) : verdict?.reason === "Evicted" ? 0 : gracePeriod(pod);
+    stopping = { grace, cut };
+    await publish();
+    const end = clock.now() + grace * 1000;
+    const running = view.pod(uid).containers.filter((c) => c.state === "RUNNING");
+    const refOf = (c: ContainerStatus): ContainerRef | undefined =>
+      allContainers(pod).find((ref) => ref.spec.name === containerNameOf(c));
+    const stop = (container: ContainerStatus): Promise<void> => stopContainer(services, {
+      pod, ref: refOf(container), status: container, ip: ip(), signal: cut.signal,
+      grace: Math.max(0, Math.ceil((end - clock.now()) / 1000)),
+    });
+    await Promise.all(running.filter((c) => !refOf(c)?.sidecar).map(stop));
+    const order = allContainers(pod).filter((ref) => ref.sidecar).map((ref) => ref.spec.name).reverse();
+    for (const name of order) {
+      for (const sidecar of running.filter((c) => containerNameOf(c) === name)) await stop(sidecar);
+    }
+    for (const sandbox of view.pod(uid).sandboxes) {
+      if (sandbox.state === "READY") await runtime.stopPodSandbox(sandbox.id);
+      await view.refresh(sandbox.id);
+    }
+    stopping = undefined;
+    stage = "terminated";
+  }
+
+  /** A second delete with a shorter grace period takes effect at once. */
+  function cutGraceShort(): void {
+    if (!stopping) return;
+    const left = gracePeriod(pod);
+    if (left >= stopping.grace) return;
+    stopping.cut.abort();
+    for (const container of view.pod(uid).containers) {
+      if (container.state === "RUNNING") void runtime.stopContainer(container.id, left).catch(() => {});
+    }
+  }
+
+  let released = false;
+  let deleted = false;
+
+  async function finishPod(): Promise<void> {
+    if (!released) {
+      await publish();
+      await services.volumes.unmount(uid);
+      await services.cgroups.removePod(uid);
+      services.objects.release(uid);
+      services.images.forget(uid);
+      services.restartBackoff.forget(`${uid}/`);
+      released = true;
+    }
+    if (removed) return clean();
+    if (pod.metadata.deletionTimestamp === undefined || deleted) return;
+    await services.published(pod);
+    await services.deleteFromApi(pod);
+    deleted = true;
+  }
+
+  async function clean(): Promise<void> {
+    for (const container of view.pod(uid).containers) await removeContainer(services, pod, container);
+    for (const sandbox of view.pod(uid).sandboxes) {
+      await runtime.removePodSandbox(sandbox.id);
+      await view.refresh(sandbox.id);
+    }
+    await services.volumes.remove(uid);
+    await rm(podLogDir(node.paths, pod), { recursive: true, force: true });
+    stop();
+    onGone(uid);
+  }
+
+  function stop(): void {
+    stopped = true;
+    cancelTimer();
+    interrupt.abort();
+    for (const container of view.pod(uid).containers) probes.forget(container.id);
+  }
+
+  function end(): void {
+    interrupt.abort();
+    cutGraceShort();
+    wake();
+  }
+
+  return {
+    get pod() {
+      return pod;
+    },
+    get active() {
+      return stage === "sync" || stage === "terminating";
+    },
+    update(next) {
+      const before = pod;
+      pod = next;
+      stale ||= before.metadata.labels !== next.metadata.labels || before.metadata.annotations !== next.metadata.annotations
+        || before.metadata.generation !== next.metadata.generation;
+      if (before.metadata.generation !== next.metadata.generation) holds.clear();
+      if (next.metadata.deletionTimestamp !== undefined) end();
+      else wake();
+    },
+    remove() {
+      removed = true;
+      end();
+    },
+    wake,
+    refresh() {
+      stale = true;
+      holds.clear();
+      wake();
+    },
+    fail(reason) {
+      verdict ??= reason;
+      end();
+    },
+    stop,
+  };
+}

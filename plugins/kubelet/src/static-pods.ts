@@ -1,0 +1,128 @@
+/** Static pods: files in `agent/pod-manifests` become pods of this node, and mirror pods show them in the API. */
+import { createHash } from "node:crypto";
+import { watch } from "node:fs";
+import { mkdir, readFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { isAlreadyExists, isNotFound, pods, timestamp, type Pod } from "@k3s-p/plugin-api/kube";
+import { messageOf, type KubeletContext } from "./context.ts";
+import { annotationsOf, nameOf, namespaceOf, uidOf } from "./pod.ts";
+
+export interface StaticPods {
+  /** Reads the folder and follows it. */
+  start(): Promise<void>;
+  list(): readonly Pod[];
+  /** Tells of the mirror that the API has now (undefined: none) for a static pod's name. */
+  mirrorSeen(key: string, mirror: Pod | undefined): void;
+  stop(): void;
+}
+
+export interface StaticHandlers {
+  added(pod: Pod): void;
+  removed(pod: Pod): void;
+}
+
+export function staticPods(ctx: KubeletContext, folder: string, handlers: StaticHandlers): StaticPods {
+  const { kube, node, log, clock } = ctx;
+  const known = new Map<string, Pod>();
+  const mirrors = new Map<string, Pod>();
+  let watcher: ReturnType<typeof watch> | undefined;
+  let reading: Promise<void> | undefined;
+  let again = false;
+
+  const keyOf = (pod: Pod): string => `${namespaceOf(pod)}/${nameOf(pod)}`;
+
+  async function read(): Promise<void> {
+    const found = new Map<string, Pod>();
+    for (const file of (await readdir(folder).catch(() => [])).sort()) {
+      if (!/^[^.].*\.(ya?ml|json)$/.test(file)) continue;
+      try {
+        const pod = await parsePod(await readFile(join(folder, file), "utf8"), node.name, timestamp(new Date(clock.now())));
+        found.set(keyOf(pod), pod);
+      } catch (error) {
+        log.warn({ file: join(folder, file), err: messageOf(error) }, "static pod not read");
+      }
+    }
+    for (const [key, pod] of known) {
+      if (found.get(key) && uidOf(found.get(key)!) === uidOf(pod)) continue;
+      known.delete(key);
+      handlers.removed(pod);
+      reconcile(key);
+    }
+    for (const [key, pod] of found) {
+      if (known.has(key)) continue;
+      known.set(key, pod);
+      handlers.added(pod);
+      reconcile(key);
+    }
+  }
+
+  function reread(): void {
+    if (reading) again = true;
+    else reading = read().finally(() => {
+      reading = undefined;
+      if (again) reread();
+      again = false;
+    });
+  }
+
+  /** One mirror for each static pod, and none without. */
+  function reconcile(key: string): void {
+    const pod = known.get(key);
+    const mirror = mirrors.get(key);
+    const failed = (error: unknown): void => {
+      if (!isNotFound(error) && !isAlreadyExists(error)) log.warn({ pod: key, err: messageOf(error) }, "mirror pod not written");
+    };
+    const wrong = mirror && (!pod || mirror.metadata.annotations?.[annotationsOf.mirror] !== uidOf(pod) || mirror.metadata.deletionTimestamp);
+    if (wrong) void removeMirror(mirror).catch(failed);
+    else if (pod && !mirror) void createMirror(pod).catch(failed);
+  }
+
+  const removeMirror = (mirror: Pod): Promise<unknown> => kube.delete(pods, nameOf(mirror), {
+    namespace: namespaceOf(mirror), gracePeriodSeconds: 0, preconditions: { uid: mirror.metadata.uid! },
+  });
+
+  async function createMirror(pod: Pod): Promise<void> {
+    const { uid, ...metadata } = pod.metadata;
+    const annotations = { ...metadata.annotations, [annotationsOf.mirror]: uid! };
+    await kube.create(pods, { ...pod, metadata: { ...metadata, annotations } });
+  }
+
+  return {
+    async start() {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      watcher = watch(folder, { persistent: false }, reread);
+      await read();
+    },
+    list: () => [...known.values()],
+    mirrorSeen(key, mirror) {
+      if (mirror) mirrors.set(key, mirror);
+      else mirrors.delete(key);
+      reconcile(key);
+    },
+    stop: () => watcher?.close(),
+  };
+}
+
+/** Reads a manifest and gives it what the API server would have: uid, node, defaults. */
+export async function parsePod(text: string, nodeName: string, now: string): Promise<Pod> {
+  const { parse } = await import("yaml");
+  const manifest = parse(text) as Pod;
+  if (manifest?.kind !== "Pod" || !manifest.metadata?.name) throw new Error("not a Pod with a name");
+  const uid = createHash("sha256").update(nodeName).update(text).digest("hex").slice(0, 32);
+  const { name, namespace = "default", annotations, ...rest } = manifest.metadata;
+  return {
+    ...manifest,
+    metadata: {
+      ...rest, namespace, name: `${name}-${nodeName.toLowerCase()}`, uid, creationTimestamp: now,
+      annotations: {
+        ...annotations, [annotationsOf.configHash]: uid, [annotationsOf.source]: "file", [annotationsOf.seen]: now,
+      },
+    },
+    spec: {
+      restartPolicy: "Always", dnsPolicy: "ClusterFirst", terminationGracePeriodSeconds: 30, enableServiceLinks: true,
+      ...manifest.spec!, nodeName,
+      tolerations: [...(manifest.spec?.tolerations ?? []), { operator: "Exists", effect: "NoExecute" }],
+    },
+    status: { phase: "Pending" },
+  } as Pod;
+}
