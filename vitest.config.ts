@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{core,plugin-api,plugins/*,test/kit}/**/*.test.ts"],
+          include: ["{core,plugin-api,plugins/*,test/kit,test/unit}/**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/*.integration.test.ts"],
           testTimeout: 20_000,
         },
