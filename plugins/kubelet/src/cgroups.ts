@@ -23,8 +23,6 @@ export interface Cgroups {
   ensurePod(pod: Pod): Promise<void>;
   /** Removes the pod's cgroups; what still runs in them is killed. */
   removePod(uid: string): Promise<void>;
-  /** Uids that have cgroups. */
-  podUids(): Promise<readonly string[]>;
 }
 
 export function cgroups(root: string): Cgroups {
@@ -43,17 +41,6 @@ export function cgroups(root: string): Cgroups {
       for (const base of driver.bases) {
         for (const dir of qosDirs) await removeTree(join(base, dir, `pod${uid}`));
       }
-    },
-    async podUids() {
-      const found = new Set<string>();
-      for (const base of driver.bases) {
-        for (const dir of qosDirs) {
-          for (const name of await readdir(join(base, dir)).catch(() => [])) {
-            if (/^pod[0-9a-f]/.test(name)) found.add(name.slice(3));
-          }
-        }
-      }
-      return [...found].sort();
     },
   };
 }

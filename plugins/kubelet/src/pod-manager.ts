@@ -71,11 +71,10 @@ export function podManager(services: PodServices, manifests: string): PodManager
   /** What runs, or lies on disk, for pods that no longer exist. */
   async function removeOrphans(): Promise<void> {
     for (const uid of view.uids()) if (!workers.has(uid)) open(orphan(uid)).remove();
-    const leftovers = new Set([...(await services.volumes.uids()), ...(await services.cgroups.podUids())]);
-    for (const uid of leftovers) {
+    for (const uid of await services.volumes.uids()) {
       if (workers.has(uid) || view.uids().includes(uid)) continue;
-      await services.volumes.remove(uid).catch((error: unknown) => log.warn({ err: messageOf(error) }, "orphaned pod folder not removed"));
       await services.cgroups.removePod(uid);
+      await services.volumes.remove(uid).catch((error: unknown) => log.warn({ err: messageOf(error) }, "orphaned pod folder not removed"));
     }
   }
 

@@ -165,7 +165,7 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
     probes: probes(ctx, wake),
     images: images({ ...ctx, secret: objects.secret, pulled: () => {} }),
     volumes: volumes({ node, kube, clock, mounts: noMounts, objects, tokens: tokenSource(kube, clock), allocatable: () => allocatable }),
-    cgroups: { version: 1, prepare: async () => {}, ensurePod: async () => {}, removePod: async () => {}, podUids: async () => [] },
+    cgroups: { version: 1, prepare: async () => {}, ensurePod: async () => {}, removePod: async () => {} },
     restartBackoff: backoff(clock),
     allocatable: () => allocatable,
     servicesFor: () => [],
