@@ -36,10 +36,10 @@ test("the archive is read by tar(1), with links and modes", async () => {
 
 test.skipIf(!existsSync("/bin/busybox"))("busybox: a root that runs, several references, the same bytes each time", async () => {
   const dir = await folder();
-  const path = await busyboxImage({ name: "example.com/web", tag: "1", references: ["busybox"], dir });
+  const path = busyboxImage({ name: "example.com/web", tag: "1", references: ["busybox"], dir });
   expect(path).toBe(join(dir, "example.com-web-1.tar"));
   const bytes = await readFile(path);
-  expect((await readFile(await busyboxImage({ name: "example.com/web", tag: "1", references: ["busybox"], dir }))).equals(bytes)).toBe(true);
+  expect((await readFile(busyboxImage({ name: "example.com/web", tag: "1", references: ["busybox"], dir }))).equals(bytes)).toBe(true);
   execFileSync("tar", ["-xf", path, "-C", dir]);
   const [manifest] = JSON.parse(await readFile(join(dir, "manifest.json"), "utf8"));
   expect(manifest.RepoTags).toEqual(["example.com/web:1", "docker.io/library/busybox:latest"]);

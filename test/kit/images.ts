@@ -1,10 +1,9 @@
 /** Container images for tests without a registry: busybox from the machine's own static binary, as an importable archive. */
-import { execFile } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
 
 export interface BusyboxOptions {
   /** Default `docker.io/library/busybox`; a short name is completed as docker does. */
@@ -22,13 +21,11 @@ export interface BusyboxOptions {
  * A docker archive for `agent/images/` or `ctr -n k8s.io images import`. The root has every applet in /bin,
  * /etc/passwd, /tmp and /www/index.html; the command is `sh`. Equal input gives equal bytes, so that an image has one id.
  */
-export async function busyboxImage(options: BusyboxOptions = {}): Promise<string> {
+export function busyboxImage(options: BusyboxOptions = {}): string {
   const { name = "busybox", tag = "latest", references = [], dir = join(tmpdir(), "k3s-p-test-images"), binary = "/bin/busybox" } = options;
-  const executable = await readFile(binary).catch((cause: unknown) => {
-    throw new Error(`${binary} is missing: apt-get install busybox-static`, { cause });
-  });
-  const { stdout } = await promisify(execFile)(binary, ["--list"]);
-  const layer = tar(rootEntries(executable, stdout.trim().split("\n")));
+  if (!existsSync(binary)) throw new Error(`${binary} is missing: apt-get install busybox-static`);
+  const applets = execFileSync(binary, ["--list"], { encoding: "utf8" }).trim().split("\n");
+  const layer = tar(rootEntries(readFileSync(binary), applets));
   const config = JSON.stringify(imageConfig(layer));
   const digest = sha256(config);
   const manifest = [{ Config: `${digest}.json`, RepoTags: [`${name}:${tag}`, ...references].map(fullReference), Layers: [`${sha256(layer)}/layer.tar`] }];
@@ -39,10 +36,11 @@ export async function busyboxImage(options: BusyboxOptions = {}): Promise<string
     { path: "manifest.json", data: JSON.stringify(manifest) },
   ]);
   const path = join(dir, `${name.replace(/[^\w.-]+/g, "-")}-${tag}.tar`);
-  await mkdir(dirname(path), { recursive: true });
-  // Whole or not at all: the server may watch this folder.
-  await writeFile(`${path}.part`, archive);
-  await rename(`${path}.part`, path);
+  mkdirSync(dirname(path), { recursive: true });
+  // Whole or not at all: the server may watch this folder, and tests may share it.
+  const part = `${path}.${process.pid}.part`;
+  writeFileSync(part, archive);
+  renameSync(part, path);
   return path;
 }
 
