@@ -5,12 +5,13 @@
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { definitionName } from "../src/openapi/names.ts";
 import { packageOf, typeRule } from "../src/patch/shape.ts";
 import type { FieldRule } from "../src/patch/shape.ts";
 import { builtinResources } from "../src/resources/index.ts";
 import { type Model, type ModelField, type Models, openModels } from "./models.ts";
 import {
-  anyDefinition, classNamesOf, definitionName, INT_OR_STRING, isQuantity, leafDefinitions, MICRO_TIME, packageOfModel,
+  anyDefinition, classNamesOf, INT_OR_STRING, isQuantity, leafDefinitions, MICRO_TIME, packageOfModel,
   QUANTITY, TIME, typeNameOf,
 } from "./types.ts";
 

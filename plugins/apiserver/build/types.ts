@@ -28,14 +28,6 @@ export function classNamesOf(pkg: string, type: string): string[] {
   return [upper(name) + upper(version) + type, upper(version) + type];
 }
 
-/** Full name of a definition for `core/v1.Pod`. */
-export function definitionName(type: string): string {
-  const [pkg = "", name = ""] = type.split(/\.(?=[^.]+$)/);
-  const dotted = pkg.replace("/", ".");
-  const root = { apiextensions: "io.k8s.apiextensions-apiserver.pkg.apis", apiregistration: "io.k8s.kube-aggregator.pkg.apis", meta: "io.k8s.apimachinery.pkg.apis" }[pkg.split("/")[0]!];
-  return `${root ?? "io.k8s.api"}.${dotted}.${name}`;
-}
-
 /** Fields that are quantities; the models know them as text. */
 const quantityFields = new Set([
   "HPAScalingRules.tolerance", "MetricTarget.averageValue", "MetricTarget.value", "MetricValueStatus.averageValue",
