@@ -12,11 +12,12 @@ const Gi = 1024 ** 3;
 let now: number;
 let scrapes: string[];
 let down: Set<string>;
+let momentary: number | undefined;
 let api: Api;
 
 const stats = (cpuSeconds: number, memory: number) => ({
   startTime: new Date(start).toISOString(),
-  cpu: { time: new Date(now).toISOString(), usageNanoCores: 777, usageCoreNanoSeconds: cpuSeconds * 1e9 },
+  cpu: { time: new Date(now).toISOString(), ...(momentary !== undefined && { usageNanoCores: momentary }), usageCoreNanoSeconds: cpuSeconds * 1e9 },
   memory: { workingSetBytes: memory },
 });
 /** The node burns 1 core, container `a` half of it and `b` a tenth. */
@@ -36,8 +37,10 @@ beforeEach(() => {
   now = start + 3_600_000;
   scrapes = [];
   down = new Set();
+  momentary = 777;
   const store = createStore({
     log: silent, now: () => now, resolution: 15_000,
+    sleep: async (ms) => void (now += ms),
     scrape: async ({ metadata }) => {
       scrapes.push(metadata.name!);
       if (down.has(metadata.name!)) throw new Error("connection refused");
@@ -61,6 +64,12 @@ describe("the API", () => {
     now += 15_000;
     const second = await get("/nodes/n1");
     expect(second).toMatchObject({ usage: { cpu: "1000000000n", memory: "2Gi" }, window: "15s", timestamp: "2026-01-01T01:00:15Z" });
+  });
+
+  it("reads twice at first when the kubelet knows no momentary figure", async () => {
+    momentary = undefined;
+    expect(await get("/nodes/n1")).toMatchObject({ usage: { cpu: "1000000000n" }, window: "1s" });
+    expect(scrapes).toEqual(["n1", "n1"]);
   });
 
   it("reads nodes only when the last reading is 15 s old", async () => {

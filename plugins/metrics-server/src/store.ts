@@ -1,4 +1,5 @@
 /** Keeps the last two readings of each node, and takes a new one only when somebody asks and the last one is old. */
+import { setTimeout as sleepFor } from "node:timers/promises";
 import type { Logger } from "@k3s-p/plugin-api";
 import type { Node } from "@k3s-p/plugin-api/kube";
 import type { NodeReading } from "./summary.ts";
@@ -17,6 +18,7 @@ export interface StoreOptions {
   readonly scrape: (node: Node) => Promise<NodeReading>;
   readonly log: Logger;
   readonly now?: () => number;
+  readonly sleep?: (ms: number) => Promise<unknown>;
   /** Milliseconds; upstream's `--metric-resolution`. */
   readonly resolution: number;
 }
@@ -27,7 +29,11 @@ interface Readings {
   readonly takenAt: number;
 }
 
-export function createStore({ scrape, log, now = Date.now, resolution }: StoreOptions): Store {
+/** Between the first two readings of a kubelet that gives no momentary figures, milliseconds. */
+const firstPair = 1_000;
+const pause = (ms: number): Promise<unknown> => sleepFor(ms, undefined, { ref: false });
+
+export function createStore({ scrape, log, now = Date.now, sleep = pause, resolution }: StoreOptions): Store {
   const readings = new Map<string, Readings>();
   const running = new Map<string, Promise<void>>();
   const failing = new Set<string>();
@@ -35,8 +41,7 @@ export function createStore({ scrape, log, now = Date.now, resolution }: StoreOp
   async function read(node: Node): Promise<void> {
     const name = node.metadata.name!;
     try {
-      const latest = await scrape(node);
-      const previous = readings.get(name)?.latest;
+      const { latest, previous } = await readPair(node, readings.get(name)?.latest);
       readings.set(name, { latest, ...(previous && { previous }), takenAt: now() });
       failing.delete(name);
     } catch (error) {
@@ -44,6 +49,14 @@ export function createStore({ scrape, log, now = Date.now, resolution }: StoreOp
       if (!failing.has(name)) log.warn({ err: error, node: name }, "the node's usage could not be read");
       failing.add(name);
     }
+  }
+
+  async function readPair(node: Node, previous: NodeReading | undefined): Promise<{ latest: NodeReading; previous?: NodeReading }> {
+    const latest = await scrape(node);
+    if (previous) return { latest, previous };
+    if (latest.node.nanoCores !== undefined) return { latest };
+    await sleep(firstPair);
+    return { latest: await scrape(node), previous: latest };
   }
 
   function readOnce(node: Node): Promise<void> {
