@@ -5,8 +5,15 @@ import { keepStatus, withGeneration } from "../strategy.ts";
 import type { Obj } from "../types.ts";
 import { cronJobColumns, jobColumns } from "./columns.ts";
 import { defaultCronJob, defaultJob } from "./defaults.ts";
+import { validateCronJob, validateJob, validateJobUpdate } from "./validate-batch.ts";
 
-export const cronJob: Behaviour = { ...withGeneration(), columns: cronJobColumns, defaults: defaultCronJob };
+export const cronJob: Behaviour = {
+  ...withGeneration(),
+  columns: cronJobColumns,
+  defaults: defaultCronJob,
+  validate: validateCronJob,
+  validateUpdate: validateCronJob,
+};
 
 export const job: Behaviour = {
   columns: jobColumns,
@@ -19,6 +26,8 @@ export const job: Behaviour = {
     keepStatus(object, old);
     inheritSelector(object, old);
   },
+  validate: validateJob,
+  validateUpdate: validateJobUpdate,
   generationOf: (object) => object.spec,
   selectableFields: { "status.successful": (o) => String(o.status?.succeeded ?? 0) },
 };

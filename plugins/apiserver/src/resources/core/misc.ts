@@ -7,8 +7,11 @@ import {
 import {
   defaultEndpoints, defaultLimitRange, defaultPodTemplateObject, defaultReplicationController, defaultResourceQuota,
 } from "./defaults.ts";
+import { validateReplicationController } from "../apps/validate.ts";
+import { validatePodTemplate } from "./validate-pod.ts";
+import { validateEndpoints } from "./validate-service.ts";
 
-export const endpoints: Behaviour = { columns: endpointsColumns, defaults: defaultEndpoints };
+export const endpoints: Behaviour = { columns: endpointsColumns, defaults: defaultEndpoints, validate: validateEndpoints, validateUpdate: validateEndpoints };
 
 export const resourceQuota: Behaviour = { ...withStatus(), columns: resourceQuotaColumns, defaults: defaultResourceQuota };
 
@@ -17,6 +20,8 @@ export const limitRange: Behaviour = { columns: limitRangeColumns, defaults: def
 export const podTemplate: Behaviour = {
   columns: podTemplateColumns,
   defaults: defaultPodTemplateObject,
+  validate: ({ template }) => validatePodTemplate("template", template),
+  validateUpdate: ({ template }) => validatePodTemplate("template", template),
   generationOf: (object) => object.template,
 };
 
@@ -24,6 +29,8 @@ export const replicationController: Behaviour = {
   ...withGeneration({ replicas: 0 }),
   columns: replicationControllerColumns,
   defaults: defaultReplicationController,
+  validate: validateReplicationController,
+  validateUpdate: validateReplicationController,
   selectableFields: { "status.replicas": (o) => String(o.status?.replicas ?? 0) },
 };
 

@@ -1,0 +1,147 @@
+import { describe, expect, it } from "vitest";
+import { created, rowOf, updated } from "../testing.ts";
+import type { Obj } from "../types.ts";
+
+const labels = { app: "web" };
+const template = (spec: Obj = {}): Obj => ({ metadata: { labels }, spec: { containers: [{ name: "c", image: "busybox:1" }], ...spec } });
+const body = (spec: Obj = {}): Obj => ({ metadata: { name: "web" }, spec: { selector: { matchLabels: labels }, template: template(), ...spec } });
+const once = { template: template({ restartPolicy: "Never" }) };
+
+const deployments = rowOf("apps", "deployments");
+const jobs = rowOf("batch", "jobs");
+const cronJobs = rowOf("batch", "cronjobs");
+const cron = (spec: Obj = {}): Obj => ({ metadata: { name: "c" }, spec: { schedule: "*/5 * * * *", jobTemplate: { spec: once }, ...spec } });
+
+describe("defaults", () => {
+  it.each<[string, string, Obj, Obj]>([
+    ["apps", "deployments", body(), {
+      replicas: 1, revisionHistoryLimit: 10, progressDeadlineSeconds: 600,
+      strategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: "25%", maxSurge: "25%" } },
+    }],
+    ["apps", "replicasets", body(), { replicas: 1 }],
+    ["apps", "daemonsets", body(), { revisionHistoryLimit: 10, updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1, maxSurge: 0 } } }],
+    ["apps", "statefulsets", body(), {
+      replicas: 1, revisionHistoryLimit: 10, podManagementPolicy: "OrderedReady", updateStrategy: { type: "RollingUpdate", rollingUpdate: { partition: 0 } },
+      persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
+    }],
+    ["batch", "jobs", { metadata: { name: "j" }, spec: once }, {
+      completions: 1, parallelism: 1, backoffLimit: 6, completionMode: "NonIndexed", suspend: false, podReplacementPolicy: "TerminatingOrFailed",
+    }],
+    ["batch", "cronjobs", cron(), { concurrencyPolicy: "Allow", suspend: false, successfulJobsHistoryLimit: 3, failedJobsHistoryLimit: 1 }],
+    ["", "replicationcontrollers", { metadata: { name: "r" }, spec: { template: template() } }, { replicas: 1, selector: labels }],
+  ])("of %s %s", (group, plural, object, spec) => {
+    const outcome = created(rowOf(group, plural), object);
+    expect(outcome.errors).toEqual([]);
+    expect(outcome.object.spec).toMatchObject(spec);
+  });
+
+  it("reach the containers of a template, and leave out what only pods get", () => {
+    const pod = created(deployments, body()).object.spec.template.spec;
+    expect(pod.containers[0].imagePullPolicy).toBe("IfNotPresent");
+    expect(pod).not.toHaveProperty("enableServiceLinks");
+  });
+});
+
+describe("a Deployment", () => {
+  it.each<[Obj, string]>([
+    [{ selector: undefined }, "spec.selector: Required value"],
+    [{ selector: {} }, 'spec.selector: Invalid value: {}: empty selector is invalid for deployment'],
+    [{ selector: { matchLabels: { app: "x" } } }, 'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'],
+    [{ replicas: -1 }, "spec.replicas: Invalid value: -1: must be greater than or equal to 0"],
+    [{ strategy: { type: "x" } }, 'spec.strategy.type: Unsupported value: "x": supported values: "Recreate", "RollingUpdate"'],
+    [{ strategy: { type: "Recreate", rollingUpdate: {} } }, "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"],
+    [{ strategy: { rollingUpdate: { maxSurge: 0, maxUnavailable: 0 } } }, "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
+    [{ strategy: { rollingUpdate: { maxUnavailable: "120%" } } }, 'spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "120%": must not be greater than 100%'],
+    [{ minReadySeconds: 700 }, "spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"],
+    [{ template: template({ restartPolicy: "Never" }) }, 'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'],
+    [{ template: template({ containers: [] }) }, "spec.template.spec.containers: Required value"],
+  ])("is refused with %j", (spec, error) => expect(created(deployments, body(spec)).errors).toEqual([error]));
+
+  it("keeps its selector and its status", () => {
+    const old = { ...created(deployments, body()).object, status: { replicas: 1 } };
+    const { object, errors } = updated(deployments, old, (o) => {
+      o.spec.selector = { matchLabels: { app: "x" } };
+      o.spec.template.metadata.labels = { app: "x" };
+      o.status = { replicas: 7 };
+    });
+    expect(errors).toEqual(['spec.selector: Invalid value: {"matchLabels":{"app":"x"}}: field is immutable']);
+    expect(object.status).toEqual({ replicas: 1 });
+  });
+});
+
+describe("a StatefulSet", () => {
+  const sets = rowOf("apps", "statefulsets");
+  const withClaim = body({
+    serviceName: "web", volumeClaimTemplates: [{ metadata: { name: "data" }, spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } } }],
+    template: template({ containers: [{ name: "c", image: "busybox:1", volumeMounts: [{ name: "data", mountPath: "/data" }] }] }),
+  });
+
+  it("mounts what its claim templates make", () => {
+    const { object, errors } = created(sets, withClaim);
+    expect(errors).toEqual([]);
+    expect(object.spec.volumeClaimTemplates[0]).toMatchObject({ kind: "PersistentVolumeClaim", spec: { volumeMode: "Filesystem" }, status: { phase: "Pending" } });
+  });
+
+  it("changes only what upstream allows", () => {
+    const old = created(sets, withClaim).object;
+    expect(updated(sets, old, (o) => (o.spec.replicas = 3)).errors).toEqual([]);
+    expect(updated(sets, old, (o) => (o.spec.serviceName = "x")).errors).toEqual([
+      "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+    ]);
+  });
+});
+
+describe("a Job", () => {
+  const job = (spec: Obj = {}): Obj => ({ metadata: { name: "j" }, spec: { ...once, ...spec } });
+
+  it("selects its pods by its uid", () => {
+    const { spec } = created(jobs, job()).object;
+    expect(spec.selector).toEqual({ matchLabels: { "batch.kubernetes.io/controller-uid": "uid-1" } });
+    expect(spec.template.metadata.labels).toEqual({
+      app: "web", "controller-uid": "uid-1", "job-name": "j", "batch.kubernetes.io/controller-uid": "uid-1", "batch.kubernetes.io/job-name": "j",
+    });
+  });
+
+  it("may be applied again as it was written", () => {
+    const old = created(jobs, job()).object;
+    const { object, errors } = updated(jobs, old, (o) => (o.spec = structuredClone(job().spec)));
+    expect(errors).toEqual([]);
+    expect(object.spec.selector).toEqual(old.spec.selector);
+  });
+
+  it.each<[Obj, string]>([
+    [{ template: template() }, 'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'],
+    [{ parallelism: -1 }, "spec.parallelism: Invalid value: -1: must be greater than or equal to 0"],
+    [{ completionMode: "Indexed", parallelism: 1 }, "spec.completions: Required value: when completion mode is Indexed"],
+    [{ completionMode: "x" }, 'spec.completionMode: Unsupported value: "x": supported values: "Indexed", "NonIndexed"'],
+    [{ manualSelector: true }, "spec.selector: Required value"],
+  ])("is refused with %j", (spec, error) => expect(created(jobs, job(spec)).errors).toEqual([error]));
+
+  it("keeps its completions and its template, but for scheduling while suspended", () => {
+    const old = created(jobs, job({ suspend: true })).object;
+    expect(updated(jobs, old, (o) => (o.spec.completions = 5)).errors).toEqual(["spec.completions: Invalid value: 5: field is immutable"]);
+    expect(updated(jobs, old, (o) => (o.spec.template.spec.nodeSelector = { a: "b" })).errors).toEqual([]);
+    expect(updated(jobs, old, (o) => (o.spec.template.spec.containers[0].image = "x")).errors.join()).toContain("spec.template: Invalid value");
+  });
+});
+
+describe("a CronJob", () => {
+  it.each<[Obj, string]>([
+    [{ schedule: "" }, "spec.schedule: Required value"],
+    [{ schedule: "* * * *" }, 'spec.schedule: Invalid value: "* * * *": expected exactly 5 fields, found 4: [* * * *]'],
+    [{ schedule: "61 * * * *" }, 'spec.schedule: Invalid value: "61 * * * *": end of range (61) above maximum (59): 61'],
+    [{ timeZone: "Mars/Olympus" }, 'spec.timeZone: Invalid value: "Mars/Olympus": unknown time zone Mars/Olympus'],
+    [{ concurrencyPolicy: "x" }, 'spec.concurrencyPolicy: Unsupported value: "x": supported values: "Allow", "Forbid", "Replace"'],
+    [{ jobTemplate: { spec: { template: template() } } }, 'spec.jobTemplate.spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'],
+  ])("is refused with %j", (spec, error) => expect(created(cronJobs, cron(spec)).errors).toEqual([error]));
+
+  it.each(["@hourly", "@every 1h30m", "0 0 1-15/2 jan-mar,dec sun", "*/5 * * * ?", "TZ=UTC 0 0 * * *"])("understands %s", (schedule) => {
+    expect(created(cronJobs, cron({ schedule })).errors.filter((e) => !e.includes("TZ"))).toEqual([]);
+  });
+
+  it("has a name short enough for its jobs", () => {
+    const object = cron();
+    object.metadata = { name: "x".repeat(53) };
+    expect(created(cronJobs, object).errors).toEqual([`metadata.name: Invalid value: "${"x".repeat(53)}": must be no more than 52 characters`]);
+  });
+});
