@@ -18,6 +18,8 @@ export interface PreemptionResult {
   readonly candidate?: Candidate;
   /** What to add to the message when there is no candidate. */
   readonly message: string;
+  /** Victims of an earlier preemption are still terminating: the pod keeps its promised node. */
+  readonly waiting?: boolean;
 }
 
 export interface PreemptionSources {
@@ -31,13 +33,14 @@ export interface PreemptionSources {
 
 const notHelpful = "Preemption is not helpful for scheduling";
 const noVictims = "No preemption victims found for incoming pod";
+const stillTerminating = "not eligible due to a terminating pod on the nominated node";
 const minCandidates = 100;
 
 export function createPreemption(sources: PreemptionSources): (cycle: Cycle, diagnosis: Diagnosis) => PreemptionResult {
   const { random } = sources;
   return (cycle, diagnosis) => {
     const barred = ineligible(cycle.pod, sources);
-    if (barred) return { message: `preemption: ${barred}.` };
+    if (barred) return { message: `preemption: ${barred}.`, waiting: barred === stillTerminating };
     const reasons = new Map<string, number>();
     const open = [...diagnosis.verdicts].filter(([, verdict]) => verdict.rejection.preemptible).map(([node]) => node);
     if (diagnosis.total > open.length) reasons.set(notHelpful, diagnosis.total - open.length);
@@ -61,7 +64,7 @@ function ineligible(pod: PodInfo, { cluster, nominatedNode }: PreemptionSources)
   const node = nominated ? cluster.node(nominated) : undefined;
   for (const other of node?.pods.values() ?? []) {
     if (other.priority < pod.priority && other.terminating && wasPreempted(other)) {
-      return "not eligible due to a terminating pod on the nominated node";
+      return stillTerminating;
     }
   }
   return undefined;

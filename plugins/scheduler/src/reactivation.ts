@@ -2,6 +2,7 @@
 import type { ClusterState } from "./cluster.ts";
 import type { ClusterEvent, Framework } from "./framework.ts";
 import type { NodeInfo } from "./node-info.ts";
+import type { Nominations } from "./nominations.ts";
 import type { QueuedPod, SchedulingQueue } from "./queue.ts";
 
 export interface Reactivation {
@@ -13,6 +14,7 @@ export function createReactivation(
   cluster: ClusterState,
   framework: Framework,
   queue: SchedulingQueue,
+  nominations: Nominations,
   defer: (fn: () => void) => void,
 ): Reactivation {
   /** Event -> names of the nodes concerned; undefined = anywhere. */
@@ -26,14 +28,18 @@ export function createReactivation(
 
   function mayHelp(events: ReadonlyMap<ClusterEvent, ReadonlySet<string> | undefined>, item: QueuedPod): boolean {
     const local = framework.isLocal(item.rejectedBy);
+    const promised = nominations.nodeOf(item.info.uid);
     for (const [event, names] of events) {
       if (!framework.helps(event, item.rejectedBy)) continue;
-      if (!local || !names || fitsOneOf(names, item)) return true;
+      if (!local || !names || (promised && names.has(promised)) || fitsOneOf(names, item)) return true;
     }
     return false;
   }
 
-  /** A pod that only nodes themselves refused is tried again when one of the changed nodes would take it. */
+  /**
+   * A pod that only nodes themselves refused is tried again when one of the changed nodes would take it. (A pod that
+   * was promised a node is tried whenever that node changes, so that a promise of no use does not block others.)
+   */
   function fitsOneOf(names: ReadonlySet<string>, item: QueuedPod): boolean {
     const cycle = framework.begin(item.info, cluster);
     if (cycle.refused) return false;

@@ -165,6 +165,42 @@ it("prefers victims that no disruption budget protects", async () => {
   expect(c.pod("guarded")).toBeDefined();
 });
 
+it("keeps the promised node while victims terminate, and gives it back when it is of no use", async () => {
+  const c = await start({ gracefulDeletion: true });
+  c.addNode("n1", { allocatable: { cpu: "1" } });
+  c.addPod("low", { ...requesting({ cpu: "1" }), priority: 1 });
+  await c.settle();
+  c.addPod("vip", { ...requesting({ cpu: "1" }), priority: 1000 });
+  await c.settle();
+  expect(c.pod("low")?.metadata.deletionTimestamp).toBeDefined();
+  expect(c.pod("low")?.status?.conditions).toMatchObject([{ type: "DisruptionTarget", reason: "PreemptionByScheduler" }]);
+  c.addPod("rival", { ...requesting({ cpu: "1" }), priority: 1 });
+  c.addNode("n1", { allocatable: { cpu: "1" }, labels: { changed: "yes" } });
+  await c.settle();
+  expect(c.messages("FailedScheduling").join()).toContain("not eligible due to a terminating pod on the nominated node");
+  expect(c.pod("vip")?.status?.nominatedNodeName).toBe("n1");
+  c.addNode("n1", { allocatable: { cpu: "500m" } });
+  c.kube.drop(pods, "low", "default");
+  await c.settle();
+  c.addNode("n1", { allocatable: { cpu: "600m" }, labels: { changed: "again" } });
+  c.addPod("small", requesting({ cpu: "500m" }));
+  await c.settle();
+  expect([c.nodeOf("vip"), c.nodeOf("rival"), c.nodeOf("small")]).toEqual([undefined, undefined, "n1"]);
+});
+
+it("does not let others take the place that victims left", async () => {
+  const c = await start({ gracefulDeletion: true });
+  c.addNode("n1", { allocatable: { cpu: "1" } });
+  c.addPod("low", { ...requesting({ cpu: "1" }), priority: 1 });
+  await c.settle();
+  c.addPod("vip", { ...requesting({ cpu: "1" }), priority: 1000 });
+  await c.settle();
+  c.addPod("rival", { ...requesting({ cpu: "1" }), priority: 10 });
+  c.kube.drop(pods, "low", "default");
+  await c.settle();
+  expect([c.nodeOf("vip"), c.nodeOf("rival")]).toEqual(["n1", undefined]);
+});
+
 it("never preempts for a pod that asked not to", async () => {
   const c = await start();
   c.addNode("n1", { allocatable: { cpu: "1" } });

@@ -19,6 +19,7 @@ import type { NodeInfo } from "./node-info.ts";
 import { createNominations } from "./nominations.ts";
 import { createOutcome } from "./outcome.ts";
 import { createPlacer, type Placement } from "./placement.ts";
+import { podInfo } from "./pod-info.ts";
 import { createPreemption } from "./preemption.ts";
 import { createQueue, type QueueClock, type QueuedPod } from "./queue.ts";
 import { createReactivation } from "./reactivation.ts";
@@ -71,7 +72,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     budgets: (namespace) => informers.budgets.list(namespace),
     nominatedNode: (pod) => nominations.nodeOf(pod.uid),
   });
-  const reactivation = createReactivation(cluster, framework, queue, defer);
+  const reactivation = createReactivation(cluster, framework, queue, nominations, defer);
   const binding = new Map<string, AbortController>();
   let calls = 0;
   let pumping = false;
@@ -154,18 +155,22 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     cluster.removePod(info.uid);
     signal("podDeleted", node.name);
     if (isNotFound(error) || queue.get(info.uid) !== item) return queue.remove(info.uid);
-    outcome.failed(info, "SchedulerError", error instanceof Error ? error.message : String(error));
+    const latest = informers.pods.get(info.name, info.namespace);
+    if (latest?.metadata.uid === info.pod.metadata.uid) queue.refresh(podInfo(latest!));
+    outcome.failed(item.info, "SchedulerError", error instanceof Error ? error.message : String(error));
     queue.retry(item);
   }
 
   function preemptOrPark(item: QueuedPod, { cycle, diagnosis }: Extract<Placement, { ok: false }>): void {
     const rejectedBy = rejectors(diagnosis);
     const { info } = item;
-    const { candidate, message } = diagnosis.total ? preempt(cycle, diagnosis) : { message: "" };
+    const { candidate, message, waiting } = diagnosis.total ? preempt(cycle, diagnosis) : { message: "" };
     const text = failureMessage(diagnosis, candidate ? "" : message);
     if (!candidate) {
       memory.remember(info, { message: text, rejectedBy });
-      return reject(item, text, rejectedBy);
+      const stale = !waiting && nominations.nodeOf(info.uid) !== undefined;
+      if (stale) nominations.remove(info.uid);
+      return reject(item, text, rejectedBy, stale ? null : undefined);
     }
     const { node, victims } = candidate;
     for (const lesser of nominations.lesser(node.name, info)) {
@@ -177,7 +182,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     for (const victim of victims) outcome.evict(victim, info, node.name);
   }
 
-  function reject(item: QueuedPod, message: string, rejectedBy: ReadonlySet<string>, nominated?: string): void {
+  function reject(item: QueuedPod, message: string, rejectedBy: ReadonlySet<string>, nominated?: string | null): void {
     queue.park(item, rejectedBy);
     outcome.failed(item.info, "Unschedulable", message, nominated);
   }

@@ -25,6 +25,8 @@ export interface TestOptions {
   /** Called before a binding takes place; throw to refuse it. */
   readonly onBind?: (pod: string, node: string) => void;
   readonly random?: () => number;
+  /** A deleted pod stays, terminating, until the test drops it. */
+  readonly gracefulDeletion?: boolean;
 }
 
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
@@ -41,6 +43,12 @@ export async function testCluster(options: TestOptions = {}): Promise<TestCluste
       return kube.put(pods, { ...pod, spec: { ...pod.spec, nodeName: node } }) as never;
     },
   };
+  if (options.gracefulDeletion) {
+    client.delete = async (resource, name, { namespace } = {}) => {
+      const object = kube.read(resource, name, namespace)!;
+      return kube.put(resource, { ...object, metadata: { ...object.metadata, deletionTimestamp: "2026-01-01T00:00:00Z" } }) as never;
+    };
+  }
   const running = await startScheduler({ client, log: silent, random: options.random ?? (() => 0.9) });
   return {
     kube,
