@@ -22,6 +22,7 @@ import type { PodServices, Verdict } from "./pod-services.ts";
 import { containerResources } from "./resources.ts";
 import { sandboxConfig } from "./sandbox.ts";
 import { podIps, podStatus, type Waiting } from "./status.ts";
+import { same } from "./status-manager.ts";
 import { terminationMessage } from "./termination-message.ts";
 import { MountError, type MountedVolumes } from "./volumes/volumes.ts";
 
@@ -60,27 +61,41 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   let running = false;
   let again = false;
   let failures = 0;
+  /** After a failed turn: only what may cure it (a changed spec or object, the end of the pod) comes sooner. */
+  let pausedUntil = 0;
   let cancelTimer = (): void => {};
   /** Ends what a sync is waiting for when the pod is to end. */
   const interrupt = new AbortController();
 
   function wake(): void {
+    if (pausedUntil > clock.now()) return;
     again = true;
     if (!running && !stopped) void turns();
+  }
+
+  let urgent = false;
+  function wakeNow(): void {
+    pausedUntil = 0;
+    urgent = true;
+    wake();
   }
 
   async function turns(): Promise<void> {
     running = true;
     while (again && !stopped) {
       again = false;
+      urgent = false;
       cancelTimer();
       try {
         await turn();
         failures = 0;
+        pausedUntil = 0;
       } catch (error) {
         const wait = Math.min(RETRY[1], RETRY[0] * 2 ** failures++);
         log.warn({ pod: `${pod.metadata.namespace}/${pod.metadata.name}`, err: messageOf(error) }, "pod not synced");
-        wakeAt(clock.now() + wait);
+        if (urgent) continue;
+        again = false;
+        wakeAt((pausedUntil = clock.now() + wait));
       }
     }
     running = false;
@@ -93,6 +108,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     nextWake = at;
     const cancel = clock.after(Math.max(0, at - clock.now()), () => {
       nextWake = Infinity;
+      pausedUntil = 0;
       wake();
     });
     cancelTimer = () => {
@@ -366,7 +382,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   function end(): void {
     interrupt.abort();
     cutGraceShort();
-    wake();
+    wakeNow();
   }
 
   return {
@@ -379,10 +395,11 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     update(next) {
       const before = pod;
       pod = next;
-      stale ||= before.metadata.labels !== next.metadata.labels || before.metadata.annotations !== next.metadata.annotations
-        || before.metadata.generation !== next.metadata.generation;
-      if (before.metadata.generation !== next.metadata.generation) holds.clear();
+      const changed = before.metadata.generation !== next.metadata.generation;
+      if (changed) holds.clear();
+      stale ||= changed || !same(before.metadata.labels, next.metadata.labels) || !same(before.metadata.annotations, next.metadata.annotations);
       if (next.metadata.deletionTimestamp !== undefined) end();
+      else if (changed) wakeNow();
       else wake();
     },
     remove() {
@@ -393,7 +410,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     refresh() {
       stale = true;
       holds.clear();
-      wake();
+      wakeNow();
     },
     fail(reason) {
       verdict ??= reason;
