@@ -60,7 +60,7 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
     if (!before && !after) return;
     index(before, after);
     const last = event.type === "DELETED" ? object : before;
-    for (const handler of [...handlers]) notify(handler as InformerHandlers<KubeObject>, before, after, last);
+    for (const handler of [...handlers]) guarded(() => notify(handler as InformerHandlers<KubeObject>, before, after, last));
   }
 
   function index(before: Obj | undefined, after: Obj | undefined): void {
@@ -80,7 +80,16 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
   }
 
   function replay(handler: InformerHandlers<T>): void {
-    if (handler.added) for (const entry of selected(namespace)) handler.added(entry.object as unknown as T);
+    if (handler.added) for (const entry of selected(namespace)) guarded(() => handler.added!(entry.object as unknown as T));
+  }
+
+  /** A handler that throws harms neither the others nor the writer whose change it was told of. */
+  function guarded(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      engine.onError(error);
+    }
   }
 
   return {

@@ -84,7 +84,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const store = await openStore(datastore, onError);
   const admission = createAdmission();
   const engine: { -readonly [K in keyof Engine]: Engine[K] } = {
-    registry, store, cluster, admission,
+    registry, store, cluster, admission, onError,
     now: options.now ?? (() => new Date()),
     newUid: options.newUid ?? randomUUID,
     suffix: () => randomSuffix(5, options.random),

@@ -14,7 +14,7 @@ import type { WatchQuery } from "../verbs/watch.ts";
 import { decodeBody, mediaType } from "./body.ts";
 import { serveWatch, type WatchTimers } from "./http-watch.ts";
 import { type Format, negotiate } from "./negotiate.ts";
-import type { ApiRequest, ApiResponse } from "./request.ts";
+import type { ApiRequest, ApiResponse, RequestInfo } from "./request.ts";
 import { sendEntry, sendList, sendObject } from "./respond.ts";
 
 /** Answers a subresource or a virtual resource that the engine itself does not know. */
@@ -52,7 +52,7 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
   }
   if (!own || (def.namespaced ? !info.namespace && info.name !== "" : info.namespace !== "" && def.plural !== "namespaces")) throw pathNotFound();
   const handler = own[info.verb];
-  if (!handler || (!info.subresource && !def.verbs.includes(info.verb as Verb)) || (def.namespaced && !info.namespace && !readsAll.has(info.verb))) {
+  if (!handler || !fits(def, info)) {
     throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
   }
   const format = negotiate(req.headers.accept);
@@ -60,6 +60,14 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
 }
 
 const readsAll = new Set(["list", "watch"]);
+const needsName = new Set(["get", "update", "patch", "delete"]);
+
+/** Whether the resource has the verb, at a path of this form. */
+function fits(def: ResourceDef, { verb, subresource, namespace, name }: RequestInfo): boolean {
+  if (def.namespaced && !namespace && !readsAll.has(verb)) return false;
+  if (subresource) return name !== "";
+  return def.verbs.includes(verb as Verb) && (needsName.has(verb) ? name !== "" : verb !== "create" || name === "");
+}
 
 export const pathNotFound = (): Error =>
   apiError(404, "NotFound", "the server could not find the requested resource", {});

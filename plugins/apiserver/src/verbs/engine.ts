@@ -51,6 +51,8 @@ export interface Engine {
   readonly suffix: () => string;
   readonly admission: AdmissionChain;
   readonly fields?: FieldManagement;
+  /** For what has nobody to answer to: an informer's handler that throws. */
+  readonly onError: (error: unknown) => void;
 }
 
 export interface Call {

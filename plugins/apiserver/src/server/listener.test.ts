@@ -1,0 +1,148 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { request } from "node:https";
+import { connect as connectHttp2 } from "node:http2";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { SecureContextOptions } from "node:tls";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Listener, ListenerOptions } from "./listener.ts";
+import { startTestServer, type TestServer } from "./testing.ts";
+
+let folder: string;
+let api: TestServer;
+let listener: Listener;
+let server: Pick<ListenerOptions, "cert" | "key" | "clientCas" | "address" | "port">;
+
+const read = (name: string): string => readFileSync(join(folder, name), "utf8");
+const openssl = (...args: string[]): void => void execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
+
+/** A CA `name` and certificates signed by it. */
+function authority(name: string): void {
+  openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", `/CN=${name}`, "-keyout", `${name}.key`, "-out", `${name}.crt`);
+}
+function certificate(ca: string, name: string, subject: string, san = ""): void {
+  openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", subject, "-keyout", `${name}.key`, "-out", `${name}.csr`, ...(san ? ["-addext", `subjectAltName=${san}`] : []));
+  openssl("x509", "-req", "-in", `${name}.csr`, "-CA", `${ca}.crt`, "-CAkey", `${ca}.key`, "-CAcreateserial", "-copy_extensions", "copy", "-out", `${name}.crt`);
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "k3sp-tls-"));
+  for (const name of ["server-ca", "client-ca", "other-ca"]) authority(name);
+  certificate("server-ca", "server", "/CN=kube-apiserver", "IP:127.0.0.1,DNS:localhost");
+  certificate("client-ca", "admin", "/O=system:masters/CN=system:admin");
+  certificate("client-ca", "user", "/CN=alice");
+  certificate("other-ca", "stranger", "/O=system:masters/CN=stranger");
+  api = await startTestServer({ open: new Map([["/ping", (_req, res) => { res.writeHead(200, {}); res.end("pong"); }]]) });
+  server = { cert: read("server.crt"), key: read("server.key"), clientCas: [read("client-ca.crt")], address: "127.0.0.1", port: 0 };
+  listener = await api.listen(server);
+});
+afterAll(async () => {
+  await api.close();
+  rmSync(folder, { recursive: true });
+});
+
+interface Answer { readonly status: number; readonly text: string; readonly protocol: string }
+const client = (name?: string): SecureContextOptions => ({ ca: read("server-ca.crt"), ...(name && { cert: read(`${name}.crt`), key: read(`${name}.key`) }) });
+
+function http1(path: string, name?: string, options: object = {}, body?: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const req = request({ host: "127.0.0.1", port: listener.port, path, agent: false, ...client(name), ...options }, (res) => {
+      let text = "";
+      res.on("data", (chunk: Buffer) => { text += chunk.toString(); });
+      res.on("end", () => resolve({ status: res.statusCode!, text, protocol: `HTTP/${res.httpVersion}` }));
+    });
+    req.on("error", reject);
+    req.end(body);
+  });
+}
+
+describe("the listener", () => {
+  test("serves HTTP/1.1", async () => {
+    const { status, text, protocol } = await http1("/api/v1/namespaces/default", "admin");
+    expect([status, protocol, JSON.parse(text).metadata.name]).toEqual([200, "HTTP/1.1", "default"]);
+  });
+
+  test("serves HTTP/2 with many streams on one connection", async () => {
+    const session = connectHttp2(`https://127.0.0.1:${listener.port}`, client("admin"));
+    const one = (i: number): Promise<number> => new Promise((resolve, reject) => {
+      const stream = session.request({ ":method": "POST", ":path": "/api/v1/namespaces/default/configmaps", "content-type": "application/json" });
+      stream.on("response", (headers) => resolve(headers[":status"]!));
+      stream.on("error", reject);
+      stream.end(JSON.stringify({ metadata: { name: `h2-${i}` } }));
+      stream.resume();
+    });
+    expect(await Promise.all(Array.from({ length: 20 }, (_, i) => one(i)))).toEqual(Array.from({ length: 20 }, () => 201));
+    session.destroy();
+  });
+
+  test("streams a watch over both protocols", async () => {
+    const path = "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dwatched";
+    const first = new Promise<string>((resolve) => {
+      const req = request({ host: "127.0.0.1", port: listener.port, path, agent: false, ...client("admin") }, (res) => {
+        res.once("data", (chunk: Buffer) => {
+          resolve(chunk.toString());
+          req.destroy();
+        });
+      });
+      req.on("error", () => {});
+      req.end();
+    });
+    const session = connectHttp2(`https://127.0.0.1:${listener.port}`, client("admin"));
+    const stream = session.request({ ":path": path });
+    const second = new Promise<string>((resolve) => stream.once("data", (chunk: Buffer) => resolve(chunk.toString())));
+    await new Promise((resolve) => stream.once("response", resolve));
+    await http1("/api/v1/namespaces/default/configmaps", "admin", { method: "POST", headers: { "content-type": "application/json" } }, '{"metadata":{"name":"watched"}}');
+    for (const line of await Promise.all([first, second])) expect(JSON.parse(line)).toMatchObject({ type: "ADDED", object: { metadata: { name: "watched" } } });
+    session.destroy();
+  });
+
+  const users: readonly [string, string | undefined, number][] = [
+    ["without a certificate", undefined, 401], ["with a certificate of another authority", "stranger", 401],
+    ["without rights", "user", 403], ["as the admin", "admin", 200],
+  ];
+  test.each(users)("answers a client %s", async (_, name, status) => {
+    const answer = await http1("/api/v1/secrets", name);
+    expect(answer.status).toBe(status);
+    expect(JSON.parse(answer.text)).toMatchObject(status === 200 ? { kind: "SecretList" } : { kind: "Status", code: status });
+  });
+
+  test("leaves only what K3s leaves open without authentication", async () => {
+    expect((await http1("/ping")).text).toBe("pong");
+    for (const path of ["/livez", "/readyz", "/version", "/metrics", "/api"]) expect((await http1(path)).status).toBe(401);
+  });
+
+  test("refuses TLS below 1.2", async () => {
+    await expect(http1("/ping", undefined, { maxVersion: "TLSv1.1", minVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" })).rejects.toThrow();
+  });
+
+  test("answers a broken body with 400 and goes on", async () => {
+    const options = { method: "POST", headers: { "content-type": "application/json" } };
+    const { status, text } = await http1("/api/v1/namespaces/default/configmaps", "admin", options, '{"metadata":');
+    expect([status, JSON.parse(text).reason]).toEqual([400, "BadRequest"]);
+    expect((await http1("/livez", "admin")).text).toBe("ok");
+  });
+
+  test("says that a port is in use, and how to choose another", async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as { port: number };
+    await expect(api.listen({ ...server, port })).rejects.toMatchObject({
+      code: "K3SP_PORT_IN_USE", message: `127.0.0.1:${port} is in use`, fix: expect.stringContaining("--https-listen-port"),
+    });
+    other.close();
+  });
+
+  test("closes within two seconds although watches are open", async () => {
+    const second = await api.listen(server);
+    const session = connectHttp2(`https://127.0.0.1:${second.port}`, client("admin"));
+    session.on("error", () => {});
+    const stream = session.request({ ":path": "/api/v1/configmaps?watch=1" });
+    stream.on("error", () => {});
+    await new Promise((resolve) => stream.once("response", resolve));
+    const start = performance.now();
+    await second.close();
+    expect(performance.now() - start).toBeLessThan(2000);
+  });
+});

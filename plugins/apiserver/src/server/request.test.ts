@@ -1,0 +1,53 @@
+import { describe, expect, test } from "vitest";
+import { negotiate } from "./negotiate.ts";
+import { parseRequestInfo } from "./request.ts";
+
+describe("what a path means", () => {
+  const cases: readonly [string, string, object][] = [
+    ["GET", "/api/v1/namespaces", { verb: "list", resource: "namespaces", namespace: "", name: "" }],
+    ["GET", "/api/v1/namespaces/a", { verb: "get", resource: "namespaces", namespace: "a", name: "a" }],
+    ["PUT", "/api/v1/namespaces/a/finalize", { verb: "update", resource: "namespaces", name: "a", subresource: "finalize" }],
+    ["GET", "/api/v1/namespaces/a/status", { verb: "get", resource: "namespaces", name: "a", subresource: "status" }],
+    ["GET", "/api/v1/namespaces/a/pods", { verb: "list", resource: "pods", namespace: "a", name: "" }],
+    ["GET", "/api/v1/pods?watch=true", { verb: "watch", resource: "pods", namespace: "" }],
+    ["GET", "/api/v1/pods?watch=false", { verb: "list" }],
+    ["GET", "/api/v1/watch/namespaces/a/pods/b", { verb: "watch", resource: "pods", namespace: "a", name: "b" }],
+    ["POST", "/api/v1/namespaces/a/pods/b/eviction", { verb: "create", resource: "pods", name: "b", subresource: "eviction" }],
+    ["DELETE", "/apis/apps/v1/namespaces/a/deployments", { verb: "deletecollection", group: "apps", version: "v1" }],
+    ["DELETE", "/apis/apps/v1/namespaces/a/deployments/d", { verb: "delete", name: "d" }],
+    ["PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Ax", { verb: "patch", name: "system:x", group: "rbac.authorization.k8s.io" }],
+    ["GET", "/api/v1/namespaces/a/services/s:80/proxy/x/y?z=1", { verb: "get", subresource: "proxy", name: "s:80", rest: ["x", "y"] }],
+    ["HEAD", "/api/v1/nodes/n", { verb: "get", resource: "nodes" }],
+    ["GET", "/apis/apps/v1", { isResource: false, verb: "get", path: "/apis/apps/v1" }],
+    ["GET", "/healthz?verbose", { isResource: false, path: "/healthz" }],
+  ];
+  test.each(cases)("%s %s", (method, url, expected) => {
+    expect(parseRequestInfo(method, url)).toMatchObject({ isResource: true, ...expected });
+  });
+});
+
+describe("content negotiation", () => {
+  const table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+  const cases: readonly [string | undefined, object][] = [
+    [undefined, { as: "object", encoding: "json" }],
+    ["*/*", { as: "object", encoding: "json" }],
+    ["application/vnd.kubernetes.protobuf,application/json", { as: "object", encoding: "json" }],
+    ["application/yaml", { as: "object", encoding: "yaml" }],
+    [`${table},application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json`, { as: "table", version: "v1" }],
+    ["application/json;as=Table;v=v1beta1;g=meta.k8s.io", { as: "table", version: "v1beta1" }],
+    ["application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", { as: "partial" }],
+    ["application/json;as=Unknown;v=v1;g=meta.k8s.io,application/json", { as: "object" }],
+    ["application/yaml;q=0.5, application/json;q=0.9", { encoding: "json" }],
+  ];
+  test.each(cases)("%s", (accept, expected) => {
+    expect(negotiate(accept)).toMatchObject(expected);
+  });
+
+  test.each(["application/vnd.kubernetes.protobuf", "text/html", "application/json;as=Table;v=v9;g=meta.k8s.io"])("refuses %s with 406", (accept) => {
+    expect(() => negotiate(accept)).toThrow(expect.objectContaining({ code: 406, reason: "NotAcceptable" }));
+  });
+
+  test("refuses a table of what has no metadata", () => {
+    expect(() => negotiate(table, false)).toThrow(expect.objectContaining({ code: 406 }));
+  });
+});
