@@ -12,12 +12,11 @@ const Gi = 1024 ** 3;
 let now: number;
 let scrapes: string[];
 let down: Set<string>;
-let momentary: number | undefined;
 let api: Api;
 
 const stats = (cpuSeconds: number, memory: number) => ({
   startTime: new Date(start).toISOString(),
-  cpu: { time: new Date(now).toISOString(), ...(momentary !== undefined && { usageNanoCores: momentary }), usageCoreNanoSeconds: cpuSeconds * 1e9 },
+  cpu: { time: new Date(now).toISOString(), usageNanoCores: 0, usageCoreNanoSeconds: cpuSeconds * 1e9 },
   memory: { workingSetBytes: memory },
 });
 /** The node burns 1 core, container `a` half of it and `b` a tenth. */
@@ -37,7 +36,6 @@ beforeEach(() => {
   now = start + 3_600_000;
   scrapes = [];
   down = new Set();
-  momentary = 777;
   const store = createStore({
     log: silent, now: () => now, resolution: 15_000,
     sleep: async (ms) => void (now += ms),
@@ -58,27 +56,28 @@ beforeEach(() => {
 const get = (path: string) => api.answer("GET", new URL(`https://x/apis/metrics.k8s.io/v1beta1${path}`)) as Promise<any>;
 
 describe("the API", () => {
-  it("gives figures on the very first question, and rates from then on", async () => {
+  it("gives figures on the very first question, by reading twice, and then from one reading to the next", async () => {
     const first = await get("/nodes/n1");
-    expect(first).toMatchObject({ kind: "NodeMetrics", apiVersion: "metrics.k8s.io/v1beta1", usage: { cpu: "777n", memory: "2Gi" } });
+    expect(first).toMatchObject({ kind: "NodeMetrics", apiVersion: "metrics.k8s.io/v1beta1", usage: { cpu: "1000000000n", memory: "2Gi" }, window: "1s" });
     now += 15_000;
     const second = await get("/nodes/n1");
-    expect(second).toMatchObject({ usage: { cpu: "1000000000n", memory: "2Gi" }, window: "15s", timestamp: "2026-01-01T01:00:15Z" });
+    expect(second).toMatchObject({ usage: { cpu: "1000000000n", memory: "2Gi" }, window: "15s", timestamp: "2026-01-01T01:00:16Z" });
+    expect(scrapes).toEqual(["n1", "n1", "n1"]);
   });
 
-  it("reads twice at first when the kubelet knows no momentary figure", async () => {
-    momentary = undefined;
-    expect(await get("/nodes/n1")).toMatchObject({ usage: { cpu: "1000000000n" }, window: "1s" });
+  it("does not average over the time in which nobody asked", async () => {
+    await get("/nodes/n1");
+    now += 600_000;
+    expect(await get("/nodes/n1")).toMatchObject({ window: "1s" });
+  });
+
+  it("reads nodes only when the last reading is 15 s old, and once for all who ask", async () => {
+    await get("/nodes/n1");
+    await get("/nodes/n1");
     expect(scrapes).toEqual(["n1", "n1"]);
-  });
-
-  it("reads nodes only when the last reading is 15 s old", async () => {
-    await get("/nodes");
-    await get("/nodes");
-    expect(scrapes).toEqual(["n1", "n2"]);
     now += 15_000;
     await Promise.all([get("/nodes/n1"), get("/nodes/n1")]);
-    expect(scrapes).toEqual(["n1", "n2", "n1"]);
+    expect(scrapes).toEqual(["n1", "n1", "n1"]);
   });
 
   it("lists running pods that have figures, container by container", async () => {
@@ -125,9 +124,9 @@ describe("the API", () => {
 
 describe("usage", () => {
   const reading = (time: number, core: number, more: object = {}) => ({ time, coreNanoSeconds: core, workingSetBytes: 1, ...more });
-  it("takes the momentary figure when the readings are far apart", () => {
-    expect(usageOf(reading(120_000, 120e9, { nanoCores: 5 }), reading(0, 0))).toMatchObject({ cpu: 5 });
-    expect(usageOf(reading(120_000, 120e9), reading(0, 0))).toMatchObject({ cpu: 1e9, window: 120_000 });
+  it("of a container with one reading is the momentary figure, when the kubelet knows one", () => {
+    expect(usageOf(reading(120_000, 120e9, { nanoCores: 5 }), undefined)).toMatchObject({ cpu: 5 });
+    expect(usageOf(reading(120_000, 120e9, { nanoCores: 0, startTime: 0 }), undefined)).toMatchObject({ cpu: 1e9, window: 120_000 });
   });
   it("does not compare with a container that was restarted", () => {
     expect(usageOf(reading(20_000, 1e9, { startTime: 10_000 }), reading(5_000, 5e9, { startTime: 0 }))).toMatchObject({ cpu: 1e8, window: 10_000 });

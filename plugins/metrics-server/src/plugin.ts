@@ -39,15 +39,15 @@ export default definePlugin<typeof metrics, typeof needs, {}, Config>({
       requestHeaderCa: keys.ca("request-header-ca").cert, allowedNames: ["system:auth-proxy"],
     });
     ctx.defer(() => server.close());
+    await deployAddons(ctx.needs.deployer, { ip: self.ip, port: server.port, node: self.name });
     nodeInformer.on({
       added: (found) => void (isReady(found) && store.refresh([found])),
       updated: (found, previous) => void (isReady(found) && !isReady(previous) && store.refresh([found])),
       deleted: (found) => store.forget(found.metadata.name!),
     });
-    await deployAddons(ctx.needs.deployer, { ip: self.ip, port: server.port, node: self.name });
     return { port: server.port };
   },
 });
 
-/** A first reading at that moment lets the first question be answered from two. */
+/** Reading at that moment lets the first question be answered without a wait. */
 const isReady = ({ status }: Node): boolean => conditionIsTrue(status?.conditions, "Ready");

@@ -25,12 +25,13 @@ export interface StoreOptions {
 
 interface Readings {
   readonly latest: NodeReading;
-  readonly previous?: NodeReading;
+  readonly previous: NodeReading;
   readonly takenAt: number;
 }
 
-/** Between the first two readings of a kubelet that gives no momentary figures, milliseconds. */
-const firstPair = 1_000;
+/** An older reading says little about now: then two are taken, so far apart. Milliseconds. */
+const longestWindow = 60_000;
+const shortestWindow = 1_000;
 const pause = (ms: number): Promise<unknown> => sleepFor(ms, undefined, { ref: false });
 
 export function createStore({ scrape, log, now = Date.now, sleep = pause, resolution }: StoreOptions): Store {
@@ -41,8 +42,10 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
   async function read(node: Node): Promise<void> {
     const name = node.metadata.name!;
     try {
-      const { latest, previous } = await readPair(node, readings.get(name)?.latest);
-      readings.set(name, { latest, ...(previous && { previous }), takenAt: now() });
+      const known = readings.get(name);
+      const recent = known && now() - known.takenAt <= longestWindow ? known.latest : undefined;
+      const previous = recent ?? (await firstOfTwo(node));
+      readings.set(name, { latest: await scrape(node), previous, takenAt: now() });
       failing.delete(name);
     } catch (error) {
       readings.delete(name);
@@ -51,12 +54,10 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
     }
   }
 
-  async function readPair(node: Node, previous: NodeReading | undefined): Promise<{ latest: NodeReading; previous?: NodeReading }> {
-    const latest = await scrape(node);
-    if (previous) return { latest, previous };
-    if (latest.node.nanoCores !== undefined) return { latest };
-    await sleep(firstPair);
-    return { latest: await scrape(node), previous: latest };
+  async function firstOfTwo(node: Node): Promise<NodeReading> {
+    const reading = await scrape(node);
+    await sleep(shortestWindow);
+    return reading;
   }
 
   function readOnce(node: Node): Promise<void> {
@@ -81,11 +82,11 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
     },
     nodeUsage(node) {
       const known = readings.get(node);
-      return known && usageOf(known.latest.node, known.previous?.node);
+      return known && usageOf(known.latest.node, known.previous.node);
     },
     podUsage(node, pod) {
       const known = readings.get(node);
-      const before = known?.previous?.pods.get(pod);
+      const before = known?.previous.pods.get(pod);
       const usages = [...(known?.latest.pods.get(pod) ?? [])].map(([name, reading]) => [name, usageOf(reading, before?.get(name))] as const);
       const complete = usages.filter((entry): entry is readonly [string, Usage] => entry[1] !== undefined);
       return usages.length && complete.length === usages.length ? new Map(complete) : undefined;

@@ -12,16 +12,18 @@ export interface Usage {
   readonly window: number;
 }
 
-/** Older pairs of readings say little about now: then the kubelet's own momentary figure is better. */
-const longestWindow = 60_000;
+/** What a kubelet's momentary figure is taken to cover, milliseconds. */
 const momentary = 10_000;
 
-/** Undefined when the readings say nothing about CPU yet. */
+/**
+ * The rate between two readings; of a container that has one only, the kubelet's momentary figure (0 = it knows none
+ * yet), else the mean since its start. Undefined when nothing is known of the CPU.
+ */
 export function usageOf(latest: Reading, previous: Reading | undefined): Usage | undefined {
   const { time, workingSetBytes: memory, nanoCores } = latest;
   const rate = rateBetween(latest, previous);
-  if (rate && (rate.window <= longestWindow || nanoCores === undefined)) return { ...rate, memory, time };
-  if (nanoCores !== undefined) return { cpu: nanoCores, memory, time, window: momentary };
+  if (rate) return { ...rate, memory, time };
+  if (nanoCores) return { cpu: nanoCores, memory, time, window: momentary };
   const { startTime, coreNanoSeconds } = latest;
   if (startTime === undefined || coreNanoSeconds === undefined || time <= startTime) return undefined;
   const window = time - startTime;
