@@ -19,6 +19,8 @@ export interface FakeKube extends KubeClient {
 
 export interface FakeOptions {
   readonly serve?: readonly Resource[];
+  /** Answers `request` before discovery does. */
+  readonly onRequest?: (method: string, path: string, body: unknown) => { readonly status: number; readonly body: unknown } | undefined;
   /** Called before a write takes place; throw an `ApiError` to refuse it. */
   readonly onWrite?: (verb: string, resource: Resource, object: KubeObject) => void;
 }
@@ -122,7 +124,9 @@ export function fakeKube(options: FakeOptions = {}): FakeKube {
       throw apiError(501, "NotImplemented", "the fake has informers only");
     },
     informer: (r, o = {}) => fakeInformer(r, tableOf(r), select(r, o), o, listeners) as never,
-    async request(_method, path) {
+    async request(method, path, body) {
+      const special = options.onRequest?.(method, path, body);
+      if (special) return special;
       const gv = path.replace(/^\/apis?\//, "");
       const resources = served.filter((r) => apiVersionOf(r) === gv).map((r) => ({ name: r.plural, kind: r.kind, namespaced: r.namespaced }));
       return resources.length ? { status: 200, body: { resources } } : { status: 404, body: {} as Status };

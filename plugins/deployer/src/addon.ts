@@ -28,7 +28,6 @@ export const addonResource: NativeResource = {
   columns: [
     { name: "Source", type: "string", path: ".spec.source" },
     { name: "Checksum", type: "string", path: ".spec.checksum" },
-    { name: "Age", type: "date", path: ".metadata.creationTimestamp" },
   ],
   schema: {
     type: "object",

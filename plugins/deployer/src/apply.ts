@@ -1,6 +1,6 @@
 /** Brings the cluster in line with one set of objects: create or patch each, then delete what the set no longer holds. */
 import {
-  type ApiError, isAlreadyExists, isNotFound, type KubeClient, type KubeObject, type Resource,
+  type ApiError, apiVersionOf, isAlreadyExists, isNotFound, type KubeClient, type KubeObject, type Resource, type Status,
 } from "@k3s-p/plugin-api/kube";
 import { type Json, threeWayPatch } from "./diff.ts";
 import { type Discovery, formatGvk, type Gvk, gvkOf } from "./gvk.ts";
@@ -21,6 +21,8 @@ export interface Failure {
 
 export interface Applier {
   apply(owner: Owner, objects: readonly KubeObject[]): Promise<ApplyResult>;
+  /** Fields that the server does not know and therefore dropped, as `ConfigMap ns/name: unknown field "dta"`. */
+  unknownFields(objects: readonly KubeObject[]): Promise<readonly string[]>;
   /** Deletes the owner's objects of these kinds, except those in `keep`. */
   prune(owner: Owner, gvks: readonly Gvk[], keep: readonly KubeObject[]): Promise<readonly Failure[]>;
 }
@@ -80,6 +82,16 @@ export function createApplier(client: KubeClient, discovery: Discovery): Applier
       return { gvks, failures };
     },
 
+    async unknownFields(objects) {
+      const findings: string[] = [];
+      for (const object of objects) {
+        const resource = await discovery.resourceFor(gvkOf(object));
+        const message = resource && (await strictFinding(client, resource, normalise(object, resource)));
+        if (message) findings.push(`${describe(object)}: ${message}`);
+      }
+      return findings;
+    },
+
     async prune(owner, gvks, keep) {
       const kept = new Set(keep.flatMap((object) => placements(object).map(identity)));
       const failures: Failure[] = [];
@@ -99,6 +111,17 @@ export function createApplier(client: KubeClient, discovery: Discovery): Applier
       return failures;
     },
   };
+}
+
+/** A dry run with strict field validation: the decoder speaks first, whatever else is wrong with a second create. */
+async function strictFinding(client: KubeClient, resource: Resource, object: KubeObject): Promise<string | undefined> {
+  const namespace = object.metadata?.namespace;
+  const base = resource.group ? `/apis/${apiVersionOf(resource)}` : `/api/${resource.version}`;
+  const path = `${base}${namespace ? `/namespaces/${namespace}` : ""}/${resource.plural}?dryRun=All&fieldValidation=Strict`;
+  const { status, body } = await client.request("POST", path, object);
+  const message = status === 400 ? String((body as Status).message) : "";
+  const at = message.indexOf("strict decoding error: ");
+  return at < 0 ? undefined : message.slice(at + "strict decoding error: ".length);
 }
 
 class NotServed extends Error {

@@ -174,6 +174,21 @@ test("skips .skip, dotfiles and other extensions, and follows symlinked folders 
   expect(await readdir(outside)).toEqual(["out.yml"]);
 });
 
+test("says which fields the server ignored, once for each content", async () => {
+  const asked: string[] = [];
+  await begin({ fake: { onRequest: (method, path, body) => {
+    if (method !== "POST") return undefined;
+    asked.push(path);
+    const typo = "dta" in (body as object);
+    return { status: typo ? 400 : 409, body: { message: typo ? 'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "dta"' : "exists" } };
+  } } });
+  await controller.deploy({ name: "x", yaml: `${configMap("ok", "1")}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndta: {k: v}\n` });
+  await vi.waitFor(() => expect(recorded.at(-1)).toMatch(/^x ValidateManifestFailed: .* ignored: ConfigMap a: unknown field "dta"$/));
+  expect(asked).toEqual(Array(2).fill("/api/v1/namespaces/default/configmaps?dryRun=All&fieldValidation=Strict"));
+  await controller.deploy({ name: "x", yaml: `${configMap("ok", "1")}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndta: {k: v}\n` });
+  expect(asked).toHaveLength(2);
+});
+
 test("a second file of the same name is refused instead of pruning the first one's objects", async () => {
   await begin();
   await controller.deploy({ name: "x", yaml: configMap("a", "1") });

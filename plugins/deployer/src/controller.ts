@@ -3,7 +3,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { chmod, lstat, mkdir, readFile, realpath, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Logger } from "@k3s-p/plugin-api";
-import { type EventRecorder, isNotFound, type KubeClient, workQueue } from "@k3s-p/plugin-api/kube";
+import { type EventRecorder, isNotFound, type KubeClient, type KubeObject, workQueue } from "@k3s-p/plugin-api/kube";
 import type { Addon, Deployer } from "@k3s-p/plugin-api/slots";
 import { ADDON_NAMESPACE, type AddonObject, addonOwner, addons, GVKS_ANNOTATION } from "./addon.ts";
 import { type Applier, createApplier, type Failure } from "./apply.ts";
@@ -130,6 +130,16 @@ export function createController(options: ControllerOptions): Controller {
     recorder.record(addon, "Normal", "AppliedManifest", `Applied manifest at "${path}"`);
     log.info({ addon: name, path, objects: objects.length }, `applied ${name}`);
     done(path);
+    if (addon.spec.checksum !== checksum) await warnUnknownFields(addon, path, objects);
+  }
+
+  /** The server drops fields that it does not know; whoever wrote the file should hear of a misspelt one. */
+  async function warnUnknownFields(addon: AddonObject, path: string, objects: readonly KubeObject[]): Promise<void> {
+    const findings = await applier.unknownFields(objects).catch(() => []);
+    if (!findings.length) return;
+    const message = `Manifest at "${path}" has fields that were ignored: ${findings.join("; ")}`;
+    recorder.record(addon, "Warning", "ValidateManifestFailed", message);
+    log.warn({ addon: addon.metadata.name, path }, message);
   }
 
   function done(path: string): void {
