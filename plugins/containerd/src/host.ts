@@ -107,10 +107,9 @@ export async function overlaySupported(runner: Runner, folder: string): Promise<
   try {
     await Promise.all([lower, upper, work, merged].map((dir) => mkdir(dir)));
     const layers = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
-    const mounted = await runner.run("mount", ["-t", "overlay", "overlay", "-o", layers, merged]);
-    if (mounted.code !== 0) return false;
-    await runner.run("umount", [merged]);
-    return true;
+    // One command, so that no mount stays behind when the server is killed in between.
+    const script = 'mount -t overlay overlay -o "$1" "$2" && umount "$2"';
+    return (await runner.run("sh", ["-c", script, "sh", layers, merged])).code === 0;
   } finally {
     await rm(probe, { recursive: true, force: true });
   }

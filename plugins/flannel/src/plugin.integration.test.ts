@@ -7,6 +7,12 @@ import { localRunner, startAlone, testNode, testPaths, type StartedPlugin } from
 import { cniRun, join2, netns, netnsUnavailable, type Netns } from "@k3s-p/plugin-api/testing-netns";
 import plugin from "./plugin.ts";
 
+it("stays off with backend none, as the user brings a network", async () => {
+  const dir = mkdtempSync("/tmp/k3sp-fl-none-");
+  await expect(startAlone(plugin, { needs: { node: testNode(dir) }, config: { backend: "none" }, dir })).rejects.toMatchObject({ name: "Skip" });
+  rmSync(dir, { recursive: true });
+});
+
 const missing = netnsUnavailable();
 if (missing) console.warn(`flannel data-plane test skipped: needs ${missing}`);
 

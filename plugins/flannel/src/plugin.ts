@@ -1,7 +1,7 @@
 /** Fills the `cni` slot: a bridge for the node's pods, addresses from the node's pod range, masquerading to the outside. */
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { definePlugin, type PluginContext } from "@k3s-p/plugin-api";
+import { definePlugin, Skip, type PluginContext } from "@k3s-p/plugin-api";
 import { installCni } from "@k3s-p/plugin-api/cni";
 import { nodes, type Node } from "@k3s-p/plugin-api/kube";
 import { cni, kube, node, runner, runtime } from "@k3s-p/plugin-api/slots";
@@ -22,6 +22,8 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
   needs,
   async start(ctx) {
     const { paths } = ctx.needs.node;
+    // As in K3s: the user brings a network. The runtime takes it up as soon as its list is there.
+    if (ctx.config.backend === "none") throw new Skip(`backend "none": pods wait until a CNI list is put into ${paths.cniConf}`);
     const [network, bridgeFilter] = await Promise.all([describeNetwork(ctx), prepareKernel(ctx.needs.runner)]);
     if (!bridgeFilter) {
       ctx.log.warn("the kernel module br_netfilter is missing: pods of one node do not reach each other by Service address");
