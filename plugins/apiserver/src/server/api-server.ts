@@ -8,7 +8,7 @@ import { createClient } from "../client/client.ts";
 import { builtinResources } from "../resources/index.ts";
 import type { ResourceDef } from "../resources/types.ts";
 import { openStore, type Store } from "../store/store.ts";
-import type { Engine, FieldManagement } from "../verbs/engine.ts";
+import type { Engine, FieldCheck, FieldManagement } from "../verbs/engine.ts";
 import { createAdmission } from "./admission.ts";
 import { createHandler, type Incoming, type RequestHandler, type Route, superusersOnly } from "./handler.ts";
 import { healthRoutes } from "./health.ts";
@@ -17,7 +17,7 @@ import { type Listener, listen, type ListenerOptions } from "./listener.ts";
 import { createMetrics } from "./metrics.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 import type { ApiRequest, RequestInfo } from "./request.ts";
-import type { FieldCheck, SubresourceHandler } from "./resource-handler.ts";
+import type { SubresourceHandler } from "./resource-handler.ts";
 import { sendObject, statusOf } from "./respond.ts";
 import { versionInfo } from "./version.ts";
 
@@ -103,6 +103,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const authorize = (user: UserInfo, info: RequestInfo): void => (extensions.authorize ?? superusersOnly)(user, info);
   const extensions: Extensions = options.extend?.({ engine, registry, store, client }) ?? {};
   if (extensions.fields) engine.fields = extensions.fields;
+  if (extensions.checkFields) engine.checkFields = extensions.checkFields;
   const builtin = extensions.admission ?? [];
   admission.set(builtin);
 
@@ -110,7 +111,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const metrics = createMetrics(store);
   const stopped = new AbortController();
   const handler = createHandler({
-    engine, timers: createWatchTimers(), handlers: extensions.handlers ?? new Map(), checkFields: extensions.checkFields,
+    engine, timers: createWatchTimers(), handlers: extensions.handlers ?? new Map(),
     authenticate: extensions.authenticate ?? (() => undefined), authorize, open: options.open ?? new Map(),
     routes: routesOf(extensions, () => ready, datastore, metrics.render, options.checks),
     aggregate: extensions.aggregate ?? (() => undefined),

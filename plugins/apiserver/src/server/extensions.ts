@@ -7,6 +7,8 @@ import { createAuthorizer } from "../auth/rbac.ts";
 import { createTokenKeys } from "../auth/tokens.ts";
 import { bootstrap } from "../bootstrap/index.ts";
 import { discoveryRoutes, type RouteAnswer } from "../discovery/index.ts";
+import { checkFields } from "../openapi/fields.ts";
+import { openapiRoutes } from "../openapi/index.ts";
 import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.ts";
 import type { Route } from "./handler.ts";
 import { localAddress } from "./credentials.ts";
@@ -25,11 +27,13 @@ export function extensions(options: ExtensionOptions, { engine, registry, store,
   const authorizer = createAuthorizer(store, rbacRevision({ store }));
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
   const discovery = discoveryRoutes(registry, { serverAddress: `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}` });
+  const openapi = openapiRoutes(registry);
   return {
+    checkFields,
     admission: builtinAdmission({ view: store, cluster, now: engine.now, client: client(loopbackUser), authorizer }),
-    routes: ({ method, info, headers }) => {
+    routes: ({ method, url, info, headers }) => {
       if (method !== "GET" && method !== "HEAD") return undefined;
-      const answer = discovery(info.path, headers);
+      const answer = discovery(info.path, headers) ?? openapi(url, headers);
       return answer && send(answer);
     },
     authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),

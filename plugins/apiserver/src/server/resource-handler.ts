@@ -2,9 +2,9 @@
 import { apiError, badRequest, type PatchType } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef, Verb } from "../resources/types.ts";
 import type { Entry } from "../store/entry.ts";
-import { create } from "../verbs/create.ts";
+import { checkType, create } from "../verbs/create.ts";
 import { deletedStatus, type Deletion, remove, removeAll, returnsObject } from "../verbs/delete.ts";
-import { type Call, collectionOf, type Engine, isPlainObject, present } from "../verbs/engine.ts";
+import { type Call, checkBody, collectionOf, type Engine, type FieldValidation, isPlainObject, present } from "../verbs/engine.ts";
 import { list, type ListQuery } from "../verbs/list.ts";
 import { patch, type PatchInput, patchTypes } from "../verbs/patch.ts";
 import { bind, evict } from "../verbs/pods.ts";
@@ -20,15 +20,11 @@ import { sendEntry, sendList, sendObject } from "./respond.ts";
 /** Answers a subresource or a virtual resource that the engine itself does not know. */
 export type SubresourceHandler = (req: ApiRequest, res: ApiResponse) => Promise<void>;
 
-/** Checks a body against the resource's schema under `fieldValidation`; returns warnings, throws 400 when strict. */
-export type FieldCheck = (def: ResourceDef, body: Obj, mode: string) => readonly string[];
-
 export interface ResourceRoutes {
   readonly engine: Engine;
   readonly timers: WatchTimers;
   /** By `plural/subresource`, and by `plural` for virtual resources. */
   readonly handlers: ReadonlyMap<string, SubresourceHandler>;
-  readonly checkFields?: FieldCheck | undefined;
 }
 
 interface Context extends ResourceRoutes {
@@ -56,7 +52,7 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
     throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
   }
   const format = negotiate(req.headers.accept);
-  return handler({ ...routes, req, res, def, format, call: callOf(def, req) });
+  return handler({ ...routes, req, res, def, format, call: callOf(def, req, res) });
 }
 
 const readsAll = new Set(["list", "watch"]);
@@ -72,11 +68,23 @@ function fits(def: ResourceDef, { verb, subresource, namespace, name }: RequestI
 export const pathNotFound = (): Error =>
   apiError(404, "NotFound", "the server could not find the requested resource", {});
 
-function callOf(def: ResourceDef, req: ApiRequest): Call {
+function callOf(def: ResourceDef, req: ApiRequest, res: ApiResponse): Call {
   const { info, user, query } = req;
   const namespace = def.namespaced ? info.namespace : "";
   const { subresource, name } = info;
-  return { user, def, subresource, namespace, name, dryRun: isDryRun(query.getAll("dryRun")), manager: managerOf(req) };
+  if (reading.has(info.verb)) return { user, def, subresource, namespace, name, dryRun: false, manager: "" };
+  return {
+    user, def, subresource, namespace, name, dryRun: isDryRun(query.getAll("dryRun")), manager: managerOf(req),
+    fieldValidation: validationOf(query.get("fieldValidation")), warn: (warnings) => warn(res, warnings),
+  };
+}
+
+const reading = new Set(["get", "list", "watch"]);
+
+function validationOf(mode: string | null): FieldValidation {
+  if (!mode) return "Warn";
+  if (mode === "Ignore" || mode === "Warn" || mode === "Strict") return mode;
+  throw badRequest(`fieldValidation: Unsupported value: ${JSON.stringify(mode)}: supported values: "Ignore", "Strict", "Warn"`);
 }
 
 export function isDryRun(values: readonly string[]): boolean {
@@ -211,18 +219,18 @@ function numberOf(query: URLSearchParams, name: string): number | undefined {
 const isTrue = (value: string): boolean => value === "" || value === "1" || value === "true" || value === "True" || value === "t";
 
 /** The decoded body of a write, private to it. */
-async function bodyOf({ req, res, def, checkFields }: Context, check = true): Promise<Obj> {
+async function bodyOf({ req, engine, call }: Context, check = true): Promise<Obj> {
   const body = await req.object<Obj>();
   if (!isPlainObject(body)) throw badRequest(`couldn't get version/kind; json parse error: json: cannot unmarshal ${kindOf(body)} into Go value of type struct`);
-  if (isPlainObject((body as Obj).metadata) || (body as Obj).metadata === undefined) {
-    const mode = req.query.get("fieldValidation") || "Warn";
-    if (!["Ignore", "Warn", "Strict"].includes(mode)) {
-      throw badRequest(`fieldValidation: Unsupported value: ${JSON.stringify(mode)}: supported values: "Ignore", "Strict", "Warn"`);
-    }
-    if (check && checkFields && mode !== "Ignore") warn(res, checkFields(def, body as Obj, mode));
-    return body as Obj;
+  const { metadata } = body as Obj;
+  if (metadata !== undefined && metadata !== null && !isPlainObject(metadata)) {
+    throw badRequest("json: cannot unmarshal metadata into Go struct field .metadata of type v1.ObjectMeta");
   }
-  throw badRequest("json: cannot unmarshal metadata into Go struct field .metadata of type v1.ObjectMeta");
+  if (check) {
+    checkType(call, body as Obj);
+    checkBody(engine, call, body as Obj);
+  }
+  return body as Obj;
 }
 
 const kindOf = (value: unknown): string => (Array.isArray(value) ? "array" : value === null ? "null" : typeof value);

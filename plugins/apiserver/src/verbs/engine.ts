@@ -13,6 +13,13 @@ export interface AdmissionChain {
   validate(request: AdmissionRequest): void | Promise<void>;
 }
 
+/**
+ * Drops what the kind does not have (and nulls) from a body in place; returns a warning for each unknown field. Throws
+ * 400 for values of a wrong type, and for unknown fields when the mode is `Strict`.
+ */
+export type FieldCheck = (def: ResourceDef, body: Obj, mode: FieldValidation) => readonly string[];
+export type FieldValidation = "Ignore" | "Warn" | "Strict";
+
 /** Server-side apply and the bookkeeping of field managers. */
 export interface FieldManagement {
   apply(input: ApplyInput): Obj;
@@ -51,6 +58,7 @@ export interface Engine {
   readonly suffix: () => string;
   readonly admission: AdmissionChain;
   readonly fields?: FieldManagement;
+  readonly checkFields?: FieldCheck;
   /** For what has nobody to answer to: an informer's handler that throws. */
   readonly onError: (error: unknown) => void;
 }
@@ -65,6 +73,15 @@ export interface Call {
   readonly dryRun: boolean;
   /** Who owns the fields of this write, as upstream derives it from the query or the user agent. */
   readonly manager: string;
+  /** What to do about unknown fields; default: drop them silently. */
+  readonly fieldValidation?: FieldValidation;
+  readonly warn?: (warnings: readonly string[]) => void;
+}
+
+/** Checks a body, or the result of a patch, against the kind's schema. */
+export function checkBody(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn">, body: Obj): void {
+  const warnings = engine.checkFields?.(call.def, body, call.fieldValidation ?? "Ignore");
+  if (warnings && warnings.length > 0) call.warn?.(warnings);
 }
 
 /** A cached object in the form of the row that was asked for. */

@@ -4,7 +4,7 @@ import { applyJsonPatch } from "../patch/json.ts";
 import { applyMergePatch } from "../patch/merge.ts";
 import { applyStrategicPatch } from "../patch/strategic.ts";
 import type { Obj } from "../resources/types.ts";
-import { type Call, clone, type Engine, isPlainObject } from "./engine.ts";
+import { type Call, checkBody, clone, type Engine, isPlainObject } from "./engine.ts";
 import { modify, type Modified } from "./update.ts";
 
 export interface PatchInput {
@@ -24,7 +24,11 @@ export const patchTypes: Readonly<Record<string, PatchType>> = {
 export async function patch(engine: Engine, call: Call, input: PatchInput): Promise<Modified> {
   if (input.type === "apply") return serverSideApply(engine, call, input);
   return modify(engine, call, {
-    next: (old) => named(call, patched(call, old, input)),
+    next(old) {
+      const next = named(call, patched(call, old, input));
+      checkBody(engine, call, next);
+      return next;
+    },
   });
 }
 
@@ -59,6 +63,7 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
   const { group, version, kind } = call.def;
   const applied = input.patch as unknown as Obj;
   checkApplied(call, applied);
+  checkBody(engine, call, applied);
   const apply = (live: Obj | undefined): Obj => clone(fields.apply({
     live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
     now: engine.now().toISOString().replace(/\.\d+Z$/, "Z"),
