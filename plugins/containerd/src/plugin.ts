@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { node, runner, runtime, type NodeInfo } from "@k3s-p/plugin-api/slots";
-import { renderConfig } from "./config-toml.ts";
+import { renderConfig, type ContainerdSettings } from "./config-toml.ts";
 import { openChannel, type CriChannel } from "./cri.ts";
 import { eventHub } from "./events.ts";
 import { findPrograms, lacksSysResource, linkPrograms, majorVersion, overlaySupported, readProcStatus, searchPath, type Programs } from "./host.ts";
@@ -30,10 +30,12 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
     const programs = await findPrograms();
     const pause = pauseImage(process.arch === "arm64" ? "arm64" : "x64");
     const sandboxImage = ctx.config.pauseImage || pause.name;
+    const facts = Promise.all([chooseSnapshotter(ctx), daemonVersion(ctx, programs), readProcStatus(), linkPrograms(paths.cniBin, programs.cni)]);
+    // Loading gRPC holds the event loop for a while: the commands above run meanwhile.
     const opening = openChannel(paths.containerdSocket);
     opening.catch(() => undefined);
-    const snapshotter = await chooseSnapshotter(ctx);
-    const [config] = await Promise.all([writeSettings(ctx, programs, sandboxImage, snapshotter), linkPrograms(paths.cniBin, programs.cni)]);
+    const [snapshotter, major, status] = await facts;
+    const config = settingsText(ctx, programs, { sandboxImage, snapshotter, major, restrictOomScoreAdj: lacksSysResource(status) });
     const daemon = await supervise({
       program: programs.containerd,
       configFile: join(paths.agentEtc, "containerd", "config.toml"), config,
@@ -83,9 +85,13 @@ async function chooseSnapshotter(ctx: Context): Promise<string> {
   return "native";
 }
 
-async function writeSettings(ctx: Context, programs: Programs, sandboxImage: string, snapshotter: string): Promise<string> {
+const daemonVersion = async (ctx: Context, programs: Programs) =>
+  majorVersion((await ctx.needs.runner.run(programs.containerd, ["--version"])).stdout);
+
+type Facts = Pick<ContainerdSettings, "sandboxImage" | "snapshotter" | "major" | "restrictOomScoreAdj">;
+
+function settingsText(ctx: Context, programs: Programs, facts: Facts): string {
   const { paths } = ctx.needs.node;
-  const [version, status] = await Promise.all([ctx.needs.runner.run(programs.containerd, ["--version"]), readProcStatus()]);
   const defaultRuntime = ctx.config.defaultRuntime || (programs.runtimes.runc ? "runc" : "crun");
   if (!programs.runtimes[defaultRuntime]) {
     throw k3spError("K3SP_CONFIG_INVALID", {
@@ -95,13 +101,12 @@ async function writeSettings(ctx: Context, programs: Programs, sandboxImage: str
     });
   }
   return renderConfig({
-    major: majorVersion(version.stdout),
+    ...facts,
     root: paths.containerdRoot, state: paths.containerdState, socket: paths.containerdSocket,
-    sandboxImage, snapshotter, runtimes: programs.runtimes, defaultRuntime,
+    runtimes: programs.runtimes, defaultRuntime,
     cniBin: paths.cniBin, cniConf: paths.cniConf,
     registryConfig: join(paths.agentEtc, "containerd", "certs.d"),
     streamPort: ctx.config.streamPort ?? 0,
-    restrictOomScoreAdj: lacksSysResource(status),
   });
 }
 

@@ -5,6 +5,8 @@ import type { Runner, RunningProcess } from "@k3s-p/plugin-api/slots";
 export interface Nft {
   /** Applies one transaction; rejects with nft's text, in which case nothing of it was applied. */
   apply(transaction: string): Promise<void>;
+  /** The elements of sets with timeouts, ready to be added again; sets that do not exist have none. */
+  clients(table: string, sets: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>>;
   stop(): void;
 }
 
@@ -86,11 +88,25 @@ export function openNft(runner: Runner, log: Logger): Nft {
       tail = done;
       return done;
     },
+    async clients(table, sets) {
+      const lists = await Promise.all(sets.map((set) => runner.run("nft", ["-j", "list", "set", "ip", table, set]).catch(() => undefined)));
+      return new Map(sets.map((set, i) => [set, lists[i]?.code === 0 ? setElements(lists[i].stdout) : []]));
+    },
     stop() {
       stopped = true;
       void process?.then((child) => child.closeStdin());
     },
   };
+}
+
+/** `{ "nftables": [..., { "set": { "elem": [{ "elem": { "val": "192.0.2.1", "timeout": 10800, "expires": 120 } }] } }] }` */
+export function setElements(json: string): string[] {
+  interface Entry {
+    readonly set?: { readonly elem?: readonly { readonly elem?: { readonly val: string; readonly timeout: number; readonly expires: number } }[] };
+  }
+  const { nftables } = JSON.parse(json) as { readonly nftables: readonly Entry[] };
+  const elements = nftables.flatMap((each) => each.set?.elem ?? []).map((each) => each.elem);
+  return elements.filter((each) => each !== undefined && each.expires > 0).map((each) => `${each!.val} timeout ${each!.timeout}s expires ${each!.expires}s`);
 }
 
 const missingNft = (cause: unknown) =>

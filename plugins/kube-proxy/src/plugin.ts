@@ -28,7 +28,7 @@ export default definePlugin<typeof proxy, typeof needs, {}, Config>({
     ctx.defer(() => health.stop());
     if (localhostNodePorts) await routeLocalnet(ctx);
     const running = startProxy({
-      kube: ctx.needs.kube, context: { nodeName: name, clusterCidr }, table, nft, health, log: ctx.log,
+      kube: ctx.needs.kube, context: { nodeName: name, clusterCidr }, table, tableName, nft, health, log: ctx.log,
       forgetFlows: (flows) => forgetFlows(ctx.needs.runner, flows),
     });
     ctx.defer(() => running.stop());

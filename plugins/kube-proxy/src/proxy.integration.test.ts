@@ -23,6 +23,8 @@ describe.skipIf(missing !== undefined)("kube-proxy, for real", () => {
     await started.impl.synced();
   };
   const nodeIp = "192.0.2.10";
+  const begin = () =>
+    startAlone<Proxy>(plugin, { needs: { kube: cluster.kube, node: testNode(root, { ip: nodeIp }), runner: localRunner(node.prefix) }, dir: root });
   const [podA, podB] = ["10.42.0.11", "10.42.0.12"];
   const many = (from: Netns, host: string, port: number, times = 12) =>
     new Set(Array.from({ length: times }, () => from.ask(host, port)?.split(" ")[0] ?? "none"));
@@ -46,8 +48,7 @@ describe.skipIf(missing !== undefined)("kube-proxy, for real", () => {
     node.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables");
     await Promise.all([a.serve(80, "a"), b.serve(80, "b"), a.serve(53, "a", "udp"), b.serve(53, "b", "udp")]);
     cluster = fakeCluster();
-    const needs = { kube: cluster.kube, node: testNode(root, { ip: nodeIp }), runner: localRunner(node.prefix) };
-    started = await startAlone<Proxy>(plugin, { needs, dir: root });
+    started = await begin();
     await started.impl.synced();
   }, 30_000);
   afterAll(async () => {
@@ -175,6 +176,17 @@ describe.skipIf(missing !== undefined)("kube-proxy, for real", () => {
     expect(ask()).toBe("");
     await put(slice("dns", [podA], 53, "UDP"));
     expect(ask()).toBe("a");
+  });
+
+  it("keeps clients with their endpoints over a restart", async () => {
+    await put(service("sticky", { clusterIP: "10.43.0.5", sessionAffinity: "ClientIP" }), slice("sticky", [podA, podB]));
+    const [first] = many(outside, "10.43.0.5", 80, 1);
+    for (let i = 0; i < 3; i++) {
+      await started.stop();
+      started = await begin();
+      await started.impl.synced();
+      expect(many(outside, "10.43.0.5", 80, 4)).toEqual(new Set([first]));
+    }
   });
 
   it("serves more endpoints than there are fixed chains", async () => {

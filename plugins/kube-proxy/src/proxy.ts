@@ -11,7 +11,8 @@ export interface ProxyOptions {
   readonly kube: Pick<KubeClient, "informer">;
   readonly context: RuleContext;
   readonly table: Table;
-  readonly nft: Pick<Nft, "apply">;
+  readonly tableName: string;
+  readonly nft: Pick<Nft, "apply" | "clients">;
   readonly health: Pick<HealthPorts, "set">;
   /** Forgets flows of connectionless protocols, best effort. */
   readonly forgetFlows: (flows: readonly StaleFlow[]) => Promise<void>;
@@ -74,7 +75,9 @@ export function startProxy(options: ProxyOptions): Proxy {
     dirty.clear();
     for (const key of keys) refresh(key);
     try {
-      for (const transaction of fullNeeded ? [table.full()] : table.drain()) await nft.apply(transaction);
+      // Clients keep their endpoints over a restart of the server.
+      const clients = fullNeeded ? await nft.clients(options.tableName, table.affinitySets()) : undefined;
+      for (const transaction of clients ? [table.full(clients)] : table.drain()) await nft.apply(transaction);
       fullNeeded = false;
       failures = 0;
     } catch (error) {

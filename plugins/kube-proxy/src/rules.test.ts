@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { fakeCluster, service, slice } from "./fake-cluster.ts";
+import { setElements } from "./nft.ts";
 import { startProxy, staleFlows, type StaleFlow } from "./proxy.ts";
 import { serviceRules } from "./rules.ts";
 import { createTable } from "./table.ts";
@@ -108,13 +109,23 @@ it("forgets flows to endpoints that are gone, and flows that found none", () => 
   expect(staleFlows(dns("10.42.0.3"), dns("10.42.0.3"))).toEqual([]);
 });
 
+it("reads the clients of a set with the time they have left", () => {
+  const json = JSON.stringify({ nftables: [{ metainfo: {} }, { set: { name: "s", elem: [
+    { elem: { val: "192.0.2.1", timeout: 10800, expires: 120 } }, { elem: { val: "192.0.2.2", timeout: 10800, expires: 0 } },
+  ] } }] });
+  expect(setElements(json)).toEqual(["192.0.2.1 timeout 10800s expires 120s"]);
+});
+
 it("loads everything once, then gathers what changes while nft works into one transaction", async () => {
   const cluster = fakeCluster();
   const applied: string[] = [];
   const log = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
   const proxy = startProxy({
-    kube: cluster.kube, context, table: createTable(options), log, forgetFlows: async () => undefined, health: { set: () => undefined },
-    nft: { apply: async (text) => { applied.push(text); await new Promise((resolve) => setTimeout(resolve, 5)); } },
+    kube: cluster.kube, context, table: createTable(options), tableName: "t", log, forgetFlows: async () => undefined, health: { set: () => undefined },
+    nft: {
+      clients: async () => new Map(),
+      apply: async (text) => { applied.push(text); await new Promise((resolve) => setTimeout(resolve, 5)); },
+    },
   });
   await proxy.synced();
   expect(applied).toHaveLength(1);

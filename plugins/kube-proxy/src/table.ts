@@ -16,8 +16,10 @@ export interface Table {
   get(owner: string): ServiceRules;
   /** Transactions that bring the kernel from the last `drain` (or `full`) to now; empty when nothing changed. */
   drain(): string[];
-  /** One transaction that replaces the table. */
-  full(): string;
+  /** One transaction that replaces the table; `clients` are elements of affinity sets to take over. */
+  full(clients?: ReadonlyMap<string, readonly string[]>): string;
+  /** Names of the sets that remember clients. */
+  affinitySets(): readonly string[];
 }
 
 interface ChainState {
@@ -100,10 +102,14 @@ export function createTable(options: TableOptions): Table {
       forget();
       return transactions(options.name, elements, edits, setEdits);
     },
-    full() {
+    full(clients = new Map()) {
       forget();
-      return fullTable(options, [...claims.keys()].map((id) => winner(id)!), chains, sets);
+      const elements = [...claims.keys()].map((id) => winner(id)!);
+      const known = [...clients].filter(([name, list]) => sets.has(name) && list.length);
+      const kept = known.map(([name, list]) => `add element ip ${options.name} ${name} { ${list.join(", ")} }\n`);
+      return fullTable(options, elements, chains, sets) + kept.join("");
     },
+    affinitySets: () => [...sets],
   };
 }
 
