@@ -14,7 +14,7 @@ export interface Netns {
   /** A TCP (or UDP) server that answers each connection (or datagram) with `answer` and the peer's address. */
   serve(port: number, answer: string, protocol?: "tcp" | "udp"): Promise<ChildProcess>;
   /** What a server at `host:port` answers; undefined when it does not. */
-  ask(host: string, port: number, options?: { readonly protocol?: "tcp" | "udp"; readonly from?: string }): string | undefined;
+  ask(host: string, port: number, options?: { readonly protocol?: "tcp" | "udp"; /** TCP only. */ readonly from?: string }): string | undefined;
   /** Kills what was started here and deletes the namespace. */
   remove(): void;
 }
@@ -46,8 +46,11 @@ export function netns(name: string): Netns {
       return child;
     },
     ask(host, port, { protocol = "tcp", from } = {}) {
-      const flags = [...(protocol === "udp" ? ["-u"] : []), ...(from ? ["-s", from] : [])];
-      const [program = "", ...args] = [...prefix, "busybox", "nc", ...flags, "-w", "2", host, String(port)];
+      // busybox starts faster than Node, but its nc cannot choose the source address.
+      const client = from
+        ? [process.execPath, "-e", tcpClient, host, String(port), from]
+        : ["busybox", "nc", ...(protocol === "udp" ? ["-u"] : []), "-w", "2", host, String(port)];
+      const [program = "", ...args] = [...prefix, ...client];
       const result = spawnSync(program, args, { input: "ping\n", encoding: "utf8", timeout: 3000 });
       return result.stdout.trim() || undefined;
     },
@@ -62,6 +65,9 @@ const tcpServer = `
   const [port, answer] = process.argv.slice(1);
   require("node:net").createServer((s) => { s.on("error", () => {}); s.end(answer + " " + s.remoteAddress.replace("::ffff:", "") + "\\n"); })
     .listen(+port, "0.0.0.0", () => console.log("up"));`;
+const tcpClient = `
+  const [host, port, localAddress] = process.argv.slice(1);
+  require("node:net").connect({ host, port: +port, localAddress }).on("error", () => {}).pipe(process.stdout);`;
 const udpServer = `
   const [port, answer] = process.argv.slice(1);
   const s = require("node:dgram").createSocket("udp4");

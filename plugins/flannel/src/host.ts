@@ -52,3 +52,16 @@ export async function prepareKernel(runner: Runner): Promise<boolean> {
   const script = `[ -e ${filter} ] || modprobe br_netfilter 2>/dev/null; echo 1 > ${filter}`;
   return (await runner.run("sh", ["-c", script])).code === 0;
 }
+
+/**
+ * Other programs (Docker) let iptables drop what is forwarded, and no rule in a table of our own can undo a drop. So
+ * pod traffic is accepted there too, as flannel does. Without iptables there is nothing to undo.
+ */
+export async function acceptForwarding(runner: Runner, clusterCidr: string): Promise<void> {
+  const script = `command -v iptables >/dev/null || exit 0
+for way in -s -d; do
+  rule="FORWARD $way $1 -m comment --comment k3sp-flannel -j ACCEPT"
+  iptables -w -C $rule 2>/dev/null || iptables -w -I $rule || exit 1
+done`;
+  await must(runner, "sh", ["-c", script, "sh", clusterCidr]);
+}

@@ -60,11 +60,6 @@ table ${table} {
     ip saddr != ${clusterCidr} ip daddr ${podCidr} return
     ip saddr != ${clusterCidr} ip daddr ${clusterCidr} masquerade fully-random
   }
-  chain forward {
-    type filter hook forward priority filter; policy accept;
-    ip saddr ${clusterCidr} accept
-    ip daddr ${clusterCidr} accept
-  }
 }
 `;
 }

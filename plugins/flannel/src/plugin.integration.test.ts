@@ -74,10 +74,19 @@ describe.skipIf(missing !== undefined)("one node, for real", () => {
   it("opens host ports", async () => {
     const podC = netns(`kfl${id}c`);
     all.push(podC);
-    const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: "tcp", hostIP: "" }];
+    const port = { containerPort: 80, protocol: "tcp" };
+    const portMappings = [{ ...port, hostPort: 8080, hostIP: "" }, { ...port, hostPort: 8081, hostIP: "127.0.0.1" }];
     cniRun("ADD", started.impl.confList, host, podC, binDir, { portMappings });
     await podC.serve(80, "c");
     expect(outside.ask("192.0.2.10", 8080)).toBe("c 192.0.2.20");
+    expect(podC.ask("192.0.2.10", 8080)).toMatch(/^c /);
+    for (const from of ["192.0.2.10", "127.0.0.1"]) expect(host.ask("127.0.0.1", 8081, { from })).toMatch(/^c /);
+    expect(outside.ask("192.0.2.10", 8081)).toBeUndefined();
+  });
+
+  it("lets pods out although something else drops what is forwarded", () => {
+    host.run("iptables", "-P", "FORWARD", "DROP");
+    expect(podA.ask("192.0.2.20", 80)).toBe("outside 192.0.2.10");
   });
 
   it("takes its list back on stop and leaves running pods connected", async () => {

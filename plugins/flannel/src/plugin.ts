@@ -5,7 +5,7 @@ import { definePlugin, Skip, type PluginContext } from "@k3s-p/plugin-api";
 import { installCni } from "@k3s-p/plugin-api/cni";
 import { nodes, type Node } from "@k3s-p/plugin-api/kube";
 import { cni, kube, node, runner, runtime } from "@k3s-p/plugin-api/slots";
-import { chooseLink, links, loadRules, prepareKernel } from "./host.ts";
+import { acceptForwarding, chooseLink, links, loadRules, prepareKernel } from "./host.ts";
 import { confList, masqueradeRules, subnetEnv, type PodNetwork } from "./network.ts";
 
 interface Config {
@@ -29,7 +29,11 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
       ctx.log.warn("the kernel module br_netfilter is missing: pods of one node do not reach each other by Service address");
     }
     const list = confList(network);
-    await Promise.all([loadRules(ctx.needs.runner, masqueradeRules(network)), writeSubnetEnv(paths.flannelRun, subnetEnv(network))]);
+    await Promise.all([
+      loadRules(ctx.needs.runner, masqueradeRules(network)),
+      acceptForwarding(ctx.needs.runner, network.clusterCidr),
+      writeSubnetEnv(paths.flannelRun, subnetEnv(network)),
+    ]);
     await installCni(ctx, { confList: list, fileName: "10-flannel.conflist" });
     ctx.log.info({ subnet: network.podCidr, bridge: network.bridge, mtu: network.mtu }, "pod network is ready");
     return { confList: list, status: async () => ({ ready: true }) };
