@@ -25,7 +25,7 @@ export async function decodeBody(bytes: Buffer, contentType: string | undefined)
     return parseJson(bytes);
   }
   if (type === "application/yaml" || type.endsWith("+yaml") || type === "text/yaml") return parseYaml(bytes);
-  if (type === "application/vnd.kubernetes.protobuf") return (await import("./protobuf.ts")).decodeProtobuf(bytes);
+  if (type === "application/vnd.kubernetes.protobuf") return (await import("../protobuf/index.ts")).decodeProtobuf(bytes);
   throw apiError(415, "UnsupportedMediaType",
     "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }

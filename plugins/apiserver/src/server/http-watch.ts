@@ -1,12 +1,12 @@
 /** WATCH over HTTP: one JSON document a line, encoded once for all watchers that want the same. */
-import type { ApiError } from "@k3s-p/plugin-api/kube";
-import type { ResourceDef } from "../resources/types.ts";
+import type { ApiError, Status } from "@k3s-p/plugin-api/kube";
+import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { CacheEvent } from "../store/collection.ts";
 import type { Entry } from "../store/entry.ts";
 import { partialText, tableShape } from "../table/table.ts";
 import { apiVersion, type Engine } from "../verbs/engine.ts";
 import { startWatch, type WatchQuery, type WatchType } from "../verbs/watch.ts";
-import type { Format } from "./negotiate.ts";
+import { type Format, notAcceptable } from "./negotiate.ts";
 import { includeOf } from "./respond.ts";
 import type { ApiRequest, ApiResponse } from "./request.ts";
 
@@ -48,9 +48,9 @@ export interface WatchTarget {
 }
 
 /** Resolves when the watch has ended. */
-export function serveWatch(engine: Engine, req: ApiRequest, res: ApiResponse, target: WatchTarget): Promise<void> {
+export async function serveWatch(engine: Engine, req: ApiRequest, res: ApiResponse, target: WatchTarget): Promise<void> {
   const { def, namespace, query, format, timers } = target;
-  const encoder = encoderOf(req, def, format);
+  const encoder = format.encoding === "protobuf" ? await protobufEncoder(def) : encoderOf(req, def, format);
   return new Promise((resolve, reject) => {
     const undo: (() => void)[] = [];
     let ended = false;
@@ -72,11 +72,11 @@ export function serveWatch(engine: Engine, req: ApiRequest, res: ApiResponse, ta
     const bookmark = (initial: boolean): void => {
       if (!query.allowWatchBookmarks || (!initial && bookmarked === engine.store.revision)) return;
       bookmarked = engine.store.revision;
-      send(Buffer.from(encoder.bookmark(bookmarked, initial)));
+      send(encoder.bookmark(bookmarked, initial));
     };
     const begin = (): void => {
       if (res.headersSent) return;
-      res.writeHead(200, { "content-type": "application/json", "cache-control": "no-cache, private" });
+      res.writeHead(200, { "content-type": encoder.contentType, "cache-control": "no-cache, private" });
       res.flushHeaders();
     };
     try {
@@ -91,7 +91,7 @@ export function serveWatch(engine: Engine, req: ApiRequest, res: ApiResponse, ta
         },
         failed(error: ApiError) {
           begin();
-          send(Buffer.from(`${JSON.stringify({ type: "ERROR", object: error.status })}\n`));
+          send(encoder.error(error.status));
           queueMicrotask(end);
         },
       }));
@@ -115,26 +115,46 @@ export function serveWatch(engine: Engine, req: ApiRequest, res: ApiResponse, ta
 }
 
 interface Encoder {
+  readonly contentType: string;
   event(type: WatchType, entry: Entry, shared: CacheEvent | undefined): Buffer;
-  bookmark(revision: number, initial: boolean): string;
+  bookmark(revision: number, initial: boolean): Buffer;
+  error(status: Status): Buffer;
 }
 
-/** Encoded events by form; entries die with their event. */
+/** Encoded events by form; they die with their event. */
 const encoded = new WeakMap<CacheEvent, Map<string, Buffer>>();
+
+const jsonLines = {
+  contentType: "application/json",
+  error: (status: Status): Buffer => Buffer.from(`${JSON.stringify({ type: "ERROR", object: status })}\n`),
+} as const;
+
+async function protobufEncoder(def: ResourceDef): Promise<Encoder> {
+  const { encodeWatchFrame, hasProtobuf } = await import("../protobuf/index.ts");
+  if (!hasProtobuf(apiVersion(def), def.kind)) throw notAcceptable();
+  const form = `protobuf/${def.group}/${def.version}`;
+  return {
+    contentType: "application/vnd.kubernetes.protobuf;stream=watch",
+    event: (type, entry, shared) => once(shared, form, () => encodeWatchFrame(type, entry.object)),
+    bookmark: (revision, initial) => encodeWatchFrame("BOOKMARK", bookmarkObject(def.kind, apiVersion(def), revision, initial)),
+    error: (status) => encodeWatchFrame("ERROR", status),
+  };
+}
 
 function encoderOf(req: ApiRequest, def: ResourceDef, format: Format): Encoder {
   if (format.as === "object") return objectEncoder(def);
   const version = `meta.k8s.io/${format.version}`;
   if (format.as === "partial") {
     return {
+      ...jsonLines,
       event: (type, entry, shared) => once(shared, `partial/${version}`, () => line(type, Buffer.from(partialText(entry, version)))),
       bookmark: (revision, initial) => bookmarkLine("PartialObjectMetadata", version, revision, initial),
     };
   }
-  const include = includeOf(req);
-  const shape = tableShape(def, include, format.version);
+  const shape = tableShape(def, includeOf(req), format.version);
   let first = true;
   return {
+    ...jsonLines,
     event(type, entry) {
       const text = `${shape.head({ resourceVersion: String(entry.revision) }, first)}${shape.row(entry, Date.now())}]}`;
       first = false;
@@ -147,6 +167,7 @@ function encoderOf(req: ApiRequest, def: ResourceDef, format: Format): Encoder {
 function objectEncoder(def: ResourceDef): Encoder {
   const form = `${def.group}/${def.version}`;
   return {
+    ...jsonLines,
     event: (type, entry, shared) => once(shared, form, () => line(type, entry.bytes)),
     bookmark: (revision, initial) => bookmarkLine(def.kind, apiVersion(def), revision, initial),
   };
@@ -165,7 +186,10 @@ const END = Buffer.from("}\n");
 
 const line = (type: WatchType, object: Buffer): Buffer => Buffer.concat([Buffer.from(`{"type":"${type}","object":`), object, END]);
 
-function bookmarkLine(kind: string, version: string, revision: number, initial: boolean): string {
-  const metadata = { resourceVersion: String(revision), ...(initial && { annotations: { "k8s.io/initial-events-end": "true" } }) };
-  return `${JSON.stringify({ type: "BOOKMARK", object: { kind, apiVersion: version, metadata } })}\n`;
-}
+const bookmarkObject = (kind: string, apiVersion: string, revision: number, initial: boolean): Obj => ({
+  kind, apiVersion,
+  metadata: { resourceVersion: String(revision), ...(initial && { annotations: { "k8s.io/initial-events-end": "true" } }) },
+});
+
+const bookmarkLine = (kind: string, version: string, revision: number, initial: boolean): Buffer =>
+  Buffer.from(`${JSON.stringify({ type: "BOOKMARK", object: bookmarkObject(kind, version, revision, initial) })}\n`);

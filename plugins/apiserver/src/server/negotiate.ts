@@ -3,7 +3,7 @@ import { apiError } from "@k3s-p/plugin-api/kube";
 
 export interface Format {
   readonly as: "object" | "table" | "partial";
-  readonly encoding: "json" | "yaml";
+  readonly encoding: "json" | "yaml" | "protobuf";
   /** Version of meta.k8s.io for tables and partial objects. */
   readonly version: string;
 }
@@ -15,6 +15,7 @@ const encodings: Readonly<Record<string, Format["encoding"]>> = {
 const transforms: Readonly<Record<string, Format["as"]>> = {
   Table: "table", PartialObjectMetadata: "partial", PartialObjectMetadataList: "partial",
 };
+const PROTOBUF = "application/vnd.kubernetes.protobuf";
 const known = new Map<string, Format | undefined>();
 const MAX_KNOWN = 256;
 
@@ -28,9 +29,11 @@ export function negotiate(accept: string | undefined, transformable = true): For
   }
   const format = known.get(key);
   if (format) return format;
-  throw apiError(406, "NotAcceptable",
-    "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+  throw notAcceptable();
 }
+
+export const notAcceptable = (): Error => apiError(406, "NotAcceptable",
+  "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
 
 function choose(accept: string, transformable: boolean): Format | undefined {
   const clauses = accept.split(",").map((text, order) => {
@@ -49,5 +52,6 @@ function choose(accept: string, transformable: boolean): Format | undefined {
     const served = map.get("g") === "meta.k8s.io" && (version === "v1" || version === "v1beta1");
     if (transform && served && transformable) return { as: transform, encoding, version };
   }
-  return undefined;
+  // Objects are kept as JSON: protobuf is for those who cannot read that.
+  return clauses.some(({ type, map }) => type === PROTOBUF && !map.has("as")) ? { ...plain, encoding: "protobuf" } : undefined;
 }

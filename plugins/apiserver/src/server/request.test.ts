@@ -43,7 +43,11 @@ describe("content negotiation", () => {
     expect(negotiate(accept)).toMatchObject(expected);
   });
 
-  test.each(["application/vnd.kubernetes.protobuf", "text/html", "application/json;as=Table;v=v9;g=meta.k8s.io"])("refuses %s with 406", (accept) => {
+  test("gives protobuf to those who read nothing else", () => {
+    expect(negotiate("application/vnd.kubernetes.protobuf")).toMatchObject({ encoding: "protobuf" });
+  });
+
+  test.each(["text/html", "application/json;as=Table;v=v9;g=meta.k8s.io"])("refuses %s with 406", (accept) => {
     expect(() => negotiate(accept)).toThrow(expect.objectContaining({ code: 406, reason: "NotAcceptable" }));
   });
 

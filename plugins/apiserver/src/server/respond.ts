@@ -7,7 +7,7 @@ import type { Entry } from "../store/entry.ts";
 import { type IncludeObject, partialText, tableShape } from "../table/table.ts";
 import { apiVersion } from "../verbs/engine.ts";
 import type { Page } from "../verbs/list.ts";
-import type { Format } from "./negotiate.ts";
+import { type Format, notAcceptable } from "./negotiate.ts";
 import type { ApiRequest, ApiResponse } from "./request.ts";
 
 /** Size from which upstream compresses. */
@@ -22,6 +22,9 @@ export async function sendJson(req: ApiRequest, res: ApiResponse, status: number
     const { stringify } = await import("yaml");
     body = Buffer.from(stringify(JSON.parse(json.toString("utf8"))));
     type = "application/yaml";
+  } else if (encoding === "protobuf") {
+    body = await toProtobuf(json);
+    type = "application/vnd.kubernetes.protobuf";
   } else if (wantsPretty(req)) body = Buffer.from(`${JSON.stringify(JSON.parse(json.toString("utf8")), null, 2)}\n`);
   const headers: Record<string, string | number> = { "content-type": type, "cache-control": "no-cache, private" };
   if (body.length > GZIP_MIN && /\bgzip\b/.test(String(req.headers["accept-encoding"] ?? ""))) {
@@ -32,6 +35,13 @@ export async function sendJson(req: ApiRequest, res: ApiResponse, status: number
   headers["content-length"] = body.length;
   res.writeHead(status, headers);
   res.end(req.method === "HEAD" ? undefined : body);
+}
+
+async function toProtobuf(json: Buffer): Promise<Buffer> {
+  const { encodeProtobuf, hasProtobuf } = await import("../protobuf/index.ts");
+  const object = JSON.parse(json.toString("utf8")) as { apiVersion: string; kind: string };
+  if (!hasProtobuf(object.apiVersion, object.kind)) throw notAcceptable();
+  return encodeProtobuf(object);
 }
 
 const people = /^(curl|wget|mozilla\/5\.0)/i;

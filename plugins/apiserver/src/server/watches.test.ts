@@ -172,6 +172,19 @@ describe("a watch", () => {
     expect(watcher.events[0].object.data).toBeUndefined();
   });
 
+  test("as protobuf frames for those who read nothing else", async () => {
+    const frames: Buffer[] = [];
+    const watcher = watch(`${CM}?watch=1`, { accept: "application/vnd.kubernetes.protobuf;stream=watch" });
+    watcher.write = (chunk) => frames.push(chunk as Buffer) > 0;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await create("a");
+    expect(frames).toHaveLength(1);
+    expect(frames[0]!.readUInt32BE(0)).toBe(frames[0]!.length - 4);
+    expect(frames[0]!.includes("ADDED")).toBe(true);
+    const list = await api.http("GET", CM, undefined, { accept: "application/vnd.kubernetes.protobuf" });
+    expect([list.headers["content-type"], list.text.slice(0, 4)]).toEqual(["application/vnd.kubernetes.protobuf", "k8s\0"]);
+  });
+
   test("many watchers of one resource share the very same bytes", async () => {
     const chunks: (Buffer | string)[] = [];
     const watchers = [watch(`${CM}?watch=1`), watch(`${CM}?watch=1`)];
