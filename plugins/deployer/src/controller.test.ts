@@ -154,6 +154,19 @@ test("remove deletes one AddOn", async () => {
   await controller.remove("never-there");
 });
 
+test("a name may have a folder, which --disable may name", async () => {
+  await begin();
+  await controller.deploy({ name: "metrics-server/reader", yaml: configMap("m", "1") });
+  expect(await readdir(join(root, "metrics-server"))).toEqual(["reader.yaml"]);
+  expect(kube.all(addons).map((x) => x.metadata.name)).toEqual(["reader"]);
+  await controller.remove("metrics-server/reader");
+  expect(kube.all(k.configMaps)).toEqual([]);
+  await controller.stop();
+  await begin({ keep: true, disabled: ["metrics-server"] });
+  await controller.deploy({ name: "metrics-server/reader", yaml: configMap("m", "1") });
+  expect(kube.all(k.configMaps)).toEqual([]);
+});
+
 test("skips .skip, dotfiles and other extensions, and follows symlinked folders without deleting in them", async () => {
   const outside = join(root, "..", "outside");
   await mkdir(outside, { recursive: true });

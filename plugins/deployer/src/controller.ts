@@ -212,7 +212,7 @@ export function createController(options: ControllerOptions): Controller {
     },
     async deploy(addon: Addon) {
       const path = join(root, `${addon.name}.yaml`);
-      if (disabled.includes(addon.name)) return finished(REMOVE + addon.name);
+      if (isDisabled(root, path, disabled)) return finished(REMOVE + addonNameOf(path));
       if (await stat(`${path}.skip`).catch(() => undefined)) {
         log.info({ addon: addon.name }, `${addon.name} is not deployed: ${path}.skip exists`);
         return;
@@ -221,7 +221,7 @@ export function createController(options: ControllerOptions): Controller {
       forced.add(path);
       return finished(path);
     },
-    remove: (name) => finished(REMOVE + name),
+    remove: (name) => finished(REMOVE + addonNameOf(name)),
   };
 }
 
