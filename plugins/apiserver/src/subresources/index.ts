@@ -1,0 +1,173 @@
+/** The subresources and virtual resources that the engine does not know: logs, streams, proxies, tokens, reviews. */
+import type { IncomingMessage } from "node:http";
+import type { Duplex, Writable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { apiError, badRequest } from "@k3s-p/plugin-api/kube";
+import type { Pki } from "@k3s-p/plugin-api/slots";
+import { createTokenReviewer } from "../auth/authenticate.ts";
+import type { Authorizer } from "../auth/rbac.ts";
+import type { TokenKeys } from "../auth/tokens.ts";
+import type { CacheView, Obj } from "../resources/types.ts";
+import type { ApiRequest, ApiResponse } from "../server/request.ts";
+import type { SubresourceHandler } from "../server/resource-handler.ts";
+import { sendObject } from "../server/respond.ts";
+import { forwardUpgrade, open, type Target, unreachable, wantsUpgrade } from "./forward.ts";
+import {
+  type Location, logLocation, nodeProxyLocation, podProxyLocation, serviceProxyLocation, streamLocation,
+} from "./locations.ts";
+import { serveProxy, splitProxyPath } from "./proxy.ts";
+import { reviews } from "./reviews.ts";
+import { requestToken } from "./token-request.ts";
+
+export interface SubresourceDeps {
+  readonly view: CacheView;
+  readonly authorizer: Authorizer;
+  readonly tokens: TokenKeys;
+  readonly pki: Pick<Pki, "ca" | "issue">;
+  readonly now: () => Date;
+}
+
+export interface Subresources {
+  /** By `plural/subresource`, and by `plural` for virtual resources. */
+  readonly handlers: ReadonlyMap<string, SubresourceHandler>;
+  /** A request that asks to upgrade; rejects before anything is sent. */
+  upgrade(req: ApiRequest, socket: Duplex, head: Buffer): Promise<void>;
+}
+
+export function subresourceHandlers(deps: SubresourceDeps): Subresources {
+  const { view, tokens, now } = deps;
+  const toTarget = createTargets(deps.pki);
+  const answers = reviews({
+    authorizer: deps.authorizer, audiences: tokens.audiences, now,
+    reviewer: createTokenReviewer({ view, tokens, now: () => now().getTime() }),
+  });
+  const review = (name: string): SubresourceHandler => async (req, res) =>
+    sendObject(req, res, 201, answers[name]!(await bodyOf(req), req));
+
+  const handlers = new Map<string, SubresourceHandler>([
+    ...Object.keys(answers).map((name) => [name, review(name)] as const),
+    ["serviceaccounts/token", async (req, res) => {
+      const { namespace, name } = req.info;
+      return sendObject(req, res, 201, requestToken(await bodyOf(req), namespace, name, { view, tokens, now }));
+    }],
+    ["pods/log", async (req, res) => {
+      const location = logLocation(view, req.info.namespace, req.info.name, req.query);
+      if (!location) return emptyLog(res);
+      return serveLog(req, res, await toTarget(location));
+    }],
+    ...(["exec", "attach", "portforward"] as const).map((kind) => [`pods/${kind}`, async (req: ApiRequest) => {
+      streamLocation(view, kind, req.info.namespace, req.info.name, req.query);
+      throw badRequest("Upgrade request required");
+    }] as const),
+    ...(["pods", "services", "nodes"] as const).map((plural) => [`${plural}/proxy`, async (req: ApiRequest, res: ApiResponse) =>
+      serveProxy(req, res, await toTarget(proxyLocation(view, req)))] as const),
+  ]);
+
+  return {
+    handlers,
+    async upgrade(req, socket, head) {
+      const { resource, subresource, namespace, name, group } = req.info;
+      if (group !== "" || !wantsUpgrade(req.headers)) throw badRequest("upgrade request required");
+      if (subresource === "proxy" && handlers.has(`${resource}/proxy`)) {
+        return forwardUpgrade(req, socket, head, await toTarget(proxyLocation(view, req)));
+      }
+      if (resource !== "pods" || !streams.has(subresource)) throw apiError(404, "NotFound", "the server could not find the requested resource", {});
+      // A WebSocket starts with GET, but what it does is what POST does.
+      deps.authorizer.check(req.user, { ...req.info, verb: "create" });
+      checkProtocol(req.headers);
+      return forwardUpgrade(req, socket, head, await toTarget(streamLocation(view, subresource, namespace, name, req.query)));
+    },
+  };
+}
+
+const streams = new Set(["exec", "attach", "portforward"]);
+
+/** What containerd's stream server speaks over WebSocket; kubectl takes a refusal as the sign to use SPDY. */
+const webSocketProtocols = new Set(["v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io"]);
+
+function checkProtocol(headers: ApiRequest["headers"]): void {
+  if (String(headers.upgrade).toLowerCase() !== "websocket") return;
+  const offered = String(headers["sec-websocket-protocol"] ?? "").split(",").map((text) => text.trim()).filter(Boolean);
+  if (offered.length === 0 || offered.some((protocol) => webSocketProtocols.has(protocol))) return;
+  throw badRequest(`unable to upgrade: no supported subprotocol among ${offered.join(", ")}`);
+}
+
+/** Under whose identity a location is asked. */
+function createTargets(pki: SubresourceDeps["pki"]): (location: Location) => Promise<Target> {
+  const identity = () => pki.issue({
+    name: "client-kube-apiserver", ca: "client-ca", commonName: "kube-apiserver", organizations: ["system:masters"], usage: "client",
+  });
+  let own: ReturnType<typeof identity> | undefined;
+  return async ({ trust, ...location }) => {
+    if (trust === "none") return { ...location, tls: { rejectUnauthorized: false } };
+    const { cert, key } = await (own ??= identity());
+    return { ...location, tls: { cert, key, ca: pki.ca("server-ca").cert } };
+  };
+}
+
+function proxyLocation(view: CacheView, req: ApiRequest): Location {
+  const { resource, namespace, name } = req.info;
+  const { rest } = splitProxyPath(req);
+  const path = rest.startsWith("/") ? rest : `/${rest}`;
+  if (resource === "pods") return podProxyLocation(view, namespace, name, path);
+  if (resource === "services") return serviceProxyLocation(view, namespace, name, path);
+  return nodeProxyLocation(view, name, path);
+}
+
+async function bodyOf(req: ApiRequest): Promise<Obj> {
+  const body = await req.object<Obj>();
+  if (typeof body !== "object" || body === null || Array.isArray(body)) throw badRequest("the body must be an object");
+  const { group, version, resource, subresource } = req.info;
+  const kind = subresource === "token" ? "TokenRequest" : virtualKinds[resource];
+  const apiVersion = subresource === "token" ? "authentication.k8s.io/v1" : `${group}/${version}`;
+  if ((body.kind && body.kind !== kind) || (body.apiVersion && body.apiVersion !== apiVersion)) {
+    throw badRequest(`${body.kind} in version ${JSON.stringify(body.apiVersion)} cannot be handled as a ${kind}`);
+  }
+  return { ...body, kind: kind!, apiVersion };
+}
+
+const virtualKinds: Readonly<Record<string, string>> = {
+  tokenreviews: "TokenReview", selfsubjectaccessreviews: "SelfSubjectAccessReview", subjectaccessreviews: "SubjectAccessReview",
+  localsubjectaccessreviews: "LocalSubjectAccessReview", selfsubjectrulesreviews: "SelfSubjectRulesReview",
+  selfsubjectreviews: "SelfSubjectReview",
+};
+
+function emptyLog(res: ApiResponse): void {
+  res.writeHead(200, { "content-type": "text/plain", "content-length": 0 });
+  res.end();
+}
+
+const MAX_REFUSAL = 2048;
+
+/** Streams the kubelet's answer; what the kubelet refuses becomes a Status with its words. */
+async function serveLog(req: ApiRequest, res: ApiResponse, target: Target): Promise<void> {
+  let answer: IncomingMessage;
+  try {
+    answer = await open(target, { method: "GET", headers: {}, signal: req.signal });
+  } catch (error) {
+    throw apiError(500, "InternalError", `Get "https://${target.host}:${target.port}${target.path}": ${unreachable(target, error as Error).message.replace("error trying to reach service: ", "")}`);
+  }
+  const code = answer.statusCode ?? 500;
+  if (code >= 300) throw refusal(code, await readText(answer), req.info.name);
+  res.writeHead(200, { "content-type": "text/plain" });
+  res.flushHeaders();
+  await pipeline(answer, res as unknown as Writable).catch(() => res.destroy());
+}
+
+async function readText(answer: IncomingMessage): Promise<string> {
+  let text = "";
+  for await (const chunk of answer.setEncoding("utf8") as AsyncIterable<string>) {
+    text += chunk;
+    if (text.length > MAX_REFUSAL) break;
+  }
+  return text.slice(0, MAX_REFUSAL).trim();
+}
+
+function refusal(code: number, text: string, name: string) {
+  if (code === 400) return badRequest(text);
+  if (code === 404) return apiError(404, "NotFound", `the server could not find the requested resource ( pods/log ${name})`, { name, kind: "pods/log", causes: [{ reason: "UnexpectedServerResponse", message: text }] });
+  const known = code === 401 ? "the server has asked for the client to provide credentials" : text || "unknown";
+  return apiError(code >= 500 ? 500 : code, "InternalError", `an error on the server (${JSON.stringify(known)}) has prevented the request from succeeding ( pods/log ${name})`, {
+    name, kind: "pods/log", causes: [{ reason: "UnexpectedServerResponse", message: text }],
+  });
+}
