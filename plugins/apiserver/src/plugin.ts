@@ -27,7 +27,7 @@ export default definePlugin({
     const checks = ctx.contributions(healthCheck);
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster,
-      extend: (deps) => extensions({ cluster, ca: (name) => keys.ca(name), serviceAccountKey: accountKey.privateKey }, deps),
+      extend: (deps) => extensions({ cluster, pki: keys, serviceAccountKey: accountKey.privateKey }, deps),
       open: openRoutes(serverCa),
       checks: () => checks.list().map(({ impl }) => impl),
       onError: (error) => ctx.log.error({ err: error }, "request failed"),

@@ -9,13 +9,14 @@ import { bootstrap } from "../bootstrap/index.ts";
 import { discoveryRoutes, type RouteAnswer } from "../discovery/index.ts";
 import { checkFields } from "../openapi/fields.ts";
 import { openapiRoutes } from "../openapi/index.ts";
+import { subresourceHandlers } from "../subresources/index.ts";
 import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.ts";
 import type { Route } from "./handler.ts";
 import { localAddress } from "./credentials.ts";
 
 export interface ExtensionOptions {
   readonly cluster: ClusterSettings;
-  readonly ca: Pki["ca"];
+  readonly pki: Pick<Pki, "ca" | "issue">;
   /** PEM of the key that signs ServiceAccount tokens. */
   readonly serviceAccountKey: string;
 }
@@ -28,8 +29,11 @@ export function extensions(options: ExtensionOptions, { engine, registry, store,
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
   const discovery = discoveryRoutes(registry, { serverAddress: `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}` });
   const openapi = openapiRoutes(registry);
+  const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki: options.pki, now: engine.now });
   return {
     checkFields,
+    handlers: subresources.handlers,
+    upgrade: (req, socket, head) => subresources.upgrade(req, socket, head),
     admission: builtinAdmission({ view: store, cluster, now: engine.now, client: client(loopbackUser), authorizer }),
     routes: ({ method, url, info, headers }) => {
       if (method !== "GET" && method !== "HEAD") return undefined;
@@ -38,7 +42,7 @@ export function extensions(options: ExtensionOptions, { engine, registry, store,
     },
     authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),
     authorize: (user, info) => authorizer.check(user, info),
-    bootstrap: (client: KubeClient) => bootstrap(client, { cluster, pki: { ca: options.ca }, defs: registry.list() }),
+    bootstrap: (client: KubeClient) => bootstrap(client, { cluster, pki: options.pki, defs: registry.list() }),
   };
 }
 

@@ -1,7 +1,7 @@
 /** An API server for unit tests: in this process, in memory, without TLS and without other plugins. */
 import { generateKeyPairSync } from "node:crypto";
 import type { KubeClient, KubeObject } from "@k3s-p/plugin-api/kube";
-import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
+import type { ClusterSettings, Datastore, Pki, UserInfo } from "@k3s-p/plugin-api/slots";
 import { type MemoryAnswer, requestInMemory } from "../client/memory.ts";
 import { type ApiServerOptions, createApiServer, type RunningApiServer } from "./api-server.ts";
 import { extensions } from "./extensions.ts";
@@ -36,7 +36,7 @@ export interface TestAnswer extends MemoryAnswer {
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer & AsyncDisposable> {
   const { datastore = createMemoryDatastore(), cluster = testCluster } = options;
   const server = await createApiServer({
-    extend: (deps) => extensions({ cluster, ca: testCa, serviceAccountKey: testKey() }, deps),
+    extend: (deps) => extensions({ cluster, pki: testPki, serviceAccountKey: testKey() }, deps),
     onError: (error) => console.error(error),
     ...options, datastore, cluster,
   });
@@ -53,7 +53,10 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   };
 }
 
-const testCa = (name: string): { cert: string; certPath: string } => ({ cert: `-----BEGIN CERTIFICATE-----\n${name}\n-----END CERTIFICATE-----\n`, certPath: "" });
+const testPki: Pick<Pki, "ca" | "issue"> = {
+  ca: (name) => ({ cert: `-----BEGIN CERTIFICATE-----\n${name}\n-----END CERTIFICATE-----\n`, certPath: "" }),
+  issue: async () => ({ cert: "", key: "", certPath: "", keyPath: "" }),
+};
 
 let cachedKey: string | undefined;
 const testKey = (): string =>
