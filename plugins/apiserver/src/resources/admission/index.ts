@@ -2,8 +2,8 @@
 import { rowsOf } from "../row.ts";
 import type { ResourceDef } from "../types.ts";
 import {
-  admissionPolicyBinding, apiService, customResourceDefinition, flowSchema, mutatingAdmissionPolicy, mutatingWebhookConfiguration,
-  priorityLevelConfiguration, validatingAdmissionPolicy, validatingWebhookConfiguration,
+  apiService, customResourceDefinition, flowSchema, mutatingAdmissionPolicy, mutatingAdmissionPolicyBinding, mutatingWebhookConfiguration,
+  priorityLevelConfiguration, validatingAdmissionPolicy, validatingAdmissionPolicyBinding, validatingWebhookConfiguration,
 } from "./kinds.ts";
 
 const admission = rowsOf("admissionregistration.k8s.io", "v1");
@@ -15,10 +15,10 @@ const extension = { ...cluster, categories: ["api-extensions"] } as const;
 
 export const admissionResources: readonly ResourceDef[] = [
   admission("MutatingAdmissionPolicy", "mutatingadmissionpolicies", extension, mutatingAdmissionPolicy),
-  admission("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", extension, admissionPolicyBinding),
+  admission("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", extension, mutatingAdmissionPolicyBinding),
   admission("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", extension, mutatingWebhookConfiguration),
   admission("ValidatingAdmissionPolicy", "validatingadmissionpolicies", { ...extension, subresources: ["status"] }, validatingAdmissionPolicy),
-  admission("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", extension, admissionPolicyBinding),
+  admission("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", extension, validatingAdmissionPolicyBinding),
   admission("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", extension, validatingWebhookConfiguration),
   apiextensions("CustomResourceDefinition", "customresourcedefinitions", {
     ...extension, shortNames: ["crd", "crds"], subresources: ["status"],

@@ -1,6 +1,6 @@
 /** Admission configuration, CustomResourceDefinitions, APIServices and flow control. */
 import type { Behaviour } from "../row.ts";
-import { specGeneration, withGeneration, withStatus } from "../strategy.ts";
+import { always, specGeneration, withGeneration, withStatus } from "../strategy.ts";
 import {
   apiServiceColumns, crdColumns, flowSchemaColumns, mutatingPolicyColumns, policyBindingColumns, priorityLevelColumns,
   validatingPolicyColumns, webhookColumns,
@@ -9,15 +9,22 @@ import {
   defaultApiService, defaultCrd, defaultFlowSchema, defaultMutatingWebhooks, defaultPolicy, defaultPolicyBinding, defaultPriorityLevel,
   defaultValidatingWebhooks,
 } from "./defaults.ts";
+import {
+  validateFlowSchema, validateMutatingPolicy, validatePolicyBinding, validatePriorityLevel, validateValidatingBinding,
+  validateValidatingPolicy, validateWebhooks,
+} from "./validate.ts";
+import { validateApiService, validateCrd, validateCrdUpdate } from "./validate-extension.ts";
 
 const webhookGeneration: Behaviour = { generationOf: (object) => object.webhooks };
 
-export const mutatingWebhookConfiguration: Behaviour = { ...webhookGeneration, columns: webhookColumns, defaults: defaultMutatingWebhooks };
-export const validatingWebhookConfiguration: Behaviour = { ...webhookGeneration, columns: webhookColumns, defaults: defaultValidatingWebhooks };
-export const validatingAdmissionPolicy: Behaviour = { ...withGeneration(), columns: validatingPolicyColumns, defaults: defaultPolicy };
-export const mutatingAdmissionPolicy: Behaviour = { ...specGeneration, columns: mutatingPolicyColumns, defaults: defaultPolicy };
-export const admissionPolicyBinding: Behaviour = { ...specGeneration, columns: policyBindingColumns, defaults: defaultPolicyBinding };
-export const customResourceDefinition: Behaviour = { ...withGeneration(), columns: crdColumns, defaults: defaultCrd };
-export const apiService: Behaviour = { ...withStatus(), columns: apiServiceColumns, defaults: defaultApiService };
-export const flowSchema: Behaviour = { ...withGeneration(), columns: flowSchemaColumns, defaults: defaultFlowSchema };
-export const priorityLevelConfiguration: Behaviour = { ...withGeneration(), columns: priorityLevelColumns, defaults: defaultPriorityLevel };
+export const mutatingWebhookConfiguration: Behaviour = { ...webhookGeneration, columns: webhookColumns, defaults: defaultMutatingWebhooks, ...always(validateWebhooks) };
+export const validatingWebhookConfiguration: Behaviour = { ...webhookGeneration, columns: webhookColumns, defaults: defaultValidatingWebhooks, ...always(validateWebhooks) };
+export const validatingAdmissionPolicy: Behaviour = { ...withGeneration(), columns: validatingPolicyColumns, defaults: defaultPolicy, ...always(validateValidatingPolicy) };
+export const mutatingAdmissionPolicy: Behaviour = { ...specGeneration, columns: mutatingPolicyColumns, defaults: defaultPolicy, ...always(validateMutatingPolicy) };
+const policyBinding: Behaviour = { ...specGeneration, columns: policyBindingColumns, defaults: defaultPolicyBinding };
+export const validatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validateValidatingBinding) };
+export const mutatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validatePolicyBinding) };
+export const customResourceDefinition: Behaviour = { ...withGeneration(), columns: crdColumns, defaults: defaultCrd, validate: validateCrd, validateUpdate: validateCrdUpdate };
+export const apiService: Behaviour = { ...withStatus(), columns: apiServiceColumns, defaults: defaultApiService, ...always(validateApiService) };
+export const flowSchema: Behaviour = { ...withGeneration(), columns: flowSchemaColumns, defaults: defaultFlowSchema, ...always(validateFlowSchema) };
+export const priorityLevelConfiguration: Behaviour = { ...withGeneration(), columns: priorityLevelColumns, defaults: defaultPriorityLevel, ...always(validatePriorityLevel) };

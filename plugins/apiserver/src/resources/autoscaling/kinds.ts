@@ -1,17 +1,19 @@
 /** HorizontalPodAutoscalers in both versions, and PodDisruptionBudgets. */
 import type { Behaviour } from "../row.ts";
 import { ensure } from "../fields.ts";
-import { withGeneration, withStatus } from "../strategy.ts";
+import { always, withGeneration, withStatus } from "../strategy.ts";
 import { hpaColumns, pdbColumns } from "./columns.ts";
 import { hpaFromV2, hpaToV2 } from "./conversion.ts";
 import { defaultHpa, defaultHpaV1 } from "./defaults.ts";
+import { validateHpa, validatePdb } from "./validate.ts";
 
-export const hpaV2: Behaviour = { ...withStatus({ desiredReplicas: 0 }), columns: hpaColumns, defaults: defaultHpa };
+export const hpaV2: Behaviour = { ...withStatus({ desiredReplicas: 0 }), columns: hpaColumns, defaults: defaultHpa, ...always(validateHpa) };
 
 export const hpaV1: Behaviour = {
   ...withStatus({ currentReplicas: 0, desiredReplicas: 0 }),
   columns: hpaColumns.map((column) => ({ ...column, value: (o, now) => column.value(hpaToV2(o), now) })),
   defaults: defaultHpaV1,
+  ...always((object) => validateHpa(hpaToV2(object))),
   toStored: (object) => {
     const hpa = hpaToV2(object);
     defaultHpa(hpa);
@@ -23,5 +25,6 @@ export const hpaV1: Behaviour = {
 export const podDisruptionBudget: Behaviour = {
   ...withGeneration({ currentHealthy: 0, desiredHealthy: 0, disruptionsAllowed: 0, expectedPods: 0 }),
   columns: pdbColumns,
+  ...always(validatePdb),
   defaults: (object) => void ensure(object, "spec"),
 };

@@ -1,9 +1,10 @@
 /** Namespaces and Nodes. */
 import type { Behaviour } from "../row.ts";
 import type { Obj } from "../types.ts";
-import { keepStatus } from "../strategy.ts";
+import { always, keepStatus } from "../strategy.ts";
 import { namespaceColumns, nodeColumns } from "./columns.ts";
 import { defaultNamespace, defaultNode } from "./defaults.ts";
+import { validateNamespace, validateNode, validateNodeUpdate } from "./validate-cluster.ts";
 
 const KUBERNETES = "kubernetes";
 
@@ -19,6 +20,7 @@ export const namespace: Behaviour = {
     object.spec.finalizers = old.spec?.finalizers;
     keepStatus(object, old);
   },
+  ...always(validateNamespace),
   selectableFields: { "status.phase": (o) => o.status?.phase ?? "" },
 };
 
@@ -26,5 +28,7 @@ export const node: Behaviour = {
   columns: nodeColumns,
   defaults: defaultNode,
   prepareUpdate: keepStatus,
+  validate: validateNode,
+  validateUpdate: validateNodeUpdate,
   selectableFields: { "spec.unschedulable": (o) => String(o.spec?.unschedulable ?? false) },
 };

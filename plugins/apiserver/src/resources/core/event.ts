@@ -3,6 +3,8 @@ import type { Behaviour } from "../row.ts";
 import type { Obj } from "../types.ts";
 import { eventFromCore, eventToCore } from "./event-conversion.ts";
 import { eventColumns } from "./event-columns.ts";
+import { always } from "../strategy.ts";
+import { validateEvent, validateNewEvent } from "./validate-cluster.ts";
 
 type Fields = Readonly<Record<string, (object: Obj) => string>>;
 
@@ -18,12 +20,15 @@ const source = (o: Obj): string => eventToCore(o).source?.component || controlle
 
 export const coreEvent: Behaviour = {
   columns: eventColumns,
+  ...always(validateEvent),
   selectableFields: { ...referenceFields("involvedObject"), ...shared, source, reportingComponent: controller },
 };
 
 export const eventsEvent: Behaviour = {
   columns: eventColumns.map((column) => ({ ...column, value: (o, now) => column.value(eventToCore(o), now) })),
   selectableFields: { ...referenceFields("regarding"), ...referenceFields("involvedObject"), ...shared, reportingController: controller },
+  validate: (event) => [...validateEvent(eventToCore(event)), ...validateNewEvent(event)],
+  validateUpdate: (event) => validateEvent(eventToCore(event)),
   toStored: eventToCore,
   fromStored: eventFromCore,
 };

@@ -1,6 +1,6 @@
 /** Endpoints, ResourceQuotas, LimitRanges, PodTemplates, ReplicationControllers and ComponentStatuses. */
 import type { Behaviour } from "../row.ts";
-import { withGeneration, withStatus } from "../strategy.ts";
+import { always, withGeneration, withStatus } from "../strategy.ts";
 import {
   componentStatusColumns, endpointsColumns, limitRangeColumns, podTemplateColumns, replicationControllerColumns, resourceQuotaColumns,
 } from "./columns.ts";
@@ -8,14 +8,15 @@ import {
   defaultEndpoints, defaultLimitRange, defaultPodTemplateObject, defaultReplicationController, defaultResourceQuota,
 } from "./defaults.ts";
 import { validateReplicationController } from "../apps/validate.ts";
+import { validateLimitRange, validateResourceQuota, validateResourceQuotaUpdate } from "./validate-cluster.ts";
 import { validatePodTemplate } from "./validate-pod.ts";
 import { validateEndpoints } from "./validate-service.ts";
 
 export const endpoints: Behaviour = { columns: endpointsColumns, defaults: defaultEndpoints, validate: validateEndpoints, validateUpdate: validateEndpoints };
 
-export const resourceQuota: Behaviour = { ...withStatus(), columns: resourceQuotaColumns, defaults: defaultResourceQuota };
+export const resourceQuota: Behaviour = { ...withStatus(), columns: resourceQuotaColumns, defaults: defaultResourceQuota, validate: validateResourceQuota, validateUpdate: validateResourceQuotaUpdate };
 
-export const limitRange: Behaviour = { columns: limitRangeColumns, defaults: defaultLimitRange };
+export const limitRange: Behaviour = { columns: limitRangeColumns, defaults: defaultLimitRange, ...always(validateLimitRange) };
 
 export const podTemplate: Behaviour = {
   columns: podTemplateColumns,

@@ -1,18 +1,42 @@
 /** PersistentVolumes and PersistentVolumeClaims. */
 import type { Behaviour } from "../row.ts";
-import { withStatus } from "../strategy.ts";
+import { keepStatus, withStatus } from "../strategy.ts";
+import type { Obj } from "../types.ts";
 import { persistentVolumeClaimColumns, persistentVolumeColumns } from "./columns.ts";
 import { defaultPersistentVolume } from "./defaults.ts";
 import { defaultClaim } from "./volume-defaults.ts";
+import { validateClaimSpec, validateClaimUpdate } from "./validate-claim.ts";
+import { validatePersistentVolume, validatePersistentVolumeUpdate } from "./validate-cluster.ts";
 
 export const persistentVolume: Behaviour = {
   ...withStatus({ phase: "Pending" }),
   columns: persistentVolumeColumns,
   defaults: defaultPersistentVolume,
+  validate: validatePersistentVolume,
+  validateUpdate: validatePersistentVolumeUpdate,
 };
 
+/** `dataSource` and `dataSourceRef` say the same for what both can say. */
+function syncDataSource(spec: Obj): void {
+  const { dataSource, dataSourceRef } = spec;
+  if (dataSource && !dataSourceRef) spec.dataSourceRef = { ...dataSource };
+  else if (dataSourceRef && !dataSource && !dataSourceRef.namespace) {
+    const { apiGroup, kind, name } = dataSourceRef;
+    spec.dataSource = { ...(apiGroup !== undefined && { apiGroup }), kind, name };
+  }
+}
+
 export const persistentVolumeClaim: Behaviour = {
-  ...withStatus({ phase: "Pending" }),
   columns: persistentVolumeClaimColumns,
   defaults: defaultClaim,
+  prepareCreate: (object) => {
+    object.status = { phase: "Pending" };
+    syncDataSource(object.spec);
+  },
+  prepareUpdate: (object, old) => {
+    keepStatus(object, old);
+    syncDataSource(object.spec);
+  },
+  validate: ({ spec }) => validateClaimSpec("spec", spec),
+  validateUpdate: validateClaimUpdate,
 };

@@ -3,18 +3,35 @@ import type { Behaviour } from "../row.ts";
 import { specGeneration, withStatus } from "../strategy.ts";
 import { leaseColumns, namedColumns, priorityClassColumns, resourceClaimColumns, resourceSliceColumns, runtimeClassColumns } from "./columns.ts";
 import { defaultPriorityClass, defaultResourceClaim, defaultResourceClaimTemplate } from "./defaults.ts";
+import {
+  validateLease, validatePriorityClass, validatePriorityClassUpdate, validateResourceClaim, validateResourceClaimTemplate,
+  validateResourceClaimUpdate, validateRuntimeClass, validateRuntimeClassUpdate,
+} from "./validate.ts";
 
-export const lease: Behaviour = { columns: leaseColumns };
-export const runtimeClass: Behaviour = { columns: runtimeClassColumns };
+export const lease: Behaviour = { columns: leaseColumns, validate: validateLease, validateUpdate: validateLease };
+export const runtimeClass: Behaviour = { columns: runtimeClassColumns, validate: validateRuntimeClass, validateUpdate: validateRuntimeClassUpdate };
 export const priorityClass: Behaviour = {
   columns: priorityClassColumns,
   defaults: defaultPriorityClass,
   generationOf: () => undefined,
+  validate: validatePriorityClass,
+  validateUpdate: validatePriorityClassUpdate,
 };
 
 export const deviceClass: Behaviour = { ...specGeneration, columns: namedColumns };
-export const resourceClaim: Behaviour = { ...withStatus(), columns: resourceClaimColumns, defaults: defaultResourceClaim };
-export const resourceClaimTemplate: Behaviour = { columns: namedColumns, defaults: defaultResourceClaimTemplate };
+export const resourceClaim: Behaviour = {
+  ...withStatus(),
+  columns: resourceClaimColumns,
+  defaults: defaultResourceClaim,
+  validate: validateResourceClaim,
+  validateUpdate: validateResourceClaimUpdate,
+};
+export const resourceClaimTemplate: Behaviour = {
+  columns: namedColumns,
+  defaults: defaultResourceClaimTemplate,
+  validate: validateResourceClaimTemplate,
+  validateUpdate: validateResourceClaimUpdate,
+};
 export const resourceSlice: Behaviour = {
   ...specGeneration,
   columns: resourceSliceColumns,

@@ -1,14 +1,29 @@
 /** Ingresses, IngressClasses, NetworkPolicies, service ranges and addresses, EndpointSlices. */
 import type { Behaviour } from "../row.ts";
-import { specGeneration, withGeneration, withStatus } from "../strategy.ts";
+import { always, specGeneration, withGeneration, withStatus } from "../strategy.ts";
 import { endpointSliceColumns, ingressClassColumns, ingressColumns, ipAddressColumns, networkPolicyColumns, serviceCidrColumns } from "./columns.ts";
 import { defaultEndpointSlice, defaultIngress, defaultIngressClass, defaultNetworkPolicy } from "./defaults.ts";
+import * as v from "./validate.ts";
 
-export const ingress: Behaviour = { ...withGeneration({ loadBalancer: {} }), columns: ingressColumns, defaults: defaultIngress };
-export const ingressClass: Behaviour = { ...specGeneration, columns: ingressClassColumns, defaults: defaultIngressClass };
-export const networkPolicy: Behaviour = { ...specGeneration, columns: networkPolicyColumns, defaults: defaultNetworkPolicy };
+export const ingress: Behaviour = {
+  ...withGeneration({ loadBalancer: {} }),
+  columns: ingressColumns,
+  defaults: defaultIngress,
+  validate: v.validateIngressCreate,
+  validateUpdate: v.validateIngress,
+};
+export const ingressClass: Behaviour = {
+  ...specGeneration,
+  columns: ingressClassColumns,
+  defaults: defaultIngressClass,
+  validate: v.validateIngressClass,
+  validateUpdate: v.validateIngressClassUpdate,
+};
+export const networkPolicy: Behaviour = { ...specGeneration, columns: networkPolicyColumns, defaults: defaultNetworkPolicy, ...always(v.validateNetworkPolicy) };
 export const ipAddress: Behaviour = {
   columns: ipAddressColumns,
+  validate: v.validateIpAddress,
+  validateUpdate: v.validateIpAddressUpdate,
   selectableFields: {
     "spec.parentRef.name": (o) => o.spec?.parentRef?.name ?? "",
     "spec.parentRef.namespace": (o) => o.spec?.parentRef?.namespace ?? "",
@@ -16,9 +31,16 @@ export const ipAddress: Behaviour = {
     "spec.parentRef.group": (o) => o.spec?.parentRef?.group ?? "",
   },
 };
-export const serviceCidr: Behaviour = { ...withStatus(), columns: serviceCidrColumns };
+export const serviceCidr: Behaviour = {
+  ...withStatus(),
+  columns: serviceCidrColumns,
+  validate: v.validateServiceCidr,
+  validateUpdate: v.validateServiceCidrUpdate,
+};
 export const endpointSlice: Behaviour = {
   columns: endpointSliceColumns,
   defaults: defaultEndpointSlice,
+  validate: v.validateEndpointSlice,
+  validateUpdate: v.validateEndpointSliceUpdate,
   generationOf: ({ endpoints, ports }) => ({ endpoints, ports }),
 };

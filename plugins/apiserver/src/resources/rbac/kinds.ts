@@ -1,14 +1,25 @@
 /** Roles, their bindings, and CertificateSigningRequests. */
 import type { Behaviour } from "../row.ts";
-import { keepStatus } from "../strategy.ts";
+import { always, keepStatus } from "../strategy.ts";
 import type { Obj, StrategyContext } from "../types.ts";
 import { bindingColumns, clusterRoleColumns, csrColumns, roleColumns } from "./columns.ts";
 import { defaultBinding } from "./defaults.ts";
+import { updateOf, validateClusterRole, validateClusterRoleBinding, validateCsr, validateCsrUpdate, validateRole, validateRoleBinding } from "./validate.ts";
 
-export const role: Behaviour = { columns: roleColumns };
-export const clusterRole: Behaviour = { columns: clusterRoleColumns };
-export const roleBinding: Behaviour = { columns: bindingColumns, defaults: defaultBinding };
-export const clusterRoleBinding: Behaviour = { columns: bindingColumns, defaults: defaultBinding };
+export const role: Behaviour = { columns: roleColumns, ...always(validateRole) };
+export const clusterRole: Behaviour = { columns: clusterRoleColumns, ...always(validateClusterRole) };
+export const roleBinding: Behaviour = {
+  columns: bindingColumns,
+  defaults: defaultBinding,
+  validate: validateRoleBinding,
+  validateUpdate: updateOf(validateRoleBinding),
+};
+export const clusterRoleBinding: Behaviour = {
+  columns: bindingColumns,
+  defaults: defaultBinding,
+  validate: validateClusterRoleBinding,
+  validateUpdate: updateOf(validateClusterRoleBinding),
+};
 
 const requestor = ["username", "uid", "groups", "extra"] as const;
 
@@ -29,6 +40,8 @@ export const certificateSigningRequest: Behaviour = {
     keepStatus(object, old);
   },
   prepareStatusUpdate: stampConditions,
+  validate: validateCsr,
+  validateUpdate: validateCsrUpdate,
   selectableFields: { "spec.signerName": (o) => o.spec?.signerName ?? "" },
 };
 

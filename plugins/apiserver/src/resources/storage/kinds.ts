@@ -5,14 +5,31 @@ import {
   csiDriverColumns, csiNodeColumns, csiStorageCapacityColumns, storageClassColumns, volumeAttachmentColumns, volumeAttributesClassColumns,
 } from "./columns.ts";
 import { defaultCsiDriver, defaultStorageClass } from "./defaults.ts";
+import * as v from "./validate.ts";
 
-export const storageClass: Behaviour = { columns: storageClassColumns, defaults: defaultStorageClass };
-export const csiDriver: Behaviour = { columns: csiDriverColumns, defaults: defaultCsiDriver };
-export const csiNode: Behaviour = { columns: csiNodeColumns };
-export const csiStorageCapacity: Behaviour = { columns: csiStorageCapacityColumns };
+export const storageClass: Behaviour = {
+  columns: storageClassColumns,
+  defaults: defaultStorageClass,
+  validate: v.validateStorageClass,
+  validateUpdate: v.validateStorageClassUpdate,
+};
+export const csiDriver: Behaviour = {
+  columns: csiDriverColumns,
+  defaults: defaultCsiDriver,
+  validate: v.validateCsiDriver,
+  validateUpdate: v.validateCsiDriverUpdate,
+};
+export const csiNode: Behaviour = { columns: csiNodeColumns, validate: v.validateCsiNode, validateUpdate: v.validateCsiNode };
+export const csiStorageCapacity: Behaviour = { columns: csiStorageCapacityColumns, validate: v.validateCapacity, validateUpdate: v.validateCapacityUpdate };
 export const volumeAttachment: Behaviour = {
   columns: volumeAttachmentColumns,
   prepareCreate: (object) => void (object.status = { attached: false }),
   prepareUpdate: keepStatus,
+  validate: v.validateVolumeAttachment,
+  validateUpdate: v.validateVolumeAttachmentUpdate,
 };
-export const volumeAttributesClass: Behaviour = { columns: volumeAttributesClassColumns };
+export const volumeAttributesClass: Behaviour = {
+  columns: volumeAttributesClassColumns,
+  validate: v.validateVolumeAttributesClass,
+  validateUpdate: v.validateVolumeAttributesClassUpdate,
+};

@@ -1,0 +1,171 @@
+/** Validation of Namespaces, Nodes, PersistentVolumes, ResourceQuotas, LimitRanges and Events. */
+import { compareQuantity, parseNano } from "@k3s-p/plugin-api/kube";
+import { isObject, items, same } from "../fields.ts";
+import type { Obj } from "../types.ts";
+import { duplicate, type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, notSupported, optionalOneOf, required } from "../validate/field.ts";
+import { cidr, dns1123Subdomain, noBacksteps, qualifiedName } from "../validate/names.ts";
+import { quantityProblems, validateQuotaList, validateResourceList } from "../validate/resources.ts";
+import { validateAccessModes } from "./validate-claim.ts";
+import { validateNodeSelector, validateTaints } from "./validate-scheduling.ts";
+
+export function validateNamespace({ spec }: Obj): FieldError[] {
+  return ((spec?.finalizers ?? []) as string[]).flatMap((name) => {
+    const problems = invalidAll("spec.finalizers", name, qualifiedName(name));
+    if (problems.length === 0 && name !== "kubernetes" && !name.includes("/")) {
+      problems.push(invalidValue("spec.finalizers", name, "name is neither a standard finalizer name nor is it fully qualified"));
+    }
+    return problems;
+  });
+}
+
+export function validateNode({ spec = {}, status = {} }: Obj): FieldError[] {
+  const cidrs: string[] = spec.podCIDRs ?? [];
+  const errors = [...validateTaints("spec.taints", items(spec, "taints")), ...cidrs.flatMap((text, i) => invalidAll(`spec.podCIDRs[${i}]`, text, cidr(text)))];
+  if (cidrs.length > 2) errors.push(invalidValue("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family"));
+  errors.push(...validateResourceList("status.capacity", status.capacity), ...validateResourceList("status.allocatable", status.allocatable));
+  return errors;
+}
+
+export function validateNodeUpdate(node: Obj, old: Obj): FieldError[] {
+  const errors = validateNode(node);
+  for (const [field, shown] of [["podCIDRs", "podCIDR"], ["providerID", "providerID"]] as const) {
+    const before = old.spec?.[field];
+    const isSet = Array.isArray(before) ? before.length > 0 : Boolean(before);
+    if (isSet && !same(node.spec?.[field], before)) errors.push(forbidden(`spec.${field}`, `node updates may not change ${shown} except from "" to valid`));
+  }
+  return errors;
+}
+
+const volumeSources = [
+  "hostPath", "local", "nfs", "csi", "iscsi", "cephfs", "rbd", "glusterfs", "fc", "flexVolume", "cinder", "flocker", "gcePersistentDisk",
+  "awsElasticBlockStore", "azureFile", "azureDisk", "vsphereVolume", "quobyte", "photonPersistentDisk", "portworxVolume", "scaleIO", "storageos",
+];
+
+export function validatePersistentVolume({ spec }: Obj): FieldError[] {
+  const errors = validateAccessModes("spec", spec, "");
+  errors.push(...validateCapacity(spec.capacity), ...validateVolumeSource(spec));
+  errors.push(...optionalOneOf("spec.persistentVolumeReclaimPolicy", spec.persistentVolumeReclaimPolicy, ["Delete", "Recycle", "Retain"]));
+  if (isObject(spec.nodeAffinity)) {
+    const at = "spec.nodeAffinity.required";
+    errors.push(...(isObject(spec.nodeAffinity.required) ? validateNodeSelector(at, spec.nodeAffinity.required) : [required(at, "must specify required node constraints")]));
+  } else if (isObject(spec.local)) errors.push(required("spec.nodeAffinity", "Local volume requires node affinity"));
+  if (spec.storageClassName) errors.push(...invalidAll("spec.storageClassName", spec.storageClassName, dns1123Subdomain(spec.storageClassName)));
+  return [...errors, ...optionalOneOf("spec.volumeMode", spec.volumeMode, ["Block", "Filesystem"])];
+}
+
+function validateCapacity(capacity: unknown): FieldError[] {
+  if (!isObject(capacity) || Object.keys(capacity).length === 0) return [required("spec.capacity")];
+  if (capacity.storage === undefined || Object.keys(capacity).length > 1) return [notSupported("spec.capacity", capacity, ["storage"])];
+  const problems = quantityProblems(capacity.storage);
+  if (problems.length > 0) return invalidAll("spec.capacity[storage]", capacity.storage, problems);
+  return compareQuantity(capacity.storage, "0") > 0 ? [] : [invalidValue("spec.capacity[storage]", capacity.storage, "must be greater than zero")];
+}
+
+function validateVolumeSource(spec: Obj): FieldError[] {
+  const given = volumeSources.filter((name) => isObject(spec[name]));
+  if (given.length === 0) return [required("spec", "must specify a volume type")];
+  const errors = given.slice(1).map((name) => forbidden(`spec.${name}`, "may not specify more than 1 volume type"));
+  for (const name of ["hostPath", "local"]) {
+    if (!isObject(spec[name])) continue;
+    errors.push(...(spec[name].path ? noBacksteps(`spec.${name}.path`, spec[name].path) : [required(`spec.${name}.path`)]));
+  }
+  if (spec.hostPath?.path === "/" && spec.persistentVolumeReclaimPolicy === "Recycle") {
+    errors.push(forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'"));
+  }
+  if (isObject(spec.csi)) for (const name of ["driver", "volumeHandle"]) if (!spec.csi[name]) errors.push(required(`spec.csi.${name}`));
+  if (isObject(spec.nfs)) for (const name of ["server", "path"]) if (!spec.nfs[name]) errors.push(required(`spec.nfs.${name}`));
+  return errors;
+}
+
+export function validatePersistentVolumeUpdate(volume: Obj, old: Obj): FieldError[] {
+  const errors = validatePersistentVolume(volume);
+  if (volumeSources.some((name) => !same(volume.spec[name], old.spec[name]))) {
+    errors.push(forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"));
+  }
+  if (!same(volume.spec.volumeMode, old.spec.volumeMode)) errors.push(invalidValue("spec.volumeMode", volume.spec.volumeMode, IMMUTABLE));
+  if (old.spec.nodeAffinity && !same(volume.spec.nodeAffinity, old.spec.nodeAffinity)) {
+    errors.push(invalidValue("spec.nodeAffinity", volume.spec.nodeAffinity, IMMUTABLE));
+  }
+  return errors;
+}
+
+const scopes = ["BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating", "VolumeAttributesClass"];
+
+export function validateResourceQuota({ spec }: Obj): FieldError[] {
+  const errors = validateQuotaList("spec.hard", spec.hard);
+  const list: string[] = spec.scopes ?? [];
+  if (list.some((scope) => !scopes.includes(scope))) errors.push(invalidValue("spec.scopes", list, "unsupported scope"));
+  const conflict = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]].some((pair) => pair.every((scope) => list.includes(scope)));
+  if (conflict) errors.push(invalidValue("spec.scopes", list, "conflicting scopes"));
+  return errors;
+}
+
+export function validateResourceQuotaUpdate(quota: Obj, old: Obj): FieldError[] {
+  const errors = validateResourceQuota(quota);
+  return same(quota.spec.scopes, old.spec.scopes) ? errors : [...errors, invalidValue("spec.scopes", quota.spec.scopes, IMMUTABLE)];
+}
+
+const limitLists = ["min", "max", "default", "defaultRequest"] as const;
+/** Pairs whose first may not exceed the second. */
+const order: readonly (readonly [string, string, string])[] = [
+  ["min", "max", "min value {a} is greater than max value {b}"],
+  ["min", "defaultRequest", "min value {a} is greater than default request value {b}"],
+  ["defaultRequest", "max", "default request value {a} is greater than max value {b}"],
+  ["defaultRequest", "default", "default request value {a} is greater than default limit value {b}"],
+  ["min", "default", "min value {a} is greater than default value {b}"],
+  ["default", "max", "default value {a} is greater than max value {b}"],
+];
+
+export function validateLimitRange({ spec }: Obj): FieldError[] {
+  const seen = new Set<string>();
+  return items(spec, "limits").flatMap((limit, i) => {
+    const at = `spec.limits[${i}]`;
+    const errors: FieldError[] = limit.type ? [] : [required(`${at}.type`)];
+    if (limit.type && seen.has(limit.type)) errors.push(duplicate(`${at}.type`, limit.type));
+    seen.add(limit.type);
+    for (const list of limitLists) {
+      if (limit.type === "Pod" && list.startsWith("default") && limit[list]) {
+        errors.push(forbidden(`${at}.${list}`, "may not be specified when `type` is 'Pod'"));
+      }
+      for (const [name, value] of Object.entries(limit[list] ?? {})) errors.push(...invalidAll(`${at}.${list}[${name}]`, value, quantityProblems(value)));
+    }
+    return errors.length > 0 ? errors : orderErrors(at, limit);
+  });
+}
+
+function orderErrors(at: string, limit: Obj): FieldError[] {
+  const names = new Set(limitLists.flatMap((list) => Object.keys(limit[list] ?? {})));
+  return [...names].flatMap((name) => order.flatMap(([small, large, text]) => {
+    const [a, b] = [limit[small]?.[name], limit[large]?.[name]];
+    if (a === undefined || b === undefined || parseNano(a)! <= parseNano(b)!) return [];
+    const field = small === "default" || small === "defaultRequest" ? small : large.startsWith("default") ? large : small;
+    return [invalidValue(`${at}.${field}[${name}]`, limit[field][name], text.replace("{a}", a).replace("{b}", b))];
+  }));
+}
+
+/** Core form. An event is in its object's namespace; those about cluster objects are in `default`. */
+export function validateEvent(event: Obj): FieldError[] {
+  const errors: FieldError[] = [];
+  const namespace = event.metadata?.namespace;
+  const about = event.involvedObject?.namespace ?? "";
+  if (about ? about !== namespace : namespace !== "default") {
+    errors.push(invalidValue("involvedObject.namespace", about, "does not match event.namespace"));
+  }
+  if (!event.eventTime) return errors;
+  if (!event.reportingComponent) errors.push(required("reportingController"));
+  else errors.push(...invalidAll("reportingController", event.reportingComponent, qualifiedName(event.reportingComponent)));
+  if (!event.reportingInstance) errors.push(required("reportingInstance"));
+  if (!event.action) errors.push(required("action"));
+  if (!event.reason) errors.push(required("reason"));
+  return errors;
+}
+
+/** What events.k8s.io/v1 asks of a new event beyond that. */
+export function validateNewEvent(event: Obj): FieldError[] {
+  const errors: FieldError[] = event.eventTime ? [] : [required("eventTime")];
+  if (event.type !== "Normal" && event.type !== "Warning") errors.push(invalidValue("type", "", `has invalid value: ${event.type ?? ""}`));
+  for (const field of ["firstTimestamp", "lastTimestamp", "count"]) {
+    if (event[`deprecated${field[0]!.toUpperCase()}${field.slice(1)}`]) errors.push(invalidValue(field, "", "needs to be unset"));
+  }
+  return errors;
+}

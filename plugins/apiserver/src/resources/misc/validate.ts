@@ -1,0 +1,66 @@
+/** Validation of Leases, RuntimeClasses, PriorityClasses and resource claims. */
+import { isObject, items, same } from "../fields.ts";
+import type { Obj } from "../types.ts";
+import { validateTolerations } from "../core/validate-scheduling.ts";
+import { duplicate, type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, nonNegative, optionalOneOf, positive, required } from "../validate/field.ts";
+import { dns1123Label, dns1123Subdomain, validateLabels } from "../validate/names.ts";
+import { validateResourceList } from "../validate/resources.ts";
+
+export function validateLease({ spec }: Obj): FieldError[] {
+  if (!isObject(spec)) return [];
+  return [...positive("spec.leaseDurationSeconds", spec.leaseDurationSeconds), ...nonNegative("spec.leaseTransitions", spec.leaseTransitions)];
+}
+
+export function validateRuntimeClass(object: Obj): FieldError[] {
+  const errors = object.handler ? invalidAll("handler", object.handler, dns1123Label(object.handler)) : [required("handler")];
+  errors.push(...validateResourceList("overhead.podFixed", object.overhead?.podFixed));
+  const { scheduling } = object;
+  if (!isObject(scheduling)) return errors;
+  return [
+    ...errors, ...validateLabels("scheduling.nodeSelector", scheduling.nodeSelector),
+    ...validateTolerations("scheduling.tolerations", items(scheduling, "tolerations")),
+  ];
+}
+
+export const validateRuntimeClassUpdate = (object: Obj, old: Obj): FieldError[] =>
+  object.handler === old.handler ? validateRuntimeClass(object) : [invalidValue("handler", object.handler, IMMUTABLE)];
+
+const MAX_PRIORITY = 1_000_000_000;
+const systemPriorities: Readonly<Record<string, number>> = { "system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000 };
+
+export function validatePriorityClass({ metadata, value, preemptionPolicy }: Obj): FieldError[] {
+  const errors: FieldError[] = [];
+  const name = metadata?.name ?? "";
+  if (name.startsWith("system-")) {
+    const known = systemPriorities[name];
+    if (known === undefined) errors.push(forbidden("metadata.name", `priority class names with 'system-' prefix are reserved for system use only. error: ${name} is not a known system priority class`));
+    else if (known !== value) errors.push(forbidden("metadata.name", `priority class names with 'system-' prefix are reserved for system use only. error: value of ${name} PriorityClass must be ${known}`));
+  } else if (value > MAX_PRIORITY) errors.push(forbidden("value", `maximum allowed value of a user defined priority is ${MAX_PRIORITY}`));
+  return [...errors, ...optionalOneOf("preemptionPolicy", preemptionPolicy, ["Never", "PreemptLowerPriority"])];
+}
+
+export function validatePriorityClassUpdate(object: Obj, old: Obj): FieldError[] {
+  const errors: FieldError[] = object.value === old.value ? [] : [forbidden("value", "may not be changed in an update.")];
+  return object.preemptionPolicy === old.preemptionPolicy ? errors : [...errors, invalidValue("preemptionPolicy", object.preemptionPolicy, IMMUTABLE)];
+}
+
+function validateClaimSpec(field: string, spec: Obj): FieldError[] {
+  const names = new Set<string>();
+  return items(spec.devices, "requests").flatMap((request, i) => {
+    const at = `${field}.devices.requests[${i}]`;
+    const errors: FieldError[] = request.name ? invalidAll(`${at}.name`, request.name, dns1123Label(request.name)) : [required(`${at}.name`)];
+    if (names.has(request.name)) errors.push(duplicate(`${at}.name`, request.name));
+    names.add(request.name);
+    const exact = isObject(request.exactly);
+    const alternatives = items(request, "firstAvailable");
+    if (exact === alternatives.length > 0) errors.push(required(at, "exactly one of `exactly` or `firstAvailable` is required"));
+    if (exact && !request.exactly.deviceClassName) errors.push(required(`${at}.exactly.deviceClassName`));
+    else if (exact) errors.push(...invalidAll(`${at}.exactly.deviceClassName`, request.exactly.deviceClassName, dns1123Subdomain(request.exactly.deviceClassName)));
+    return errors;
+  });
+}
+
+export const validateResourceClaim = ({ spec }: Obj): FieldError[] => validateClaimSpec("spec", spec);
+export const validateResourceClaimUpdate = (claim: Obj, old: Obj): FieldError[] =>
+  same(claim.spec, old.spec) ? [] : [invalidValue("spec", claim.spec, IMMUTABLE)];
+export const validateResourceClaimTemplate = ({ spec }: Obj): FieldError[] => validateClaimSpec("spec.spec", spec.spec);
