@@ -83,7 +83,7 @@ function header({ path, link, mode }: TarEntry, size: number): Buffer {
   head.fill(" ", 148, 156);
   head.write(type, 156, "ascii");
   head.write(link ?? "", 157);
-  head.write("ustar\0" + "00", 257, "ascii");
+  head.write("ustar\x0000", 257, "ascii");
   head.write("root", 265, "ascii");
   head.write("root", 297, "ascii");
   const sum = head.reduce((total, byte) => total + byte, 0);

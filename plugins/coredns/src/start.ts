@@ -52,7 +52,7 @@ export async function startDns(options: DnsOptions): Promise<RunningDns> {
   };
   const context = {
     view, dnsIps: node.cluster.clusterDns, resolvConf: upstreams, file: source.file, imports: source.imports,
-    onLoop: (names: readonly string[]) => complain("ForwardingLoop", `the upstream servers ${names.join(", ")} lead back to this server; names outside the cluster get SERVFAIL. Name other servers in /etc/resolv.conf or in the Corefile's forward`),
+    onLoop: (names: readonly string[]) => complain("ForwardingLoop", loopMessage(names)),
   };
 
   let inForce = "";
@@ -93,3 +93,7 @@ export async function startDns(options: DnsOptions): Promise<RunningDns> {
   log.info({ address, port: server.port }, `DNS answers at ${address}:${server.port}`);
   return { address, port: server.port, healthy: () => problem };
 }
+
+const loopMessage = (names: readonly string[]): string =>
+  `the upstream servers ${names.join(", ")} lead back to this server, so names outside the cluster get SERVFAIL; ` +
+  "name other servers in /etc/resolv.conf or in the Corefile's forward";

@@ -177,8 +177,11 @@ function redirect(request: Request, response: Response): void {
   response.end();
 }
 
+const reasons: Readonly<Record<number, string>> = { 404: "Not Found", 502: "Bad Gateway", 503: "Service Unavailable" };
+
 function refuse(socket: Duplex, status: number, text: string): void {
-  socket.end(`HTTP/1.1 ${status} ${status === 404 ? "Not Found" : status === 503 ? "Service Unavailable" : "Bad Gateway"}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${text.length}\r\nConnection: close\r\n\r\n${text}`);
+  const headers = ["Content-Type: text/plain; charset=utf-8", `Content-Length: ${text.length}`, "Connection: close"];
+  socket.end(`HTTP/1.1 ${status} ${reasons[status]}\r\n${headers.join("\r\n")}\r\n\r\n${text}`);
 }
 
 /** WebSocket and every other protocol that HTTP/1.1 is left for: after the backend's 101 the bytes go through. */
