@@ -10,6 +10,8 @@ import type { ImageArchive } from "./pause.ts";
 
 export interface ImageImport {
   readonly ctr: string;
+  /** containerd's major version. */
+  readonly major: number;
   readonly socket: string;
   readonly snapshotter: string;
   /** containerd's root: what was imported is remembered there, so it is forgotten with the images. */
@@ -37,10 +39,12 @@ const importTimeout = 30 * 60_000;
 
 /** Loads one archive into containerd and returns the names of its images, pinned against garbage collection. */
 async function loadArchive(options: ImageImport, file: string): Promise<string[]> {
-  const { ctr, socket, snapshotter, runner } = options;
+  const { ctr, major, socket, snapshotter, runner } = options;
   const run = (...args: string[]) =>
     runner.run(ctr, ["--address", socket, "--namespace", "k8s.io", "images", ...args], { timeout: importTimeout });
-  const result = await run("import", "--snapshotter", snapshotter, file);
+  // From 2.0 on the daemon imports by default, and ctr then draws progress bars where names are wanted.
+  const local = major >= 2 ? ["--local"] : [];
+  const result = await run("import", ...local, "--snapshotter", snapshotter, file);
   if (result.code !== 0) throw new Error(lastLine(result.stderr || result.stdout));
   const images = importedNames(result.stdout);
   for (const name of images) await run("label", name, "io.cri-containerd.pinned=pinned");

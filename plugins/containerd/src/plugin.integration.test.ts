@@ -1,5 +1,5 @@
 /** The plugin against the real containerd, in folders and on a socket of its own. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -170,6 +170,24 @@ describe.skipIf(missing.length > 0)("containerd, for real", () => {
     expect(started.logged.join("\n")).toContain("adopted");
     expect(daemonPid()).toBe(before.pid);
     expect((await runtime.listContainers()).filter((each) => each.state === "RUNNING")).toEqual(before.running);
+  }, 60_000);
+
+  it("leaves a containerd alone that has the same path in another mount namespace", async () => {
+    const config = join(root, "agent/etc/containerd/config.toml");
+    const twin = join(root, "twin.toml");
+    writeFileSync(twin, `version = 2\nroot = "${root}/twin-root"\nstate = "${root}/twin-state"\n[grpc]\naddress = "${root}/twin.sock"\n`);
+    const script = `mount --bind ${twin} ${config} && exec containerd --config ${config} --log-level fatal`;
+    const other = spawn("unshare", ["-m", "sh", "-c", script], { stdio: "ignore" });
+    await until(() => existsSync(`${root}/twin.sock`));
+    const before = daemonPid();
+    rmSync(join(root, "run/containerd/containerd.pid"));
+    await started.stop();
+    started = await begin();
+    runtime = started.impl;
+    expect(started.logged.join("\n")).toContain(`adopted with its containers {"pid":${before}}`);
+    expect(daemonPid()).toBe(before);
+    expect(other.exitCode).toBe(null);
+    other.kill("SIGKILL");
   }, 60_000);
 
   it("brings a killed containerd back, keeps the containers and asks for a fresh list", async () => {

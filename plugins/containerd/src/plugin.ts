@@ -47,7 +47,7 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
     ctx.defer(() => channel.close());
     await answering(channel, ctx.signal);
     const imports: ImageImport = {
-      ctr: programs.ctr, socket: paths.containerdSocket, snapshotter, root: paths.containerdRoot, runner: ctx.needs.runner, log: ctx.log,
+      ctr: programs.ctr, major, socket: paths.containerdSocket, snapshotter, root: paths.containerdRoot, runner: ctx.needs.runner, log: ctx.log,
     };
     if (!ctx.config.pauseImage) await ensurePause(channel, imports, pause);
     const events = eventHub({ channel, settle: (event) => settle(channel, event), onDisconnect: () => daemon.revive() });
@@ -73,7 +73,7 @@ function requireRoot(): void {
   if (process.getuid?.() === 0) return;
   throw k3spError("K3SP_ROOT_REQUIRED", {
     message: "containers need root",
-    fix: "run it with sudo, or run pods without containers: --disable containerd --plugin runtime-sim",
+    fix: "run it with sudo, or without containers: --disable-agent",
     plugin: "containerd",
   });
 }

@@ -48,7 +48,10 @@ export async function supervise(options: SupervisorOptions): Promise<Supervisor>
   if (pid === undefined) await refuseStranger(options);
   if (!sameConfig) await writeConfig(configFile, config);
   if (!adopted) pid = await launch(options, died);
-  else log.info({ pid }, "containerd is running already: adopted with its containers");
+  else {
+    await recordPid(state, pid!);
+    log.info({ pid }, "containerd is running already: adopted with its containers");
+  }
 
   let reviving: Promise<void> | undefined;
   function died(): void {
@@ -86,7 +89,7 @@ async function launch(options: SupervisorOptions, onExit: () => void): Promise<n
   await rotate(logFile);
   await rm(socket, { force: true });
   const child = await runner.spawn(program, ["--config", configFile], { env, logFile, detached: true });
-  await writeFile(join(state, "containerd.pid"), `${child.pid}\n`, { mode: 0o600 });
+  await recordPid(state, child.pid);
   let exit: string | undefined;
   let serving = false;
   void child.exited.then(({ code, signal }) => {
@@ -108,12 +111,14 @@ async function launch(options: SupervisorOptions, onExit: () => void): Promise<n
   return child.pid;
 }
 
+const recordPid = (state: string, pid: number) => writeFile(join(state, "containerd.pid"), `${pid}\n`, { mode: 0o600 });
+
 const startFailed = (options: SupervisorOptions, message: string, lines: readonly string[] = []) =>
   k3spError("K3SP_RUNTIME_FAILED", {
     message, detail: lines, fix: `see ${join(options.root, "containerd.log")}`, plugin: "containerd",
   });
 
-/** The pid file, else the process table: a containerd that was started with our configuration file is ours. */
+/** The pid file, else the process table: a containerd that runs with our configuration file is ours. */
 async function findOurs({ state, configFile }: SupervisorOptions): Promise<number | undefined> {
   const recorded = Number(await readFile(join(state, "containerd.pid"), "utf8").catch(() => ""));
   if (recorded && (await runsWith(recorded, configFile))) return recorded;
@@ -122,9 +127,12 @@ async function findOurs({ state, configFile }: SupervisorOptions): Promise<numbe
   return matches.find((pid) => pid !== undefined);
 }
 
+/** The same path may be another file for a process in another mount namespace (a container, a cluster under test). */
 async function runsWith(pid: number, configFile: string): Promise<boolean> {
   const [program = "", ...args] = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
-  return program.endsWith("/containerd") && args.includes(configFile);
+  if (!program.endsWith("/containerd") || !args.includes(configFile)) return false;
+  const [theirs, ours] = await Promise.all([`/proc/${pid}/root${configFile}`, configFile].map((path) => stat(path).catch(() => undefined)));
+  return theirs !== undefined && theirs.ino === ours?.ino && theirs.dev === ours.dev;
 }
 
 async function refuseStranger({ socket }: SupervisorOptions): Promise<void> {
