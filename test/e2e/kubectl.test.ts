@@ -1,7 +1,7 @@
 /** kubectl's everyday commands print and do what they do against upstream. */
 import { spawn } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
+import { createCluster, eventually, httpGet, type Cluster } from "../kit/cluster.ts";
 import { busyboxImage } from "../kit/images.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
 import { tool } from "../kit/tools.ts";
@@ -95,9 +95,9 @@ describe.skipIf(reason)("kubectl", () => {
     await cluster.kubectl("wait", "--for=condition=Ready", "pod/httpd", "--timeout=30s");
     const [command = "", ...args] = [...cluster.sandbox.enter, tool("kubectl"), "--kubeconfig", "/etc/rancher/k3s/k3s.yaml", "port-forward", "pod/httpd", "18080:8080"];
     const forward = spawn(command, args);
-    const answer = await eventually(async () => { const r = await cluster.sandbox.run(["busybox", "wget", "-q", "-T", "2", "-O-", "http://127.0.0.1:18080/"]); return r.code === 0 && r; }, "port-forward", 15_000);
+    const answer = await eventually(async () => { const r = await httpGet((c) => cluster.sandbox.run(c), "127.0.0.1", 18080); return r.status > 0 && r; }, "port-forward", 15_000);
     forward.kill();
-    expect(answer.stdout).toBe("hello\n");
+    expect(answer).toEqual({ status: 200, body: "hello\n" });
     await cluster.kubectl("delete", "pod", "httpd", "--now");
   });
 

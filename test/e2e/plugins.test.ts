@@ -1,7 +1,7 @@
 /** Plugins are replaced and disabled from the command line. */
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
+import { createCluster, eventually, httpGet, type Cluster } from "../kit/cluster.ts";
 import { busyboxImage } from "../kit/images.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
 
@@ -30,7 +30,8 @@ describe.skipIf(reason)("plugins", () => {
     await cluster.kubectl("wait", "--for=condition=Ready", "pod/a", "pod/b", "--timeout=60s");
     const ip = await cluster.kubectl("get", "pod", "b", "-o", "jsonpath={.status.podIP}");
     expect(ip).toMatch(/^10\.77\.0\.\d+$/);
-    expect(await cluster.kubectl("exec", "a", "--", "wget", "-q", "-T", "3", "-O-", `http://${ip}/`)).toBe("I am b\n");
+    const fromA = (command: readonly string[]) => cluster!.tryKubectl(["exec", "a", "--", ...command]);
+    expect(await eventually(async () => { const r = await httpGet(fromA, ip, 80); return r.status > 0 && r; }, "pod b")).toEqual({ status: 200, body: "I am b\n" });
     expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/agent/etc/cni/net.d"])).stdout).not.toContain("flannel");
   });
 

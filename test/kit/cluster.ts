@@ -64,7 +64,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     pid: () => child!.pid!,
     tryKubectl,
     kubectl: (...args) => kubectlWith(args),
-    apply: (yaml) => kubectlWith(["apply", "-f", "-"], { stdin: yaml }),
+    apply: (yaml) => kubectlWith(["apply", "--validate=false", "-f", "-"], { stdin: yaml }),
     async start({ args = [] } = {}) {
       const from = output.length;
       child = sandbox.spawn([node26, main, "server", "--node-name", "node1", ...(options.args ?? []), ...args], { ...options.env });
@@ -122,4 +122,22 @@ export async function eventually<T>(look: () => Promise<T | undefined | false>, 
     if (Date.now() > end) throw new Error(`${what}: not within ${ms / 1000} s${last ? `; last error: ${(last as Error).message}` : ""}`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
+type Run = (command: readonly string[]) => Promise<Result>;
+
+/**
+ * GET by netcat, which works wherever busybox does (the wget of Debian's static busybox crashes).
+ * Status 0 = no answer.
+ */
+export async function httpGet(run: Run, host: string, port: number, path = "/", hostHeader = host): Promise<HttpAnswer> {
+  const request = `GET ${path} HTTP/1.0\\r\\nHost: ${hostHeader}\\r\\n\\r\\n`;
+  const { stdout } = await run(["busybox", "sh", "-c", `printf '${request}' | busybox nc -w 3 ${host} ${port}`]);
+  const [head = "", ...rest] = stdout.split(/\r?\n\r?\n/);
+  return { status: Number(/^HTTP\/\S+ (\d+)/.exec(head)?.[1] ?? 0), body: rest.join("\n\n") };
 }
