@@ -1,7 +1,7 @@
 /** Starts one container and stops one container, with their images, hooks, logs, messages and events. */
 import { mkdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import type { ContainerStatus, PodSandboxConfig } from "@k3s-p/plugin-api/slots";
+import type { ContainerConfig, ContainerStatus, Image, PodSandboxConfig } from "@k3s-p/plugin-api/slots";
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import { goDuration } from "./backoff.ts";
 import { sleep } from "./clock.ts";
@@ -35,46 +35,66 @@ const CONFIG_RETRY = 10_000;
 const MIN_STOP_SECONDS = 2;
 
 export async function startContainer(services: PodServices, request: StartRequest): Promise<StartOutcome> {
-  const { pod, ref, sandboxId, sandbox, lastExit } = request;
-  const { runtime, view, clock } = services;
-  const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
-    podEvent(services, pod, type, reason, message, ref.fieldPath);
+  const { pod, ref, sandbox, lastExit, signal } = request;
   const wait = crashBackoff(services, request, lastExit);
   if (wait) return wait;
-  const image = await services.images.ensure(pod, ref, sandbox);
+  const image = await abortable(services.images.ensure(pod, ref, sandbox), signal);
+  if (!image) return { ok: false, waiting: { reason: "ContainerCreating" }, retryAt: undefined };
   if (!image.ok) return { ok: false, waiting: { reason: image.reason, message: image.message }, retryAt: image.retryAt };
-  const failed = (reason: string, error: unknown): StartOutcome => {
-    event("Warning", "Failed", `Error: ${messageOf(error)}`);
-    return { ok: false, waiting: { reason, message: messageOf(error) }, retryAt: clock.now() + CONFIG_RETRY };
-  };
   const restartCount = nextRestartCount(services, pod, ref);
-  let config;
-  try {
-    config = await containerConfig(services, {
-      pod, ref, restartCount, image: image.image, volumes: request.volumes, memoryCapacity: services.memoryCapacity,
-      env: envSources(services, request), ...targetOf(services, pod, ref),
-    });
-    await mkdir(join(sandbox.logDirectory, ref.spec.name), { recursive: true, mode: 0o755 });
-  } catch (error) {
-    return failed("CreateContainerConfigError", error);
+  let id = "";
+  for (const [reason, step] of startSteps(services, request, image.image, restartCount)) {
+    try {
+      id = await step(id);
+    } catch (error) {
+      podEvent(services, pod, "Warning", "Failed", `Error: ${messageOf(error)}`, ref.fieldPath);
+      if (id) await services.view.refresh(id);
+      return { ok: false, waiting: { reason, message: messageOf(error) }, retryAt: services.clock.now() + CONFIG_RETRY };
+    }
   }
-  let id: string;
-  try {
-    id = await runtime.createContainer(sandboxId, config, sandbox);
-  } catch (error) {
-    return failed("CreateContainerError", error);
-  }
-  event("Normal", "Created", `Created container: ${ref.spec.name}`);
-  try {
-    await runtime.startContainer(id);
-  } catch (error) {
-    await view.refresh(id);
-    return failed("RunContainerError", error);
-  }
-  event("Normal", "Started", `Started container ${ref.spec.name}`);
-  await Promise.all([view.refresh(id), linkLog(services, pod, ref, id, restartCount)]);
+  await Promise.all([services.view.refresh(id), linkLog(services, pod, ref, id, restartCount)]);
   await removeOldInstances(services, pod, ref);
   return postStart(services, request, id);
+}
+
+type Step = (id: string) => Promise<string>;
+
+/** Each step with the waiting reason that its failure gives. */
+function startSteps(
+  services: PodServices, request: StartRequest, image: Image, restartCount: number,
+): readonly (readonly [reason: string, step: Step])[] {
+  const { runtime } = services;
+  const { pod, ref, sandboxId, sandbox } = request;
+  let config: ContainerConfig;
+  const event = (reason: string, message: string): void => podEvent(services, pod, "Normal", reason, message, ref.fieldPath);
+  return [
+    ["CreateContainerConfigError", async () => {
+      config = await containerConfig(services, {
+        pod, ref, restartCount, image, volumes: request.volumes, memoryCapacity: services.memoryCapacity,
+        env: envSources(services, request), ...targetOf(services, pod, ref),
+      });
+      await mkdir(join(sandbox.logDirectory, ref.spec.name), { recursive: true, mode: 0o755 });
+      return "";
+    }],
+    ["CreateContainerError", async () => {
+      await removeUnstarted(services, pod, ref);
+      const id = await runtime.createContainer(sandboxId, config, sandbox);
+      event("Created", `Created container: ${ref.spec.name}`);
+      return id;
+    }],
+    ["RunContainerError", async (id) => {
+      await runtime.startContainer(id);
+      event("Started", `Started container ${ref.spec.name}`);
+      return id;
+    }],
+  ];
+}
+
+/** An instance that was made but never started (the server died in between) holds the name of the next one. */
+async function removeUnstarted(services: PodServices, pod: Pod, ref: ContainerRef): Promise<void> {
+  for (const container of services.view.pod(uidOf(pod)).containers) {
+    if (container.state === "CREATED" && containerNameOf(container) === ref.spec.name) await removeContainer(services, pod, container);
+  }
 }
 
 function crashBackoff(services: PodServices, { pod, ref }: StartRequest, lastExit: ContainerStatus | undefined): StartOutcome | undefined {
@@ -168,9 +188,10 @@ async function postStart(services: PodServices, request: StartRequest, id: strin
   }
 }
 
-function abortable(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+/** Undefined when the signal comes first. */
+function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  if (signal.aborted) return Promise.resolve(undefined);
+  const aborted = new Promise<undefined>((resolve) => signal.addEventListener("abort", () => resolve(undefined), { once: true }));
   return Promise.race([work, aborted]);
 }
 

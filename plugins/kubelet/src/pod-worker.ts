@@ -308,6 +308,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     const grace = removed ? Math.max(1, gracePeriod(pod)) : verdict?.reason === "Evicted" ? 0 : gracePeriod(pod);
     stopping = { grace, cut };
     await publish();
+    const unsubscribe = view.onPod(uid, () => void publish());
     const end = clock.now() + grace * 1000;
     const running = view.pod(uid).containers.filter((c) => c.state === "RUNNING");
     const refOf = (c: ContainerStatus): ContainerRef | undefined =>
@@ -325,6 +326,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
       if (sandbox.state === "READY") await runtime.stopPodSandbox(sandbox.id);
       await view.refresh(sandbox.id);
     }
+    unsubscribe();
     stopping = undefined;
     stage = "terminated";
   }

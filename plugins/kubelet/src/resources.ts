@@ -90,7 +90,16 @@ export function containerResources(pod: Pod, spec: ContainerSpec, capacity: numb
     cpuShares: cpuRequest === undefined ? MIN_SHARES : milliToShares(quantityMilli(cpuRequest)),
     ...(memory > 0 && { memoryLimitInBytes: memory }),
     oomScoreAdj: oomScore(pod, spec, capacity),
+    ...hugePageLimits(limits),
   };
+}
+
+const pageSizes: Readonly<Record<string, string>> = { "hugepages-2Mi": "2MB", "hugepages-1Gi": "1GB" };
+
+function hugePageLimits(limits: Amounts | undefined): Pick<LinuxContainerResources, "hugepageLimits"> {
+  const found = Object.entries(pageSizes).filter(([name]) => limits?.[name] !== undefined);
+  if (found.length === 0) return {};
+  return { hugepageLimits: found.map(([name, pageSize]) => ({ pageSize, limit: quantityValue(limits![name]) })) };
 }
 
 /** Guaranteed and critical pods die last; burstable ones by the share of memory that they asked for. */

@@ -35,8 +35,11 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
     const found = new Map<string, Pod>();
     for (const file of (await readdir(folder).catch(() => [])).sort()) {
       if (!/^[^.].*\.(ya?ml|json)$/.test(file)) continue;
+      const text = await readFile(join(folder, file), "utf8").catch(() => "");
+      // A file that is being written is empty first; the next change reads it again.
+      if (text.trim() === "") continue;
       try {
-        const pod = await parsePod(await readFile(join(folder, file), "utf8"), node.name, timestamp(new Date(clock.now())));
+        const pod = await parsePod(text, node.name, timestamp(new Date(clock.now())));
         found.set(keyOf(pod), pod);
       } catch (error) {
         log.warn({ file: join(folder, file), err: messageOf(error) }, "static pod not read");

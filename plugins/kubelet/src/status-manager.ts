@@ -111,14 +111,20 @@ export function statusPatch(before: PodStatus, next: PodStatus): Record<string, 
       if (delta.length) patch[field] = delta;
     } else if (!same(old[field], value)) patch[field] = value;
   }
-  for (const field of ownFields) if (old[field] !== undefined && !(field in next)) patch[field] = null;
+  for (const field of ownFields) if ((old[field] ?? undefined) !== undefined && !(field in next)) patch[field] = null;
   return Object.keys(patch).length ? patch : undefined;
 }
 
 type Item = Readonly<Record<string, unknown>>;
 
 function mergedDelta(before: readonly Item[] | undefined, next: readonly Item[], key: string, foreign: boolean): Item[] {
-  const changed = next.filter((item) => !same(before?.find((old) => old[key] === item[key]), item));
+  const changed = next.flatMap((item) => {
+    const old = before?.find((o) => o[key] === item[key]);
+    if (same(old, item)) return [];
+    // Entries merge field by field: what is not there any more must be taken away by name.
+    const lost = Object.keys(old ?? {}).filter((field) => !(field in item));
+    return [{ ...item, ...Object.fromEntries(lost.map((field) => [field, null])) }];
+  });
   if (foreign) return changed;
   const removed = (before ?? []).filter((old) => !next.some((item) => item[key] === old[key]));
   return [...changed, ...removed.map((old) => ({ $patch: "delete", [key]: old[key] }))];

@@ -16,6 +16,14 @@ export async function applyFsGroup(root: string, group: FsGroup): Promise<void> 
   await applyTree(root, group);
 }
 
+/** The group of one folder alone, whose contents are written with theirs. */
+export async function ownFolder(path: string, gid: number): Promise<void> {
+  const info = await stat(path);
+  if (info.gid === gid && (info.mode & 0o2000) !== 0) return;
+  await chown(path, KEEP_OWNER, gid);
+  await chmod(path, (info.mode & 0o7777) | 0o2550);
+}
+
 const bits = (group: FsGroup, directory: boolean): number =>
   (group.readOnly ? 0o440 : 0o660) | (directory ? 0o2110 : 0);
 

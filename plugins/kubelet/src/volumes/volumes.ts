@@ -10,7 +10,7 @@ import { podTotal } from "../resources.ts";
 import { writeAtomically, type Payload } from "./atomic-writer.ts";
 import { checkHostPath } from "./host-path.ts";
 import type { Mounter } from "./mounts.ts";
-import { applyFsGroup } from "./ownership.ts";
+import { applyFsGroup, ownFolder } from "./ownership.ts";
 import { volumePayload, type TokenSource } from "./payload.ts";
 
 export interface MountedVolume {
@@ -133,6 +133,7 @@ async function mountContents(
   }
   const gid = pod.spec?.securityContext?.fsGroup;
   await writeAtomically(hostPath, gid === undefined ? payload : readableByGroup(payload), gid);
+  if (gid !== undefined) await ownFolder(hostPath, gid);
   return { hostPath, readOnly: true, managed: true };
 }
 
