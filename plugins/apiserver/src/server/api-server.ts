@@ -7,12 +7,13 @@ import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slo
 import { createClient } from "../client/client.ts";
 import { builtinResources } from "../resources/index.ts";
 import type { ResourceDef } from "../resources/types.ts";
+import { removeExpired } from "../store/expiry.ts";
 import { openStore, type Store } from "../store/store.ts";
 import type { Engine, FieldCheck, FieldManagement } from "../verbs/engine.ts";
 import { createAdmission } from "./admission.ts";
 import { createHandler, type Incoming, type RequestHandler, type Route, superusersOnly } from "./handler.ts";
 import { healthRoutes } from "./health.ts";
-import { createWatchTimers } from "./http-watch.ts";
+import { createWatchHub } from "./http-watch.ts";
 import { type Listener, listen, type ListenerOptions } from "./listener.ts";
 import { createMetrics } from "./metrics.ts";
 import { createRegistry, type Registry } from "./registry.ts";
@@ -20,6 +21,7 @@ import type { ApiRequest, RequestInfo } from "./request.ts";
 import type { SubresourceHandler } from "./resource-handler.ts";
 import { sendObject, statusOf } from "./respond.ts";
 import { versionInfo } from "./version.ts";
+import { upgradeWatch } from "./websocket-watch.ts";
 
 /** What the parts around the engine add: authentication, discovery, subresources. Built once the engine runs. */
 export interface Extensions {
@@ -72,8 +74,8 @@ export interface RunningApiServer {
   close(): Promise<void>;
 }
 
-/** History older than this is dropped, as etcd's compaction by the API server does. */
-const COMPACTION_INTERVAL = 5 * 60_000;
+/** History older than this is dropped, as upstream compacts etcd. */
+const HOUSEKEEPING_INTERVAL = 5 * 60_000;
 
 /** The identity under which the server itself writes. */
 export const loopbackUser: UserInfo = Object.freeze({ name: "system:apiserver", groups: ["system:masters", "system:authenticated"] });
@@ -110,15 +112,16 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   let ready = false;
   const metrics = createMetrics(store);
   const stopped = new AbortController();
+  const hub = createWatchHub();
   const handler = createHandler({
-    engine, timers: createWatchTimers(), handlers: extensions.handlers ?? new Map(),
+    engine, hub, handlers: extensions.handlers ?? new Map(),
     authenticate: extensions.authenticate ?? (() => undefined), authorize, open: options.open ?? new Map(),
     routes: routesOf(extensions, () => ready, datastore, metrics.render, options.checks),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
     onError,
   });
-  const compaction = startCompaction(store, onError);
+  const housekeeping = startHousekeeping(engine, onError);
   const listeners = new Set<Listener>();
 
   return {
@@ -139,8 +142,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
     },
     async close() {
       ready = false;
-      clearInterval(compaction);
+      clearInterval(housekeeping);
       stopped.abort();
+      hub.close();
       await Promise.all([...listeners].map((listener) => listener.close()));
       store.close();
     },
@@ -174,14 +178,15 @@ function routesOf(
   };
 }
 
-/** Drops what was already history one interval ago. */
-function startCompaction(store: Store, onError: (error: unknown) => void): NodeJS.Timeout {
-  let before = store.revision;
+/** Drops what was already history one interval ago, and objects whose time is over (Events). */
+function startHousekeeping(engine: Engine, onError: (error: unknown) => void): NodeJS.Timeout {
+  let before = engine.store.revision;
   return setInterval(() => {
     const upTo = before;
-    before = store.revision;
-    store.compact(upTo).catch(onError);
-  }, COMPACTION_INTERVAL).unref();
+    before = engine.store.revision;
+    engine.store.compact(upTo).catch(onError);
+    removeExpired(engine).catch(onError);
+  }, HOUSEKEEPING_INTERVAL).unref();
 }
 
 function upgrade(handler: RequestHandler, extensions: Extensions, stopped: AbortSignal, incoming: Incoming, socket: Duplex, head: Buffer): void {
@@ -196,6 +201,7 @@ function upgrade(handler: RequestHandler, extensions: Extensions, stopped: Abort
     const closed = new AbortController();
     socket.on("close", () => closed.abort());
     const req = handler.admit(incoming, AbortSignal.any([closed.signal, stopped]));
+    if (req.info.isResource && req.info.verb === "watch") return void upgradeWatch(handler, incoming, socket, head).catch(refuse);
     const result = extensions.upgrade?.(req, socket, head);
     if (result instanceof Promise) result.catch(refuse);
     else if (!extensions.upgrade) socket.destroy();

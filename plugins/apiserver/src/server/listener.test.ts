@@ -98,6 +98,17 @@ describe("the listener", () => {
     session.destroy();
   });
 
+  test("streams a watch over a WebSocket", async () => {
+    const { WebSocket } = await import("ws");
+    const path = "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dsocket";
+    const socket = new WebSocket(`wss://127.0.0.1:${listener.port}${path}`, client("admin") as object);
+    await new Promise((resolve) => socket.once("open", resolve));
+    const message = new Promise<string>((resolve) => socket.once("message", (data: Buffer) => resolve(data.toString())));
+    await http1("/api/v1/namespaces/default/configmaps", "admin", { method: "POST", headers: { "content-type": "application/json" } }, '{"metadata":{"name":"socket"}}');
+    expect(JSON.parse(await message)).toMatchObject({ type: "ADDED", object: { metadata: { name: "socket" } } });
+    socket.terminate();
+  });
+
   const users: readonly [string, string | undefined, number][] = [
     ["without a certificate", undefined, 401], ["with a certificate of another authority", "stranger", 401],
     ["without rights", "user", 403], ["as the admin", "admin", 200],

@@ -26,7 +26,8 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-const CLOSE_GRACE = 1000;
+/** Requests in flight get this long; watches have been ended before. */
+const CLOSE_GRACE = 500;
 
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { cert, key, clientCas } = options;

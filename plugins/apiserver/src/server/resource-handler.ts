@@ -12,7 +12,7 @@ import { getScale, patchScale, updateScale } from "../verbs/scale.ts";
 import { update } from "../verbs/update.ts";
 import type { WatchQuery } from "../verbs/watch.ts";
 import { decodeBody, mediaType } from "./body.ts";
-import { serveWatch, type WatchTimers } from "./http-watch.ts";
+import { serveWatch, type WatchHub } from "./http-watch.ts";
 import { type Format, negotiate } from "./negotiate.ts";
 import type { ApiRequest, ApiResponse, RequestInfo } from "./request.ts";
 import { sendEntry, sendList, sendObject } from "./respond.ts";
@@ -22,7 +22,7 @@ export type SubresourceHandler = (req: ApiRequest, res: ApiResponse) => Promise<
 
 export interface ResourceRoutes {
   readonly engine: Engine;
-  readonly timers: WatchTimers;
+  readonly hub: WatchHub;
   /** By `plural/subresource`, and by `plural` for virtual resources. */
   readonly handlers: ReadonlyMap<string, SubresourceHandler>;
 }
@@ -52,8 +52,16 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
     throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
   }
   const format = negotiate(req.headers.accept);
+  const deprecated = deprecations[`${def.group}/${def.version}/${def.plural}`];
+  if (deprecated) warn(res, [deprecated]);
   return handler({ ...routes, req, res, def, format, call: callOf(def, req, res) });
 }
+
+/** What upstream warns of on every use. */
+const deprecations: Readonly<Record<string, string>> = {
+  "/v1/componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+  "/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+};
 
 const readsAll = new Set(["list", "watch"]);
 const needsName = new Set(["get", "update", "patch", "delete"]);
@@ -144,7 +152,7 @@ async function listAll({ engine, req, res, def, call, format }: Context): Promis
   return sendList(req, res, def, await list(engine, def, call.namespace, listQuery(req)), format);
 }
 
-function watch({ engine, req, res, def, call, format, timers }: Context): Promise<void> {
+function watch({ engine, req, res, def, call, format, hub }: Context): Promise<void> {
   const { query } = req;
   const flag = (name: string): boolean | undefined => (query.has(name) ? isTrue(query.get(name)!) : undefined);
   const fields = [query.get("fieldSelector"), call.name && `metadata.name=${call.name}`].filter(Boolean).join(",");
@@ -153,7 +161,7 @@ function watch({ engine, req, res, def, call, format, timers }: Context): Promis
     sendInitialEvents: flag("sendInitialEvents"), allowWatchBookmarks: flag("allowWatchBookmarks"),
   };
   return serveWatch(engine, req, res, {
-    def, namespace: call.namespace, query: watchQuery, format, timers, timeoutSeconds: numberOf(query, "timeoutSeconds"),
+    def, namespace: call.namespace, query: watchQuery, format, hub, timeoutSeconds: numberOf(query, "timeoutSeconds"),
   });
 }
 
@@ -237,7 +245,8 @@ const kindOf = (value: unknown): string => (Array.isArray(value) ? "array" : val
 
 export function warn(res: ApiResponse, warnings: readonly string[]): void {
   if (warnings.length === 0) return;
-  res.setHeader("warning", warnings.map((text) => `299 - ${JSON.stringify(text)}`));
+  const before = (res.getHeader("warning") as string[] | undefined) ?? [];
+  res.setHeader("warning", [...before, ...warnings.map((text) => `299 - ${JSON.stringify(text)}`)]);
 }
 
 async function patchOf({ req }: Context): Promise<PatchInput> {

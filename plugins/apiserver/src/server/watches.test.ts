@@ -176,7 +176,7 @@ describe("a watch", () => {
     const frames: Buffer[] = [];
     const watcher = watch(`${CM}?watch=1`, { accept: "application/vnd.kubernetes.protobuf;stream=watch" });
     watcher.write = (chunk) => frames.push(chunk as Buffer) > 0;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await expect.poll(() => watcher.headersSent).toBe(true);
     await create("a");
     expect(frames).toHaveLength(1);
     expect(frames[0]!.readUInt32BE(0)).toBe(frames[0]!.length - 4);
