@@ -34,6 +34,9 @@ const discovery: Readonly<Record<string, object>> = {
   },
 };
 
+/** A pod that is younger than the last reading need not wait for the next: its node is read again after this time. */
+const newPod = 1_000;
+
 export function createApi({ store, nodes, pods, now }: ApiSources): Api {
   const nodeMetrics = (node: Node): object | undefined => {
     const usage = store.nodeUsage(node.metadata.name!);
@@ -47,6 +50,11 @@ export function createApi({ store, nodes, pods, now }: ApiSources): Api {
     return { kind: "PodMetrics", ...head(pod, [...usages.values()], now()), containers };
   };
 
+  function nodesOf(list: readonly Pod[]): readonly Node[] {
+    const names = new Set(list.map((pod) => pod.spec?.nodeName));
+    return nodes().filter((node) => names.has(node.metadata.name));
+  }
+
   async function nodesAnswer(name: string | undefined, query: URLSearchParams): Promise<object> {
     const chosen = nodes().filter((node) => (name ? node.metadata.name === name : selected(node, query)));
     await store.refresh(chosen);
@@ -57,8 +65,8 @@ export function createApi({ store, nodes, pods, now }: ApiSources): Api {
   async function podsAnswer(namespace: string | undefined, name: string | undefined, query: URLSearchParams): Promise<object> {
     const running = pods(namespace).filter((pod) => pod.status?.phase === "Running");
     const chosen = running.filter((pod) => (name ? pod.metadata.name === name : selected(pod, query)));
-    const used = new Set(chosen.map((pod) => pod.spec?.nodeName));
-    await store.refresh(nodes().filter((node) => used.has(node.metadata.name)));
+    await store.refresh(nodesOf(chosen));
+    await store.refresh(nodesOf(chosen.filter((pod) => !podMetrics(pod))), newPod);
     const items = chosen.map(podMetrics).filter((item) => item !== undefined);
     return name ? one(items, "pods", `${namespace}/${name}`) : list("PodMetricsList", items);
   }

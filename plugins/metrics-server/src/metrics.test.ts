@@ -13,6 +13,7 @@ let now: number;
 let scrapes: string[];
 let down: Set<string>;
 let api: Api;
+let summaryPods: readonly string[] = ["web"];
 
 const stats = (cpuSeconds: number, memory: number) => ({
   startTime: new Date(start).toISOString(),
@@ -22,10 +23,10 @@ const stats = (cpuSeconds: number, memory: number) => ({
 /** The node burns 1 core, container `a` half of it and `b` a tenth. */
 const summary = () => ({
   node: stats((now - start) / 1000, 2 * Gi),
-  pods: [{
-    podRef: { name: "web", namespace: "default" },
+  pods: summaryPods.map((name) => ({
+    podRef: { name, namespace: "default" },
     containers: [{ name: "a", ...stats((now - start) / 2000, Gi) }, { name: "b", ...stats((now - start) / 10_000, 1536) }],
-  }],
+  })),
 });
 
 const node = (name: string, labels = {}) => ({ metadata: { name, labels } }) as unknown as Node;
@@ -90,6 +91,15 @@ describe("the API", () => {
       metadata: { name: "web", namespace: "default", labels: { app: "web" } },
       containers: [{ name: "a", usage: { cpu: "500000000n", memory: "1Gi" } }, { name: "b", usage: { cpu: "100000000n", memory: "1536" } }],
     });
+  });
+
+  it("does not let a pod that has just started wait for 15 s", async () => {
+    const others = summaryPods;
+    summaryPods = [];
+    expect((await get("/pods")).items).toEqual([]);
+    summaryPods = others;
+    now += 1_000;
+    expect((await get("/pods")).items).toMatchObject([{ metadata: { name: "web" }, containers: [{ usage: { cpu: "500000000n" } }, {}] }]);
   });
 
   it.each([

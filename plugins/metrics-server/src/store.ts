@@ -6,8 +6,8 @@ import type { NodeReading } from "./summary.ts";
 import { usageOf, type Usage } from "./usage.ts";
 
 export interface Store {
-  /** Reads the nodes whose last reading is older than the resolution; nodes that fail lose their figures. */
-  refresh(nodes: readonly Node[]): Promise<void>;
+  /** Reads the nodes whose last reading is older than `maxAge` (default: the resolution); nodes that fail lose their figures. */
+  refresh(nodes: readonly Node[], maxAge?: number): Promise<void>;
   forget(node: string): void;
   nodeUsage(node: string): Usage | undefined;
   /** Container -> usage; undefined unless all containers of the pod have figures. */
@@ -67,14 +67,11 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
     return current;
   }
 
-  const isStale = (node: Node): boolean => {
-    const takenAt = readings.get(node.metadata.name!)?.takenAt;
-    return takenAt === undefined || now() - takenAt >= resolution;
-  };
+  const age = (node: Node): number => now() - (readings.get(node.metadata.name!)?.takenAt ?? -Infinity);
 
   return {
-    async refresh(nodes) {
-      await Promise.all(nodes.filter(isStale).map(readOnce));
+    async refresh(nodes, maxAge = resolution) {
+      await Promise.all(nodes.filter((node) => age(node) >= maxAge).map(readOnce));
     },
     forget(node) {
       readings.delete(node);
