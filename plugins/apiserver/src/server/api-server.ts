@@ -36,6 +36,8 @@ export interface Extensions {
   readonly fields?: FieldManagement;
   /** Creates the cluster's first objects; readiness waits for it. */
   readonly bootstrap?: (client: KubeClient) => Promise<void>;
+  /** Begins what follows the cluster's objects; returns the stop function. */
+  readonly start?: () => () => void;
 }
 
 export interface ExtensionDeps {
@@ -110,6 +112,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   admission.set(builtin);
 
   let ready = false;
+  let stopExtensions: (() => void) | undefined;
   const metrics = createMetrics(store);
   const stopped = new AbortController();
   const hub = createWatchHub();
@@ -129,6 +132,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
     setAdmission: (plugins) => admission.set([...builtin, ...plugins]),
     async bootstrap() {
       await extensions.bootstrap?.(client(loopbackUser));
+      stopExtensions = extensions.start?.();
       ready = true;
     },
     async listen(where) {
@@ -143,6 +147,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
     async close() {
       ready = false;
       clearInterval(housekeeping);
+      stopExtensions?.();
       stopped.abort();
       hub.close();
       await Promise.all([...listeners].map((listener) => listener.close()));

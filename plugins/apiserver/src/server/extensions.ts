@@ -9,6 +9,7 @@ import { bootstrap } from "../bootstrap/index.ts";
 import { discoveryRoutes, type RouteAnswer } from "../discovery/index.ts";
 import { checkFields } from "../openapi/fields.ts";
 import { openapiRoutes } from "../openapi/index.ts";
+import { createAggregator } from "../subresources/aggregate.ts";
 import { subresourceHandlers } from "../subresources/index.ts";
 import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.ts";
 import type { Route } from "./handler.ts";
@@ -27,13 +28,22 @@ export function extensions(options: ExtensionOptions, { engine, registry, store,
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, issuer, audiences: [issuer, "k3s"] });
   const authorizer = createAuthorizer(store, rbacRevision({ store }));
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
-  const discovery = discoveryRoutes(registry, { serverAddress: `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}` });
+  const aggregator = createAggregator({
+    view: store, client: client(loopbackUser), pki: options.pki, now: engine.now,
+    serves: (group, version) => registry.list().some((def) => def.group === group && def.version === version),
+  });
+  const discovery = discoveryRoutes(registry, { external: aggregator.external, serverAddress: `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}` });
   const openapi = openapiRoutes(registry);
   const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki: options.pki, now: engine.now });
   return {
     checkFields,
     handlers: subresources.handlers,
-    upgrade: (req, socket, head) => subresources.upgrade(req, socket, head),
+    upgrade: (req, socket, head) => (aggregator.upgrade(req.info) ?? subresources.upgrade)(req, socket, head),
+    aggregate: (info) => aggregator.route(info),
+    start() {
+      aggregator.start();
+      return () => aggregator.stop();
+    },
     admission: builtinAdmission({ view: store, cluster, now: engine.now, client: client(loopbackUser), authorizer }),
     routes: ({ method, url, info, headers }) => {
       if (method !== "GET" && method !== "HEAD") return undefined;
