@@ -1,6 +1,6 @@
 /** The one table of controllers: their upstream names, and what makes each of them start. */
 import {
-  deployments, endpoints, pods, replicaSets, replicationControllers,
+  cronJobs, daemonSets, deployments, endpoints, jobs, pods, replicaSets, replicationControllers, statefulSets,
   type Resource,
 } from "@k3s-p/plugin-api/kube";
 import type { ControllerDeps, StartController } from "./controller.ts";
@@ -28,6 +28,11 @@ export const controllers: readonly ControllerEntry[] = [
   entry("deployment-controller", () => import("./workloads/deployment.ts"), [deployments]),
   entry("replicaset-controller", () => import("./workloads/replicaset.ts"), [replicaSets, deployments]),
   entry("replicationcontroller-controller", () => import("./workloads/replicationcontroller.ts"), [replicationControllers]),
+  entry("job-controller", () => import("./batch/job.ts"), [jobs]),
+  entry("cronjob-controller", () => import("./batch/cronjob.ts"), [cronJobs]),
+  entry("daemonset-controller", () => import("./workloads/daemonset.ts"), [daemonSets]),
+  entry("statefulset-controller", () => import("./workloads/statefulset.ts"), [statefulSets]),
+  entry("ttl-after-finished-controller", () => import("./batch/ttl-after-finished.ts"), [jobs]),
   entry("endpointslice-controller", () => import("./network/endpointslice.ts")),
   entry("endpoints-controller", () => import("./network/endpoints.ts")),
   entry("endpointslice-mirroring-controller", () => import("./network/endpointslice-mirroring.ts"), [endpoints]),

@@ -1,0 +1,172 @@
+/**
+ * Writing a Job's status. A finished pod is counted in three steps, so that a crash between any two counts it neither
+ * twice nor never: its uid goes into uncountedTerminatedPods, its finalizer is removed, the counter takes it over.
+ */
+import {
+  isConflict, isInvalid, isNotFound, jobs, pods, timestamp,
+  type EventRecorder, type Job, type KubeClient, type Pod,
+} from "@k3s-p/plugin-api/kube";
+import { referenceTo } from "../lib/pod-control.ts";
+import { isTerminal } from "../lib/pods.ts";
+import { semanticEqual } from "../lib/values.ts";
+import { applyFailurePolicy } from "./failure-policy.ts";
+import { formatIndexes } from "./indexes.ts";
+import type { Step } from "./job.ts";
+import { hasIndexLimit, hasTracking, indexOf, isIndexed, isSuspended, TRACKING, type JobState, type Outcome } from "./job-state.ts";
+
+type Status = NonNullable<Job["status"]>;
+type Condition = NonNullable<Status["conditions"]>[number];
+
+/** Pods that one pass counts, as many as fit into a status. */
+const BATCH = 500;
+
+export interface JobStatusDeps {
+  readonly client: KubeClient;
+  readonly now: () => Date;
+  readonly events: EventRecorder;
+  readonly counted: Set<string>;
+}
+
+export function createJobStatus({ client, now, events, counted }: JobStatusDeps) {
+  const at = () => timestamp(now()) as unknown as Condition["lastTransitionTime"];
+
+  const condition = (type: string, reason: string, message: string, status = "True"): Condition =>
+    ({ type, status, reason, message, lastProbeTime: at(), lastTransitionTime: at() });
+
+  /** `before` is the Job as the server has it; the state's may have a start time that is not written yet. */
+  async function write(before: Job, state: JobState, outcome: Outcome | undefined, step: Step): Promise<void> {
+    const { tally, release } = countable(state);
+    const announced = withSuspension(state.job, announce(state, outcome, step, tally), step, outcome);
+    const written = await save(before, announced);
+    const removed = await releaseAll(release);
+    const done = settle(written, state, removed);
+    const final = outcome && isOver(done, step) ? conclude(done, outcome) : done;
+    const after = await save(written, final);
+    if (final !== done) reportEnd(after, outcome!);
+  }
+
+  /** Finished pods of this pass: those whose uid must be noted, and those whose finalizer can go. */
+  function countable(state: JobState): { tally: Pick<Status, "uncountedTerminatedPods">; release: Pod[] } {
+    const { job } = state;
+    const before = job.status?.uncountedTerminatedPods ?? {};
+    const succeeded = [...(before.succeeded ?? [])];
+    const failed = [...(before.failed ?? [])];
+    const release: Pod[] = [];
+    const fresh = new Set([...state.newSucceeded, ...state.newFailed]);
+    for (const pod of state.pods) {
+      const uid = pod.metadata.uid!;
+      if (!hasTracking(pod) || counted.has(uid) || succeeded.length + failed.length >= BATCH) continue;
+      const known = succeeded.includes(uid) || failed.includes(uid);
+      const ending = isTerminal(pod) || fresh.has(pod) || (pod.metadata.deletionTimestamp !== undefined && job.metadata.deletionTimestamp !== undefined);
+      if (!known && !ending) continue;
+      release.push(pod);
+      if (known || !belongs(job, pod)) continue;
+      if (pod.status?.phase === "Succeeded") {
+        if (!isIndexed(job)) succeeded.push(uid);
+      } else if (applyFailurePolicy(job.spec?.podFailurePolicy, pod).action !== "Ignore") failed.push(uid);
+    }
+    return { release, tally: { uncountedTerminatedPods: { ...(succeeded.length && { succeeded }), ...(failed.length && { failed }) } } };
+  }
+
+  /** Pods of an index that the Job does not have are let go without being counted. */
+  const belongs = (job: Job, pod: Pod): boolean => {
+    if (!isIndexed(job)) return true;
+    const index = indexOf(pod);
+    return index !== undefined && index < (job.spec?.completions ?? 0);
+  };
+
+  function announce({ job, succeededIndexes, failedIndexes }: JobState, outcome: Outcome | undefined, step: Step, tally: Pick<Status, "uncountedTerminatedPods">): Status {
+    const conditions = job.status?.conditions ?? [];
+    const news = outcome && !conditions.some((c) => c.type === outcome.type && c.status === "True");
+    return {
+      ...job.status, ...tally, active: step.active, ready: step.ready, terminating: step.terminating,
+      ...(isIndexed(job) && { succeeded: succeededIndexes.size, completedIndexes: formatIndexes(succeededIndexes) }),
+      ...(hasIndexLimit(job) && { failedIndexes: formatIndexes(failedIndexes) }),
+      conditions: news ? [...conditions, condition(outcome.type, outcome.reason, outcome.message)] : conditions,
+    };
+  }
+
+  function withSuspension(job: Job, status: Status, step: Step, outcome: Outcome | undefined): Status {
+    if (outcome || !step.managed) return status;
+    const current = status.conditions?.find((c) => c.type === "Suspended");
+    const suspended = isSuspended(job);
+    if (suspended ? current?.status === "True" : current?.status !== "True") return status;
+    const next = suspended ? condition("Suspended", "JobSuspended", "Job suspended") : condition("Suspended", "JobResumed", "Job resumed", "False");
+    events.record(referenceTo(jobs, job), "Normal", suspended ? "Suspended" : "Resumed", next.message!);
+    const conditions = [...(status.conditions ?? []).filter((c) => c.type !== "Suspended"), next];
+    const { startTime: _, ...rest } = status;
+    return suspended ? { ...rest, conditions } : { ...status, conditions, startTime: at() as Status["startTime"] };
+  }
+
+  async function releaseAll(list: readonly Pod[]): Promise<ReadonlySet<string>> {
+    const removed = new Set<string>();
+    const results = await Promise.allSettled(list.map(async (pod) => {
+      await removeFinalizer(pod);
+      removed.add(pod.metadata.uid!);
+    }));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed && removed.size === 0) throw failed.reason;
+    return removed;
+  }
+
+  async function removeFinalizer(pod: Pod): Promise<void> {
+    counted.add(pod.metadata.uid!);
+    try {
+      const metadata = { uid: pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING] };
+      await client.patch(pods, pod.metadata.name!, { metadata }, { type: "strategic", namespace: pod.metadata.namespace });
+    } catch (error) {
+      counted.delete(pod.metadata.uid!);
+      // Gone, or another pod of that name: there is no finalizer left to remove.
+      if (!isNotFound(error) && !isConflict(error) && !isInvalid(error)) throw error;
+    }
+  }
+
+  /** Moves uids whose pods are free of the finalizer into the counters. */
+  function settle(job: Job, state: JobState, removed: ReadonlySet<string>): Job {
+    const uncounted = job.status?.uncountedTerminatedPods ?? {};
+    const held = new Set(state.pods.filter((pod) => hasTracking(pod) && !removed.has(pod.metadata.uid!) && !counted.has(pod.metadata.uid!)).map((pod) => pod.metadata.uid));
+    const succeeded = (uncounted.succeeded ?? []).filter((uid) => held.has(uid));
+    const failed = (uncounted.failed ?? []).filter((uid) => held.has(uid));
+    const status: Status = {
+      ...job.status,
+      uncountedTerminatedPods: { ...(succeeded.length && { succeeded }), ...(failed.length && { failed }) },
+      failed: (job.status?.failed ?? 0) + (uncounted.failed?.length ?? 0) - failed.length,
+    };
+    if (!isIndexed(job)) status.succeeded = (job.status?.succeeded ?? 0) + (uncounted.succeeded?.length ?? 0) - succeeded.length;
+    return { ...job, status };
+  }
+
+  /** Nothing runs, nothing terminates, everything is counted. */
+  const isOver = ({ status }: Job, step: Step): boolean =>
+    step.active === 0 && step.terminating === 0 && !status?.uncountedTerminatedPods?.succeeded?.length && !status?.uncountedTerminatedPods?.failed?.length;
+
+  function conclude(job: Job, outcome: Outcome): Job {
+    const complete = outcome.type === "SuccessCriteriaMet";
+    const last = condition(complete ? "Complete" : "Failed", outcome.reason, outcome.message);
+    return {
+      ...job,
+      status: {
+        ...job.status, active: 0, ready: 0, terminating: 0, conditions: [...(job.status?.conditions ?? []), last],
+        ...(complete && { completionTime: at() as Status["completionTime"] }),
+      },
+    };
+  }
+
+  function reportEnd(job: Job, outcome: Outcome): void {
+    const ref = referenceTo(jobs, job);
+    if (outcome.type === "SuccessCriteriaMet") events.record(ref, "Normal", "Completed", "Job completed");
+    else events.record(ref, "Warning", outcome.reason, outcome.message);
+  }
+
+  async function save(job: Job, next: Status | Job): Promise<Job> {
+    const status = "metadata" in next ? next.status! : next;
+    if (semanticEqual(strip(status), strip(job.status ?? {}))) return { ...job, status };
+    return client.update(jobs, { ...job, status }, { subresource: "status" });
+  }
+
+  return { write, removeFinalizer };
+}
+
+/** Zero counts and an empty tally may be left out by the server. */
+const strip = (status: Status): object => Object.fromEntries(
+  Object.entries(status).filter(([, value]) => value !== 0 && value !== "" && !(typeof value === "object" && value !== null && Object.keys(value).length === 0)));
