@@ -53,7 +53,8 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
 /** What is not as by default: replaced, disabled, left empty. */
 function choiceLines({ plan }: ServerPlan): string[] {
   const replaced = plan.choices.filter((c) => c.replaces).map((c) => `${c.slot}: ${c.plugin} ${c.version} (replaces ${c.replaces})`);
-  const off = plan.leftOut.filter((l) => !l.why.startsWith("replaced by")).map((l) => `${l.plugin}: not loaded (${l.why})`);
+  const reasons = Map.groupBy(plan.leftOut.filter((l) => !l.why.startsWith("replaced by")), (l) => l.why);
+  const off = [...reasons].map(([why, list]) => `${list.map((l) => l.plugin).join(", ")}: not loaded (${why})`);
   const noCni = plan.plugins.some((m) => "kubelet" in m.provides) && !plan.choices.some((c) => c.slot === "cni");
   const warning = noCni ? ["cni: none; pods stay in ContainerCreating unless a CNI is installed by hand"] : [];
   return [...replaced, ...off, ...warning];
