@@ -63,7 +63,7 @@ const apart = {
 
 it.each<[string, object, number]>([
   ["plain pods", {}, 1_000],
-  ["pods spread over zones", spreading, 500],
+  ["pods spread over zones", spreading, 300],
   ["pods that like to be apart", apart, 300],
 ])("schedules %s on 1,000 nodes", async (name, spec, floor) => {
   const cluster = Array.from({ length: 1_000 }, (_, i) =>

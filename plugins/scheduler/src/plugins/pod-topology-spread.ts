@@ -71,13 +71,16 @@ const nothing: readonly Requirement[] = [{ key: "-", operator: "In", values: [] 
 
 function countDomains(constraint: Constraint, keys: readonly string[], pod: PodInfo, cluster: Cluster): Domains {
   const counts = new Map<string, number>();
-  const eligible = new Set<NodeInfo>();
-  for (const node of cluster.nodes()) {
+  const nodes = cluster.nodes();
+  /** By the node's index; a set of a thousand nodes made for each pod would cost more than all else. */
+  const eligible = new Uint8Array(nodes.length);
+  for (const node of nodes) {
     if (keys.some((key) => node.labels[key] === undefined) || !isEligible(constraint, node, pod)) continue;
-    eligible.add(node);
-    counts.set(node.labels[constraint.key]!, 0);
+    eligible[node.index] = 1;
+    const value = node.labels[constraint.key]!;
+    if (!counts.has(value)) counts.set(value, 0);
   }
-  addMatching(counts, constraint, pod, cluster, (node) => eligible.has(node));
+  addMatching(counts, constraint, pod, cluster, (node) => eligible[node.index] === 1);
   const least = counts.size < constraint.minDomains ? 0 : Math.min(...counts.values());
   const self = matches(constraint.selector, pod.labels) ? 1 : 0;
   return { ...constraint, counts, least: counts.size ? least : 0, self };
