@@ -15,6 +15,9 @@ import {
 } from "./validate.ts";
 import { validateApiService, validateCrd, validateCrdUpdate } from "./validate-extension.ts";
 
+/** Groups that the server itself answers are there as long as it is. */
+const local = { type: "Available", status: "True", reason: "Local", message: "Local APIServices are always available" };
+
 const webhookGeneration: Behaviour = { generationOf: (object) => object.webhooks };
 
 export const mutatingWebhookConfiguration: Behaviour = { ...webhookGeneration, columns: webhookColumns, defaults: defaultMutatingWebhooks, ...always(validateWebhooks) };
@@ -25,6 +28,14 @@ const policyBinding: Behaviour = { ...specGeneration, columns: policyBindingColu
 export const validatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validateValidatingBinding) };
 export const mutatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validatePolicyBinding) };
 export const customResourceDefinition: Behaviour = { ...withGeneration(), columns: crdColumns, defaults: defaultCrd, validate: validateCrd, validateUpdate: validateCrdUpdate };
-export const apiService: Behaviour = { ...withStatus(), columns: apiServiceColumns, defaults: defaultApiService, ...always(validateApiService) };
+export const apiService: Behaviour = {
+  ...withStatus(),
+  prepareCreate: (object, { now }) => {
+    object.status = object.spec.service ? {} : { conditions: [{ ...local, lastTransitionTime: now }] };
+  },
+  columns: apiServiceColumns,
+  defaults: defaultApiService,
+  ...always(validateApiService),
+};
 export const flowSchema: Behaviour = { ...withGeneration(), columns: flowSchemaColumns, defaults: defaultFlowSchema, ...always(validateFlowSchema) };
 export const priorityLevelConfiguration: Behaviour = { ...withGeneration(), columns: priorityLevelColumns, defaults: defaultPriorityLevel, ...always(validatePriorityLevel) };

@@ -69,6 +69,24 @@ describe("a Deployment", () => {
   });
 });
 
+describe("generations", () => {
+  it("of a Deployment move with its spec and its annotations", () => {
+    const of = (object: Obj) => JSON.stringify(deployments.generationOf!(object));
+    const object = created(deployments, body()).object;
+    expect(of({ ...object, metadata: { name: "web", annotations: { a: "b" } } })).not.toBe(of(object));
+    expect(of({ ...object, status: { replicas: 1 } })).toBe(of(object));
+  });
+
+  it("of a DaemonSet's template are kept in an annotation", () => {
+    const sets = rowOf("apps", "daemonsets");
+    const old = created(sets, body()).object;
+    const generation = (o: Obj) => o.metadata!.annotations!["deprecated.daemonset.template.generation"];
+    expect(generation(old)).toBe("1");
+    expect(generation(updated(sets, old, (o) => (o.spec.template.spec.containers[0].image = "x:1")).object)).toBe("2");
+    expect(generation(updated(sets, old, (o) => (o.spec.minReadySeconds = 3)).object)).toBe("1");
+  });
+});
+
 describe("a StatefulSet", () => {
   const sets = rowOf("apps", "statefulsets");
   const withClaim = body({

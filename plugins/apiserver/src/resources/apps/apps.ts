@@ -1,10 +1,11 @@
 /** Deployments, ReplicaSets, DaemonSets, StatefulSets and ControllerRevisions. */
 import type { Behaviour } from "../row.ts";
-import { withGeneration } from "../strategy.ts";
+import { keepStatus, withGeneration } from "../strategy.ts";
+import type { Obj } from "../types.ts";
 import { replicaSetColumns } from "../core/columns.ts";
 import { controllerRevisionColumns, daemonSetColumns, deploymentColumns, statefulSetColumns } from "./columns.ts";
 import { defaultDaemonSet, defaultDeployment, defaultReplicaSet, defaultStatefulSet } from "./defaults.ts";
-import { same } from "../fields.ts";
+import { ensure, same } from "../fields.ts";
 import { IMMUTABLE, invalidValue, nonNegative } from "../validate/field.ts";
 import {
   validateDaemonSet, validateDaemonSetUpdate, validateDeployment, validateDeploymentUpdate, validateReplicaSet, validateReplicaSetUpdate,
@@ -13,6 +14,8 @@ import {
 
 export const deployment: Behaviour = {
   ...withGeneration(),
+  // Annotations are copied to the replica sets, so their change is one that the controller must see.
+  generationOf: ({ spec, metadata }) => [spec, metadata?.annotations ?? {}],
   columns: deploymentColumns,
   defaults: defaultDeployment,
   validate: validateDeployment,
@@ -28,8 +31,24 @@ export const replicaSet: Behaviour = {
   selectableFields: { "status.replicas": (o) => String(o.status?.replicas ?? 0) },
 };
 
+const TEMPLATE_GENERATION = "deprecated.daemonset.template.generation";
+
+/** The old API's `spec.templateGeneration` lives on in an annotation. */
+function setTemplateGeneration(object: Obj, generation: number): void {
+  ensure(ensure(object, "metadata"), "annotations")[TEMPLATE_GENERATION] = String(generation);
+}
+
 export const daemonSet: Behaviour = {
-  ...withGeneration({ currentNumberScheduled: 0, numberMisscheduled: 0, desiredNumberScheduled: 0, numberReady: 0 }),
+  prepareCreate: (object) => {
+    object.status = { currentNumberScheduled: 0, numberMisscheduled: 0, desiredNumberScheduled: 0, numberReady: 0 };
+    setTemplateGeneration(object, 1);
+  },
+  prepareUpdate: (object, old) => {
+    keepStatus(object, old);
+    const before = Number(old.metadata?.annotations?.[TEMPLATE_GENERATION] ?? 1);
+    setTemplateGeneration(object, same(object.spec.template, old.spec.template) ? before : before + 1);
+  },
+  generationOf: (object) => object.spec,
   columns: daemonSetColumns,
   defaults: defaultDaemonSet,
   validate: validateDaemonSet,

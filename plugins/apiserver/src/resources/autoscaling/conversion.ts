@@ -57,6 +57,17 @@ export function hpaFromV2(hpa: Obj): Obj {
   };
 }
 
+/** What v1 shows of the status in annotations is status: a writer of the object does not change it. */
+export function keepStatusAnnotations(hpa: Obj, old: Obj): void {
+  const annotations: Record<string, string> = { ...hpa.metadata?.annotations };
+  for (const name of [CURRENT_METRICS, CONDITIONS]) {
+    delete annotations[name];
+    const before = old.metadata?.annotations?.[name];
+    if (before !== undefined) annotations[name] = before;
+  }
+  hpa.metadata = { ...hpa.metadata, annotations };
+}
+
 const isCpuUtilization = (m: Obj): boolean =>
   m.type === "Resource" && m.resource?.name === "cpu" && m.resource.target?.averageUtilization != null;
 

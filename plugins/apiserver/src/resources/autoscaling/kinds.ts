@@ -1,9 +1,9 @@
 /** HorizontalPodAutoscalers in both versions, and PodDisruptionBudgets. */
 import type { Behaviour } from "../row.ts";
 import { ensure } from "../fields.ts";
-import { always, withGeneration, withStatus } from "../strategy.ts";
+import { always, keepStatus, withGeneration, withStatus } from "../strategy.ts";
 import { hpaColumns, pdbColumns } from "./columns.ts";
-import { hpaFromV2, hpaToV2 } from "./conversion.ts";
+import { hpaFromV2, hpaToV2, keepStatusAnnotations } from "./conversion.ts";
 import { defaultHpa, defaultHpaV1 } from "./defaults.ts";
 import { validateHpa, validatePdb } from "./validate.ts";
 
@@ -11,6 +11,10 @@ export const hpaV2: Behaviour = { ...withStatus({ desiredReplicas: 0 }), columns
 
 export const hpaV1: Behaviour = {
   ...withStatus({ currentReplicas: 0, desiredReplicas: 0 }),
+  prepareUpdate: (object, old) => {
+    keepStatus(object, old);
+    keepStatusAnnotations(object, old);
+  },
   columns: hpaColumns.map((column) => ({ ...column, value: (o, now) => column.value(hpaToV2(o), now) })),
   defaults: defaultHpaV1,
   ...always((object) => validateHpa(hpaToV2(object))),

@@ -8,7 +8,7 @@ export const clusterRoleColumns: readonly Column[] = roleColumns;
 
 const subjects = (kind: string) => (o: Obj): string =>
   (o.subjects ?? []).filter((s: Obj) => s.kind === kind)
-    .map((s: Obj) => (kind === "ServiceAccount" ? `${s.namespace}/${s.name}` : s.name)).join(", ");
+    .map((s: Obj) => (kind === "ServiceAccount" ? `${s.namespace ?? ""}/${s.name}` : s.name)).join(", ");
 
 export const bindingColumns: readonly Column[] = [
   nameColumn,
