@@ -1,5 +1,5 @@
 /** Defaults of networking.k8s.io and discovery.k8s.io. */
-import { ensure, fill, fillEmpty, isObject, items } from "../fields.ts";
+import { ensure, fill, isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
 
 export function defaultIngress(ingress: Obj): void {
