@@ -10,7 +10,7 @@ import { defaultPlugins, disableFlags, profiles } from "./defaults.ts";
 import { didYouMean, readManifest, type Manifest, type PluginSource, type Problem } from "./kernel/manifest.ts";
 import { resolvePlan, type Plan } from "./kernel/resolve.ts";
 import { nodeInfo } from "./node/identity.ts";
-import type { NodeInfo } from "@k3s-p/plugin-api/slots";
+import { kernelSlots, slotCatalogue, type NodeInfo } from "@k3s-p/plugin-api/slots";
 
 export interface ServerPlan {
   readonly settings: Settings;
@@ -87,13 +87,26 @@ function disabledPlugins(settings: Settings, manifests: readonly Manifest[]): Ma
 }
 
 function slotChoices(settings: Settings): Map<string, string> {
-  const choices = new Map([...settings.slots].map(([slot, s]) => [slot, String(s.value)]));
+  const choices = new Map<string, string>();
+  for (const [slot, { value, source }] of settings.slots) {
+    requireSlot(slot, source);
+    choices.set(slot, String(value));
+  }
   for (const text of (settings.values.get("slot")?.value ?? []) as readonly string[]) {
     const [slot, plugin] = text.split("=");
     if (!slot || !plugin) throw k3spError("K3SP_FLAG_INVALID", { message: `--slot ${text}: SLOT=PLUGIN is expected` });
+    requireSlot(slot, `--slot ${text}`);
     choices.set(slot, plugin);
   }
   return choices;
+}
+
+function requireSlot(slot: string, source: string): void {
+  const known = slotCatalogue.filter((s) => !s.derive && !kernelSlots.includes(s.id)).map((s) => s.id).sort();
+  if (known.includes(slot)) return;
+  throw k3spError("K3SP_SLOT_UNKNOWN", {
+    message: `no slot is named "${slot}"${didYouMean(slot, known)}`, detail: [`from ${source}`], fix: `use one of ${known.join(", ")}`,
+  });
 }
 
 /** A section for a plugin that does not exist would be lost silently. */

@@ -36,7 +36,6 @@ export const errorCatalogue = {
   K3SP_PROGRAM_MISSING: { title: "a program that is needed is not installed", fix: "apt-get install containerd runc containernetworking-plugins nftables iproute2 conntrack" },
   K3SP_RUNTIME_FAILED: { title: "the container runtime did not start", fix: "see its log" },
   K3SP_ROOT_REQUIRED: { title: "this must run as root", fix: "run it with sudo" },
-  K3SP_DATA_DIR_IN_USE: { title: "another server uses this data directory", fix: "stop it, or choose another --data-dir" },
   K3SP_PERMISSION_DENIED: { title: "a file cannot be read or written", fix: "check the owner and mode of the file" },
 } as const satisfies Readonly<Record<string, ErrorEntry>>;
 
