@@ -41,7 +41,7 @@ export interface KubeletInput {
 export interface RunningKubelet {
   readonly port: number;
   readonly manager: PodManager;
-  /** Undefined when the node is ready. */
+  /** Undefined while the runtime answers. */
   problem(): string | undefined;
   stop(): Promise<void>;
 }
@@ -84,7 +84,7 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
   await agent.start();
   await manager.start();
   return {
-    port: server.port, manager, problem: nodeProblem,
+    port: server.port, manager, problem: health.runtimeProblem,
     async stop() {
       agent?.stop();
       manager?.stop();

@@ -1,7 +1,12 @@
 /** Registers the kubelet: runs the pods of this node. */
 import { definePlugin } from "@k3s-p/plugin-api";
-import { kube, kubelet, node, pki, runner, runtime } from "@k3s-p/plugin-api/slots";
+import { kube, kubelet, node, pki, runner, runtime, type Kubelet } from "@k3s-p/plugin-api/slots";
 import { kubeletOptions, type KubeletConfig } from "./options.ts";
+
+interface ObservedKubelet extends Kubelet {
+  /** Undefined while the runtime answers. */
+  problem(): string | undefined;
+}
 
 export default definePlugin({
   provides: kubelet,
@@ -11,6 +16,11 @@ export default definePlugin({
     const { startKubelet } = await import("./kubelet.ts");
     const running = await startKubelet({ ...ctx.needs, log: ctx.log, options });
     ctx.defer(() => running.stop());
-    return { port: running.port };
+    const impl: ObservedKubelet = { port: running.port, problem: running.problem };
+    return impl;
+  },
+  health(impl) {
+    const message = (impl as ObservedKubelet).problem();
+    return message === undefined ? { ok: true } : { ok: false, message };
   },
 });

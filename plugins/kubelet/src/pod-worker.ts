@@ -397,9 +397,10 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     update(next) {
       const before = pod;
       pod = next;
-      const changed = before.metadata.generation !== next.metadata.generation;
+      const visible = (p: Pod): unknown => [p.metadata.generation, p.metadata.labels, p.metadata.annotations, p.spec];
+      const changed = !same(visible(before), visible(next));
       if (changed) holds.clear();
-      stale ||= changed || !same(before.metadata.labels, next.metadata.labels) || !same(before.metadata.annotations, next.metadata.annotations);
+      stale ||= changed;
       if (next.metadata.deletionTimestamp !== undefined) end();
       else if (changed) wakeNow();
       else wake();

@@ -72,14 +72,15 @@ const known = (input: StatusInput, ref: ContainerRef): ApiContainerStatus | unde
 };
 
 function containerStatus(input: StatusInput, ref: ContainerRef): ApiContainerStatus {
-  const { state, waiting, probes } = input;
+  const { pod, state, waiting, probes } = input;
   const { spec } = ref;
   const before = known(input, ref);
   const instances = state.containers.filter((c) => c.metadata.name === spec.name);
   const current = newest(instances, spec.name);
   if (!current) return absentStatus(input, ref, before);
   const previous = instances.filter((c) => c.id !== current.id && c.state === "EXITED").sort((a, b) => (a.createdAt > b.createdAt ? -1 : 1))[0];
-  const reason = waiting.get(spec.name);
+  const ended = current.state === "EXITED" && !restarts(pod, ref, current.exitCode);
+  const reason = ended ? undefined : waiting.get(spec.name);
   const exited = current.state === "EXITED" || current.state === "UNKNOWN";
   const shown: State = reason && current.state !== "RUNNING" ? { waiting: { ...reason } } : stateOf(input, current);
   const last = exited && "waiting" in shown ? stateOf(input, current) : previous ? stateOf(input, previous) : (before?.lastState ?? {});
