@@ -5,7 +5,7 @@
  * Codes of types: `s` text, `b` boolean, `i` int32, `l` int64, `d` double, `q` quantity, `o` int or string, `t` time,
  * `y` base64, `*` anything, `[x` list, `{x` map, `@package/version.Type` struct.
  */
-import { type ApiError, badRequest, parseNano } from "@k3s-p/plugin-api/kube";
+import { type ApiError, badRequest } from "@k3s-p/plugin-api/kube";
 import { packageOf } from "../patch/shape.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import { fieldTable } from "./generated.ts";
@@ -137,7 +137,7 @@ function isScalar(code: string, value: unknown): boolean {
     case "i": return typeof value === "number" && Number.isInteger(value) && value >= -2_147_483_648 && value <= 2_147_483_647;
     case "l": return typeof value === "number" && Number.isInteger(value);
     case "d": return typeof value === "number";
-    case "q": return (typeof value === "string" || typeof value === "number") && parseNano(value) !== undefined;
+    case "q": return typeof value === "string" ? quantityPattern.test(value) : typeof value === "number";
     case "o": return typeof value === "string" || (typeof value === "number" && Number.isInteger(value));
     case "t": return typeof value === "string" && (value === "" || timePattern.test(value));
     case "y": return typeof value === "string" && base64Pattern.test(value);
@@ -145,6 +145,7 @@ function isScalar(code: string, value: unknown): boolean {
   }
 }
 
+const quantityPattern = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?$/;
 const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const base64Pattern = /^(?:[A-Za-z0-9+/\r\n]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?[\r\n]*$/;
 const goNames: Readonly<Record<string, string>> = { s: "string", b: "bool", i: "int32", l: "int64", d: "float64" };
