@@ -1,19 +1,21 @@
 /** Puts authentication, authorization, admission, discovery and the special subresources around the engine. */
-import type { KubeClient } from "@k3s-p/plugin-api/kube";
-import { builtinAdmission } from "../admission/index.ts";
 import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
+import { builtinAdmission } from "../admission/index.ts";
 import { createAuthenticator } from "../auth/authenticate.ts";
+import { issuerRoutes } from "../auth/issuer.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
-import { createTokenKeys } from "../auth/tokens.ts";
+import { createTokenKeys, type TokenKeys } from "../auth/tokens.ts";
 import { bootstrap } from "../bootstrap/index.ts";
-import { discoveryRoutes, type RouteAnswer } from "../discovery/index.ts";
+import { discoveryRoutes, type RouteAnswer, type Route as Documents } from "../discovery/index.ts";
 import { checkFields } from "../openapi/fields.ts";
 import { openapiRoutes } from "../openapi/index.ts";
-import { createAggregator } from "../subresources/aggregate.ts";
+import { createFieldManagement } from "../patch/apply.ts";
+import { type Aggregator, createAggregator } from "../subresources/aggregate.ts";
 import { subresourceHandlers } from "../subresources/index.ts";
 import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.ts";
-import type { Route } from "./handler.ts";
 import { localAddress } from "./credentials.ts";
+import type { Route } from "./handler.ts";
+import type { ApiRequest } from "./request.ts";
 
 export interface ExtensionOptions {
   readonly cluster: ClusterSettings;
@@ -22,37 +24,51 @@ export interface ExtensionOptions {
   readonly serviceAccountKey: string;
 }
 
-export function extensions(options: ExtensionOptions, { engine, registry, store, client }: ExtensionDeps): Extensions {
-  const { cluster } = options;
+export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Extensions {
+  const { cluster, pki } = options;
+  const { engine, registry, store } = deps;
+  const client = deps.client(loopbackUser);
   const issuer = `https://kubernetes.default.svc.${cluster.clusterDomain}`;
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, issuer, audiences: [issuer, "k3s"] });
-  const authorizer = createAuthorizer(store, rbacRevision({ store }));
+  const authorizer = createAuthorizer(store, rbacRevision(deps));
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
+  const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki, now: engine.now });
   const aggregator = createAggregator({
-    view: store, client: client(loopbackUser), pki: options.pki, now: engine.now,
+    view: store, client, pki, now: engine.now,
     serves: (group, version) => registry.list().some((def) => def.group === group && def.version === version),
   });
-  const discovery = discoveryRoutes(registry, { external: aggregator.external, serverAddress: `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}` });
-  const openapi = openapiRoutes(registry);
-  const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki: options.pki, now: engine.now });
   return {
+    authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),
+    authorize: (user, info) => authorizer.check(user, info),
+    admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }),
     checkFields,
+    fields: createFieldManagement(),
     handlers: subresources.handlers,
     upgrade: (req, socket, head) => (aggregator.upgrade(req.info) ?? subresources.upgrade)(req, socket, head),
     aggregate: (info) => aggregator.route(info),
+    routes: documents(cluster, deps, aggregator, tokens),
+    bootstrap: () => bootstrap(client, { cluster, pki, defs: registry.list() }),
     start() {
       aggregator.start();
       return () => aggregator.stop();
     },
-    admission: builtinAdmission({ view: store, cluster, now: engine.now, client: client(loopbackUser), authorizer }),
-    routes: ({ method, url, info, headers }) => {
-      if (method !== "GET" && method !== "HEAD") return undefined;
-      const answer = discovery(info.path, headers) ?? openapi(url, headers);
-      return answer && send(answer);
-    },
-    authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),
-    authorize: (user, info) => authorizer.check(user, info),
-    bootstrap: (client: KubeClient) => bootstrap(client, { cluster, pki: options.pki, defs: registry.list() }),
+  };
+}
+
+/** Discovery, OpenAPI and the token issuer's keys: read-only documents. */
+function documents(cluster: ClusterSettings, { registry }: ExtensionDeps, aggregator: Aggregator, tokens: TokenKeys): (req: ApiRequest) => Route | undefined {
+  const serverAddress = `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}`;
+  const sources: readonly Documents[] = [
+    discoveryRoutes(registry, { external: aggregator.external, serverAddress }), openapiRoutes(registry), issuerRoutes(tokens),
+  ];
+  return ({ method, url, info, headers }) => {
+    if (method !== "GET" && method !== "HEAD") return undefined;
+    const path = info.path.startsWith("/openapi/") ? url : info.path;
+    for (const source of sources) {
+      const answer = source(path, headers);
+      if (answer) return send(answer);
+    }
+    return undefined;
   };
 }
 

@@ -82,10 +82,13 @@ function fillSystemFields(engine: Engine, call: Call, object: Obj): void {
   delete meta.resourceVersion;
 }
 
-/** Records who owns which fields; without the bookkeeping what the client sent is dropped. */
+/**
+ * Records who owns which fields. Kinds that are written behind (Events, Leases) have one writer and are left out: the
+ * record would be larger than they are.
+ */
 export function trackFields(engine: Engine, call: Call, live: Obj | undefined, next: Obj, now: string): void {
-  const { group, version, kind } = call.def;
-  const fields = engine.fields?.track({
+  const { group, version, kind, tier } = call.def;
+  const fields = tier === "lazy" ? undefined : engine.fields?.track({
     live, next, manager: call.manager, operation: "Update", group, version, kind, subresource: call.subresource, now,
   });
   if (fields && fields.length > 0) next.metadata!.managedFields = fields as NonNullable<Obj["metadata"]>["managedFields"];

@@ -1,0 +1,82 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { startTestServer, type TestServer } from "./testing.ts";
+
+const CM = "/api/v1/namespaces/default/configmaps";
+let api: TestServer;
+beforeEach(async () => void (api = await startTestServer()));
+afterEach(() => api.close());
+
+const apply = (name: string, data: object, manager: string, query = ""): Promise<any> =>
+  api.http("PATCH", `${CM}/${name}?fieldManager=${manager}${query}`, { apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data }, { "content-type": "application/apply-patch+yaml" });
+
+describe("server-side apply", () => {
+  test("creates, then changes, and removes what is no longer stated", async () => {
+    const first = await apply("a", { x: "1", y: "2" }, "me");
+    expect([first.status, first.body.data]).toEqual([201, { x: "1", y: "2" }]);
+    expect(first.body.metadata.managedFields).toMatchObject([{ manager: "me", operation: "Apply", fieldsV1: { "f:data": { "f:x": {}, "f:y": {} } } }]);
+    const second = await apply("a", { x: "3" }, "me");
+    expect([second.status, second.body.data]).toEqual([200, { x: "3" }]);
+    const again = await apply("a", { x: "3" }, "me");
+    expect(again.body.metadata.resourceVersion).toBe(second.body.metadata.resourceVersion);
+  });
+
+  test("gives a conflict on another's field, and takes it with force", async () => {
+    await apply("a", { x: "1" }, "one");
+    const refused = await apply("a", { x: "2" }, "two");
+    expect([refused.status, refused.body.message]).toEqual([409, 'Apply failed with 1 conflict: conflict with "one": .data.x']);
+    const forced = await apply("a", { x: "2" }, "two", "&force=true");
+    expect([forced.status, forced.body.data]).toEqual([200, { x: "2" }]);
+  });
+
+  test("knows what others wrote by other means", async () => {
+    await api.http("POST", `${CM}?fieldManager=creator`, { metadata: { name: "a" }, data: { x: "1" } });
+    const refused = await apply("a", { x: "2", y: "3" }, "me");
+    expect(refused.body.message).toBe('Apply failed with 1 conflict: conflict with "creator" using v1: .data.x');
+    const shared = await apply("a", { y: "3" }, "me");
+    expect(shared.body.data).toEqual({ x: "1", y: "3" });
+  });
+
+  test("needs a field manager", async () => {
+    const { status, body } = await apply("a", {}, "");
+    expect([status, body.message]).toEqual([422, expect.stringContaining("fieldManager: Required value: is required for apply patch")]);
+  });
+
+  test("with dryRun stores nothing", async () => {
+    expect((await apply("a", { x: "1" }, "me", "&dryRun=All")).status).toBe(201);
+    expect((await api.http("GET", `${CM}/a`)).status).toBe(404);
+  });
+
+  test("refuses unknown fields when asked to", async () => {
+    const body = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, datum: {} };
+    const answer = await api.http("PATCH", `${CM}/a?fieldManager=me&fieldValidation=Strict`, body, { "content-type": "application/apply-patch+yaml" });
+    expect([answer.status, answer.body.message]).toEqual([400, expect.stringContaining('unknown field "datum"')]);
+  });
+});
+
+describe("field validation", () => {
+  const post = (mode: string): Promise<any> => api.http("POST", `${CM}?fieldValidation=${mode}`, { metadata: { name: "v" }, data: { a: "b" }, extra: 1 });
+
+  test("warns by default, refuses when strict, is silent when told so, and never keeps the field", async () => {
+    const strict = await post("Strict");
+    expect([strict.status, strict.body.message]).toEqual([400, 'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "extra"']);
+    const warned = await post("Warn");
+    expect([warned.status, warned.headers["warning"], warned.body.extra]).toEqual([201, ['299 - "unknown field \\"extra\\""'], undefined]);
+    await api.http("DELETE", `${CM}/v`);
+    const ignored = await post("Ignore");
+    expect([ignored.status, ignored.headers["warning"], ignored.body.extra]).toEqual([201, undefined, undefined]);
+    expect((await post("Maybe")).status).toBe(400);
+  });
+
+  test("covers the results of patches", async () => {
+    await api.http("POST", CM, { metadata: { name: "p" } });
+    const patch = (mode: string): Promise<any> => api.http("PATCH", `${CM}/p?fieldValidation=${mode}`, { extra: 1 }, { "content-type": "application/merge-patch+json" });
+    expect((await patch("Strict")).status).toBe(400);
+    const warned = await patch("Warn");
+    expect([warned.status, warned.body.extra, warned.headers["warning"]]).toEqual([200, undefined, ['299 - "unknown field \\"extra\\""']]);
+  });
+
+  test("refuses values of a wrong type", async () => {
+    const { status, body } = await api.http("POST", CM, { metadata: { name: "t" }, data: { a: 1 } });
+    expect([status, body.reason]).toEqual([400, "BadRequest"]);
+  });
+});
