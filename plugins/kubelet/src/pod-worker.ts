@@ -17,11 +17,11 @@ import { messageOf, podEvent } from "./context.ts";
 import { etcHosts } from "./dns.ts";
 import { etcHostsPath, podDir, podLogDir } from "./paths.ts";
 import { podActions, type KillAction, type StartAction } from "./pod-actions.ts";
-import { allContainers, containerNameOf, gracePeriod, isHostNetwork, isTerminalPhase, newest, uidOf, type ContainerRef } from "./pod.ts";
+import { allContainers, containerNameOf, gracePeriod, isHostNetwork, newest, uidOf, type ContainerRef } from "./pod.ts";
 import type { PodServices, Verdict } from "./pod-services.ts";
 import { containerResources } from "./resources.ts";
 import { sandboxConfig } from "./sandbox.ts";
-import { podIps, podStatus, type Waiting } from "./status.ts";
+import { isOver, podIps, podStatus, type StatusInput, type Waiting } from "./status.ts";
 import { same } from "./status-manager.ts";
 import { terminationMessage } from "./termination-message.ts";
 import { MountError, type MountedVolumes } from "./volumes/volumes.ts";
@@ -128,7 +128,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   function mustEnd(): boolean {
     if (removed || pod.metadata.deletionTimestamp !== undefined) return true;
     verdict ??= deadlineVerdict();
-    return verdict !== undefined || isTerminalPhase(status().phase);
+    return verdict !== undefined || isOver(statusInput());
   }
 
   function deadlineVerdict(): Verdict | undefined {
@@ -146,7 +146,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   const waiting = new Map<string, Waiting>();
   const messages = new Map<string, string>();
 
-  const status = (): ReturnType<typeof podStatus> => podStatus({
+  const statusInput = (): StatusInput => ({
     pod, state: view.pod(uid), waiting, probes, messages, hostIp: node.ip, ended: stage === "terminated",
     now: timestamp(new Date(clock.now())), ...(verdict && { verdict }),
   });
@@ -156,7 +156,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
       if (container.state !== "EXITED" || messages.has(container.id)) continue;
       messages.set(container.id, await terminationMessage(node.paths, container, podLogDir(node.paths, pod)));
     }
-    if (!removed) services.publish(pod, status());
+    if (!removed) services.publish(pod, podStatus(statusInput()));
   }
 
   let admitted = false;

@@ -37,6 +37,13 @@ describe("the phase", () => {
   });
 });
 
+it("tells the end of a pod only when none of its containers runs any more", () => {
+  const verdict = { phase: "Failed", reason: "DeadlineExceeded", message: "m" } as const;
+  const pod = { ...testPod("p"), status: { phase: "Running" } } as Pod;
+  expect(make(pod, [instance("c", "RUNNING")], { verdict })).toMatchObject({ phase: "Running" });
+  expect(make(pod, [instance("c", "EXITED", 137)], { verdict })).toMatchObject({ phase: "Failed", reason: "DeadlineExceeded", message: "m" });
+});
+
 it("shows the last exit beside a running restart", () => {
   const status = make(testPod("p"), [instance("c", "EXITED", 7, 0), instance("c", "RUNNING", 0, 1)]).containerStatuses![0]!;
   expect(status).toMatchObject({ restartCount: 1, state: { running: {} }, lastState: { terminated: { exitCode: 7, reason: "Error" } } });

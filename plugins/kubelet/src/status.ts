@@ -2,7 +2,7 @@
 import { conditionIsTrue, findCondition, type ContainerStatus as ApiContainerStatus, type Pod, type PodStatus } from "@k3s-p/plugin-api/kube";
 import type { ContainerStatus, PodSandboxStatus } from "@k3s-p/plugin-api/slots";
 import type { ProbeResults } from "./probes/probes.ts";
-import { ephemeralContainers, initContainers, isHostNetwork, mainContainers, newest, restartCountOf, restarts, type ContainerRef } from "./pod.ts";
+import { ephemeralContainers, initContainers, isHostNetwork, isTerminalPhase, mainContainers, newest, restartCountOf, restarts, type ContainerRef } from "./pod.ts";
 import { qosClass } from "./resources.ts";
 import type { PodRuntimeState } from "./runtime-view.ts";
 
@@ -30,13 +30,25 @@ export interface StatusInput {
 type State = NonNullable<ApiContainerStatus["state"]>;
 type Phase = "Pending" | "Running" | "Succeeded" | "Failed";
 
+/** Whether the pod has come to its end; its containers may still have to be stopped. */
+export function isOver(input: StatusInput): boolean {
+  const { pod, verdict } = input;
+  const inits = initContainers(pod).map((ref) => containerStatus(input, ref));
+  const mains = mainContainers(pod).map((ref) => containerStatus(input, ref));
+  return isTerminalPhase(verdict?.phase ?? podPhase(input, inits, mains));
+}
+
 export function podStatus(input: StatusInput): PodStatus {
-  const { pod, state, hostIp, verdict, now } = input;
+  const { pod, state, hostIp, now } = input;
   const before = pod.status;
   const inits = initContainers(pod).map((ref) => containerStatus(input, ref));
   const mains = mainContainers(pod).map((ref) => containerStatus(input, ref));
   const ephemerals = ephemeralContainers(pod).map((ref) => containerStatus(input, ref));
-  const phase = verdict?.phase ?? podPhase(input, inits, mains);
+  // The end is told only when nothing runs any more: controllers take it as leave to start another pod.
+  const early = state.containers.some((c) => c.state === "RUNNING");
+  const verdict = early ? undefined : input.verdict;
+  const decided = verdict?.phase ?? podPhase(input, inits, mains);
+  const phase = early && isTerminalPhase(decided) && !isTerminalPhase(before?.phase) ? standingPhase(before?.phase) : decided;
   const ips = podIps(pod, state.sandboxes, hostIp);
   const refused = verdict !== undefined && state.sandboxes.length === 0 && !before?.containerStatuses;
   return {
@@ -53,6 +65,8 @@ export function podStatus(input: StatusInput): PodStatus {
     ...(!refused && ephemerals.length > 0 && { ephemeralContainerStatuses: ephemerals }),
   } as PodStatus;
 }
+
+const standingPhase = (before: string | undefined): Phase => (before === "Pending" ? "Pending" : "Running");
 
 /** The addresses of the sandbox; a pod that has ended keeps those it had. */
 export function podIps(pod: Pod, sandboxes: readonly PodSandboxStatus[], hostIp: string): string[] {
