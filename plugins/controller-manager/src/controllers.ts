@@ -1,6 +1,7 @@
 /** The one table of controllers: their upstream names, and what makes each of them start. */
 import {
-  cronJobs, daemonSets, deployments, endpoints, jobs, pods, replicaSets, replicationControllers, statefulSets,
+  cronJobs, daemonSets, deployments, endpoints, jobs, persistentVolumeClaims, persistentVolumes, pods, replicaSets,
+  replicationControllers, statefulSets,
   type Resource,
 } from "@k3s-p/plugin-api/kube";
 import type { ControllerDeps, StartController } from "./controller.ts";
@@ -37,6 +38,12 @@ export const controllers: readonly ControllerEntry[] = [
   entry("endpoints-controller", () => import("./network/endpoints.ts")),
   entry("endpointslice-mirroring-controller", () => import("./network/endpointslice-mirroring.ts"), [endpoints]),
   entry("node-ipam-controller", () => import("./node/ipam.ts")),
+  entry("node-lifecycle-controller", () => import("./node/lifecycle.ts")),
+  entry("taint-eviction-controller", () => import("./node/taint-eviction.ts")),
+  entry("ttl-controller", () => import("./node/ttl.ts")),
+  entry("persistentvolume-binder-controller", () => import("./storage/binder.ts"), [persistentVolumeClaims, persistentVolumes]),
+  entry("persistentvolumeclaim-protection-controller", async () => ({ start: (await import("./storage/protection.ts")).startClaimProtection }), [persistentVolumeClaims]),
+  entry("persistentvolume-protection-controller", async () => ({ start: (await import("./storage/protection.ts")).startVolumeProtection }), [persistentVolumes]),
 ];
 
 /** The entries that `--controllers` selects: `*` is all, `name` one, `-name` not that one. Unknown names are returned apart. */
