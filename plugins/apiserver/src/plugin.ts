@@ -1,14 +1,12 @@
 /** Registers the API server: its certificates, its listener, and the points that others contribute to. */
-import { definePlugin } from "@k3s-p/plugin-api";
-import { admission, healthCheck, nativeResource } from "@k3s-p/plugin-api/points";
+import { type Contributions, definePlugin } from "@k3s-p/plugin-api";
+import { admission, healthCheck, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
 import { localAddress, servingCertificate, servingNames, writeKubeconfig, writeToken } from "./server/credentials.ts";
 import { extensions } from "./server/extensions.ts";
 import type { Route } from "./server/handler.ts";
 import { toResourceDef } from "./server/native.ts";
-import type { Contributions } from "@k3s-p/plugin-api";
-import type { NativeResource } from "@k3s-p/plugin-api/points";
 
 interface Config {
   readonly token?: string;
@@ -40,7 +38,7 @@ export default definePlugin({
     ctx.defer(serveNative(server, ctx.contributions(nativeResource)));
 
     const listener = await server.listen({
-      cert: serving.cert, key: serving.key, clientCas: [keys.ca("client-ca").cert, keys.ca("request-header-ca").cert],
+      cert: serving.cert, key: serving.key, clientCas: [keys.ca("client-ca").cert],
       address: cluster.bindAddress || "0.0.0.0", port: cluster.httpsListenPort,
     });
     const url = `https://${localAddress(cluster.bindAddress)}:${listener.port}`;

@@ -119,7 +119,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const handler = createHandler({
     engine, hub, handlers: extensions.handlers ?? new Map(),
     authenticate: extensions.authenticate ?? (() => undefined), authorize, open: options.open ?? new Map(),
-    routes: routesOf(extensions, () => ready, datastore, metrics.render, options.checks),
+    routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: metrics.render, contributed: options.checks }),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
     onError,
@@ -156,10 +156,17 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   };
 }
 
+interface RouteSources {
+  readonly extensions: Extensions;
+  readonly registry: Registry;
+  readonly datastore: Datastore;
+  readonly ready: () => boolean;
+  readonly metrics: () => string;
+  readonly contributed: ApiServerOptions["checks"];
+}
+
 /** Everything that is not a resource. */
-function routesOf(
-  extensions: Extensions, ready: () => boolean, datastore: Datastore, render: () => string, contributed: ApiServerOptions["checks"],
-): (req: ApiRequest) => Route | undefined {
+function routesOf({ extensions, registry, datastore, ready, metrics, contributed }: RouteSources): (req: ApiRequest) => Route | undefined {
   const ping: HealthCheck = { name: "ping", check: async () => ({ ok: true }) };
   const database: HealthCheck = { name: "etcd", check: () => datastore.health() };
   const started: HealthCheck = {
@@ -169,18 +176,25 @@ function routesOf(
     checks: (endpoint) => [ping, database, started, ...(endpoint === "livez" ? [] : (contributed?.() ?? []))],
   });
   const fixed: Readonly<Record<string, Route>> = {
+    "/": (req, res) => sendObject(req, res, 200, { paths: rootPaths(registry) }),
     "/version": (req, res) => sendObject(req, res, 200, versionInfo),
     "/metrics": (_req, res) => {
-      const text = render();
+      const text = metrics();
       res.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8", "content-length": Buffer.byteLength(text) });
       res.end(text);
     },
   };
   return (req) => {
-    if (req.method === "OPTIONS") return undefined;
+    if (req.method !== "GET" && req.method !== "HEAD") return extensions.routes?.(req);
     const path = req.info.path.length > 1 ? req.info.path.replace(/\/$/, "") : req.info.path;
     return fixed[path] ?? health(path) ?? extensions.routes?.(req);
   };
+}
+
+function rootPaths(registry: Registry): string[] {
+  const groups = registry.list().filter((def) => def.group).flatMap(({ group, version }) => [`/apis/${group}`, `/apis/${group}/${version}`]);
+  const others = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+  return [...new Set([...others, ...groups])].sort();
 }
 
 /** Drops what was already history one interval ago, and objects whose time is over (Events). */

@@ -45,8 +45,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   server.on("sessionError", () => {});
   server.on("request", (req, res) => options.onRequest(incomingOf(req), res as unknown as ApiResponse));
   server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => options.onUpgrade(incomingOf(req), socket, head));
-  // HTTP/1.1 requests come through the same server: it must not cut idle watches.
-  Object.assign(server, { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 120_000 });
+  // For HTTP/1.1: how long a request may take to arrive, and how long an idle connection is kept.
+  Object.assign(server, { requestTimeout: 300_000, headersTimeout: 60_000, keepAliveTimeout: 120_000 });
   await open(server, options);
   return {
     port: (server.address() as AddressInfo).port,

@@ -204,6 +204,11 @@ describe("what is not a resource", () => {
     expect((await api.http("GET", "/version")).body).toMatchObject({ major: "1", minor: "36", gitVersion: "v1.36.0+k3sp1" });
   });
 
+  test("the root lists the paths", async () => {
+    expect((await api.http("GET", "/")).body.paths).toEqual(expect.arrayContaining(["/api/v1", "/apis/apps/v1", "/readyz"]));
+    expect((await api.http("POST", "/version")).status).toBe(404);
+  });
+
   test("metrics count requests", async () => {
     const { text } = await api.http("GET", "/metrics");
     expect(text).toMatch(/apiserver_request_total\{code="200",verb="LIST",group="",version="v1",resource="configmaps",subresource="",scope="namespace"\} \d+/);
