@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { formatError, isK3spError } from "@k3s-p/plugin-api";
-import { findPrograms, lacksSysResource, linkPrograms, majorVersion } from "./host.ts";
+import { formatError, isK3spError, type K3spError } from "@k3s-p/plugin-api";
+import { findPrograms, hostFacts, lacksSysResource, linkPrograms, majorVersion } from "./host.ts";
 import { importedNames } from "./images.ts";
 import { daemonEnv } from "./plugin.ts";
 
@@ -16,28 +16,32 @@ const program = (...path: string[]) => {
   writeFileSync(join(dir, ...path), "", { mode: 0o755 });
 };
 
-it("names all missing packages at once with the apt line", async () => {
+it("names all missing packages at once with the apt line", () => {
   program("bin", "runc");
-  const error = await findPrograms([join(dir, "bin")], [join(dir, "cni")]).catch((each) => each);
-  expect(isK3spError(error) && error.code).toBe("K3SP_PROGRAM_MISSING");
-  expect(formatError(error)).toContain("fix: apt-get install containerd containernetworking-plugins");
+  try {
+    findPrograms([join(dir, "bin")], [join(dir, "cni")]);
+    expect.unreachable();
+  } catch (error) {
+    expect(isK3spError(error) && error.code).toBe("K3SP_PROGRAM_MISSING");
+    expect(formatError(error as K3spError)).toContain("fix: apt-get install containerd containernetworking-plugins");
+  }
 });
 
-it("finds programs in order of the path and takes crun beside runc", async () => {
+it("finds programs in order of the path and takes crun beside runc", () => {
   for (const name of ["containerd", "ctr", "containerd-shim-runc-v2", "runc"]) program("a", name);
   for (const name of ["containerd", "crun"]) program("b", name);
   program("cni", "loopback");
-  const found = await findPrograms([join(dir, "a"), join(dir, "b")], [join(dir, "cni")]);
+  const found = findPrograms([join(dir, "a"), join(dir, "b")], [join(dir, "cni")]);
   expect(found.containerd).toBe(join(dir, "a/containerd"));
   expect(Object.keys(found.runtimes)).toEqual(["runc", "crun"]);
 });
 
-it("links programs, renews old links and leaves real files alone", async () => {
+it("links programs, renews old links and leaves real files alone", () => {
   program("cni", "bridge");
   program("cni", "loopback");
   program("bin", "loopback");
   symlinkSync("/nowhere", join(dir, "bin/bridge"));
-  await linkPrograms(join(dir, "bin"), [join(dir, "cni/bridge"), join(dir, "cni/loopback")]);
+  linkPrograms(join(dir, "bin"), [join(dir, "cni/bridge"), join(dir, "cni/loopback")]);
   expect(readlinkSync(join(dir, "bin/bridge"))).toBe(join(dir, "cni/bridge"));
   expect(readdirSync(join(dir, "bin"), { withFileTypes: true }).find((each) => each.name === "loopback")!.isFile()).toBe(true);
 });
@@ -46,6 +50,23 @@ it.each([
   ["containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3", 1],
   ["containerd github.com/containerd/containerd v2.1.4 75cb2b7193e4", 2],
 ])("reads the version of %s", (text, major) => expect(majorVersion(text)).toBe(major));
+
+it("asks the host once, and again when containerd's program changes", async () => {
+  program("containerd");
+  const asked: string[] = [];
+  const runner = {
+    run: async (command: string) => (asked.push(command), { code: 0, stdout: "containerd x v2.1.0", stderr: "" }),
+    spawn: () => Promise.reject(new Error("unused")),
+  };
+  const facts = () => hostFacts(runner, join(dir, "containerd"), join(dir, "root"));
+  const expected = { major: 2, overlay: true };
+  expect(await facts()).toMatchObject(expected);
+  expect(await facts()).toMatchObject(expected);
+  expect(asked).toHaveLength(2);
+  writeFileSync(join(dir, "containerd"), "newer", { mode: 0o755 });
+  await facts();
+  expect(asked).toHaveLength(4);
+});
 
 it("sees whether CAP_SYS_RESOURCE is there", () => {
   expect(lacksSysResource("Name:\tnode\nCapEff:\t000001fffeffffff\n")).toBe(true);

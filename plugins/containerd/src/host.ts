@@ -1,9 +1,12 @@
 /** What this machine offers: programs, kernel abilities, and the distribution's CNI programs. */
-import { constants } from "node:fs";
-import { access, lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink } from "node:fs/promises";
+import { accessSync, constants, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { release } from "node:os";
 import { basename, delimiter, join } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
 import type { Runner } from "@k3s-p/plugin-api/slots";
+
+// Everything here is a handful of local look-ups. At start the event loop is crowded with other plugins, so each
+// `await` would cost more than the call itself: they are synchronous.
 
 /** Where containerd and its children look for programs; systemd units often lack the sbin folders. */
 export const searchPath = [
@@ -22,10 +25,10 @@ export interface Programs {
 }
 
 /** Finds everything that is needed, or says in one error all that is missing. */
-export async function findPrograms(path: readonly string[] = searchPath, cniPath: readonly string[] = cniFolders): Promise<Programs> {
+export function findPrograms(path: readonly string[] = searchPath, cniPath: readonly string[] = cniFolders): Programs {
   const names = ["containerd", "ctr", "containerd-shim-runc-v2", "runc", "crun"];
-  const [found, cni] = await Promise.all([Promise.all(names.map((name) => findProgram(name, path))), findCni(cniPath)]);
-  const [containerd, ctr, shim, runc, crun] = found;
+  const [containerd, ctr, shim, runc, crun] = names.map((name) => findProgram(name, path));
+  const cni = findCni(cniPath);
   const missing = [
     ...(containerd && ctr && shim ? [] : ["containerd"]),
     ...(runc || crun ? [] : ["runc"]),
@@ -49,22 +52,23 @@ const missingPackages = (packages: readonly string[]) =>
     fix: `apt-get install ${packages.join(" ")}   (or disable the plugin with --disable containerd)`,
   });
 
-export async function findProgram(name: string, path: readonly string[] = searchPath): Promise<string | undefined> {
-  for (const folder of path) {
-    const candidate = join(folder, name);
-    if (await isExecutable(candidate)) return candidate;
+const findProgram = (name: string, path: readonly string[]) => path.map((folder) => join(folder, name)).find(isExecutable);
+
+const isExecutable = (path: string) => attempt(() => (accessSync(path, constants.X_OK), true)) ?? false;
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
   }
-  return undefined;
 }
 
-const isExecutable = (path: string) =>
-  access(path, constants.X_OK).then(() => true, () => false);
-
 /** The first folder that has a program wins, as on PATH. */
-async function findCni(folders: readonly string[]): Promise<string[]> {
+function findCni(folders: readonly string[]): string[] {
   const byName = new Map<string, string>();
   for (const folder of folders) {
-    for (const name of await readdir(folder).catch(() => [])) {
+    for (const name of attempt(() => readdirSync(folder)) ?? []) {
       if (!byName.has(name)) byName.set(name, join(folder, name));
     }
   }
@@ -72,16 +76,36 @@ async function findCni(folders: readonly string[]): Promise<string[]> {
 }
 
 /** Makes `folder` hold a link to each program; programs that others put there stay. */
-export async function linkPrograms(folder: string, programs: readonly string[]): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await Promise.all(programs.map(async (target) => {
+export function linkPrograms(folder: string, programs: readonly string[]): void {
+  mkdirSync(folder, { recursive: true });
+  for (const target of programs) {
     const path = join(folder, basename(target));
-    const before = await lstat(path).catch(() => undefined);
-    if (before && !before.isSymbolicLink()) return;
-    if (before && (await readlink(path)) === target) return;
-    await rm(path, { force: true });
-    await symlink(target, path);
-  }));
+    const before = attempt(() => lstatSync(path));
+    if (before && (!before.isSymbolicLink() || readlinkSync(path) === target)) continue;
+    rmSync(path, { force: true });
+    symlinkSync(target, path);
+  }
+}
+
+export interface HostFacts {
+  /** Major version of containerd. */
+  readonly major: number;
+  /** Whether containerd's root can carry overlay mounts. */
+  readonly overlay: boolean;
+}
+
+/** Found out with two commands once, then remembered until containerd's program or the kernel changes. */
+export async function hostFacts(runner: Runner, containerd: string, root: string): Promise<HostFacts> {
+  const { mtimeMs, size } = statSync(containerd);
+  const about = `${containerd} ${mtimeMs} ${size} ${release()}`;
+  const file = join(root, "host-facts.json");
+  const known = attempt(() => JSON.parse(readFileSync(file, "utf8")) as HostFacts & { readonly about: string });
+  if (known?.about === about) return known;
+  mkdirSync(root, { recursive: true, mode: 0o711 });
+  const [version, overlay] = await Promise.all([runner.run(containerd, ["--version"]), overlaySupported(runner, root)]);
+  const facts = { major: majorVersion(version.stdout), overlay };
+  writeFileSync(file, JSON.stringify({ about, ...facts }), { mode: 0o600 });
+  return facts;
 }
 
 /** `containerd github.com/containerd/containerd 1.6.20~ds1 ...` or `... v2.1.0 ...` */
@@ -97,20 +121,17 @@ export function lacksSysResource(procStatus: string): boolean {
   return effective !== undefined && ((BigInt(`0x${effective}`) >> capSysResource) & 1n) === 0n;
 }
 
-export const readProcStatus = () => readFile("/proc/self/status", "utf8").catch(() => "");
+export const readProcStatus = () => attempt(() => readFileSync("/proc/self/status", "utf8")) ?? "";
 
 /** Tries a real overlay mount below `folder`: some file systems (NFS, overlay itself) refuse to carry one. */
-export async function overlaySupported(runner: Runner, folder: string): Promise<boolean> {
-  await mkdir(folder, { recursive: true });
-  const probe = await mkdtemp(join(folder, ".overlay-"));
+async function overlaySupported(runner: Runner, folder: string): Promise<boolean> {
+  const probe = mkdtempSync(join(folder, ".overlay-"));
   const [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map((name) => join(probe, name)) as [string, string, string, string];
-  try {
-    await Promise.all([lower, upper, work, merged].map((dir) => mkdir(dir)));
-    const layers = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
-    // One command, so that no mount stays behind when the server is killed in between.
-    const script = 'mount -t overlay overlay -o "$1" "$2" && umount "$2"';
-    return (await runner.run("sh", ["-c", script, "sh", layers, merged])).code === 0;
-  } finally {
-    await rm(probe, { recursive: true, force: true });
-  }
+  for (const dir of [lower, upper, work, merged]) mkdirSync(dir);
+  const layers = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
+  // One command, so that no mount stays behind when the server is killed in between.
+  const script = 'mount -t overlay overlay -o "$1" "$2" && umount "$2"';
+  const result = await runner.run("sh", ["-c", script, "sh", layers, merged]);
+  rmSync(probe, { recursive: true, force: true });
+  return result.code === 0;
 }

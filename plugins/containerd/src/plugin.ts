@@ -5,7 +5,7 @@ import { node, runner, runtime, type NodeInfo } from "@k3s-p/plugin-api/slots";
 import { renderConfig, type ContainerdSettings } from "./config-toml.ts";
 import { openChannel, type CriChannel } from "./cri.ts";
 import { eventHub } from "./events.ts";
-import { findPrograms, lacksSysResource, linkPrograms, majorVersion, overlaySupported, readProcStatus, searchPath, type Programs } from "./host.ts";
+import { findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus, searchPath, type Programs } from "./host.ts";
 import { importBytes, watchImages, type ImageImport } from "./images.ts";
 import { pauseImage, type ImageArchive } from "./pause.ts";
 import { criRuntime, settle } from "./runtime.ts";
@@ -27,15 +27,18 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
   async start(ctx) {
     const { paths } = ctx.needs.node;
     requireRoot();
-    const programs = await findPrograms();
+    const programs = findPrograms();
     const pause = pauseImage(process.arch === "arm64" ? "arm64" : "x64");
     const sandboxImage = ctx.config.pauseImage || pause.name;
-    const facts = Promise.all([chooseSnapshotter(ctx), daemonVersion(ctx, programs), readProcStatus(), linkPrograms(paths.cniBin, programs.cni)]);
+    const finding = hostFacts(ctx.needs.runner, programs.containerd, paths.containerdRoot);
     // Loading gRPC holds the event loop for a while: the commands above run meanwhile.
     const opening = openChannel(paths.containerdSocket);
     opening.catch(() => undefined);
-    const [snapshotter, major, status] = await facts;
-    const config = settingsText(ctx, programs, { sandboxImage, snapshotter, major, restrictOomScoreAdj: lacksSysResource(status) });
+    linkPrograms(paths.cniBin, programs.cni);
+    const { major, overlay } = await finding;
+    const snapshotter = chooseSnapshotter(ctx, overlay);
+    const restrictOomScoreAdj = lacksSysResource(readProcStatus());
+    const config = settingsText(ctx, programs, { sandboxImage, snapshotter, major, restrictOomScoreAdj });
     const daemon = await supervise({
       program: programs.containerd,
       configFile: join(paths.agentEtc, "containerd", "config.toml"), config,
@@ -78,15 +81,12 @@ function requireRoot(): void {
   });
 }
 
-async function chooseSnapshotter(ctx: Context): Promise<string> {
+function chooseSnapshotter(ctx: Context, overlay: boolean): string {
   const wanted = ctx.config.snapshotter ?? "overlayfs";
-  if (wanted !== "overlayfs" || (await overlaySupported(ctx.needs.runner, ctx.needs.node.paths.containerdRoot))) return wanted;
+  if (wanted !== "overlayfs" || overlay) return wanted;
   ctx.log.warn(`${ctx.needs.node.paths.containerdRoot} cannot carry overlay mounts: using the snapshotter "native", which copies every layer`);
   return "native";
 }
-
-const daemonVersion = async (ctx: Context, programs: Programs) =>
-  majorVersion((await ctx.needs.runner.run(programs.containerd, ["--version"])).stdout);
 
 type Facts = Pick<ContainerdSettings, "sandboxImage" | "snapshotter" | "major" | "restrictOomScoreAdj">;
 

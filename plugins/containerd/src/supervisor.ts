@@ -3,8 +3,8 @@
  * It is never stopped with the server: a container whose log pipe nobody reads would block, and exec sessions would end.
  */
 import { connect } from "node:net";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { k3spError, type Logger } from "@k3s-p/plugin-api";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 
@@ -37,19 +37,19 @@ const restartDelays = [0, 1000, 2000, 5000, 10_000];
 
 export async function supervise(options: SupervisorOptions): Promise<Supervisor> {
   const { state, root, configFile, config, log } = options;
-  await Promise.all([mkdir(state, { recursive: true, mode: 0o711 }), mkdir(root, { recursive: true, mode: 0o711 })]);
-  let pid = await findOurs(options);
-  const sameConfig = (await readFile(configFile, "utf8").catch(() => "")) === config;
+  for (const dir of [state, root]) mkdirSync(dir, { recursive: true, mode: 0o711 });
+  let pid = findOurs(options);
+  const sameConfig = readIfThere(configFile) === config;
   const adopted = pid !== undefined && sameConfig && (await listens(options.socket));
   if (pid !== undefined && !adopted) {
     log.info({ pid }, "containerd runs with an older configuration: starting it again, containers keep running");
     await stopDaemon(pid);
   }
   if (pid === undefined) await refuseStranger(options);
-  if (!sameConfig) await writeConfig(configFile, config);
+  if (!sameConfig) writeConfig(configFile, config);
   if (!adopted) pid = await launch(options, died);
   else {
-    await recordPid(state, pid!);
+    recordPid(state, pid!);
     log.info({ pid }, "containerd is running already: adopted with its containers");
   }
 
@@ -63,7 +63,7 @@ export async function supervise(options: SupervisorOptions): Promise<Supervisor>
       if (options.signal.aborted) return;
       if (pid !== undefined && isAlive(pid) && (await listens(options.socket))) return;
       try {
-        if (pid !== undefined && (await runsWith(pid, configFile))) await stopDaemon(pid);
+        if (pid !== undefined && runsWith(pid, configFile)) await stopDaemon(pid);
         log.warn({ pid }, "containerd ended: starting it again");
         pid = await launch(options, died);
         return;
@@ -77,19 +77,19 @@ export async function supervise(options: SupervisorOptions): Promise<Supervisor>
   return { adopted, pid: () => pid!, revive };
 }
 
-async function writeConfig(path: string, text: string): Promise<void> {
-  await mkdir(join(path, ".."), { recursive: true });
-  await writeFile(`${path}.tmp`, text, { mode: 0o600 });
-  await rename(`${path}.tmp`, path);
+function writeConfig(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.tmp`, text, { mode: 0o600 });
+  renameSync(`${path}.tmp`, path);
 }
 
 async function launch(options: SupervisorOptions, onExit: () => void): Promise<number> {
   const { program, configFile, socket, root, state, env, runner, log } = options;
   const logFile = join(root, "containerd.log");
-  await rotate(logFile);
-  await rm(socket, { force: true });
+  rotate(logFile);
+  rmSync(socket, { force: true });
   const child = await runner.spawn(program, ["--config", configFile], { env, logFile, detached: true });
-  await recordPid(state, child.pid);
+  recordPid(state, child.pid);
   let exit: string | undefined;
   let serving = false;
   void child.exited.then(({ code, signal }) => {
@@ -98,10 +98,10 @@ async function launch(options: SupervisorOptions, onExit: () => void): Promise<n
   });
   const deadline = Date.now() + startTimeout;
   while (!(await listens(socket))) {
-    if (exit) throw startFailed(options, `containerd ended at start (${exit})`, await lastLines(logFile));
+    if (exit) throw startFailed(options, `containerd ended at start (${exit})`, lastLines(logFile));
     if (Date.now() > deadline) {
       child.kill("SIGKILL");
-      throw startFailed(options, `containerd did not listen on ${socket} within ${startTimeout / 1000} s`, await lastLines(logFile));
+      throw startFailed(options, `containerd did not listen on ${socket} within ${startTimeout / 1000} s`, lastLines(logFile));
     }
     await sleep(10, options.signal);
     options.signal.throwIfAborted();
@@ -111,7 +111,7 @@ async function launch(options: SupervisorOptions, onExit: () => void): Promise<n
   return child.pid;
 }
 
-const recordPid = (state: string, pid: number) => writeFile(join(state, "containerd.pid"), `${pid}\n`, { mode: 0o600 });
+const recordPid = (state: string, pid: number) => writeFileSync(join(state, "containerd.pid"), `${pid}\n`, { mode: 0o600 });
 
 const startFailed = (options: SupervisorOptions, message: string, lines: readonly string[] = []) =>
   k3spError("K3SP_RUNTIME_FAILED", {
@@ -119,20 +119,35 @@ const startFailed = (options: SupervisorOptions, message: string, lines: readonl
   });
 
 /** The pid file, else the process table: a containerd that runs with our configuration file is ours. */
-async function findOurs({ state, configFile }: SupervisorOptions): Promise<number | undefined> {
-  const recorded = Number(await readFile(join(state, "containerd.pid"), "utf8").catch(() => ""));
-  if (recorded && (await runsWith(recorded, configFile))) return recorded;
-  const pids = (await readdir("/proc")).map(Number).filter((pid) => pid > 1);
-  const matches = await Promise.all(pids.map(async (pid) => ((await runsWith(pid, configFile)) ? pid : undefined)));
-  return matches.find((pid) => pid !== undefined);
+function findOurs({ state, configFile }: SupervisorOptions): number | undefined {
+  const recorded = Number(readIfThere(join(state, "containerd.pid")));
+  if (recorded && runsWith(recorded, configFile)) return recorded;
+  return readdirSync("/proc").map(Number).find((pid) => pid > 1 && runsWith(pid, configFile));
 }
 
 /** The same path may be another file for a process in another mount namespace (a container, a cluster under test). */
-async function runsWith(pid: number, configFile: string): Promise<boolean> {
-  const [program = "", ...args] = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+function runsWith(pid: number, configFile: string): boolean {
+  const [program = "", ...args] = readIfThere(`/proc/${pid}/cmdline`).split("\0");
   if (!program.endsWith("/containerd") || !args.includes(configFile)) return false;
-  const [theirs, ours] = await Promise.all([`/proc/${pid}/root${configFile}`, configFile].map((path) => stat(path).catch(() => undefined)));
-  return theirs !== undefined && theirs.ino === ours?.ino && theirs.dev === ours.dev;
+  const theirs = fileId(`/proc/${pid}/root${configFile}`);
+  return theirs !== undefined && theirs === fileId(configFile);
+}
+
+function fileId(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined;
+  }
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 async function refuseStranger({ socket }: SupervisorOptions): Promise<void> {
@@ -167,15 +182,12 @@ const listens = (socket: string) =>
     probe.on("error", () => resolve(false));
   });
 
-async function rotate(logFile: string): Promise<void> {
-  const size = (await stat(logFile).catch(() => undefined))?.size ?? 0;
-  if (size > largestLog) await rename(logFile, `${logFile}.1`);
+function rotate(logFile: string): void {
+  const size = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > largestLog) renameSync(logFile, `${logFile}.1`);
 }
 
-async function lastLines(logFile: string): Promise<string[]> {
-  const text = await readFile(logFile, "utf8").catch(() => "");
-  return text.trim().split("\n").slice(-5);
-}
+const lastLines = (logFile: string) => readIfThere(logFile).trim().split("\n").slice(-5);
 
 const sleep = (ms: number, signal: AbortSignal) =>
   new Promise<void>((resolve) => {
