@@ -161,6 +161,12 @@ describe("the file", () => {
     await expect(open()).rejects.toMatchObject({ code: "K3SP_DATASTORE_LOCKED", message: expect.stringContaining(file) });
   });
 
+  test("takes nothing after a close", async () => {
+    const store = await open();
+    await close(store);
+    await expect(put(store, "k", "1")).rejects.toMatchObject({ code: "K3SP_DATASTORE_FAILED" });
+  });
+
   test("can be opened again after a close", async () => {
     await close(await open());
     await put(await open(), "k", "1");

@@ -5,21 +5,17 @@
  * A write gets its revision at once and travels in `tail` until it is emitted: a durable one when the worker has
  * committed it, a lazy one as soon as all before it are. While a commit runs, further writes gather for the next.
  */
-import { Worker } from "node:worker_threads";
-import { k3spError, type ErrorCode, type K3spError } from "@k3s-p/plugin-api";
+import { k3spError, type K3spError } from "@k3s-p/plugin-api";
 import type { Change, Datastore, Row, WriteOp, WriteResult } from "@k3s-p/plugin-api/slots";
 import { decodeRows, encodeRows, type FrameRow } from "./frames.ts";
-import type { Answer, Failure, Request, WorkerOptions } from "./worker.ts";
+import { type Ask, connect, type LinkOptions } from "./link.ts";
 
 export interface SqliteStore extends Datastore {
   /** Writes what is pending and closes the file. */
   close(): Promise<void>;
 }
 
-export interface StoreOptions extends WorkerOptions {
-  /** Called when the worker dies; the store refuses everything from then on. */
-  readonly onCrash?: (error: Error) => void;
-}
+export type StoreOptions = LinkOptions;
 
 interface Revisions { readonly mod: number; readonly created: number }
 
@@ -244,49 +240,3 @@ const toRow = (r: FrameRow): Row => ({ key: r.key, value: r.value!, createRevisi
 const failed = (message: string): K3spError => k3spError("K3SP_DATASTORE_FAILED", { message });
 const compactedError = (after: number, compacted: number): K3spError =>
   k3spError("K3SP_DATASTORE_COMPACTED", { message: `revision ${after} is gone, history begins after ${compacted}` });
-
-type Ask = Request extends infer R ? (R extends Request ? Omit<R, "id"> : never) : never;
-
-interface Link {
-  ask(request: Ask, transfer?: readonly ArrayBuffer[]): Promise<Answer>;
-  end(): Promise<void>;
-}
-
-function connect(options: StoreOptions): Link {
-  const { file, maxPages } = options;
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: { file, maxPages } });
-  const waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
-  let ids = 0;
-  let dead: Error | undefined;
-  let ending = false;
-  worker.on("message", (answer: Answer) => {
-    const call = waiting.get(answer.id)!;
-    waiting.delete(answer.id);
-    if (answer.error) call.reject(toError(answer.error));
-    else call.resolve(answer);
-  });
-  const crash = (cause: unknown): void => {
-    if (ending) return;
-    dead ??= k3spError("K3SP_DATASTORE_FAILED", { message: "the database thread has ended", cause });
-    for (const call of waiting.values()) call.reject(dead);
-    waiting.clear();
-    options.onCrash?.(dead);
-  };
-  worker.on("error", crash);
-  worker.on("exit", (code) => crash(new Error(`exit code ${code}`)));
-  return {
-    ask: (request, transfer = []) => new Promise((resolve, reject) => {
-      if (dead) return reject(dead);
-      const id = ++ids;
-      waiting.set(id, { resolve, reject });
-      worker.postMessage({ ...request, id }, transfer as ArrayBuffer[]);
-    }),
-    async end() {
-      ending = true;
-      await worker.terminate();
-    },
-  };
-}
-
-const toError = (failure: Failure): K3spError =>
-  k3spError(failure.code as ErrorCode, { message: failure.message, detail: failure.detail, ...(failure.fix && { fix: failure.fix }) });
