@@ -9,6 +9,7 @@ import { definitionName } from "../src/openapi/names.ts";
 import { packageOf, typeRule } from "../src/patch/shape.ts";
 import type { FieldRule } from "../src/patch/shape.ts";
 import { builtinResources } from "../src/resources/index.ts";
+import { describeField } from "./descriptions.ts";
 import { type Model, type ModelField, type Models, openModels } from "./models.ts";
 import {
   anyDefinition, classNamesOf, INT_OR_STRING, isQuantity, leafDefinitions, MICRO_TIME, packageOfModel,
@@ -48,7 +49,7 @@ export function generate(models: Models = openModels()): Generated {
   const fields: Record<string, Record<string, string>> = {};
   for (const [className, type] of types) {
     const model = models.get(className)!;
-    definitions[definitionName(type)] = definition(model, type, types, models, roots.get(className));
+    definitions[definitionName(type)] = definition(model, type, types, roots.get(className));
     fields[type] = Object.fromEntries(model.fields.map((field) => [field.name, code(field, typeNameOf(className), types)]));
   }
   return { definitions: sorted(definitions), fields: sorted(fields) };
@@ -72,13 +73,12 @@ function nameTypes(models: Models, roots: ReadonlyMap<string, Kind>): Map<string
   return new Map([...reachedBy].map(([className, pkgs]) => [className, `${packageOfModel(className, pkgs)}.${typeNameOf(className)}`]));
 }
 
-function definition(model: Model, type: string, types: ReadonlyMap<string, string>, models: Models, kind: Kind | undefined): object {
+function definition(model: Model, type: string, types: ReadonlyMap<string, string>, kind: Kind | undefined): object {
   const rule = typeRule(type);
   const typeName = type.slice(type.lastIndexOf(".") + 1);
   const isList = kind?.kind.endsWith("List") ?? false;
   const properties = Object.fromEntries(model.fields.map((field) => {
-    const className = [...field.type.matchAll(modelNames)][0]?.[1];
-    const description = field.description || (className && models.get(className)?.description);
+    const description = field.description || describeField(field.name);
     const keeps = isList && field.name === "items";
     return [field.name, {
       ...(description && { description }),

@@ -1,7 +1,5 @@
 /** The subresources and virtual resources that the engine does not know: logs, streams, proxies, tokens, reviews. */
-import type { IncomingMessage } from "node:http";
-import type { Duplex, Writable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import type { Duplex } from "node:stream";
 import { apiError, badRequest } from "@k3s-p/plugin-api/kube";
 import type { Pki } from "@k3s-p/plugin-api/slots";
 import { createTokenReviewer } from "../auth/authenticate.ts";
@@ -11,10 +9,11 @@ import type { CacheView, Obj } from "../resources/types.ts";
 import type { ApiRequest, ApiResponse } from "../server/request.ts";
 import type { SubresourceHandler } from "../server/resource-handler.ts";
 import { sendObject } from "../server/respond.ts";
-import { forwardUpgrade, open, type Target, unreachable, wantsUpgrade } from "./forward.ts";
+import { forwardUpgrade, type Target, wantsUpgrade } from "./forward.ts";
 import {
   type Location, logLocation, nodeProxyLocation, podProxyLocation, serviceProxyLocation, streamLocation,
 } from "./locations.ts";
+import { logOverWebSocket, serveLog } from "./log.ts";
 import { serveProxy, splitProxyPath } from "./proxy.ts";
 import { reviews } from "./reviews.ts";
 import { requestToken } from "./token-request.ts";
@@ -70,6 +69,10 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
       if (group !== "" || !wantsUpgrade(req.headers)) throw badRequest("upgrade request required");
       if (subresource === "proxy" && handlers.has(`${resource}/proxy`)) {
         return forwardUpgrade(req, socket, head, await toTarget(proxyLocation(view, req)));
+      }
+      if (resource === "pods" && subresource === "log") {
+        const location = logLocation(view, namespace, name, req.query);
+        return logOverWebSocket(req, socket, head, location && (await toTarget(location)));
       }
       if (resource !== "pods" || !streams.has(subresource)) throw apiError(404, "NotFound", "the server could not find the requested resource", {});
       // A WebSocket starts with GET, but what it does is what POST does.
@@ -135,39 +138,4 @@ const virtualKinds: Readonly<Record<string, string>> = {
 function emptyLog(res: ApiResponse): void {
   res.writeHead(200, { "content-type": "text/plain", "content-length": 0 });
   res.end();
-}
-
-const MAX_REFUSAL = 2048;
-
-/** Streams the kubelet's answer; what the kubelet refuses becomes a Status with its words. */
-async function serveLog(req: ApiRequest, res: ApiResponse, target: Target): Promise<void> {
-  let answer: IncomingMessage;
-  try {
-    answer = await open(target, { method: "GET", headers: {}, signal: req.signal });
-  } catch (error) {
-    throw apiError(500, "InternalError", `Get "https://${target.host}:${target.port}${target.path}": ${unreachable(target, error as Error).message.replace("error trying to reach service: ", "")}`);
-  }
-  const code = answer.statusCode ?? 500;
-  if (code >= 300) throw refusal(code, await readText(answer), req.info.name);
-  res.writeHead(200, { "content-type": "text/plain" });
-  res.flushHeaders();
-  await pipeline(answer, res as unknown as Writable).catch(() => res.destroy());
-}
-
-async function readText(answer: IncomingMessage): Promise<string> {
-  let text = "";
-  for await (const chunk of answer.setEncoding("utf8") as AsyncIterable<string>) {
-    text += chunk;
-    if (text.length > MAX_REFUSAL) break;
-  }
-  return text.slice(0, MAX_REFUSAL).trim();
-}
-
-function refusal(code: number, text: string, name: string) {
-  if (code === 400) return badRequest(text);
-  if (code === 404) return apiError(404, "NotFound", `the server could not find the requested resource ( pods/log ${name})`, { name, kind: "pods/log", causes: [{ reason: "UnexpectedServerResponse", message: text }] });
-  const known = code === 401 ? "the server has asked for the client to provide credentials" : text || "unknown";
-  return apiError(code >= 500 ? 500 : code, "InternalError", `an error on the server (${JSON.stringify(known)}) has prevented the request from succeeding ( pods/log ${name})`, {
-    name, kind: "pods/log", causes: [{ reason: "UnexpectedServerResponse", message: text }],
-  });
 }

@@ -113,6 +113,21 @@ describe("pods/log", () => {
     expect(await refusal(call(world(1, running), request("GET", "/api/v1/namespaces/ns/pods/p/log"))))
       .toBe('500 Get "https://127.0.0.1:1/containerLogs/ns/p/c": dial tcp 127.0.0.1:1: connect: connection refused');
   });
+  it("goes over a WebSocket, piece by piece", async () => {
+    const port = await server((_, res) => res.end("one\ntwo\n"), true);
+    const made = world(port, running);
+    const front = createHttp();
+    front.on("upgrade", (req, socket, head) => void made.upgrade(
+      { ...request("GET", "/api/v1/namespaces/ns/pods/p/log?container=c"), headers: req.headers, stream: req }, socket, head));
+    await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
+    closers.push(() => (front.closeAllConnections(), front.close()));
+    const client = new WebSocket(`ws://127.0.0.1:${(front.address() as AddressInfo).port}/`, "binary.k8s.io");
+    client.binaryType = "arraybuffer";
+    let text = "";
+    client.onmessage = ({ data }) => (text += Buffer.from(data as ArrayBuffer).toString());
+    await new Promise((resolve) => (client.onclose = resolve));
+    expect([client.protocol, text]).toEqual(["binary.k8s.io", "one\ntwo\n"]);
+  });
   it("checks the options", async () => {
     expect(await refusal(call(world(1, running), request("GET", "/api/v1/namespaces/ns/pods/p/log?tailLines=-1"))))
       .toBe('422 PodLogOptions "" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0');
