@@ -94,7 +94,7 @@ export function images(ctx: ImagesContext): Images {
         return { ok: false, reason: "InvalidImageName", message, retryAt: undefined };
       }
       const present = await ctx.runtime.imageStatus(image);
-      const policy = ref.spec.imagePullPolicy ?? (/:latest$/.test(image) ? "Always" : "IfNotPresent");
+      const policy = ref.spec.imagePullPolicy ?? (image.endsWith(":latest") ? "Always" : "IfNotPresent");
       if (present && policy !== "Always") {
         podEvent(ctx, pod, "Normal", "Pulled", `Container image "${wanted}" already present on machine`, ref.fieldPath);
         return { ok: true, image: present };

@@ -102,7 +102,7 @@ export function podManager(services: PodServices, manifests: string): PodManager
     pods: () => [...workers.values()].map((worker) => worker.pod),
     active: () => [...workers.values()].filter((worker) => worker.active && !isTerminalPhase(worker.pod.status?.phase)).map((worker) => worker.pod),
     apiObject: (pod) => (isStatic(pod) ? mirrors.get(uidOf(pod)) : pod),
-    wakeAll: () => workers.forEach((worker) => worker.wake()),
+    wakeAll: () => workers.forEach((worker) => worker.retry()),
     stop() {
       informer?.stop();
       statics.stop();

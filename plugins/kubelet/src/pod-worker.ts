@@ -9,8 +9,7 @@
  * server process takes running pods over as they are.
  */
 import { mkdir, rm, writeFile, readFile } from "node:fs/promises";
-import type { Pod } from "@k3s-p/plugin-api/kube";
-import { timestamp } from "@k3s-p/plugin-api/kube";
+import { timestamp, type Pod, type ResourceRequirements } from "@k3s-p/plugin-api/kube";
 import type { ContainerStatus } from "@k3s-p/plugin-api/slots";
 import { removeContainer, startContainer, stopContainer } from "./container-runner.ts";
 import { messageOf, podEvent } from "./context.ts";
@@ -34,6 +33,8 @@ export interface PodWorker {
   remove(): void;
   /** Something that the pod depends on may have changed. */
   wake(): void;
+  /** What made turns fail may be over: the next one does not wait. */
+  retry(): void;
   /** An object that the pod names changed: its volumes are brought up to date. */
   refresh(): void;
   /** Ends the pod as Failed. */
@@ -165,6 +166,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
 
   async function syncPod(): Promise<void> {
     if (!admitted && view.pod(uid).sandboxes.length === 0) verdict = services.admit(pod);
+    if (!admitted && verdict) podEvent(services, pod, "Warning", verdict.reason, verdict.message);
     admitted = true;
     await publish();
     if (verdict) return;
@@ -181,12 +183,12 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
 
   /** Folders, cgroups and volumes. */
   async function prepare(): Promise<void> {
+    const tokensDue = services.volumes.refreshAt(uid) ?? Infinity;
+    if (mounted && !stale && tokensDue > clock.now()) return;
     services.objects.acquire(uid, pod);
-    if (stale) await services.cgroups.ensurePod(pod);
+    await services.cgroups.ensurePod(pod);
     await mkdir(podLogDir(node.paths, pod), { recursive: true, mode: 0o755 });
     await mkdir(podDir(node.paths, uid), { recursive: true, mode: 0o750 });
-    const tokensDue = services.volumes.refreshAt(uid);
-    if (mounted && !stale && (tokensDue === undefined || tokensDue > clock.now())) return;
     stale = false;
     try {
       mounted = await services.volumes.mount(pod);
@@ -196,6 +198,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
       podEvent(services, pod, "Warning", "FailedMount", error.message);
       // A pod that runs keeps its old contents while the new ones cannot be had.
       if (!mounted) throw error;
+      wakeAt(clock.now() + RETRY[1]);
     }
   }
 
@@ -297,6 +300,10 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     const known = applied.has(ref.spec.name) ? applied.get(ref.spec.name) : wanted;
     applied.set(ref.spec.name, wanted);
     if (known === wanted) return;
+    if (resizeRestarts(ref, known, wanted)) {
+      await killOne({ ref, status: container, message: `Container ${ref.spec.name} resize requires restart` });
+      return;
+    }
     await services.cgroups.ensurePod(pod);
     await runtime.updateContainerResources(container.id, containerResources(pod, ref.spec, services.memoryCapacity));
   }
@@ -410,6 +417,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
       end();
     },
     wake,
+    retry: wakeNow,
     refresh() {
       stale = true;
       holds.clear();
@@ -421,4 +429,12 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     },
     stop,
   };
+}
+
+/** Whether a resource changed whose `resizePolicy` wants the container to be restarted. */
+function resizeRestarts({ spec }: ContainerRef, before: string | undefined, after: string | undefined): boolean {
+  const [old, next] = [before, after].map((text) => (text ? (JSON.parse(text) as ResourceRequirements) : {}));
+  return (spec.resizePolicy ?? []).some(({ resourceName: name, restartPolicy }) =>
+    restartPolicy === "RestartContainer"
+    && (old!.limits?.[name] !== next!.limits?.[name] || old!.requests?.[name] !== next!.requests?.[name]));
 }

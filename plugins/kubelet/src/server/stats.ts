@@ -4,7 +4,7 @@ import type { Pod } from "@k3s-p/plugin-api/kube";
 import { podCgroupPath } from "../cgroups.ts";
 import { spaceOf } from "../housekeeping.ts";
 import type { PodManager } from "../pod-manager.ts";
-import { containerNameOf, isHostNetwork, labelsOf, nameOf, namespaceOf, newest, uidOf } from "../pod.ts";
+import { containerNameOf, isHostNetwork, labelsOf, nameOf, namespaceOf, uidOf } from "../pod.ts";
 import type { PodServices } from "../pod-services.ts";
 import { fromNanos } from "../status.ts";
 import { usageReader, type NetworkUsage, type Usage } from "./usage.ts";
