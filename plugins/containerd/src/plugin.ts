@@ -1,7 +1,7 @@
 /** Fills the `runtime` slot with a containerd of our own, supervised, spoken to by CRI. */
 import { join } from "node:path";
 import { definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
-import { node, runner, runtime, type NodeInfo } from "@k3s-p/plugin-api/slots";
+import { node, runner, runtime } from "@k3s-p/plugin-api/slots";
 import { renderConfig, type ContainerdSettings } from "./config-toml.ts";
 import { openChannel, type CriChannel } from "./cri.ts";
 import { eventHub } from "./events.ts";

@@ -40,7 +40,10 @@ export function fakeCluster(): FakeCluster {
       const { objects, handlers } = store(object.kind!);
       const previous = objects.get(key(object));
       objects.set(key(object), object);
-      for (const each of handlers) previous ? each.updated?.(object, previous) : each.added?.(object);
+      for (const each of handlers) {
+        if (previous) each.updated?.(object, previous);
+        else each.added?.(object);
+      }
     },
     remove(object) {
       const { objects, handlers } = store(object.kind!);

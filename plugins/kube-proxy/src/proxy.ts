@@ -41,6 +41,7 @@ export function startProxy(options: ProxyOptions): Proxy {
   const serviceInformer = kube.informer(services);
   const sliceInformer = kube.informer(endpointSlices, { indexes: { service: serviceKeysOf } });
   const dirty = new Set<string>();
+  const waiting: (() => void)[] = [];
   let stale: StaleFlow[] = [];
   let running: Promise<void> | undefined;
   let fullNeeded = true;
@@ -66,7 +67,8 @@ export function startProxy(options: ProxyOptions): Proxy {
     if (running || timer || stopped) return;
     running = ready.then(() => new Promise(setImmediate)).then(pass).finally(() => {
       running = undefined;
-      if (dirty.size || (fullNeeded && !timer)) schedule();
+      if (dirty.size || fullNeeded) schedule();
+      else waiting.splice(0).forEach((done) => done());
     });
   }
 
@@ -110,8 +112,9 @@ export function startProxy(options: ProxyOptions): Proxy {
   return {
     async synced() {
       await ready;
-      if (fullNeeded) schedule();
-      while (running && !stopped) await running;
+      if (!running && !fullNeeded && !dirty.size) return;
+      schedule();
+      await new Promise<void>((done) => waiting.push(done));
     },
     reload() {
       fullNeeded = true;
@@ -121,6 +124,7 @@ export function startProxy(options: ProxyOptions): Proxy {
     stop() {
       stopped = true;
       clearTimeout(timer);
+      waiting.splice(0).forEach((done) => done());
       serviceInformer.stop();
       sliceInformer.stop();
     },

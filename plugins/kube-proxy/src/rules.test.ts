@@ -116,6 +116,19 @@ it("reads the clients of a set with the time they have left", () => {
   expect(setElements(json)).toEqual(["192.0.2.1 timeout 10800s expires 120s"]);
 });
 
+it("is synced only when nft has taken the rules, however often it refuses them", async () => {
+  const cluster = fakeCluster();
+  let refusals = 2;
+  const log = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
+  const proxy = startProxy({
+    kube: cluster.kube, context, table: createTable(options), tableName: "t", log, forgetFlows: async () => undefined, health: { set: () => undefined },
+    nft: { clients: async () => new Map(), apply: async () => { if (refusals-- > 0) throw new Error("busy"); } },
+  });
+  await proxy.synced();
+  expect(refusals).toBe(-1);
+  proxy.stop();
+});
+
 it("loads everything once, then gathers what changes while nft works into one transaction", async () => {
   const cluster = fakeCluster();
   const applied: string[] = [];

@@ -71,12 +71,20 @@ export function createTable(options: TableOptions): Table {
   }
 
   function setChains(before: ServiceRules, after: ServiceRules): void {
-    const remember = (name: string) => changedChains.has(name) || changedChains.set(name, chains.get(name));
-    for (const name of before.chains.keys()) if (!after.chains.has(name)) (remember(name), chains.delete(name));
-    for (const [name, rules] of after.chains) if (!sameRules(chains.get(name)?.rules, rules)) (remember(name), chains.set(name, { rules }));
-    const rememberSet = (name: string) => changedSets.has(name) || changedSets.set(name, sets.has(name));
-    for (const name of before.affinitySets) if (!after.affinitySets.includes(name)) (rememberSet(name), sets.delete(name));
-    for (const name of after.affinitySets) if (!sets.has(name)) (rememberSet(name), sets.add(name));
+    for (const name of new Set([...before.chains.keys(), ...after.chains.keys()])) {
+      const rules = after.chains.get(name);
+      if (sameRules(chains.get(name)?.rules, rules)) continue;
+      if (!changedChains.has(name)) changedChains.set(name, chains.get(name));
+      if (rules) chains.set(name, { rules });
+      else chains.delete(name);
+    }
+    for (const name of new Set([...before.affinitySets, ...after.affinitySets])) {
+      const wanted = after.affinitySets.includes(name);
+      if (sets.has(name) === wanted) continue;
+      if (!changedSets.has(name)) changedSets.set(name, !wanted);
+      if (wanted) sets.add(name);
+      else sets.delete(name);
+    }
   }
 
   function forget(): void {
