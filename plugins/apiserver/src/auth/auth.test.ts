@@ -6,7 +6,7 @@ import { createAuthenticator, createTokenReviewer } from "./authenticate.ts";
 import { bootstrapRbacObjects } from "./bootstrap-roles.ts";
 import { checkEscalation } from "./escalation.ts";
 import { createAuthorizer } from "./rbac.ts";
-import type { AccessAttributes } from "./rbac.ts";
+import type { AccessAttributes } from "./rules.ts";
 import { testView } from "./testing.ts";
 import { createTokenKeys } from "./tokens.ts";
 

@@ -3,8 +3,8 @@ import { apiError, groupResource } from "@k3s-p/plugin-api/kube";
 import type { ApiError } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Obj } from "../resources/types.ts";
-import { ruleAllows } from "./rbac.ts";
-import type { Authorizer, PolicyRule } from "./rbac.ts";
+import type { Authorizer } from "./rbac.ts";
+import { type PolicyRule, ruleAllows } from "./rules.ts";
 
 const RBAC = "rbac.authorization.k8s.io";
 

@@ -4,8 +4,7 @@
  */
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { CacheView, Obj } from "../resources/types.ts";
-import type { AccessAttributes, Decision, PolicyRule } from "./rbac.ts";
-import { ruleAllows } from "./rbac.ts";
+import { type AccessAttributes, type Decision, type PolicyRule, ruleAllows } from "./rules.ts";
 
 const NODES_GROUP = "system:nodes";
 const NODE_PREFIX = "system:node:";

@@ -3,7 +3,8 @@ import { badRequest, invalid, timestamp } from "@k3s-p/plugin-api/kube";
 import type { FieldError } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { TokenReviewer } from "../auth/authenticate.ts";
-import type { AccessAttributes, Authorizer } from "../auth/rbac.ts";
+import type { Authorizer } from "../auth/rbac.ts";
+import type { AccessAttributes } from "../auth/rules.ts";
 import type { Obj } from "../resources/types.ts";
 import type { ApiRequest } from "../server/request.ts";
 

@@ -124,8 +124,8 @@ describe("pods/log", () => {
     const client = new WebSocket(`ws://127.0.0.1:${(front.address() as AddressInfo).port}/`, "binary.k8s.io");
     client.binaryType = "arraybuffer";
     let text = "";
-    client.onmessage = ({ data }) => (text += Buffer.from(data as ArrayBuffer).toString());
-    await new Promise((resolve) => (client.onclose = resolve));
+    client.addEventListener("message", ({ data }) => (text += Buffer.from(data as ArrayBuffer).toString()));
+    await new Promise((resolve) => client.addEventListener("close", resolve));
     expect([client.protocol, text]).toEqual(["binary.k8s.io", "one\ntwo\n"]);
   });
   it("checks the options", async () => {
