@@ -1,5 +1,8 @@
 /** The ConfigMaps, Secrets and claims that this node's pods name: each watched alone, for as long as a pod names it. */
-import { configMaps, persistentVolumeClaims, persistentVolumes, secrets, type ConfigMap, type Informer, type KubeClient, type KubeObject, type PersistentVolume, type PersistentVolumeClaim, type Pod, type Resource, type Secret } from "@k3s-p/plugin-api/kube";
+import {
+  configMaps, persistentVolumeClaims, persistentVolumes, secrets, type ConfigMap, type Informer, type KubeClient,
+  type KubeObject, type PersistentVolume, type PersistentVolumeClaim, type Pod, type Resource, type Secret,
+} from "@k3s-p/plugin-api/kube";
 import { allContainers, namespaceOf } from "./pod.ts";
 
 export interface ReferencedObjects {

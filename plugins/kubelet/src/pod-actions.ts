@@ -1,7 +1,10 @@
 /** What has to be done so that a pod runs as its spec says: a pure function of spec, runtime state and probes. */
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import type { ContainerStatus, PodSandboxStatus } from "@k3s-p/plugin-api/slots";
-import { annotationsOf, containerHash, ephemeralContainers, initContainers, isHostNetwork, mainContainers, newest, restarts, type ContainerRef } from "./pod.ts";
+import {
+  annotationsOf, containerHash, ephemeralContainers, initContainers, isHostNetwork, mainContainers, newest, restarts,
+  type ContainerRef,
+} from "./pod.ts";
 import { probeGrace, type ProbeResults } from "./probes/probes.ts";
 import type { PodRuntimeState } from "./runtime-view.ts";
 import { isInitialized } from "./status.ts";

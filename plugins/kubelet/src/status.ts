@@ -1,8 +1,13 @@
 /** A pod's status, made from its spec, the runtime's state and the probes: a pure function of what is known. */
-import { conditionIsTrue, findCondition, type ContainerStatus as ApiContainerStatus, type Pod, type PodStatus } from "@k3s-p/plugin-api/kube";
+import {
+  conditionIsTrue, findCondition, type ContainerStatus as ApiContainerStatus, type Pod, type PodStatus,
+} from "@k3s-p/plugin-api/kube";
 import type { ContainerStatus, PodSandboxStatus } from "@k3s-p/plugin-api/slots";
 import type { ProbeResults } from "./probes/probes.ts";
-import { ephemeralContainers, initContainers, isHostNetwork, isTerminalPhase, mainContainers, newest, restartCountOf, restarts, type ContainerRef } from "./pod.ts";
+import {
+  ephemeralContainers, initContainers, isHostNetwork, isTerminalPhase, mainContainers, newest, restartCountOf, restarts,
+  type ContainerRef,
+} from "./pod.ts";
 import { qosClass } from "./resources.ts";
 import type { PodRuntimeState } from "./runtime-view.ts";
 

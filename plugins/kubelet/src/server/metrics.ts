@@ -1,6 +1,6 @@
 /** Prometheus text of `/metrics`, `/metrics/resource` and `/metrics/cadvisor`. */
 import { nameOf, namespaceOf } from "../pod.ts";
-import type { NodeFigures } from "./stats.ts";
+import type { ContainerFigures, NodeFigures } from "./stats.ts";
 
 interface Sample {
   readonly labels?: Readonly<Record<string, string>>;
@@ -29,64 +29,84 @@ export function exposition(families: readonly Family[]): string {
   ].join("\n")).join("\n") + "\n";
 }
 
-type PodSample = (name: string, type: Family["type"], help: string, value: (p: NodeFigures["pods"][number]) => number) => Family;
+type Labels = Readonly<Record<string, string>>;
 
-export function resourceMetrics({ usage, pods }: NodeFigures): string {
-  const containers = pods.flatMap(({ pod, containers: list }) => list.map((c) => ({
-    c, labels: { container: c.name, namespace: namespaceOf(pod), pod: nameOf(pod) },
+const family = (name: string, type: Family["type"], help: string, samples: readonly Sample[]): Family =>
+  ({ name, type, help, samples });
+
+/** Every container with the labels that name it. */
+const containersOf = ({ pods }: NodeFigures, labels: (c: ContainerFigures) => Labels) =>
+  pods.flatMap(({ pod, containers }) => containers.map((c) => ({
+    c, labels: { ...labels(c), namespace: namespaceOf(pod), pod: nameOf(pod) },
   })));
-  const withUsage = pods.filter((p) => p.usage !== undefined);
-  const ofPods: PodSample = (name, type, help, value) => ({
-    name, type, help,
-    samples: withUsage.map((p) => ({ labels: { namespace: namespaceOf(p.pod), pod: nameOf(p.pod) }, value: value(p), time: p.usage!.time })),
-  });
+
+export function resourceMetrics(figures: NodeFigures): string {
+  const { usage, pods } = figures;
+  const containers = containersOf(figures, (c) => ({ container: c.name }));
+  const measured = pods.flatMap(({ pod, usage: used }) =>
+    used ? [{ used, labels: { namespace: namespaceOf(pod), pod: nameOf(pod) } }] : []);
   return exposition([
-    {
-      name: "container_cpu_usage_seconds_total", type: "counter", help: "[STABLE] Cumulative cpu time consumed by the container in core-seconds",
-      samples: containers.map(({ c, labels }) => ({ labels, value: seconds(c.cpuNanos), time: c.time })),
-    },
-    {
-      name: "container_memory_working_set_bytes", type: "gauge", help: "[STABLE] Current working set of the container in bytes",
-      samples: containers.map(({ c, labels }) => ({ labels, value: c.stats.memoryWorkingSetBytes, time: c.time })),
-    },
-    {
-      name: "container_start_time_seconds", type: "gauge", help: "[STABLE] Start time of the container since unix epoch in seconds",
-      samples: containers.map(({ c, labels }) => ({ labels, value: seconds(c.startedAt) })),
-    },
-    { name: "node_cpu_usage_seconds_total", type: "counter", help: "[STABLE] Cumulative cpu time consumed by the node in core-seconds", samples: [{ value: seconds(usage.cpuNanos), time: usage.time }] },
-    { name: "node_memory_working_set_bytes", type: "gauge", help: "[STABLE] Current working set of the node in bytes", samples: [{ value: usage.workingSet, time: usage.time }] },
-    ofPods("pod_cpu_usage_seconds_total", "counter", "[STABLE] Cumulative cpu time consumed by the pod in core-seconds", (p) => seconds(p.usage!.cpuNanos)),
-    ofPods("pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes", (p) => p.usage!.workingSet),
-    { name: "resource_scrape_error", type: "gauge", help: "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise", samples: [{ value: 0 }] },
+    family("container_cpu_usage_seconds_total", "counter",
+      "[STABLE] Cumulative cpu time consumed by the container in core-seconds",
+      containers.map(({ c, labels }) => ({ labels, value: seconds(c.cpuNanos), time: c.time }))),
+    family("container_memory_working_set_bytes", "gauge",
+      "[STABLE] Current working set of the container in bytes",
+      containers.map(({ c, labels }) => ({ labels, value: c.stats.memoryWorkingSetBytes, time: c.time }))),
+    family("container_start_time_seconds", "gauge",
+      "[STABLE] Start time of the container since unix epoch in seconds",
+      containers.map(({ c, labels }) => ({ labels, value: seconds(c.startedAt) }))),
+    family("node_cpu_usage_seconds_total", "counter",
+      "[STABLE] Cumulative cpu time consumed by the node in core-seconds",
+      [{ value: seconds(usage.cpuNanos), time: usage.time }]),
+    family("node_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the node in bytes",
+      [{ value: usage.workingSet, time: usage.time }]),
+    family("pod_cpu_usage_seconds_total", "counter",
+      "[STABLE] Cumulative cpu time consumed by the pod in core-seconds",
+      measured.map(({ used, labels }) => ({ labels, value: seconds(used.cpuNanos), time: used.time }))),
+    family("pod_memory_working_set_bytes", "gauge", "[STABLE] Current working set of the pod in bytes",
+      measured.map(({ used, labels }) => ({ labels, value: used.workingSet, time: used.time }))),
+    family("resource_scrape_error", "gauge",
+      "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise", [{ value: 0 }]),
   ]);
 }
 
 /** The names that dashboards of cAdvisor look for. */
-export function cadvisorMetrics({ pods }: NodeFigures): string {
-  const containers = pods.flatMap(({ pod, containers: list }) => list.map((c) => ({
-    c, labels: { container: c.name, id: c.id, image: c.image, name: c.id, namespace: namespaceOf(pod), pod: nameOf(pod) },
-  })));
-  const network = pods.flatMap(({ pod, network: list }) => list.map((i) => ({
+export function cadvisorMetrics(figures: NodeFigures): string {
+  const containers = containersOf(figures, (c) => ({ container: c.name, id: c.id, image: c.image, name: c.id }));
+  const network = figures.pods.flatMap(({ pod, network: list }) => list.map((i) => ({
     i, labels: { interface: i.name, namespace: namespaceOf(pod), pod: nameOf(pod) },
   })));
+  const ofContainers = (value: (c: ContainerFigures) => number, more: Labels = {}): Sample[] =>
+    containers.map(({ c, labels }) => ({ labels: { ...labels, ...more }, value: value(c), time: c.time }));
   return exposition([
-    { name: "container_cpu_usage_seconds_total", type: "counter", help: "Cumulative cpu time consumed in seconds.", samples: containers.map(({ c, labels }) => ({ labels: { ...labels, cpu: "total" }, value: seconds(c.cpuNanos), time: c.time })) },
-    { name: "container_memory_working_set_bytes", type: "gauge", help: "Current working set in bytes.", samples: containers.map(({ c, labels }) => ({ labels, value: c.stats.memoryWorkingSetBytes, time: c.time })) },
-    { name: "container_memory_usage_bytes", type: "gauge", help: "Current memory usage in bytes.", samples: containers.map(({ c, labels }) => ({ labels, value: c.stats.memoryUsageBytes ?? c.stats.memoryWorkingSetBytes, time: c.time })) },
-    { name: "container_start_time_seconds", type: "gauge", help: "Start time of the container since unix epoch in seconds.", samples: containers.map(({ c, labels }) => ({ labels, value: seconds(c.startedAt) })) },
-    { name: "container_network_receive_bytes_total", type: "counter", help: "Cumulative count of bytes received", samples: network.map(({ i, labels }) => ({ labels, value: i.rxBytes })) },
-    { name: "container_network_transmit_bytes_total", type: "counter", help: "Cumulative count of bytes transmitted", samples: network.map(({ i, labels }) => ({ labels, value: i.txBytes })) },
+    family("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.",
+      ofContainers((c) => seconds(c.cpuNanos), { cpu: "total" })),
+    family("container_memory_working_set_bytes", "gauge", "Current working set in bytes.",
+      ofContainers((c) => c.stats.memoryWorkingSetBytes)),
+    family("container_memory_usage_bytes", "gauge", "Current memory usage in bytes.",
+      ofContainers((c) => c.stats.memoryUsageBytes ?? c.stats.memoryWorkingSetBytes)),
+    family("container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.",
+      ofContainers((c) => seconds(c.startedAt))),
+    family("container_network_receive_bytes_total", "counter", "Cumulative count of bytes received",
+      network.map(({ i, labels }) => ({ labels, value: i.rxBytes }))),
+    family("container_network_transmit_bytes_total", "counter", "Cumulative count of bytes transmitted",
+      network.map(({ i, labels }) => ({ labels, value: i.txBytes }))),
   ]);
 }
 
 export function kubeletMetrics(nodeName: string, pods: number, containers: number): string {
-  const { rss } = process.memoryUsage();
+  const { user, system } = process.cpuUsage();
   return exposition([
-    { name: "kubelet_node_name", type: "gauge", help: "The node's name. The count is always 1.", samples: [{ labels: { node: nodeName }, value: 1 }] },
-    { name: "kubelet_running_pods", type: "gauge", help: "Number of pods that have a running pod sandbox", samples: [{ value: pods }] },
-    { name: "kubelet_running_containers", type: "gauge", help: "Number of containers currently running", samples: [{ labels: { container_state: "running" }, value: containers }] },
-    { name: "process_cpu_seconds_total", type: "counter", help: "Total user and system CPU time spent in seconds.", samples: [{ value: (process.cpuUsage().user + process.cpuUsage().system) / 1e6 }] },
-    { name: "process_resident_memory_bytes", type: "gauge", help: "Resident memory size in bytes.", samples: [{ value: rss }] },
-    { name: "process_start_time_seconds", type: "gauge", help: "Start time of the process since unix epoch in seconds.", samples: [{ value: Math.round(Date.now() / 1000 - process.uptime()) }] },
+    family("kubelet_node_name", "gauge", "The node's name. The count is always 1.",
+      [{ labels: { node: nodeName }, value: 1 }]),
+    family("kubelet_running_pods", "gauge", "Number of pods that have a running pod sandbox", [{ value: pods }]),
+    family("kubelet_running_containers", "gauge", "Number of containers currently running",
+      [{ labels: { container_state: "running" }, value: containers }]),
+    family("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.",
+      [{ value: (user + system) / 1e6 }]),
+    family("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
+      [{ value: process.memoryUsage.rss() }]),
+    family("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.",
+      [{ value: Math.round(Date.now() / 1000 - process.uptime()) }]),
   ]);
 }
