@@ -95,7 +95,7 @@ describe.skipIf(reason)("a cluster from nothing", () => {
       return names.length === 1 && names[0];
     }, "one pod is left");
     expect(await answer(() => httpGet(fromPod(left), "web", 80), "the own service")).toEqual(webPod);
-    expect((await fromPod("client")(["nc", "-z", "-w", "2", "kubernetes.default", "443"])).code).toBe(0);
+    expect((await fromPod("client")(["sh", "-c", "nc -w 2 kubernetes.default 443 < /dev/null"])).code).toBe(0);
     await cluster.kubectl("scale", "deployment/web", "--replicas=3");
     await cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s");
   });

@@ -78,13 +78,13 @@ describe.skipIf(reason)("kubectl", () => {
   });
 
   test("exec -it has a terminal of the caller's size", async () => {
-    const { stdout } = await inTerminal(`exec -it ${await firstPod()} -- stty size`);
+    const { stdout } = await inTerminal(`exec -it ${await firstPod()} -- sh -c 'sleep 1; stty size'`);
     expect(stdout).toContain("31 97");
   });
 
   test("exec -it follows a resize", async () => {
     const pod = await firstPod();
-    const script = `stty rows 31 cols 97; (sleep 2; stty rows 40 cols 120 < $(tty)) & ${tool("kubectl")} --kubeconfig /etc/rancher/k3s/k3s.yaml exec -it ${pod} -- sh -c 'for i in 1 2 3 4; do stty size; sleep 1; done'`;
+    const script = `stty rows 31 cols 97; T=$(tty); (sleep 2; stty rows 40 cols 120 < $T) & ${tool("kubectl")} --kubeconfig /etc/rancher/k3s/k3s.yaml exec -it ${pod} -- sh -c 'for i in 1 2 3 4; do stty size; sleep 1; done'`;
     const { stdout } = await cluster.sandbox.run(["script", "-qec", script, "/dev/null"]);
     expect(stdout).toContain("31 97");
     expect(stdout).toContain("40 120");
@@ -133,8 +133,9 @@ describe.skipIf(reason)("kubectl", () => {
   });
 
   test("apply again, explain, api-resources, auth can-i", async () => {
-    expect(await cluster.apply(manifest)).toBe("deployment.apps/app configured\n");
-    expect(await cluster.apply(manifest)).toBe("deployment.apps/app unchanged\n");
+    const changed = manifest.replace("replicas: 2", "replicas: 1");
+    expect(await cluster.apply(changed)).toBe("deployment.apps/app configured\n");
+    expect(await cluster.apply(changed)).toBe("deployment.apps/app unchanged\n");
     expect(await cluster.kubectl("explain", "pod.spec.containers.livenessProbe.httpGet")).toMatch(/FIELD: httpGet <HTTPGetAction>[\s\S]*port\s+<IntOrString> -required-/);
     expect(await cluster.kubectl("api-resources", "--api-group=apps", "-o", "name")).toBe("controllerrevisions.apps\ndaemonsets.apps\ndeployments.apps\nreplicasets.apps\nstatefulsets.apps\n");
     expect((await cluster.kubectl("auth", "can-i", "create", "pods")).trim()).toBe("yes");
@@ -162,8 +163,8 @@ describe.skipIf(reason)("kubectl", () => {
 
   test("a namespace is emptied and deleted", async () => {
     await cluster.kubectl("create", "namespace", "short");
-    await cluster.kubectl("create", "deployment", "d", "--image=docker.io/library/busybox:e2e", "-n", "short", "--", "sleep", "1000");
-    await cluster.kubectl("wait", "--for=condition=Available", "deployment/d", "-n", "short", "--timeout=30s");
+    await cluster.apply(manifest.replace("name: app, labels", "name: app, namespace: short, labels"));
+    await cluster.kubectl("wait", "--for=condition=Available", "deployment/app", "-n", "short", "--timeout=30s");
     expect(await cluster.kubectl("delete", "namespace", "short", "--timeout=60s")).toBe('namespace "short" deleted\n');
   });
 });

@@ -43,7 +43,7 @@ describe.skipIf(reason)("plugins", () => {
     await cluster.start({ args: ["--disable", "coredns"] });
     const output = cluster.output();
     expect(output).toContain("coredns: not loaded (--disable coredns)");
-    expect(output).toMatch(/"msg":"disabled: coredns"/);
+    await eventually(async () => cluster!.output().includes('"msg":"disabled: coredns"'), "the summary names what is disabled", 5_000);
     const left = async () => (await cluster!.kubectl("get", "service/kube-dns", "cm/coredns", "sa/coredns", "addon/coredns", "-n", "kube-system", "--ignore-not-found", "-o", "name")) + (await cluster!.kubectl("get", "clusterrole/system:coredns", "--ignore-not-found", "-o", "name"));
     await eventually(async () => (await left()) === "", "the objects of coredns are gone", 20_000);
     expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/server/manifests"])).stdout).not.toContain("coredns");

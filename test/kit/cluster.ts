@@ -64,7 +64,7 @@ export async function createCluster(options: ClusterOptions = {}): Promise<Clust
     pid: () => child!.pid!,
     tryKubectl,
     kubectl: (...args) => kubectlWith(args),
-    apply: (yaml) => kubectlWith(["apply", "--validate=false", "-f", "-"], { stdin: yaml }),
+    apply: (yaml) => kubectlWith(["apply", "-f", "-"], { stdin: yaml }),
     async start({ args = [] } = {}) {
       const from = output.length;
       child = sandbox.spawn([node26, main, "server", "--node-name", "node1", ...(options.args ?? []), ...args], { ...options.env });
@@ -133,11 +133,11 @@ type Run = (command: readonly string[]) => Promise<Result>;
 
 /**
  * GET by netcat, which works wherever busybox does (the wget of Debian's static busybox crashes).
- * Status 0 = no answer.
+ * Its input stays open for a moment: servers take a client that has closed its half for gone. Status 0 = no answer.
  */
 export async function httpGet(run: Run, host: string, port: number, path = "/", hostHeader = host): Promise<HttpAnswer> {
   const request = `GET ${path} HTTP/1.0\\r\\nHost: ${hostHeader}\\r\\n\\r\\n`;
-  const { stdout } = await run(["busybox", "sh", "-c", `printf '${request}' | busybox nc -w 3 ${host} ${port}`]);
+  const { stdout } = await run(["busybox", "sh", "-c", `{ printf '${request}'; sleep 0.5; } | busybox nc -w 3 ${host} ${port}`]);
   const [head = "", ...rest] = stdout.split(/\r?\n\r?\n/);
   return { status: Number(/^HTTP\/\S+ (\d+)/.exec(head)?.[1] ?? 0), body: rest.join("\n\n") };
 }
