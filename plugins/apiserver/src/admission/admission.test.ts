@@ -20,12 +20,15 @@ const pod = (spec: object = {}): Obj =>
 interface World {
   readonly view: TestView;
   readonly written: Obj[];
+  /** What happens while a plugin waits. */
+  readonly onSleep: (() => void)[];
   run(object: Obj, more?: Partial<AdmissionRequest>): Promise<Obj>;
 }
 
 function world(...objects: Obj[]): World {
   const view = testView(namespace("ns"), account("default"), ...objects);
   const written: Obj[] = [];
+  const onSleep: (() => void)[] = [];
   const client = {
     update: async (_: unknown, next: Obj) => {
       written.push(next);
@@ -37,9 +40,10 @@ function world(...objects: Obj[]): World {
   } as unknown as KubeClient;
   const plugins = builtinAdmission({
     view, client, cluster: {} as ClusterSettings, now: () => new Date(0), authorizer: createAuthorizer(view), random: () => 0,
+    sleep: async () => onSleep.splice(0).forEach((act) => act()),
   });
   return {
-    view, written,
+    view, written, onSleep,
     async run(given, more = {}) {
       const [group, version] = given.apiVersion!.includes("/") ? given.apiVersion!.split("/") : ["", given.apiVersion!];
       let request: AdmissionRequest = {
@@ -98,6 +102,13 @@ describe("ServiceAccount", () => {
       { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
       { downwardAPI: { items: [{ path: "namespace", fieldRef: { apiVersion: "v1", fieldPath: "metadata.namespace" } }] } },
     ] } }]);
+  });
+  it("waits a moment for the default account of a new namespace", async () => {
+    const { run, view, onSleep } = world();
+    view.remove(view.get("", "serviceaccounts", "default", "ns")!);
+    expect((await refusal(run(pod()))).message).toContain('serviceaccount "default" not found');
+    onSleep.push(() => view.add(account("default")));
+    expect((await run(pod())).spec.volumes).toHaveLength(1);
   });
   it.each<[string, object, object, boolean]>([
     ["the account says no", { automountServiceAccountToken: false }, {}, false],

@@ -14,6 +14,7 @@ export interface AdmissionDeps {
   readonly client: KubeClient;
   readonly authorizer: Authorizer;
   readonly random?: () => number;
+  readonly sleep?: (milliseconds: number) => Promise<unknown>;
 }
 
 /** A plugin that acts on a few resources and operations; the object that it is given may be changed in place. */
@@ -24,7 +25,7 @@ export interface Rule {
   readonly operations: readonly AdmissionRequest["operation"][];
   /** Default: none but the object itself. */
   readonly subresources?: readonly string[];
-  readonly mutate?: (object: Obj, request: AdmissionRequest) => void;
+  readonly mutate?: (object: Obj, request: AdmissionRequest) => void | Promise<void>;
   readonly validate?: (object: Obj, request: AdmissionRequest) => void | Promise<void>;
 }
 
@@ -38,8 +39,8 @@ export function toPlugin({ name, resources, operations, subresources = [""], mut
     ...(mutate && {
       mutate: (request: AdmissionRequest) => {
         const object = (request.object ?? request.oldObject) as Obj | undefined;
-        if (object && applies(request)) mutate(object, request);
-        return request.object;
+        const pending = object && applies(request) ? mutate(object, request) : undefined;
+        return pending ? pending.then(() => request.object) : request.object;
       },
     }),
     ...(validate && {

@@ -1,4 +1,5 @@
 /** ServiceAccount: every pod runs as an account of its namespace, and finds its token where clients look for it. */
+import { setTimeout as delay } from "node:timers/promises";
 import { randomSuffix } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { Obj } from "../resources/types.ts";
@@ -10,7 +11,18 @@ const VOLUME_PREFIX = "kube-api-access-";
 const TOKEN_SECONDS = 3607;
 const DEFAULT_ACCOUNT = "default";
 
-export function serviceAccount({ view, random }: Pick<AdmissionDeps, "view" | "random">): AdmissionPlugin {
+/** In a new namespace the default account comes a moment later than the first pod may; upstream waits as long. */
+const WAIT = { tries: 10, milliseconds: 100 } as const;
+
+export function serviceAccount({ view, random, sleep = delay }: Pick<AdmissionDeps, "view" | "random" | "sleep">): AdmissionPlugin {
+  const defaultAccount = async (pod: Obj, request: AdmissionRequest): Promise<void> => {
+    for (let i = 1; i < WAIT.tries; i++) {
+      await sleep(WAIT.milliseconds);
+      const account = view.get("", "serviceaccounts", DEFAULT_ACCOUNT, request.namespace);
+      if (account) return useAccount(pod, account, random);
+    }
+    throw missing(request, DEFAULT_ACCOUNT);
+  };
   return toPlugin({
     name: "ServiceAccount",
     resources: ["pods"],
@@ -21,16 +33,21 @@ export function serviceAccount({ view, random }: Pick<AdmissionDeps, "view" | "r
       spec.serviceAccountName ||= spec.serviceAccount || DEFAULT_ACCOUNT;
       spec.serviceAccount = spec.serviceAccountName;
       const account = view.get("", "serviceaccounts", spec.serviceAccountName, request.namespace);
-      if (!account) {
-        throw refuse(request, `error looking up service account ${request.namespace}/${spec.serviceAccountName}: ` +
-          `serviceaccount "${spec.serviceAccountName}" not found`);
-      }
-      if (spec.automountServiceAccountToken ?? account.automountServiceAccountToken ?? true) mountToken(pod, random);
-      if (!spec.imagePullSecrets?.length && account.imagePullSecrets?.length) {
-        spec.imagePullSecrets = account.imagePullSecrets.map((ref: Obj) => ({ ...ref }));
-      }
+      if (account) return useAccount(pod, account, random);
+      if (spec.serviceAccountName === DEFAULT_ACCOUNT) return defaultAccount(pod, request);
+      throw missing(request, spec.serviceAccountName);
     },
   });
+}
+
+const missing = (request: AdmissionRequest, name: string) =>
+  refuse(request, `error looking up service account ${request.namespace}/${name}: serviceaccount "${name}" not found`);
+
+function useAccount({ spec }: Obj, account: Obj, random: (() => number) | undefined): void {
+  if (spec.automountServiceAccountToken ?? account.automountServiceAccountToken ?? true) mountToken(spec, random);
+  if (!spec.imagePullSecrets?.length && account.imagePullSecrets?.length) {
+    spec.imagePullSecrets = account.imagePullSecrets.map((ref: Obj) => ({ ...ref }));
+  }
 }
 
 function checkMirror(pod: Obj, request: AdmissionRequest): void {
@@ -44,8 +61,7 @@ function checkMirror(pod: Obj, request: AdmissionRequest): void {
   }
 }
 
-function mountToken(pod: Obj, random: (() => number) | undefined): void {
-  const { spec } = pod;
+function mountToken(spec: Obj, random: (() => number) | undefined): void {
   const volumes: Obj[] = spec.volumes ?? [];
   const known = volumes.find((volume: Obj) => volume.name.startsWith(VOLUME_PREFIX));
   const name = known ? known.name : VOLUME_PREFIX + randomSuffix(5, random);
