@@ -5,6 +5,7 @@ import {
   eventRecorder, isConflict, isNotFound, keyOf, workQueue,
   type EventRecorder, type Informer, type KubeClient, type KubeObject, type Resource,
 } from "@k3s-p/plugin-api/kube";
+import type { Tuning } from "./options.ts";
 
 /** Everything that a controller touches from outside; tests inject a fake client, clock and randomness. */
 export interface ControllerDeps {
@@ -15,6 +16,7 @@ export interface ControllerDeps {
   readonly signal: AbortSignal;
   readonly cluster: Pick<ClusterSettings, "clusterCidr">;
   readonly pki: Pki;
+  readonly tuning: Tuning;
   /** One view a resource for all controllers, with the indexes of `lib/informers.ts`. */
   readonly informer: <T extends KubeObject>(resource: Resource<T>) => Informer<T>;
   readonly defer: (undo: () => void | Promise<void>) => void;

@@ -1,7 +1,7 @@
 /** The one table of controllers: their upstream names, and what makes each of them start. */
 import {
-  cronJobs, daemonSets, deployments, endpoints, jobs, persistentVolumeClaims, persistentVolumes, pods, replicaSets,
-  replicationControllers, statefulSets,
+  certificateSigningRequests, cronJobs, daemonSets, deployments, endpoints, horizontalPodAutoscalers, jobs, persistentVolumeClaims,
+  persistentVolumes, podDisruptionBudgets, pods, replicaSets, replicationControllers, resourceQuotas, statefulSets,
   type Resource,
 } from "@k3s-p/plugin-api/kube";
 import type { ControllerDeps, StartController } from "./controller.ts";
@@ -44,6 +44,13 @@ export const controllers: readonly ControllerEntry[] = [
   entry("persistentvolume-binder-controller", () => import("./storage/binder.ts"), [persistentVolumeClaims, persistentVolumes]),
   entry("persistentvolumeclaim-protection-controller", async () => ({ start: (await import("./storage/protection.ts")).startClaimProtection }), [persistentVolumeClaims]),
   entry("persistentvolume-protection-controller", async () => ({ start: (await import("./storage/protection.ts")).startVolumeProtection }), [persistentVolumes]),
+  entry("resourcequota-controller", () => import("./policy/resourcequota.ts"), [resourceQuotas]),
+  entry("disruption-controller", () => import("./policy/disruption.ts"), [podDisruptionBudgets]),
+  entry("horizontal-pod-autoscaler-controller", () => import("./policy/hpa.ts"), [horizontalPodAutoscalers]),
+  entry("clusterrole-aggregation-controller", () => import("./cluster/clusterrole-aggregation.ts")),
+  entry("certificatesigningrequest-approving-controller", async () => ({ start: (await import("./certificates/csr.ts")).startApprover }), [certificateSigningRequests]),
+  entry("certificatesigningrequest-signing-controller", async () => ({ start: (await import("./certificates/csr.ts")).startSigner }), [certificateSigningRequests]),
+  entry("certificatesigningrequest-cleaner-controller", async () => ({ start: (await import("./certificates/csr.ts")).startCleaner }), [certificateSigningRequests]),
 ];
 
 /** The entries that `--controllers` selects: `*` is all, `name` one, `-name` not that one. Unknown names are returned apart. */

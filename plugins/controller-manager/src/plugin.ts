@@ -5,16 +5,14 @@ import type { ControllerDeps } from "./controller.ts";
 import { controllers, selectControllers } from "./controllers.ts";
 import { sharedInformers } from "./lib/informers.ts";
 import { startControllers } from "./manager.ts";
-
-interface Config {
-  readonly controllers: readonly string[];
-}
+import { readOptions, type Config } from "./options.ts";
 
 export default definePlugin<typeof controllerManager, { kube: typeof kube; node: typeof node; pki: typeof pki }, {}, Config>({
   provides: controllerManager,
   needs: { kube, node, pki },
   async start(ctx) {
-    const { selected, unknown } = selectControllers(ctx.config.controllers ?? ["*"]);
+    const options = readOptions(ctx.config);
+    const { selected, unknown } = selectControllers(options.controllers);
     if (unknown.length) {
       throw k3spError("K3SP_CONFIG_INVALID", {
         message: `unknown controllers: ${unknown.join(", ")}`, plugin: ctx.id,
@@ -23,7 +21,7 @@ export default definePlugin<typeof controllerManager, { kube: typeof kube; node:
     }
     const deps: ControllerDeps = {
       client: ctx.needs.kube, log: ctx.log, now: () => new Date(), random: Math.random, signal: ctx.signal,
-      cluster: ctx.needs.node.cluster, pki: ctx.needs.pki, defer: (undo) => ctx.defer(undo),
+      cluster: ctx.needs.node.cluster, pki: ctx.needs.pki, tuning: options.tuning, defer: (undo) => ctx.defer(undo),
       informer: sharedInformers(ctx.needs.kube, (undo) => ctx.defer(undo)),
     };
     await startControllers(deps, {

@@ -121,7 +121,7 @@ describe("pod-garbage-collector", () => {
     for (const name of ["a", "b", "c"]) {
       h.client.seed(pods, { metadata: { name, namespace: "a" }, spec: { nodeName: "n1" }, status: { phase: "Succeeded" } });
     }
-    await h.start((deps) => startPodGc(deps, 2));
+    await h.start((deps) => startPodGc({ ...deps, tuning: { ...deps.tuning, terminatedPodThreshold: 2 } }));
     expect(h.client.all(pods).map((p) => p.metadata.name)).toEqual(["b", "c"]);
   });
 });

@@ -8,11 +8,11 @@ import { byCreation, isTerminal, isTerminating } from "../lib/pods.ts";
 
 /** Time that a node may be missing before its pods are removed. */
 const QUARANTINE_MS = 40_000;
-const TERMINATED_THRESHOLD = 12_500;
 const OUT_OF_SERVICE = "node.kubernetes.io/out-of-service";
 
-export function start(deps: ControllerDeps, threshold = TERMINATED_THRESHOLD): void {
+export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
+  const threshold = deps.tuning.terminatedPodThreshold;
   const c = createController(deps, "pod-garbage-collector", { workers: 2 });
   const missingSince = new Map<string, number>();
   let finished = 0;

@@ -4,12 +4,9 @@ import { formatCidr, parseCidr, subnetAt, type Cidr } from "@k3s-p/plugin-api/ne
 import { createController, type ControllerDeps } from "../controller.ts";
 import { referenceTo } from "../lib/pod-control.ts";
 
-/** Sizes of a node's block, as the controller manager's defaults. */
-const nodeMask = { 4: 24, 6: 64 } as const;
-
 export function start(deps: ControllerDeps): void {
   const { client, log } = deps;
-  const pools = deps.cluster.clusterCidr.map((text) => createPool(text));
+  const pools = deps.cluster.clusterCidr.map((text) => createPool(text, { 4: deps.tuning.nodeCidrMask4, 6: deps.tuning.nodeCidrMask6 }));
   // Blocks are given out by one worker, so that no two nodes can get the same.
   const c = createController(deps, "node-ipam", { workers: 1, component: "cidrAllocator" });
   const informer = c.follow(nodes, (node, { deleted }) => {
@@ -39,7 +36,7 @@ export function start(deps: ControllerDeps): void {
 const cidrsOf = (node: Node): readonly string[] => node.spec?.podCIDRs ?? (node.spec?.podCIDR ? [node.spec.podCIDR] : []);
 
 /** Blocks of one cluster CIDR; `take` gives the lowest free one. */
-function createPool(text: string) {
+function createPool(text: string, nodeMask: Readonly<Record<4 | 6, number>>) {
   const cidr = parseCidr(text);
   if (!cidr) throw new TypeError(`cluster-cidr "${text}" is not a CIDR`);
   const mask = Math.max(nodeMask[cidr.family], cidr.prefix);
@@ -57,7 +54,10 @@ function createPool(text: string) {
   return {
     mark(block: string, taken: boolean): void {
       const parsed = parseCidr(block);
-      for (const index of parsed ? indexesOf(parsed) : []) taken ? used.add(index) : used.delete(index);
+      for (const index of parsed ? indexesOf(parsed) : []) {
+        if (taken) used.add(index);
+        else used.delete(index);
+      }
     },
     take(): string | undefined {
       for (let index = 0; index < size; index++) {

@@ -9,9 +9,6 @@ import { isReady } from "../lib/pods.ts";
 import { semanticEqual } from "../lib/values.ts";
 import { conditionTaints, evictionTaints, isOwnTaint, mirroredLabels } from "./taints.ts";
 
-/** Silence after which a node's state is unknown, and the longer patience with one that never reported. */
-const GRACE_MS = 40_000;
-const STARTUP_GRACE_MS = 60_000;
 const LEASE_NAMESPACE = "kube-node-lease";
 const watched = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] as const;
 
@@ -19,6 +16,8 @@ const readyOf = (node: Node): string => findCondition(node.status?.conditions, "
 
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
+  /** Silence after which a node's state is unknown, and the longer patience with one that never reported. */
+  const { nodeMonitorGrace, nodeStartupGrace } = deps.tuning;
   const c = createController(deps, "node-lifecycle", { component: "node-controller" });
   const lastSeen = new Map<string, number>();
   const known = new Set<string>();
@@ -73,9 +72,9 @@ export function start(deps: ControllerDeps): void {
 
   function deadlineOf(node: Node): number {
     const seenAt = lastSeen.get(node.metadata.name!);
-    if (seenAt !== undefined) return seenAt + GRACE_MS;
+    if (seenAt !== undefined) return seenAt + nodeMonitorGrace;
     const reported = findCondition(node.status?.conditions, "Ready") !== undefined;
-    return Date.parse(node.metadata.creationTimestamp!) + (reported ? GRACE_MS : STARTUP_GRACE_MS);
+    return Date.parse(node.metadata.creationTimestamp!) + (reported ? nodeMonitorGrace : nodeStartupGrace);
   }
 
   async function markUnknown(node: Node): Promise<Node> {

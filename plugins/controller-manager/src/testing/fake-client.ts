@@ -146,7 +146,10 @@ export function createFakeClient(now: () => Date = () => new Date()): FakeClient
         const id = idOf(object.metadata.namespace, object.metadata.name);
         if (type === "deleted") seen.delete(id);
         else seen.set(id, object);
-        for (const h of handlers) type === "updated" ? h.updated?.(object, previous) : h[type]?.(object);
+        for (const h of handlers) {
+          if (type === "updated") h.updated?.(object, previous);
+          else h[type]?.(object);
+        }
       },
     };
     t.informers.add(own);

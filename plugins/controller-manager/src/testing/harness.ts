@@ -4,6 +4,7 @@ import { vi } from "vitest";
 import type { Logger } from "@k3s-p/plugin-api";
 import type { ControllerDeps, StartController } from "../controller.ts";
 import { sharedInformers } from "../lib/informers.ts";
+import { defaultTuning } from "../options.ts";
 import { createFakeClient, type FakeClient } from "./fake-client.ts";
 
 export interface Harness {
@@ -32,7 +33,7 @@ export function createHarness(startAt = "2026-01-01T00:00:00Z", cluster: Partial
   const log: Logger = { trace() {}, debug() {}, info() {}, warn: note, error: note };
   const deps: ControllerDeps = {
     client, log, now, signal: abort.signal, cluster: { clusterCidr: ["10.42.0.0/16"], ...cluster },
-    random: () => (seed = (seed + 0.37) % 1),
+    tuning: defaultTuning, random: () => (seed = (seed + 0.37) % 1),
     pki: { ca: (name) => ({ cert: `CERT ${name}`, certPath: `/${name}.crt` }), issue: unused, serviceAccountKey: unused },
     informer: sharedInformers(client, (fn) => undo.push(fn)),
     defer: (fn) => undo.push(fn),

@@ -1,0 +1,183 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  clusterRoles, configMaps, deployments, horizontalPodAutoscalers, persistentVolumeClaims, podDisruptionBudgets, pods, replicaSets, resourceQuotas, services,
+} from "@k3s-p/plugin-api/kube";
+import { start as startAggregation } from "../cluster/clusterrole-aggregation.ts";
+import { createHarness, type Harness } from "../testing/harness.ts";
+import { start as startDisruption } from "./disruption.ts";
+import { start as startHpa } from "./hpa.ts";
+import { start as startQuota } from "./resourcequota.ts";
+
+let h: Harness;
+beforeEach(() => void (h = createHarness()));
+afterEach(() => h.stop());
+
+const pod = (name: string, extra: any = {}) => h.client.seed(pods, {
+  metadata: { name, namespace: "ns", labels: { app: "web" }, ...extra.metadata },
+  spec: { nodeName: "n1", containers: [{ name: "c", resources: extra.resources ?? {} }], ...extra.spec },
+  status: { phase: "Running", startTime: "2025-12-01T00:00:00Z", conditions: [{ type: "Ready", status: extra.ready === false ? "False" : "True", lastTransitionTime: "2025-12-01T00:01:00Z" }], ...extra.status },
+});
+
+describe("resourcequota", () => {
+  const quota = (hard: object, extra: object = {}) => h.client.seed(resourceQuotas, { metadata: { name: "q", namespace: "ns" }, spec: { hard, ...extra } });
+  const used = () => h.client.all(resourceQuotas)[0].status.used;
+
+  it("counts pods, requests, services, storage and any object, and follows their end", async () => {
+    quota({ pods: "5", "requests.cpu": "1", memory: "1Gi", "limits.memory": "2Gi", services: "3", "services.nodeports": "2", "requests.storage": "10Gi", "fast.storageclass.storage.k8s.io/requests.storage": "9Gi", configmaps: "4", "count/deployments.apps": "2", resourcequotas: "1", secrets: "9" });
+    await h.start(startQuota);
+    pod("a", { resources: { requests: { cpu: "250m", memory: "128Mi" }, limits: { memory: "256Mi" } } });
+    pod("b", { resources: { requests: { cpu: "250m" } }, spec: { initContainers: [{ name: "i", resources: { requests: { cpu: "400m" } } }], containers: [{ name: "c", resources: { requests: { cpu: "250m" } } }] } });
+    h.client.seed(services, { metadata: { name: "s", namespace: "ns" }, spec: { type: "NodePort", ports: [{ port: 1 }] } });
+    h.client.seed(persistentVolumeClaims, { metadata: { name: "p", namespace: "ns" }, spec: { storageClassName: "fast", resources: { requests: { storage: "3Gi" } } } });
+    h.client.seed(configMaps, { metadata: { name: "c", namespace: "ns" } });
+    h.client.seed(configMaps, { metadata: { name: "c", namespace: "other" } });
+    h.client.seed(deployments, { metadata: { name: "d", namespace: "ns" }, spec: {} });
+    await h.settle();
+    expect(used()).toEqual({ pods: "2", "requests.cpu": "650m", memory: "128Mi", "limits.memory": "256Mi", services: "1", "services.nodeports": "1", "requests.storage": "3Gi", "fast.storageclass.storage.k8s.io/requests.storage": "3Gi", configmaps: "1", "count/deployments.apps": "1", resourcequotas: "1", secrets: "0" });
+    expect(h.client.all(resourceQuotas)[0].status.hard.pods).toBe("5");
+    h.client.edit(pods, "a", "ns", (p) => void (p.status.phase = "Succeeded"));
+    h.client.finish(configMaps, "c", "ns");
+    await h.settle();
+    expect(used()).toMatchObject({ pods: "1", "requests.cpu": "400m", memory: "0", configmaps: "0" });
+  });
+
+  it("counts only pods in its scopes", async () => {
+    quota({ pods: "5" }, { scopes: ["BestEffort", "NotTerminating"] });
+    pod("best");
+    pod("not", { resources: { requests: { cpu: "1" } } });
+    pod("ending", { spec: { activeDeadlineSeconds: 5, containers: [] } });
+    await h.start(startQuota);
+    expect(used()).toEqual({ pods: "1" });
+  });
+
+  it("corrects a count that admission made for an object that never came", async () => {
+    quota({ configmaps: "5" });
+    await h.start(startQuota);
+    h.client.edit(resourceQuotas, "q", "ns", (q) => void (q.status.used.configmaps = "1"));
+    await h.advance(11);
+    expect(used()).toEqual({ configmaps: "0" });
+  });
+});
+
+describe("disruption", () => {
+  const budget = (spec: object) => h.client.seed(podDisruptionBudgets, { metadata: { name: "b", namespace: "ns" }, spec: { selector: { matchLabels: { app: "web" } }, ...spec } });
+  const status = () => h.client.all(podDisruptionBudgets)[0].status;
+
+  it("allows what minAvailable leaves, and follows readiness", async () => {
+    budget({ minAvailable: 2 });
+    for (const name of ["a", "b", "c"]) pod(name);
+    await h.start(startDisruption);
+    expect(status()).toMatchObject({ expectedPods: 3, currentHealthy: 3, desiredHealthy: 2, disruptionsAllowed: 1, observedGeneration: 1 });
+    expect(status().conditions[0]).toMatchObject({ type: "DisruptionAllowed", status: "True", reason: "SufficientPods" });
+    h.client.edit(pods, "a", "ns", (p) => void (p.status.conditions[0].status = "False"));
+    await h.settle();
+    expect(status()).toMatchObject({ currentHealthy: 2, disruptionsAllowed: 0 });
+    expect(status().conditions[0]).toMatchObject({ status: "False", reason: "InsufficientPods" });
+  });
+
+  it("takes percentages of what the pods' controller is scaled to", async () => {
+    const d = h.client.seed(deployments, { metadata: { name: "d", namespace: "ns" }, spec: { replicas: 4 } }) as any;
+    const ref = (o: any) => [{ apiVersion: o.apiVersion, kind: o.kind, name: o.metadata.name, uid: o.metadata.uid, controller: true }];
+    const rs = h.client.seed(replicaSets, { metadata: { name: "d-1", namespace: "ns", ownerReferences: ref(d) }, spec: { replicas: 4 } }) as any;
+    h.client.onRequest = (_, path) => (path === "/apis/apps/v1/namespaces/ns/deployments/d/scale" ? { status: 200, body: { spec: { replicas: 4 } } } : undefined);
+    for (const name of ["a", "b", "c"]) pod(name, { metadata: { ownerReferences: ref(rs) } });
+    budget({ maxUnavailable: "50%" });
+    await h.start(startDisruption);
+    expect(status()).toMatchObject({ expectedPods: 4, desiredHealthy: 2, currentHealthy: 3, disruptionsAllowed: 1 });
+  });
+
+  it("counts a granted eviction until the pod is gone, for two minutes at most", async () => {
+    budget({ minAvailable: 1 });
+    pod("a");
+    pod("b");
+    await h.start(startDisruption);
+    h.client.edit(podDisruptionBudgets, "b", "ns", (b) => void (b.status.disruptedPods = { a: "2026-01-01T00:00:00Z" }));
+    await h.settle();
+    expect(status()).toMatchObject({ currentHealthy: 1, disruptionsAllowed: 0 });
+    await h.advance(121);
+    expect(status()).toMatchObject({ currentHealthy: 2, disruptionsAllowed: 1 });
+    expect(status().disruptedPods ?? {}).toEqual({});
+  });
+});
+
+describe("horizontal-pod-autoscaler", () => {
+  let usage: Record<string, string>;
+  let replicas: number;
+  beforeEach(() => {
+    usage = {};
+    replicas = 2;
+    h.client.seed(deployments, { metadata: { name: "web", namespace: "ns" }, spec: { replicas } });
+    h.client.onRequest = (method, path, body: any) => {
+      if (path.endsWith("/deployments/web/scale")) {
+        if (method === "PUT") replicas = body.spec.replicas;
+        return { status: 200, body: { spec: { replicas }, status: { replicas, selector: "app=web" } } };
+      }
+      if (!path.startsWith("/apis/metrics.k8s.io")) return undefined;
+      const items = Object.entries(usage).map(([name, cpu]) => ({ metadata: { name }, timestamp: new Date().toISOString(), window: "15s", containers: [{ name: "c", usage: { cpu, memory: "64Mi" } }] }));
+      return { status: 200, body: { items } };
+    };
+  });
+  const run = async (spec: object = {}) => {
+    for (const name of ["a", "b"]) pod(name, { resources: { requests: { cpu: "100m" } } });
+    h.client.seed(horizontalPodAutoscalers, {
+      metadata: { name: "hpa", namespace: "ns" },
+      spec: { minReplicas: 1, maxReplicas: 10, scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "web" }, metrics: [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 50 } } }], ...spec },
+    });
+    await h.start(startHpa);
+  };
+  const status = () => h.client.all(horizontalPodAutoscalers)[0].status;
+  const condition = (type: string) => status().conditions.find((c: any) => c.type === type);
+
+  it("scales up by utilization, with status, conditions and event", async () => {
+    usage = { a: "100m", b: "100m" };
+    await run();
+    expect(replicas).toBe(4);
+    expect(status()).toMatchObject({ currentReplicas: 2, desiredReplicas: 4, currentMetrics: [{ type: "Resource", resource: { name: "cpu", current: { averageUtilization: 100, averageValue: "100m" } } }] });
+    expect(condition("AbleToScale")).toMatchObject({ status: "True", reason: "SucceededRescale" });
+    expect(condition("ScalingActive")).toMatchObject({ status: "True", reason: "ValidMetricFound" });
+    expect(h.events()).toContain("SuccessfulRescale New size: 4; reason: cpu resource utilization (percentage of request) above target");
+  });
+
+  it("does nothing within the tolerance, and obeys the maximum", async () => {
+    usage = { a: "52m", b: "52m" };
+    await run({ maxReplicas: 3 });
+    expect(replicas).toBe(2);
+    usage = { a: "400m", b: "400m" };
+    await h.advance(15);
+    expect(replicas).toBe(3);
+    expect(condition("ScalingLimited")).toMatchObject({ status: "True", reason: "TooManyReplicas" });
+  });
+
+  it("scales down only after five minutes of lower recommendations", async () => {
+    usage = { a: "10m", b: "10m" };
+    await run();
+    expect(replicas).toBe(2);
+    expect(condition("AbleToScale").reason).toBe("ScaleDownStabilized");
+    await h.advance(290);
+    expect(replicas).toBe(2);
+    await h.advance(30);
+    expect(replicas).toBe(1);
+  });
+
+  it("says why it cannot compute", async () => {
+    await run();
+    expect(replicas).toBe(2);
+    expect(condition("ScalingActive")).toMatchObject({ status: "False", reason: "FailedGetResourceMetric" });
+  });
+
+  it("takes missing figures for the cautious side", async () => {
+    usage = { a: "120m" };
+    await run();
+    expect(replicas).toBe(3);
+  });
+});
+
+it("clusterrole aggregation joins the rules of selected roles and follows them", async () => {
+  const role = (name: string, labels: object, rules: object[]) => h.client.seed(clusterRoles, { metadata: { name, labels }, rules });
+  role("a", { agg: "true" }, [{ verbs: ["get"], resources: ["x"] }]);
+  h.client.seed(clusterRoles, { metadata: { name: "admin" }, aggregationRule: { clusterRoleSelectors: [{ matchLabels: { agg: "true" } }] }, rules: [] });
+  await h.start(startAggregation);
+  role("b", { agg: "true" }, [{ verbs: ["get"], resources: ["x"] }, { verbs: ["list"], resources: ["y"] }]);
+  await h.settle();
+  expect(h.client.all(clusterRoles).find((r) => r.metadata.name === "admin").rules).toEqual([{ verbs: ["get"], resources: ["x"] }, { verbs: ["list"], resources: ["y"] }]);
+});
