@@ -18,7 +18,7 @@ export class ApiError extends Error {
 
 export type FieldErrorType =
   | "FieldValueRequired" | "FieldValueInvalid" | "FieldValueNotSupported" | "FieldValueDuplicate"
-  | "FieldValueForbidden" | "FieldValueNotFound" | "FieldValueTooLong" | "FieldValueTypeInvalid";
+  | "FieldValueForbidden" | "FieldValueNotFound" | "FieldValueTooLong" | "FieldValueTooMany" | "FieldValueTypeInvalid";
 
 /** One finding of validation; `message` is complete, e.g. `Required value`. */
 export interface FieldError {

@@ -105,7 +105,7 @@ function makeIndex(groups: ReadonlyMap<string, readonly ResourceDef[]>, schemaOf
 
 /** Says what a document is made of, without making it. */
 function hashOf(defs: readonly ResourceDef[], schemaOf: SchemaOf): string {
-  const rows = defs.map((def) => [def.kind, def.plural, def.version, def.namespaced, def.verbs, def.subresources, schemaOf(def)]);
+  const rows = defs.map((def) => [def.kind, def.plural, def.version, def.namespaced, def.verbs, def.subresources, (def as { schemaId?: string }).schemaId ?? schemaOf(def)]);
   return createHash("sha512").update(definitionsHash()).update(JSON.stringify(rows)).digest("hex").slice(0, 64).toUpperCase();
 }
 

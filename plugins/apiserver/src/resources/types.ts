@@ -26,7 +26,7 @@ export interface StrategyContext {
 
 export interface Column {
   readonly name: string;
-  readonly type: "string" | "integer" | "number" | "boolean";
+  readonly type: "string" | "integer" | "number" | "boolean" | "date";
   readonly format?: string;
   readonly description?: string;
   /** 0 shows always, 1 with `-o wide`. */
@@ -66,6 +66,8 @@ export interface ResourceDef {
   readonly storedAs?: { readonly group: string; readonly version: string; readonly plural: string };
   readonly toStored?: (object: Obj) => Obj;
   readonly fromStored?: (object: Obj) => Obj;
+  /** The kept form of this very object is also the served one: `fromStored` would change nothing. */
+  readonly isCurrent?: (object: Obj) => boolean;
   /** `lazy`: written behind (Events, Leases). */
   readonly tier?: "durable" | "lazy";
   readonly ttlSeconds?: number;
@@ -79,6 +81,10 @@ export interface ResourceDef {
   readonly prepareStatusUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => void;
   readonly validate?: (object: Obj, ctx: StrategyContext) => FieldError[];
   readonly validateUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => FieldError[];
+  /** For writes on `status`, where all but status is as it was. */
+  readonly validateStatusUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => FieldError[];
+  /** Changes an object that is deleted for the first time, such as by a finalizer. */
+  readonly prepareDelete?: (object: Obj, now: string) => void;
   /** What a change of bumps the generation; undefined = the kind has no generation. */
   readonly generationOf?: (object: Obj) => unknown;
   /** Rule for metadata.name; default DNS-1123 subdomain. */
@@ -91,4 +97,8 @@ export interface ResourceDef {
   readonly createOnUpdate?: boolean;
   /** Never stored: the answer is computed from the body (TokenReview, SubjectAccessReview, ...). */
   readonly virtual?: boolean;
+  /** Comes from a CustomResourceDefinition: it has no strategic merge patch. */
+  readonly custom?: boolean;
+  /** Sent as a warning with every use. */
+  readonly deprecationWarning?: string;
 }

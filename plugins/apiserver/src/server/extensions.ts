@@ -6,6 +6,8 @@ import { issuerRoutes } from "../auth/issuer.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
 import { createTokenKeys, type TokenKeys } from "../auth/tokens.ts";
 import { bootstrap } from "../bootstrap/index.ts";
+import { createCustomResources } from "../crd/index.ts";
+import { isCustom } from "../crd/resource.ts";
 import { discoveryRoutes, type RouteAnswer, type Route as Documents } from "../discovery/index.ts";
 import { checkFields } from "../openapi/fields.ts";
 import { openapiRoutes } from "../openapi/index.ts";
@@ -37,12 +39,18 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     view: store, client, pki, now: engine.now,
     serves: (group, version) => registry.list().some((def) => def.group === group && def.version === version),
   });
+  const custom = createCustomResources({ engine, client });
   return {
     authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),
     authorize: (user, info) => authorizer.check(user, info),
     admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }),
-    checkFields,
-    fields: createFieldManagement(),
+    checkFields: (def, body, mode) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode)),
+    fields: createFieldManagement({
+      shapeOf: (group, version, kind) => {
+        const def = registry.byKind(group, version, kind);
+        return def && isCustom(def) ? def.shape : undefined;
+      },
+    }),
     handlers: subresources.handlers,
     upgrade: (req, socket, head) => (aggregator.upgrade(req.info) ?? subresources.upgrade)(req, socket, head),
     aggregate: (info) => aggregator.route(info),
@@ -50,7 +58,11 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     bootstrap: () => bootstrap(client, { cluster, pki, defs: registry.list() }),
     start() {
       aggregator.start();
-      return () => aggregator.stop();
+      const stopCustom = custom.start();
+      return () => {
+        stopCustom();
+        aggregator.stop();
+      };
     },
   };
 }

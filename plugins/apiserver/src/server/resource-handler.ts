@@ -52,7 +52,7 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
     throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
   }
   const format = negotiate(req.headers.accept);
-  const deprecated = deprecations[`${def.group}/${def.version}/${def.plural}`];
+  const deprecated = def.deprecationWarning ?? deprecations[`${def.group}/${def.version}/${def.plural}`];
   if (deprecated) warn(res, [deprecated]);
   return handler({ ...routes, req, res, def, format, call: callOf(def, req, res) });
 }
@@ -249,12 +249,12 @@ export function warn(res: ApiResponse, warnings: readonly string[]): void {
   res.setHeader("warning", [...before, ...warnings.map((text) => `299 - ${JSON.stringify(text)}`)]);
 }
 
-async function patchOf({ req }: Context): Promise<PatchInput> {
+async function patchOf({ req, def }: Context): Promise<PatchInput> {
   const media = mediaType(req.headers["content-type"]);
   const type = patchTypes[media] as PatchType | undefined;
-  if (!type) {
+  if (!type || (type === "strategic" && def.custom)) {
     throw apiError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: " +
-      "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json");
+      `application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml${def.custom ? "" : ", application/strategic-merge-patch+json"}`);
   }
   return { type, patch: await decodeBody(await req.body(), media), force: isTrue(req.query.get("force") ?? "false") };
 }

@@ -98,6 +98,7 @@ function marked(def: ResourceDef, old: Obj, options: Deletion, now: Date): Obj {
   } else {
     meta.deletionTimestamp = timestamp(new Date(now.getTime() + grace * 1000));
     if (def.generationOf) meta.generation = (before.generation ?? 0) + 1;
+    def.prepareDelete?.(next, timestamp(now));
   }
   meta.deletionGracePeriodSeconds = grace;
   if (def.deletion === "namespace") next.status = { ...next.status, phase: "Terminating" };

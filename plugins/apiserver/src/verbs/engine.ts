@@ -89,8 +89,8 @@ export function present(engine: Pick<Engine, "registry">, def: ResourceDef, entr
   if (!def.storedAs || !def.fromStored) return entry;
   const known = converted.get(entry)?.get(def);
   if (known) return known;
-  const canonical = canonicalize(def.fromStored(clone(entry.object)));
-  const shown = toEntry(entry.namespace, entry.name, entry.revision, canonical);
+  const shown = def.isCurrent?.(entry.object) ? entry
+    : toEntry(entry.namespace, entry.name, entry.revision, canonicalize(def.fromStored(clone(entry.object))));
   const forms = converted.get(entry) ?? new Map<ResourceDef, Entry>();
   converted.set(entry, forms.set(def, shown));
   return shown;

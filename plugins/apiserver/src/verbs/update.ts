@@ -91,7 +91,8 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked:
   else if (!call.subresource) def.prepareUpdate?.(next, old, context);
   bumpGeneration(def, next, old);
   const whole = call.subresource === "" || call.subresource === "scale";
-  const errors = [...validateMetadataUpdate(next, old, def), ...(whole ? (def.validateUpdate?.(next, old, context) ?? []) : [])];
+  const validate = whole ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
+  const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
   await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
   if (!tracked) trackFields(engine, call, old, next, context.now);

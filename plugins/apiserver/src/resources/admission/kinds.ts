@@ -13,7 +13,8 @@ import {
   validateFlowSchema, validateMutatingPolicy, validatePolicyBinding, validatePriorityLevel, validateValidatingBinding,
   validateValidatingPolicy, validateWebhooks,
 } from "./validate.ts";
-import { validateApiService, validateCrd, validateCrdUpdate } from "./validate-extension.ts";
+import { definitionBehaviour } from "../../crd/definition.ts";
+import { validateApiService } from "./validate-extension.ts";
 
 /** Groups that the server itself answers are there as long as it is. */
 const local = { type: "Available", status: "True", reason: "Local", message: "Local APIServices are always available" };
@@ -27,7 +28,7 @@ export const mutatingAdmissionPolicy: Behaviour = { ...specGeneration, columns: 
 const policyBinding: Behaviour = { ...specGeneration, columns: policyBindingColumns, defaults: defaultPolicyBinding };
 export const validatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validateValidatingBinding) };
 export const mutatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validatePolicyBinding) };
-export const customResourceDefinition: Behaviour = { ...withGeneration(), columns: crdColumns, defaults: defaultCrd, validate: validateCrd, validateUpdate: validateCrdUpdate };
+export const customResourceDefinition: Behaviour = { ...definitionBehaviour, columns: crdColumns, defaults: defaultCrd };
 export const apiService: Behaviour = {
   ...withStatus(),
   prepareCreate: (object, { now }) => {

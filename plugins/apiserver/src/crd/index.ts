@@ -1,0 +1,186 @@
+/**
+ * CustomResourceDefinitions at work: follows them in the object cache, serves what they define, states their names and
+ * conditions, and clears up behind deleted ones. Everything happens on a change; nothing polls.
+ */
+import { customResourceDefinitions, isConflict, isNotFound, type KubeClient, timestamp } from "@k3s-p/plugin-api/kube";
+import type { Obj } from "../resources/types.ts";
+import type { Entry } from "../store/store.ts";
+import type { Engine } from "../verbs/engine.ts";
+import { sameJson } from "../verbs/update.ts";
+import { createApiServices } from "./apiservices.ts";
+import { approval } from "./approval.ts";
+import { cleanUp } from "./cleanup.ts";
+import { acceptNames, type Claimed, type Condition, established, type Names, notEstablished, type Verdict, withCondition } from "./names.ts";
+import { type CrdSpec, type CustomDef, customRow, isCustom, type VersionProps } from "./resource.ts";
+import type { SchemaProps } from "./schema.ts";
+
+export type Crd = Obj & { readonly spec: CrdSpec; readonly status?: CrdStatus };
+
+export interface CrdStatus {
+  readonly acceptedNames?: Partial<Names>;
+  readonly conditions?: readonly Condition[];
+  readonly storedVersions?: readonly string[];
+}
+
+export interface CustomResourcesDeps {
+  readonly engine: Engine;
+  readonly client: KubeClient;
+}
+
+/** What is remembered of a definition; its schemas stay in the cache, as bytes. */
+interface Known {
+  readonly group: string;
+  readonly accepted: Partial<Names>;
+  /** Tells the rows that are served. */
+  readonly key: string;
+  readonly withdraw: () => void;
+}
+
+const RETRY_DELAY = 1000;
+const free: SchemaProps = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
+
+/** Serves at once what is established. `start` begins to write: status, finalizers, APIServices; it returns the stop function. */
+export function createCustomResources({ engine, client }: CustomResourcesDeps): { start(): () => void } {
+  const { registry, store } = engine;
+  const definitions = store.collection(customResourceDefinitions);
+  const known = new Map<string, Known>();
+  const apiServices = createApiServices({ client, view: store, onError: engine.onError });
+  const stopping = new AbortController();
+  let writing = false;
+
+  function reconcile(name: string): void {
+    const entry = definitions.get(name, "");
+    const before = known.get(name);
+    if (!entry) return forget(name, before);
+    const crd = read(entry);
+    const verdict = decide(name, crd);
+    const isServed = hasCondition(crd, "Established") || verdict.condition.status === "True";
+    const key = isServed ? JSON.stringify([crd.metadata!.uid, crd.metadata!.generation, verdict.accepted, Boolean(crd.metadata!.deletionTimestamp)]) : "";
+    if (key !== before?.key) {
+      const withdraw = isServed ? registry.add(rowsOf(name, crd, verdict.accepted)) : () => {};
+      known.set(name, { group: crd.spec.group, accepted: verdict.accepted, key, withdraw });
+      before?.withdraw();
+      if (before && !sameJson(before.accepted, verdict.accepted)) reconsider(crd.spec.group, name);
+    }
+    if (writing) void settle(name);
+  }
+
+  function forget(name: string, before: Known | undefined): void {
+    if (!before) return;
+    known.delete(name);
+    before.withdraw();
+    if (writing) apiServices.follow(servedVersions());
+    reconsider(before.group, name);
+  }
+
+  /** Names became free: others of the group may have waited for them. */
+  function reconsider(group: string, except: string): void {
+    for (const [name, other] of [...known]) if (other.group === group && name !== except) reconcile(name);
+  }
+
+  function decide(name: string, { spec, status }: Crd): Verdict {
+    const accepted = known.get(name)?.accepted ?? status?.acceptedNames ?? {};
+    return acceptNames(spec.names, accepted, claimedBy(name, spec.group));
+  }
+
+  /** Names of other definitions and of the server's own resources in the group. */
+  function claimedBy(except: string, group: string): Claimed {
+    const others = [...known].filter(([name, other]) => other.group === group && name !== except).map(([, other]) => other.accepted);
+    const own = registry.list().filter((def) => def.group === group && !isCustom(def))
+      .map((def) => ({ plural: def.plural, singular: def.singular, kind: def.kind, listKind: `${def.kind}List`, shortNames: def.shortNames ?? [] }));
+    const all: readonly Partial<Names>[] = [...others, ...own];
+    return {
+      resources: new Set(all.flatMap(({ plural, singular, shortNames = [] }) => [plural, singular, ...shortNames]).filter((text) => text !== undefined)),
+      kinds: new Set(all.flatMap(({ kind, listKind }) => [kind, listKind]).filter((text) => text !== undefined)),
+    };
+  }
+
+  function rowsOf(name: string, { metadata, spec }: Crd, accepted: Partial<Names>): CustomDef[] {
+    const lean = { group: spec.group, scope: spec.scope, versions: spec.versions.map(({ name: version, storage }) => ({ name: version, storage })) };
+    return spec.versions.filter((version) => version.served).map((version) => customRow({
+      spec: lean, names: { ...spec.names, ...accepted }, version: withoutSchema(version),
+      readSchema: () => schemaOf(name, version.name),
+      schemaId: `${metadata!.uid}/${metadata!.generation}`,
+      terminating: metadata!.deletionTimestamp !== undefined,
+    }));
+  }
+
+  function schemaOf(name: string, version: string): SchemaProps {
+    const entry = definitions.get(name, "");
+    const found = entry && read(entry).spec.versions.find((candidate) => candidate.name === version);
+    return found?.schema?.openAPIV3Schema ?? free;
+  }
+
+  /** Brings status and finalizer up to date. A conflict needs no retry: what won the race comes as an event of its own. */
+  async function settle(name: string): Promise<void> {
+    const entry = definitions.get(name, "");
+    if (!entry || stopping.signal.aborted) return;
+    const crd = read(entry);
+    apiServices.follow(servedVersions());
+    try {
+      const status = statusOf(crd, decide(name, crd), timestamp(engine.now()));
+      if (!sameJson(status, crd.status)) {
+        await client.update(customResourceDefinitions, { ...crd, status } as never, { subresource: "status", fieldManager: "kube-apiserver" });
+      } else if (crd.metadata!.deletionTimestamp) await cleanUp({ engine, client, signal: stopping.signal }, crd, storageRow(name, crd));
+    } catch (error) {
+      if (isConflict(error) || isNotFound(error) || stopping.signal.aborted) return;
+      engine.onError(error);
+      setTimeout(() => void settle(name), RETRY_DELAY).unref();
+    }
+  }
+
+  const storageRow = (name: string, crd: Crd): CustomDef => {
+    const storage = crd.spec.versions.find((version) => version.storage)!;
+    return rowsOf(name, { ...crd, spec: { ...crd.spec, versions: [{ ...storage, served: true }] } } as Crd, known.get(name)?.accepted ?? {})[0]!;
+  };
+
+  function servedVersions(): ReadonlySet<string> {
+    return new Set(registry.list().filter(isCustom).map((def) => `${def.version}.${def.group}`));
+  }
+
+  /** Parsed definitions are large and rarely looked at: they are let go when the work at hand is done. */
+  const parsed = new Set<Entry>();
+  function read(entry: Entry): Crd {
+    if (parsed.size === 0) {
+      setImmediate(() => {
+        for (const done of parsed) done.release();
+        parsed.clear();
+      });
+    }
+    parsed.add(entry);
+    return entry.object as Crd;
+  }
+
+  for (const entry of definitions.list("")) {
+    const { spec, status } = read(entry);
+    known.set(entry.name, { group: spec.group, accepted: status?.acceptedNames ?? {}, key: "", withdraw: () => {} });
+  }
+  for (const name of [...known.keys()]) reconcile(name);
+  const unsubscribe = definitions.subscribe((event) => reconcile(event.entry.name));
+  return {
+    start() {
+      writing = true;
+      for (const name of known.keys()) void settle(name);
+      return () => {
+        unsubscribe();
+        stopping.abort();
+      };
+    },
+  };
+}
+
+const withoutSchema = ({ schema: _, ...version }: VersionProps): VersionProps => version;
+
+export const hasCondition = ({ status }: Crd, type: string): boolean =>
+  status?.conditions?.some((condition) => condition.type === type && condition.status === "True") ?? false;
+
+function statusOf(crd: Crd, { accepted, condition }: Verdict, now: string): CrdStatus {
+  const { conditions = [], ...rest } = crd.status ?? {};
+  const isEstablished = hasCondition(crd, "Established");
+  const next: readonly Condition[] = [
+    condition,
+    ...(isEstablished ? [] : [condition.status === "True" ? established : notEstablished]),
+    ...approval(crd),
+  ];
+  return { ...rest, acceptedNames: accepted, conditions: next.reduce((list, entry) => withCondition(list, entry, now), conditions) };
+}

@@ -1,0 +1,173 @@
+/** One served version of a CustomResourceDefinition as a row of the registry. */
+import { apiError, badRequest, type FieldError } from "@k3s-p/plugin-api/kube";
+import type { Shape } from "../patch/shape.ts";
+import { allVerbs } from "../resources/row.ts";
+import { keepStatus } from "../resources/strategy.ts";
+import type { Obj, ResourceDef } from "../resources/types.ts";
+import type { FieldValidation } from "../verbs/engine.ts";
+import { type ColumnProps, customColumns } from "./columns.ts";
+import { parseJsonPath } from "./jsonpath.ts";
+import { validateEmbedded, validateLists } from "./lists.ts";
+import type { Names } from "./names.ts";
+import { fillDefaults, isComplete, prune } from "./prune.ts";
+import { type Node, readSchema, type SchemaProps } from "./schema.ts";
+import { validateRules } from "./rules.ts";
+import { shapeOfNode } from "./shape.ts";
+import { validateValues } from "./values.ts";
+
+export interface VersionProps {
+  readonly name: string;
+  readonly served: boolean;
+  readonly storage: boolean;
+  readonly deprecated?: boolean;
+  readonly deprecationWarning?: string;
+  readonly schema?: { readonly openAPIV3Schema?: SchemaProps };
+  readonly subresources?: { readonly status?: object; readonly scale?: ScaleProps };
+  readonly additionalPrinterColumns?: readonly ColumnProps[];
+  readonly selectableFields?: readonly { readonly jsonPath: string }[];
+}
+
+interface ScaleProps {
+  readonly specReplicasPath: string;
+  readonly statusReplicasPath: string;
+  readonly labelSelectorPath?: string;
+}
+
+export interface CrdSpec {
+  readonly group: string;
+  readonly names: Names;
+  readonly scope: "Namespaced" | "Cluster";
+  readonly versions: readonly VersionProps[];
+}
+
+export interface CustomRowInput {
+  readonly spec: Pick<CrdSpec, "group" | "scope"> & { readonly versions: readonly Pick<VersionProps, "name" | "storage">[] };
+  readonly names: Names;
+  readonly version: VersionProps;
+  /** Reads the schema again from where it is kept, so that an idle definition costs nothing. */
+  readonly readSchema: () => SchemaProps;
+  /** Says which schema it is: changes with every change of the definition. */
+  readonly schemaId: string;
+  readonly terminating: boolean;
+}
+
+/** A row that also carries what OpenAPI, field checks and server-side apply want to know. */
+export interface CustomDef extends ResourceDef {
+  readonly custom: true;
+  readonly schema: SchemaProps;
+  /** How server-side apply treats lists and maps. */
+  readonly shape: Shape;
+  readonly schemaId: string;
+  readonly deprecationWarning?: string;
+  checkFields(body: Obj, mode: FieldValidation): readonly string[];
+}
+
+export const isCustom = (def: ResourceDef): def is CustomDef => def.custom === true;
+
+export function customRow(input: CustomRowInput): CustomDef {
+  const { spec, names, version } = input;
+  const { group, scope } = spec;
+  const { plural, kind, singular, shortNames, categories } = names;
+  const { scale, status } = version.subresources ?? {};
+  let compiled: Node | undefined;
+  const node = (): Node => (compiled ??= readSchema(input.readSchema()));
+  const form = { group, version: version.name, kind };
+  return {
+    ...form, plural, singular, namespaced: scope === "Namespaced", verbs: allVerbs, custom: true,
+    ...(shortNames?.length && { shortNames }), ...(categories?.length && { categories }),
+    subresources: [...(status ? ["status"] : []), ...(scale ? ["scale"] : [])],
+    ...(scale && { scale: scalePaths(scale) }),
+    columns: customColumns(version.additionalPrinterColumns),
+    ...(version.selectableFields && { selectableFields: selectable(version.selectableFields) }),
+    ...(version.deprecated && { deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${kind} is deprecated` }),
+    ...strategy(Boolean(status), input.terminating),
+    ...storage(input, node),
+    defaults: (object) => {
+      prune(node(), object);
+      fillDefaults(node(), object);
+    },
+    validate: (object) => findings(node(), version, object),
+    validateUpdate: (object, old) => findings(node(), version, object, old),
+    validateStatusUpdate: (object, old) => findings(node(), version, object, old),
+    schemaId: input.schemaId,
+    get schema() { return input.readSchema(); },
+    get shape() { return shapeOfNode(node()); },
+    checkFields(body, mode) {
+      const warnings = prune(node(), body).map((field) => `unknown field ${JSON.stringify(field)}`);
+      if (warnings.length > 0 && mode === "Strict") throw strictError(form, warnings);
+      return mode === "Ignore" ? [] : warnings;
+    },
+  };
+}
+
+const strictError = ({ version, kind }: Pick<ResourceDef, "version" | "kind">, warnings: readonly string[]): Error =>
+  badRequest(`${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: strict decoding error: ${warnings.join(", ")}`);
+
+type Strategy = Pick<ResourceDef, "prepareCreate" | "prepareUpdate" | "prepareStatusUpdate" | "generationOf">;
+
+function strategy(hasStatus: boolean, terminating: boolean): Strategy {
+  return {
+    prepareCreate: (object) => {
+      if (terminating) throw apiError(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating");
+      if (hasStatus) delete object.status;
+    },
+    ...(hasStatus && { prepareUpdate: keepStatus }),
+    prepareStatusUpdate: (object, old) => {
+      const { managedFields } = object.metadata ?? {};
+      object.metadata = { ...old.metadata, ...(managedFields && { managedFields }) };
+    },
+    generationOf: ({ apiVersion: _, kind: __, metadata: ___, status, ...rest }) => (hasStatus ? rest : { ...rest, status }),
+  };
+}
+
+/** Objects are kept in the storage version; another version differs by its name, its pruning and its defaults. */
+function storage({ spec, names, version }: CustomRowInput, node: () => Node): Pick<ResourceDef, "storedAs" | "toStored" | "fromStored" | "isCurrent"> {
+  const stored = spec.versions.find((candidate) => candidate.storage)!;
+  const own = `${spec.group}/${version.name}`;
+  const kept = `${spec.group}/${stored.name}`;
+  return {
+    storedAs: { group: spec.group, version: stored.name, plural: names.plural },
+    toStored: (object) => ({ ...object, apiVersion: kept }),
+    isCurrent: (object) => object.apiVersion === own && isComplete(node(), object),
+    fromStored: (object) => {
+      object.apiVersion = own;
+      prune(node(), object);
+      fillDefaults(node(), object);
+      return object;
+    },
+  };
+}
+
+const withoutDot = (path: string | undefined): string => (path ?? "").replace(/^\./, "");
+
+const scalePaths = ({ specReplicasPath, statusReplicasPath, labelSelectorPath }: ScaleProps): NonNullable<ResourceDef["scale"]> => ({
+  specReplicas: withoutDot(specReplicasPath), statusReplicas: withoutDot(statusReplicasPath), selector: withoutDot(labelSelectorPath),
+});
+
+function selectable(fields: readonly { readonly jsonPath: string }[]): NonNullable<ResourceDef["selectableFields"]> {
+  return Object.fromEntries(fields.map(({ jsonPath }) => {
+    const read = parseJsonPath(jsonPath);
+    return [withoutDot(jsonPath), (object: Obj) => String(read(object)[0] ?? "")];
+  }));
+}
+
+function findings(node: Node, version: VersionProps, object: Obj, old?: Obj): FieldError[] {
+  const values = validateValues(node, object, old);
+  const errors = [...values, ...validateEmbedded(node, object), ...validateLists(node, object), ...scaleProblems(version, object)];
+  // Rules rely on the types being right.
+  return errors.length > 0 || !node.hasRules ? errors : validateRules(node, object, old);
+}
+
+const MAX_REPLICAS = 2_147_483_647;
+
+function scaleProblems({ subresources }: VersionProps, object: Obj): FieldError[] {
+  const { scale } = subresources ?? {};
+  if (!scale) return [];
+  return [scale.specReplicasPath, scale.statusReplicasPath].flatMap((path): FieldError[] => {
+    const value = parseJsonPath(path)(object)[0];
+    if (typeof value !== "number") return [];
+    const problem = value < 0 ? "should be a non-negative integer"
+      : value > MAX_REPLICAS ? `should be less than or equal to ${MAX_REPLICAS}` : undefined;
+    return problem ? [{ type: "FieldValueInvalid", field: withoutDot(path), message: `Invalid value: ${value}: ${problem}` }] : [];
+  });
+}
