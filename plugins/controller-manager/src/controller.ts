@@ -71,8 +71,10 @@ export function createController(deps: ControllerDeps, name: string, options: Co
     },
     onError(key, error, retries) {
       const message = error instanceof Error ? error.message : String(error);
-      const expected = isConflict(error) || isNotFound(error);
-      deps.log[expected || deps.signal.aborted ? "debug" : "warn"]({ controller: name, key, retries, err: message }, "reconcile failed");
+      const expected = isConflict(error) || isNotFound(error) || deps.signal.aborted;
+      // A lasting failure is told at the 1st, 2nd, 4th, 8th, ... attempt.
+      const told = (retries & (retries - 1)) === 0;
+      deps.log[expected || !told ? "debug" : "warn"]({ controller: name, key, retries, err: message }, "reconcile failed");
     },
   });
   deps.defer(() => {

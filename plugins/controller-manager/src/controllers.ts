@@ -1,7 +1,20 @@
 /** The one table of controllers: their upstream names, and what makes each of them start. */
 import {
-  certificateSigningRequests, cronJobs, daemonSets, deployments, endpoints, horizontalPodAutoscalers, jobs, persistentVolumeClaims,
-  persistentVolumes, podDisruptionBudgets, pods, replicaSets, replicationControllers, resourceQuotas, statefulSets,
+  certificateSigningRequests,
+  cronJobs,
+  daemonSets,
+  deployments,
+  endpoints,
+  horizontalPodAutoscalers,
+  jobs,
+  persistentVolumeClaims,
+  persistentVolumes,
+  podDisruptionBudgets,
+  pods,
+  replicaSets,
+  replicationControllers,
+  resourceQuotas,
+  statefulSets,
   type Resource,
 } from "@k3s-p/plugin-api/kube";
 import type { ControllerDeps, StartController } from "./controller.ts";
@@ -41,20 +54,45 @@ export const controllers: readonly ControllerEntry[] = [
   entry("node-lifecycle-controller", () => import("./node/lifecycle.ts")),
   entry("taint-eviction-controller", () => import("./node/taint-eviction.ts")),
   entry("ttl-controller", () => import("./node/ttl.ts")),
-  entry("persistentvolume-binder-controller", () => import("./storage/binder.ts"), [persistentVolumeClaims, persistentVolumes]),
-  entry("persistentvolumeclaim-protection-controller", async () => ({ start: (await import("./storage/protection.ts")).startClaimProtection }), [persistentVolumeClaims]),
-  entry("persistentvolume-protection-controller", async () => ({ start: (await import("./storage/protection.ts")).startVolumeProtection }), [persistentVolumes]),
+  entry("persistentvolume-binder-controller", () => import("./storage/binder.ts"), [
+    persistentVolumeClaims,
+    persistentVolumes,
+  ]),
+  entry(
+    "persistentvolumeclaim-protection-controller",
+    async () => ({ start: (await import("./storage/protection.ts")).startClaimProtection }),
+    [persistentVolumeClaims],
+  ),
+  entry(
+    "persistentvolume-protection-controller",
+    async () => ({ start: (await import("./storage/protection.ts")).startVolumeProtection }),
+    [persistentVolumes],
+  ),
   entry("resourcequota-controller", () => import("./policy/resourcequota.ts"), [resourceQuotas]),
   entry("disruption-controller", () => import("./policy/disruption.ts"), [podDisruptionBudgets]),
   entry("horizontal-pod-autoscaler-controller", () => import("./policy/hpa.ts"), [horizontalPodAutoscalers]),
   entry("clusterrole-aggregation-controller", () => import("./cluster/clusterrole-aggregation.ts")),
-  entry("certificatesigningrequest-approving-controller", async () => ({ start: (await import("./certificates/csr.ts")).startApprover }), [certificateSigningRequests]),
-  entry("certificatesigningrequest-signing-controller", async () => ({ start: (await import("./certificates/csr.ts")).startSigner }), [certificateSigningRequests]),
-  entry("certificatesigningrequest-cleaner-controller", async () => ({ start: (await import("./certificates/csr.ts")).startCleaner }), [certificateSigningRequests]),
+  entry(
+    "certificatesigningrequest-approving-controller",
+    async () => ({ start: (await import("./certificates/csr.ts")).startApprover }),
+    [certificateSigningRequests],
+  ),
+  entry(
+    "certificatesigningrequest-signing-controller",
+    async () => ({ start: (await import("./certificates/csr.ts")).startSigner }),
+    [certificateSigningRequests],
+  ),
+  entry(
+    "certificatesigningrequest-cleaner-controller",
+    async () => ({ start: (await import("./certificates/csr.ts")).startCleaner }),
+    [certificateSigningRequests],
+  ),
 ];
 
 /** The entries that `--controllers` selects: `*` is all, `name` one, `-name` not that one. Unknown names are returned apart. */
-export function selectControllers(flags: readonly string[], table = controllers): { readonly selected: readonly ControllerEntry[]; readonly unknown: readonly string[] } {
+export function selectControllers(
+  flags: readonly string[], table = controllers,
+): { readonly selected: readonly ControllerEntry[]; readonly unknown: readonly string[] } {
   const canonical = (name: string): string => (table.some((e) => e.name === name) ? name : `${name}-controller`);
   const named = flags.filter((flag) => flag !== "*");
   const off = new Set(named.filter((flag) => flag.startsWith("-")).map((flag) => canonical(flag.slice(1))));

@@ -40,11 +40,25 @@ describe("startControllers", () => {
   });
 
   it("runs a Deployment with every controller of the table on", async () => {
-    await startControllers(h.deps, { entries: controllers, onFailure: (name, error) => { throw new Error(name, { cause: error }); } });
-    h.client.seed(deployments, { metadata: { name: "d" }, spec: { replicas: 2, selector: { matchLabels: { a: "b" } }, template: { metadata: { labels: { a: "b" } }, spec: { containers: [] } } } });
-    await expect.poll(async () => {
-      await h.advance(1);
-      return h.client.all(pods).length;
-    }).toBe(2);
+    await startControllers(h.deps, {
+      entries: controllers,
+      onFailure: (name, error) => {
+        throw new Error(name, { cause: error });
+      },
+    });
+    h.client.seed(deployments, {
+      metadata: { name: "d" },
+      spec: {
+        replicas: 2,
+        selector: { matchLabels: { a: "b" } },
+        template: { metadata: { labels: { a: "b" } }, spec: { containers: [] } },
+      },
+    });
+    await expect
+      .poll(async () => {
+        await h.advance(1);
+        return h.client.all(pods).length;
+      })
+      .toBe(2);
   });
 });

@@ -75,6 +75,7 @@ function readValue(name: string, value: string, kind: Kind): number {
   if (kind === "duration" && isDuration) return parts.reduce((sum, [, n, unit]) => sum + Number(n) * units[unit!]!, 0);
   if (kind === "number" && /^\d+(\.\d+)?$/.test(value)) return Number(value);
   throw k3spError("K3SP_FLAG_INVALID", {
-    message: `--kube-controller-manager-arg ${name}: "${value}" is not a ${kind}`, fix: kind === "duration" ? "write it as 40s or 1m30s" : "write a number",
+    message: `--kube-controller-manager-arg ${name}: "${value}" is not a ${kind}`,
+    fix: kind === "duration" ? "write it as 40s or 1m30s" : "write a number",
   });
 }

@@ -7,7 +7,12 @@ import { sharedInformers } from "./lib/informers.ts";
 import { startControllers } from "./manager.ts";
 import { readOptions, type Config } from "./options.ts";
 
-export default definePlugin<typeof controllerManager, { kube: typeof kube; node: typeof node; pki: typeof pki }, {}, Config>({
+export default definePlugin<
+  typeof controllerManager,
+  { kube: typeof kube; node: typeof node; pki: typeof pki },
+  {},
+  Config
+>({
   provides: controllerManager,
   needs: { kube, node, pki },
   async start(ctx) {
@@ -15,8 +20,10 @@ export default definePlugin<typeof controllerManager, { kube: typeof kube; node:
     const { selected, unknown } = selectControllers(options.controllers);
     if (unknown.length) {
       throw k3spError("K3SP_CONFIG_INVALID", {
-        message: `unknown controllers: ${unknown.join(", ")}`, plugin: ctx.id,
-        detail: [`known: ${controllers.map((entry) => entry.name).join(", ")}`], fix: "use names of the list, * for all, or -name to leave one out",
+        message: `unknown controllers: ${unknown.join(", ")}`,
+        plugin: ctx.id,
+        detail: [`known: ${controllers.map((entry) => entry.name).join(", ")}`],
+        fix: "use names of the list, * for all, or -name to leave one out",
       });
     }
     const deps: ControllerDeps = {

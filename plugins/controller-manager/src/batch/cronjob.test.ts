@@ -13,15 +13,26 @@ describe("cronjob", () => {
   const run = async (spec: object = {}) => {
     h.client.seed(cronJobs, {
       metadata: { name: "cj", namespace: "ns" },
-      spec: { schedule: "*/1 * * * *", concurrencyPolicy: "Allow", successfulJobsHistoryLimit: 1, failedJobsHistoryLimit: 1, jobTemplate: { metadata: { labels: { a: "b" } }, spec: { template: {} } }, ...spec },
+      spec: {
+        schedule: "*/1 * * * *",
+        concurrencyPolicy: "Allow",
+        successfulJobsHistoryLimit: 1,
+        failedJobsHistoryLimit: 1,
+        jobTemplate: { metadata: { labels: { a: "b" } }, spec: { template: {} } },
+        ...spec,
+      },
     });
     await h.start(start);
   };
   const names = () => h.client.all(jobs).map((j) => j.metadata.name);
   const status = () => h.client.all(cronJobs)[0].status;
-  const end = (name: string, type: string) => h.client.edit(jobs, name, "ns", (j) => {
-    j.status = { conditions: [{ type, status: "True" }], ...(type === "Complete" && { completionTime: new Date().toISOString() }) };
-  });
+  const end = (name: string, type: string) =>
+    h.client.edit(jobs, name, "ns", (j) => {
+      j.status = {
+        conditions: [{ type, status: "True" }],
+        ...(type === "Complete" && { completionTime: new Date().toISOString() }),
+      };
+    });
   const minute = Math.floor(Date.parse("2026-01-01T00:01:00Z") / 60_000);
 
   it("makes a Job at each scheduled time and keeps track of it", async () => {
@@ -29,8 +40,15 @@ describe("cronjob", () => {
     expect(names()).toEqual([]);
     await h.advance(31);
     expect(names()).toEqual([`cj-${minute}`]);
-    expect(h.client.all(jobs)[0].metadata).toMatchObject({ labels: { a: "b" }, annotations: { "batch.kubernetes.io/cronjob-scheduled-timestamp": "2026-01-01T00:01:00Z" }, ownerReferences: [{ kind: "CronJob", controller: true }] });
-    expect(status()).toMatchObject({ lastScheduleTime: "2026-01-01T00:01:00Z", active: [{ kind: "Job", name: `cj-${minute}` }] });
+    expect(h.client.all(jobs)[0].metadata).toMatchObject({
+      labels: { a: "b" },
+      annotations: { "batch.kubernetes.io/cronjob-scheduled-timestamp": "2026-01-01T00:01:00Z" },
+      ownerReferences: [{ kind: "CronJob", controller: true }],
+    });
+    expect(status()).toMatchObject({
+      lastScheduleTime: "2026-01-01T00:01:00Z",
+      active: [{ kind: "Job", name: `cj-${minute}` }],
+    });
     await h.advance(60);
     expect(names()).toHaveLength(2);
     end(`cj-${minute}`, "Complete");
@@ -103,14 +121,26 @@ describe("schedules", () => {
 
   it("finds the latest of very many missed runs", () => {
     const parsed = parseSchedule("* * * * *", "Etc/UTC");
-    const runs = runsSince((parsed as any).schedule, new Date("2025-01-01T00:00:00Z"), new Date("2026-01-01T00:00:30Z"));
-    expect([runs.due?.toISOString(), runs.missed, runs.next?.toISOString()]).toEqual(["2026-01-01T00:00:00.000Z", true, "2026-01-01T00:01:00.000Z"]);
+    const runs = runsSince(
+      (parsed as any).schedule,
+      new Date("2025-01-01T00:00:00Z"),
+      new Date("2026-01-01T00:00:30Z"),
+    );
+    expect([runs.due?.toISOString(), runs.missed, runs.next?.toISOString()]).toEqual([
+      "2026-01-01T00:00:00.000Z",
+      true,
+      "2026-01-01T00:01:00.000Z",
+    ]);
   });
 });
 
 describe("ttl-after-finished", () => {
   it("deletes a finished Job when its time is over, not before", async () => {
-    h.client.seed(jobs, { metadata: { name: "j", namespace: "ns" }, spec: { ttlSecondsAfterFinished: 60 }, status: { conditions: [{ type: "Complete", status: "True", lastTransitionTime: "2026-01-01T00:00:00Z" }] } });
+    h.client.seed(jobs, {
+      metadata: { name: "j", namespace: "ns" },
+      spec: { ttlSecondsAfterFinished: 60 },
+      status: { conditions: [{ type: "Complete", status: "True", lastTransitionTime: "2026-01-01T00:00:00Z" }] },
+    });
     await h.start(startTtl);
     await h.advance(29);
     expect(h.client.all(jobs)).toHaveLength(1);

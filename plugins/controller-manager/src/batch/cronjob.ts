@@ -13,7 +13,8 @@ import { parseSchedule, runsSince, type Schedule } from "./schedule.ts";
 const SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 type Status = NonNullable<CronJob["status"]>;
 
-const endOf = (job: Job) => job.status?.conditions?.find((c) => (c.type === "Complete" || c.type === "Failed") && c.status === "True");
+const endOf = (job: Job) =>
+  job.status?.conditions?.find((c) => (c.type === "Complete" || c.type === "Failed") && c.status === "True");
 
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
@@ -29,11 +30,14 @@ export function start(deps: ControllerDeps): void {
     const [namespace, name] = splitKey(key);
     const cronJob = informer.get(name, namespace);
     if (!cronJob) return;
-    const owned = jobInformer.byIndex("owner", cronJob.metadata.uid!).filter((job) => controllerOf(job)?.uid === cronJob.metadata.uid);
+    const owned = jobInformer
+      .byIndex("owner", cronJob.metadata.uid!)
+      .filter((job) => controllerOf(job)?.uid === cronJob.metadata.uid);
     await cleanHistory(cronJob, owned);
     const status = followJobs(cronJob, owned);
     const { next, waitMs } = await startDue(cronJob, status, owned);
-    if (!semanticEqual(next, cronJob.status)) await client.update(cronJobs, { ...cronJob, status: next }, { subresource: "status" });
+    if (!semanticEqual(next, cronJob.status))
+      await client.update(cronJobs, { ...cronJob, status: next }, { subresource: "status" });
     return waitMs;
   }
 
@@ -51,7 +55,11 @@ export function start(deps: ControllerDeps): void {
 
   async function remove(cronJob: CronJob, job: Job): Promise<void> {
     try {
-      await client.delete(jobs, job.metadata.name!, { namespace: job.metadata.namespace, propagationPolicy: "Background", preconditions: { uid: job.metadata.uid } });
+      await client.delete(jobs, job.metadata.name!, {
+        namespace: job.metadata.namespace,
+        propagationPolicy: "Background",
+        preconditions: { uid: job.metadata.uid },
+      });
       event(cronJob, "Normal", "SuccessfulDelete", `Deleted job ${job.metadata.name}`);
     } catch (error) {
       if (isNotFound(error)) return;
@@ -69,9 +77,15 @@ export function start(deps: ControllerDeps): void {
       const end = endOf(job);
       if (!end && !listed.has(job.metadata.uid)) {
         // A Job made just before a restart is one of ours; it is listed again below.
-        event(cronJob, "Warning", "UnexpectedJob", `Saw a job that the controller did not create or forgot: ${job.metadata.name}`);
+        event(
+          cronJob,
+          "Warning",
+          "UnexpectedJob",
+          `Saw a job that the controller did not create or forgot: ${job.metadata.name}`,
+        );
       }
-      if (end && listed.has(job.metadata.uid)) event(cronJob, "Normal", "SawCompletedJob", `Saw completed job: ${job.metadata.name}, condition: ${end.type}`);
+      if (end && listed.has(job.metadata.uid))
+        event(cronJob, "Normal", "SawCompletedJob", `Saw completed job: ${job.metadata.name}, condition: ${end.type}`);
       const at = end?.type === "Complete" ? job.status?.completionTime : undefined;
       if (at && (!lastSuccessfulTime || Date.parse(at) > Date.parse(lastSuccessfulTime))) lastSuccessfulTime = at;
     }
@@ -96,7 +110,13 @@ export function start(deps: ControllerDeps): void {
     const at = now();
     const { due, missed, next } = runsSince(schedule, earliest(cronJob, at), at);
     const wait = next ? next.getTime() - at.getTime() + 100 : undefined;
-    if (missed) event(cronJob, "Warning", "TooManyMissedTimes", "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
+    if (missed)
+      event(
+        cronJob,
+        "Warning",
+        "TooManyMissedTimes",
+        "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew",
+      );
     if (!due || due.getTime() === Date.parse(status.lastScheduleTime ?? "")) return idle(wait);
     const deadline = cronJob.spec?.startingDeadlineSeconds;
     if (deadline !== undefined && due.getTime() + deadline * 1000 < at.getTime()) {
@@ -105,7 +125,12 @@ export function start(deps: ControllerDeps): void {
     }
     const running = owned.filter((job) => !endOf(job));
     if (cronJob.spec?.concurrencyPolicy === "Forbid" && running.length) {
-      event(cronJob, "Normal", "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid");
+      event(
+        cronJob,
+        "Normal",
+        "JobAlreadyActive",
+        "Not starting job because prior execution is running and concurrency policy is Forbid",
+      );
       return idle(wait);
     }
     let active = status.active ?? [];
@@ -116,14 +141,18 @@ export function start(deps: ControllerDeps): void {
     const job = await createJob(cronJob, due);
     if (!job) return idle(wait);
     const kept = active.filter((ref) => ref.uid !== job.metadata.uid);
-    return { next: { ...status, active: [...kept, jobReference(job)], lastScheduleTime: timestamp(due) as any }, waitMs: wait };
+    return {
+      next: { ...status, active: [...kept, jobReference(job)], lastScheduleTime: timestamp(due) as any },
+      waitMs: wait,
+    };
   }
 
   function readSchedule(cronJob: CronJob): Schedule | undefined {
     const { schedule = "", timeZone } = cronJob.spec ?? {};
     const parsed = parseSchedule(schedule, timeZone);
     if (parsed.ok) return parsed.schedule;
-    if (parsed.reason === "timezone") event(cronJob, "Warning", "UnknownTimeZone", `invalid timeZone: "${timeZone}": ${parsed.message}`);
+    if (parsed.reason === "timezone")
+      event(cronJob, "Warning", "UnknownTimeZone", `invalid timeZone: "${timeZone}": ${parsed.message}`);
     else event(cronJob, "Warning", "UnparseableSchedule", `unparseable schedule: "${schedule}" : ${parsed.message}`);
     return undefined;
   }

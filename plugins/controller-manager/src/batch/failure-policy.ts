@@ -58,7 +58,8 @@ function matchExitCodes(rule: NonNullable<Rule["onExitCodes"]>, pod: Pod): Conta
 /** Message of the first success rule that is met. */
 export function applySuccessPolicy(job: Job, succeeded: ReadonlySet<number>): string | undefined {
   for (const [i, rule] of (job.spec?.successPolicy?.rules ?? []).entries()) {
-    const wanted = rule.succeededIndexes === undefined ? undefined : parseIndexes(rule.succeededIndexes, job.spec?.completions ?? 0);
+    const wanted =
+      rule.succeededIndexes === undefined ? undefined : parseIndexes(rule.succeededIndexes, job.spec?.completions ?? 0);
     const hits = [...succeeded].filter((index) => wanted?.has(index) ?? true).length;
     const needed = rule.succeededCount ?? wanted?.size ?? 0;
     if (needed > 0 && hits >= needed) return `Matched rules at index ${i}`;

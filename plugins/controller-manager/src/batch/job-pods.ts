@@ -4,7 +4,10 @@ import { ownerReference } from "../lib/claim.ts";
 import { podFromTemplate } from "../lib/pod-control.ts";
 import { compareForDeletion, isActive } from "../lib/pods.ts";
 import { applyFailurePolicy, isPodFailed } from "./failure-policy.ts";
-import { finishedAt, hasIndexLimit, INDEX, INDEX_FAILURES, INDEX_IGNORED, indexFailures, indexIgnored, indexOf, isIndexed, TRACKING, type JobState } from "./job-state.ts";
+import {
+  finishedAt, hasIndexLimit, INDEX, INDEX_FAILURES, INDEX_IGNORED, indexFailures, indexIgnored, indexOf,
+  isIndexed, TRACKING, type JobState,
+} from "./job-state.ts";
 
 const FIRST_BACKOFF_MS = 10_000;
 const LONGEST_BACKOFF_MS = 600_000;
@@ -47,7 +50,9 @@ export function planCreation(state: JobState, count: number, backoff: BackoffRec
   if (!hasIndexLimit(state.job)) {
     const waitMs = backoff.last + backoffMs(backoff.failures) - now.getTime();
     if (backoff.failures > 0 && waitMs > 0) return { pods: [], waitMs };
-    const indexes = isIndexed(state.job) ? pendingIndexes(state).slice(0, count) : Array.from({ length: count }, () => undefined);
+    const indexes = isIndexed(state.job)
+      ? pendingIndexes(state).slice(0, count)
+      : Array.from({ length: count }, () => undefined);
     return { pods: indexes.map((index) => ({ index, failures: 0, ignored: 0 })), waitMs: undefined };
   }
   const pods: NewPod[] = [];
@@ -68,7 +73,9 @@ function pendingIndexes({ job, active, succeededIndexes, failedIndexes }: JobSta
     .filter((index) => !taken.has(index) && !succeededIndexes.has(index) && !failedIndexes.has(index));
 }
 
-function lastFailed({ job, pods }: JobState, index: number): { pod: Pod; failures: number; ignored: number } | undefined {
+function lastFailed(
+  { job, pods }: JobState, index: number,
+): { pod: Pod; failures: number; ignored: number } | undefined {
   const failed = pods.filter((pod) => indexOf(pod) === index && isPodFailed(job, pod));
   const pod = failed.sort((a, b) => indexFailures(b) + indexIgnored(b) - indexFailures(a) - indexIgnored(a))[0];
   if (!pod) return undefined;
@@ -78,9 +85,14 @@ function lastFailed({ job, pods }: JobState, index: number): { pod: Pod; failure
 
 export function buildPod(job: Job, { index, failures, ignored }: NewPod): Pod {
   const pod = podFromTemplate(job.spec!.template, job, ownerReference(jobs, job));
-  const metadata: ObjectMeta = { ...pod.metadata, finalizers: [...(pod.metadata.finalizers ?? []).filter((f) => f !== TRACKING), TRACKING] };
+  const metadata: ObjectMeta = {
+    ...pod.metadata,
+    finalizers: [...(pod.metadata.finalizers ?? []).filter((f) => f !== TRACKING), TRACKING],
+  };
   if (index === undefined) return { ...pod, metadata };
-  const counts = hasIndexLimit(job) ? { [INDEX_FAILURES]: String(failures), ...(job.spec?.podFailurePolicy && { [INDEX_IGNORED]: String(ignored) }) } : {};
+  const counts = hasIndexLimit(job)
+    ? { [INDEX_FAILURES]: String(failures), ...(job.spec?.podFailurePolicy && { [INDEX_IGNORED]: String(ignored) }) }
+    : {};
   return {
     ...pod,
     metadata: {
@@ -96,13 +108,19 @@ function withIndexEnv(spec: PodSpec): PodSpec {
   const env = { name: ENV, valueFrom: { fieldRef: { fieldPath: `metadata.labels['${INDEX}']` } } };
   const add = <T extends { env?: any[] }>(container: T): T =>
     container.env?.some((e) => e.name === ENV) ? container : { ...container, env: [...(container.env ?? []), env] };
-  return { ...spec, containers: spec.containers.map(add), ...(spec.initContainers && { initContainers: spec.initContainers.map(add) }) };
+  return {
+    ...spec,
+    containers: spec.containers.map(add),
+    ...(spec.initContainers && { initContainers: spec.initContainers.map(add) }),
+  };
 }
 
 /** Active pods to give up: for indexed Jobs first those beyond the completions and duplicates of an index. */
 export function surplusPods({ job, active }: JobState, count: number, now: Date): Pod[] {
   const perNode = Map.groupBy(active, (pod) => pod.spec?.nodeName ?? "");
-  const ranked = [...active].sort((a, b) => compareForDeletion(a, b, (pod) => perNode.get(pod.spec?.nodeName ?? "")!.length, now));
+  const ranked = [...active].sort((a, b) =>
+    compareForDeletion(a, b, (pod) => perNode.get(pod.spec?.nodeName ?? "")!.length, now),
+  );
   if (!isIndexed(job)) return ranked.slice(0, count);
   const seen = new Set<number>();
   const useless: Pod[] = [];

@@ -70,7 +70,9 @@ export function jobState(job: Job, pods: readonly Pod[], counted: (pod: Pod) => 
     job, pods, active, newSucceeded, newFailed, succeededIndexes,
     ready: active.filter(isReady).length,
     terminating: pods.filter((pod) => isTerminating(pod) && !isTerminal(pod)).length,
-    succeeded: isIndexed(job) ? succeededIndexes.size : (job.status?.succeeded ?? 0) + newSucceeded.length + (uncounted.succeeded?.length ?? 0),
+    succeeded: isIndexed(job)
+      ? succeededIndexes.size
+      : (job.status?.succeeded ?? 0) + newSucceeded.length + (uncounted.succeeded?.length ?? 0),
     failed: (job.status?.failed ?? 0) + failures.length + (uncounted.failed?.length ?? 0),
     failedIndexes: hasIndexLimit(job) ? failedOf(job, pods, succeededIndexes) : new Set(),
   };
@@ -81,7 +83,8 @@ function succeededOf(job: Job, pods: readonly Pod[]): Set<number> {
   const indexes = parseIndexes(job.status?.completedIndexes, completions);
   for (const pod of pods) {
     const index = indexOf(pod);
-    if (index !== undefined && index < completions && pod.status?.phase === "Succeeded" && hasTracking(pod)) indexes.add(index);
+    if (index !== undefined && index < completions && pod.status?.phase === "Succeeded" && hasTracking(pod))
+      indexes.add(index);
   }
   return indexes;
 }
@@ -106,8 +109,15 @@ function failsIndex(job: Job, pod: Pod): boolean {
 /** Why the Job is decided now, if it is; a decision that was announced before stands. */
 export function decide(state: JobState, now: Date): Outcome | undefined {
   const { job } = state;
-  const announced = (job.status?.conditions ?? []).find((c) => (c.type === "FailureTarget" || c.type === "SuccessCriteriaMet") && c.status === "True");
-  if (announced) return { type: announced.type as Outcome["type"], reason: announced.reason ?? "", message: announced.message ?? "" };
+  const announced = (job.status?.conditions ?? []).find(
+    (c) => (c.type === "FailureTarget" || c.type === "SuccessCriteriaMet") && c.status === "True",
+  );
+  if (announced)
+    return {
+      type: announced.type as Outcome["type"],
+      reason: announced.reason ?? "",
+      message: announced.message ?? "",
+    };
   const failure = failureOf(state, now);
   if (failure) return { type: "FailureTarget", ...failure };
   const matched = isIndexed(job) ? applySuccessPolicy(job, state.succeededIndexes) : undefined;
@@ -117,15 +127,21 @@ export function decide(state: JobState, now: Date): Outcome | undefined {
 function failureOf(state: JobState, now: Date): { reason: string; message: string } | undefined {
   const { job, failed, failedIndexes, succeeded } = state;
   const policy = job.spec?.podFailurePolicy;
-  const fatal = policy && state.newFailed.map((pod) => applyFailurePolicy(policy, pod)).find((verdict) => verdict.action === "FailJob");
+  const fatal =
+    policy &&
+    state.newFailed.map((pod) => applyFailurePolicy(policy, pod)).find((verdict) => verdict.action === "FailJob");
   if (fatal) return { reason: "PodFailurePolicy", message: fatal.message! };
   if (failed > (job.spec?.backoffLimit ?? (hasIndexLimit(job) ? Infinity : 6)) || restartsExceeded(state)) {
     return { reason: "BackoffLimitExceeded", message: "Job has reached the specified backoff limit" };
   }
-  if (deadlineIn(job, now) === 0) return { reason: "DeadlineExceeded", message: "Job was active longer than specified deadline" };
+  if (deadlineIn(job, now) === 0)
+    return { reason: "DeadlineExceeded", message: "Job was active longer than specified deadline" };
   if (!hasIndexLimit(job)) return undefined;
   if (job.spec?.maxFailedIndexes !== undefined && failedIndexes.size > job.spec.maxFailedIndexes) {
-    return { reason: "MaxFailedIndexesExceeded", message: "Job has exceeded the specified maximal number of failed indexes" };
+    return {
+      reason: "MaxFailedIndexesExceeded",
+      message: "Job has exceeded the specified maximal number of failed indexes",
+    };
   }
   const done = failedIndexes.size > 0 && failedIndexes.size + succeeded >= (job.spec?.completions ?? 0);
   return done ? { reason: "FailedIndexes", message: "Job has failed indexes" } : undefined;
@@ -135,8 +151,15 @@ function failureOf(state: JobState, now: Date): { reason: string; message: strin
 function restartsExceeded({ job, pods }: JobState): boolean {
   if (job.spec?.template.spec?.restartPolicy !== "OnFailure") return false;
   const running = pods.filter((pod) => pod.status?.phase === "Running" || pod.status?.phase === "Pending");
-  const restarts = running.reduce((sum, pod) => sum +
-    [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])].reduce((n, s) => n + (s.restartCount ?? 0), 0), 0);
+  const restarts = running.reduce(
+    (sum, pod) =>
+      sum +
+      [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])].reduce(
+        (n, s) => n + (s.restartCount ?? 0),
+        0,
+      ),
+    0,
+  );
   const limit = job.spec.backoffLimit ?? 6;
   return limit === 0 ? restarts > 0 : restarts >= limit;
 }

@@ -12,7 +12,9 @@ import { semanticEqual } from "../lib/values.ts";
 import { applyFailurePolicy } from "./failure-policy.ts";
 import { formatIndexes } from "./indexes.ts";
 import type { Step } from "./job.ts";
-import { hasIndexLimit, hasTracking, indexOf, isIndexed, isSuspended, TRACKING, type JobState, type Outcome } from "./job-state.ts";
+import {
+  hasIndexLimit, hasTracking, indexOf, isIndexed, isSuspended, TRACKING, type JobState, type Outcome,
+} from "./job-state.ts";
 
 type Status = NonNullable<Job["status"]>;
 type Condition = NonNullable<Status["conditions"]>[number];
@@ -57,7 +59,10 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
       const uid = pod.metadata.uid!;
       if (!hasTracking(pod) || counted.has(uid) || succeeded.length + failed.length >= BATCH) continue;
       const known = succeeded.includes(uid) || failed.includes(uid);
-      const ending = isTerminal(pod) || fresh.has(pod) || (pod.metadata.deletionTimestamp !== undefined && job.metadata.deletionTimestamp !== undefined);
+      const ending =
+        isTerminal(pod) ||
+        fresh.has(pod) ||
+        (pod.metadata.deletionTimestamp !== undefined && job.metadata.deletionTimestamp !== undefined);
       if (!known && !ending) continue;
       release.push(pod);
       if (known || !belongs(job, pod)) continue;
@@ -65,7 +70,10 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
         if (!isIndexed(job)) succeeded.push(uid);
       } else if (applyFailurePolicy(job.spec?.podFailurePolicy, pod).action !== "Ignore") failed.push(uid);
     }
-    return { release, tally: { uncountedTerminatedPods: { ...(succeeded.length && { succeeded }), ...(failed.length && { failed }) } } };
+    return {
+      release,
+      tally: { uncountedTerminatedPods: { ...(succeeded.length && { succeeded }), ...(failed.length && { failed }) } },
+    };
   }
 
   /** Pods of an index that the Job does not have are let go without being counted. */
@@ -75,7 +83,12 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
     return index !== undefined && index < (job.spec?.completions ?? 0);
   };
 
-  function announce({ job, succeededIndexes, failedIndexes }: JobState, outcome: Outcome | undefined, step: Step, tally: Pick<Status, "uncountedTerminatedPods">): Status {
+  function announce(
+    { job, succeededIndexes, failedIndexes }: JobState,
+    outcome: Outcome | undefined,
+    step: Step,
+    tally: Pick<Status, "uncountedTerminatedPods">,
+  ): Status {
     const conditions = job.status?.conditions ?? [];
     const news = outcome && !conditions.some((c) => c.type === outcome.type && c.status === "True");
     return {
@@ -91,7 +104,9 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
     const current = status.conditions?.find((c) => c.type === "Suspended");
     const suspended = isSuspended(job);
     if (suspended ? current?.status === "True" : current?.status !== "True") return status;
-    const next = suspended ? condition("Suspended", "JobSuspended", "Job suspended") : condition("Suspended", "JobResumed", "Job resumed", "False");
+    const next = suspended
+      ? condition("Suspended", "JobSuspended", "Job suspended")
+      : condition("Suspended", "JobResumed", "Job resumed", "False");
     events.record(referenceTo(jobs, job), "Normal", suspended ? "Suspended" : "Resumed", next.message!);
     const conditions = [...(status.conditions ?? []).filter((c) => c.type !== "Suspended"), next];
     const { startTime: _, ...rest } = status;
@@ -124,7 +139,11 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
   /** Moves uids whose pods are free of the finalizer into the counters. */
   function settle(job: Job, state: JobState, removed: ReadonlySet<string>): Job {
     const uncounted = job.status?.uncountedTerminatedPods ?? {};
-    const held = new Set(state.pods.filter((pod) => hasTracking(pod) && !removed.has(pod.metadata.uid!) && !counted.has(pod.metadata.uid!)).map((pod) => pod.metadata.uid));
+    const held = new Set(
+      state.pods
+        .filter((pod) => hasTracking(pod) && !removed.has(pod.metadata.uid!) && !counted.has(pod.metadata.uid!))
+        .map((pod) => pod.metadata.uid),
+    );
     const succeeded = (uncounted.succeeded ?? []).filter((uid) => held.has(uid));
     const failed = (uncounted.failed ?? []).filter((uid) => held.has(uid));
     const status: Status = {
@@ -132,13 +151,17 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
       uncountedTerminatedPods: { ...(succeeded.length && { succeeded }), ...(failed.length && { failed }) },
       failed: (job.status?.failed ?? 0) + (uncounted.failed?.length ?? 0) - failed.length,
     };
-    if (!isIndexed(job)) status.succeeded = (job.status?.succeeded ?? 0) + (uncounted.succeeded?.length ?? 0) - succeeded.length;
+    if (!isIndexed(job))
+      status.succeeded = (job.status?.succeeded ?? 0) + (uncounted.succeeded?.length ?? 0) - succeeded.length;
     return { ...job, status };
   }
 
   /** Nothing runs, nothing terminates, everything is counted. */
   const isOver = ({ status }: Job, step: Step): boolean =>
-    step.active === 0 && step.terminating === 0 && !status?.uncountedTerminatedPods?.succeeded?.length && !status?.uncountedTerminatedPods?.failed?.length;
+    step.active === 0 &&
+    step.terminating === 0 &&
+    !status?.uncountedTerminatedPods?.succeeded?.length &&
+    !status?.uncountedTerminatedPods?.failed?.length;
 
   function conclude(job: Job, outcome: Outcome): Job {
     const complete = outcome.type === "SuccessCriteriaMet";
@@ -168,5 +191,12 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
 }
 
 /** Zero counts and an empty tally may be left out by the server. */
-const strip = (status: Status): object => Object.fromEntries(
-  Object.entries(status).filter(([, value]) => value !== 0 && value !== "" && !(typeof value === "object" && value !== null && Object.keys(value).length === 0)));
+const strip = (status: Status): object =>
+  Object.fromEntries(
+    Object.entries(status).filter(
+      ([, value]) =>
+        value !== 0 &&
+        value !== "" &&
+        !(typeof value === "object" && value !== null && Object.keys(value).length === 0),
+    ),
+  );

@@ -8,8 +8,15 @@ import { start } from "./job.ts";
 const job = (spec: object) => ({
   metadata: { name: "j", namespace: "ns" },
   spec: {
-    parallelism: 1, completions: 1, backoffLimit: 6, selector: { matchLabels: { "batch.kubernetes.io/controller-uid": "u" } },
-    template: { metadata: { labels: { "batch.kubernetes.io/controller-uid": "u" } }, spec: { restartPolicy: "Never", containers: [{ name: "c", image: "i" }] } }, ...spec,
+    parallelism: 1,
+    completions: 1,
+    backoffLimit: 6,
+    selector: { matchLabels: { "batch.kubernetes.io/controller-uid": "u" } },
+    template: {
+      metadata: { labels: { "batch.kubernetes.io/controller-uid": "u" } },
+      spec: { restartPolicy: "Never", containers: [{ name: "c", image: "i" }] },
+    },
+    ...spec,
   },
 });
 
@@ -37,11 +44,19 @@ describe("job", () => {
   it("runs a pod with the tracking finalizer, counts it once and completes", async () => {
     await run();
     expect(live()).toHaveLength(1);
-    expect(live()[0].metadata).toMatchObject({ finalizers: ["batch.kubernetes.io/job-tracking"], ownerReferences: [{ kind: "Job", apiVersion: "batch/v1" }] });
+    expect(live()[0].metadata).toMatchObject({
+      finalizers: ["batch.kubernetes.io/job-tracking"],
+      ownerReferences: [{ kind: "Job", apiVersion: "batch/v1" }],
+    });
     expect(j().status).toMatchObject({ active: 1, ready: 1, startTime: "2026-01-01T00:00:00Z" });
     await end("Succeeded");
     expect(h.client.all(pods)[0].metadata.finalizers).toEqual([]);
-    expect(j().status).toMatchObject({ succeeded: 1, active: 0, completionTime: expect.any(String), uncountedTerminatedPods: {} });
+    expect(j().status).toMatchObject({
+      succeeded: 1,
+      active: 0,
+      completionTime: expect.any(String),
+      uncountedTerminatedPods: {},
+    });
     expect(conditions()).toEqual(["SuccessCriteriaMet=True CompletionsReached", "Complete=True CompletionsReached"]);
     expect(h.events()).toContain("Completed Job completed");
     expect(h.problems).toEqual([]);
@@ -70,7 +85,8 @@ describe("job", () => {
 
   it("announces failure first and ends only when its pods are gone", async () => {
     await run({ activeDeadlineSeconds: 5, parallelism: 2, completions: 2 });
-    for (const pod of live()) h.client.edit(pods, pod.metadata.name, "ns", (p) => void (p.metadata.finalizers.push("test/hold")));
+    for (const pod of live())
+      h.client.edit(pods, pod.metadata.name, "ns", (p) => void p.metadata.finalizers.push("test/hold"));
     await h.advance(6);
     expect(conditions()).toEqual(["FailureTarget=True DeadlineExceeded"]);
     for (const pod of h.client.all(pods)) h.client.finish(pods, pod.metadata.name, "ns");
@@ -83,8 +99,23 @@ describe("job", () => {
     await run({ completionMode: "Indexed", completions: 3, parallelism: 2 });
     const pod = live().find((p) => p.metadata.name.startsWith("j-1-"));
     expect(pod).toMatchObject({
-      metadata: { labels: { "batch.kubernetes.io/job-completion-index": "1" }, annotations: { "batch.kubernetes.io/job-completion-index": "1" } },
-      spec: { hostname: "j-1", containers: [{ env: [{ name: "JOB_COMPLETION_INDEX", valueFrom: { fieldRef: { fieldPath: "metadata.labels['batch.kubernetes.io/job-completion-index']" } } }] }] },
+      metadata: {
+        labels: { "batch.kubernetes.io/job-completion-index": "1" },
+        annotations: { "batch.kubernetes.io/job-completion-index": "1" },
+      },
+      spec: {
+        hostname: "j-1",
+        containers: [
+          {
+            env: [
+              {
+                name: "JOB_COMPLETION_INDEX",
+                valueFrom: { fieldRef: { fieldPath: "metadata.labels['batch.kubernetes.io/job-completion-index']" } },
+              },
+            ],
+          },
+        ],
+      },
     });
     await end("Succeeded", pod.metadata.name);
     expect(j().status).toMatchObject({ succeeded: 1, completedIndexes: "1" });
@@ -105,7 +136,12 @@ describe("job", () => {
   });
 
   it("meets its success policy and stops the rest", async () => {
-    await run({ completionMode: "Indexed", completions: 3, parallelism: 3, successPolicy: { rules: [{ succeededIndexes: "0", succeededCount: 1 }] } });
+    await run({
+      completionMode: "Indexed",
+      completions: 3,
+      parallelism: 3,
+      successPolicy: { rules: [{ succeededIndexes: "0", succeededCount: 1 }] },
+    });
     await end("Succeeded", live().find((p) => p.spec.hostname === "j-0").metadata.name);
     await h.advance(1);
     expect(live()).toHaveLength(0);
@@ -113,14 +149,26 @@ describe("job", () => {
   });
 
   it("obeys the pod failure policy", async () => {
-    const rules = [{ action: "Ignore", onPodConditions: [{ type: "DisruptionTarget", status: "True" }] }, { action: "FailJob", onExitCodes: { operator: "In", values: [42] } }];
+    const rules = [
+      { action: "Ignore", onPodConditions: [{ type: "DisruptionTarget", status: "True" }] },
+      { action: "FailJob", onExitCodes: { operator: "In", values: [42] } },
+    ];
     await run({ backoffLimit: 0, podFailurePolicy: { rules } });
-    h.client.edit(pods, live()[0].metadata.name, "ns", (p) => void (p.status = { phase: "Failed", conditions: [{ type: "DisruptionTarget", status: "True" }] }));
+    h.client.edit(
+      pods,
+      live()[0].metadata.name,
+      "ns",
+      (p) => void (p.status = { phase: "Failed", conditions: [{ type: "DisruptionTarget", status: "True" }] }),
+    );
     await h.advance(12);
     expect(j().status.failed ?? 0).toBe(0);
     const name = live()[0].metadata.name;
     await end("Failed", name, 42);
-    expect(j().status.conditions.at(-1)).toMatchObject({ type: "Failed", reason: "PodFailurePolicy", message: `Container c for pod ns/${name} failed with exit code 42 matching FailJob rule at index 1` });
+    expect(j().status.conditions.at(-1)).toMatchObject({
+      type: "Failed",
+      reason: "PodFailurePolicy",
+      message: `Container c for pod ns/${name} failed with exit code 42 matching FailJob rule at index 1`,
+    });
   });
 
   it("suspends and resumes", async () => {
@@ -135,7 +183,10 @@ describe("job", () => {
     h.client.edit(jobs, "j", "ns", (x) => void (x.spec.suspend = true));
     await h.advance(1);
     expect(live()).toHaveLength(0);
-    expect(h.events().filter((e) => /^(Suspended|Resumed)/.test(e))).toEqual(["Suspended Job suspended", "Resumed Job resumed"]);
+    expect(h.events().filter((e) => /^(Suspended|Resumed)/.test(e))).toEqual([
+      "Suspended Job suspended",
+      "Resumed Job resumed",
+    ]);
   });
 
   it("adopts matching orphans and releases pods that no longer match", async () => {
@@ -182,7 +233,13 @@ describe("job", () => {
   });
 
   it("fails when containers restart in place too often", async () => {
-    await run({ backoffLimit: 2, template: { metadata: { labels: { "batch.kubernetes.io/controller-uid": "u" } }, spec: { restartPolicy: "OnFailure", containers: [{ name: "c" }] } } });
+    await run({
+      backoffLimit: 2,
+      template: {
+        metadata: { labels: { "batch.kubernetes.io/controller-uid": "u" } },
+        spec: { restartPolicy: "OnFailure", containers: [{ name: "c" }] },
+      },
+    });
     const name = live()[0].metadata.name;
     markReady(h.client, name, "ns");
     h.client.edit(pods, name, "ns", (p) => void (p.status.containerStatuses = [{ name: "c", restartCount: 2 }]));

@@ -10,7 +10,10 @@ import { createPodControl, isTerminatingNamespace } from "../lib/pod-control.ts"
 import { isTerminating } from "../lib/pods.ts";
 import { slowStart } from "../lib/values.ts";
 import { buildPod, nextBackoff, planCreation, surplusPods, type BackoffRecord, type NewPod } from "./job-pods.ts";
-import { deadlineIn, decide, hasTracking, isComplete, isFinished, isSuspended, jobState, TRACKING, wantedActive, type JobState, type Outcome } from "./job-state.ts";
+import {
+  deadlineIn, decide, hasTracking, isComplete, isFinished, isSuspended, jobState, TRACKING, wantedActive,
+  type JobState, type Outcome,
+} from "./job-state.ts";
 import { createJobStatus } from "./job-status.ts";
 
 const BURST = 500;
@@ -60,7 +63,10 @@ export function start(deps: ControllerDeps): void {
   }
 
   const jobsMatching = (pod: Pod): string[] =>
-    jobInformer.list(pod.metadata.namespace).filter((job) => matchesSelector(job.spec?.selector, pod.metadata.labels)).map(keyOf);
+    jobInformer
+      .list(pod.metadata.namespace)
+      .filter((job) => matchesSelector(job.spec?.selector, pod.metadata.labels))
+      .map(keyOf);
 
   async function reconcile(key: string): Promise<number | void> {
     const [namespace, name] = splitKey(key);
@@ -91,7 +97,11 @@ export function start(deps: ControllerDeps): void {
 
   function completion(state: JobState, step: Step): Outcome | undefined {
     if (isSuspended(state.job) || !isComplete(state, step.active)) return undefined;
-    return { type: "SuccessCriteriaMet", reason: "CompletionsReached", message: "Reached expected number of succeeded pods" };
+    return {
+      type: "SuccessCriteriaMet",
+      reason: "CompletionsReached",
+      message: "Reached expected number of succeeded pods",
+    };
   }
 
   async function manage(key: string, state: JobState, backoff: BackoffRecord, settled: boolean): Promise<Step> {
@@ -101,7 +111,10 @@ export function start(deps: ControllerDeps): void {
     if (isSuspended(job)) return { ...(await deleteActive(key, state)), managed: true };
     const wanted = wantedActive(state);
     if (active.length > wanted) {
-      return { ...(await deletePods(key, state, surplusPods(state, Math.min(active.length - wanted, BURST), now()))), managed: true };
+      return {
+        ...(await deletePods(key, state, surplusPods(state, Math.min(active.length - wanted, BURST), now()))),
+        managed: true,
+      };
     }
     if (active.length === wanted || isComplete(state, active.length)) return { ...idle, managed: true };
     const plan = planCreation(state, Math.min(wanted - active.length, BURST), backoff, now());
@@ -109,7 +122,9 @@ export function start(deps: ControllerDeps): void {
     return { ...idle, active: active.length + done, managed: true, error, waitMs: plan.waitMs };
   }
 
-  async function createPods(key: string, job: Job, wanted: readonly NewPod[]): Promise<{ done: number; error: unknown }> {
+  async function createPods(
+    key: string, job: Job, wanted: readonly NewPod[],
+  ): Promise<{ done: number; error: unknown }> {
     expectations.expectCreations(key, wanted.length);
     let tried = 0;
     const result = await slowStart(wanted.length, async (i) => {
@@ -128,21 +143,31 @@ export function start(deps: ControllerDeps): void {
   const deleteActive = (key: string, state: JobState): Promise<Step> => deletePods(key, state, state.active);
 
   async function deletePods(key: string, state: JobState, doomed: readonly Pod[]): Promise<Step> {
-    expectations.expectDeletions(key, doomed.map((pod) => pod.metadata.uid!));
-    const results = await Promise.allSettled(doomed.map(async (pod) => {
-      try {
-        await control.remove(state.job, pod);
-        if (!podInformer.get(pod.metadata.name!, pod.metadata.namespace)) expectations.deletionObserved(key, pod.metadata.uid!);
-      } catch (error) {
-        expectations.deletionObserved(key, pod.metadata.uid!);
-        throw error;
-      }
-    }));
+    expectations.expectDeletions(
+      key,
+      doomed.map((pod) => pod.metadata.uid!),
+    );
+    const results = await Promise.allSettled(
+      doomed.map(async (pod) => {
+        try {
+          await control.remove(state.job, pod);
+          if (!podInformer.get(pod.metadata.name!, pod.metadata.namespace))
+            expectations.deletionObserved(key, pod.metadata.uid!);
+        } catch (error) {
+          expectations.deletionObserved(key, pod.metadata.uid!);
+          throw error;
+        }
+      }),
+    );
     const failed = results.find((result) => result.status === "rejected");
     const removed = results.filter((result) => result.status === "fulfilled").length;
-    const readyRemoved = doomed.filter((pod) => pod.status?.conditions?.some((x) => x.type === "Ready" && x.status === "True")).length;
+    const readyRemoved = doomed.filter((pod) =>
+      pod.status?.conditions?.some((x) => x.type === "Ready" && x.status === "True"),
+    ).length;
     return {
-      active: state.active.length - removed, ready: Math.max(0, state.ready - readyRemoved), terminating: state.terminating + removed,
+      active: state.active.length - removed,
+      ready: Math.max(0, state.ready - readyRemoved),
+      terminating: state.terminating + removed,
       error: failed?.reason,
     };
   }

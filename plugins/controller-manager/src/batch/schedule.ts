@@ -13,7 +13,8 @@ export type Parsed =
 const units: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
 
 export function parseSchedule(text: string, timeZone?: string): Parsed {
-  if (timeZone !== undefined && !isTimeZone(timeZone)) return { ok: false, reason: "timezone", message: `unknown time zone ${timeZone}` };
+  if (timeZone !== undefined && !isTimeZone(timeZone))
+    return { ok: false, reason: "timezone", message: `unknown time zone ${timeZone}` };
   const every = /^@every\s+(.+)$/.exec(text.trim());
   if (every) return parseEvery(every[1]!);
   try {
@@ -36,7 +37,8 @@ function isTimeZone(name: string): boolean {
 function parseEvery(text: string): Parsed {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|h|m|s)/g)];
   const ms = parts.reduce((sum, [, n, unit]) => sum + Number(n) * units[unit!]!, 0);
-  if (parts.map(([part]) => part).join("") !== text || ms < 1) return { ok: false, reason: "schedule", message: `failed to parse duration @every ${text}` };
+  if (parts.map(([part]) => part).join("") !== text || ms < 1)
+    return { ok: false, reason: "schedule", message: `failed to parse duration @every ${text}` };
   const step = Math.max(1000, Math.floor(ms / 1000) * 1000);
   return { ok: true, schedule: { next: (from) => new Date(Math.floor(from.getTime() / 1000) * 1000 + step) } };
 }

@@ -5,7 +5,9 @@ import { createController, type ControllerDeps } from "../controller.ts";
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
   const c = createController(deps, "ttl-after-finished");
-  const informer = c.follow(jobs, (job, { deleted }) => (deleted || dueAt(job) === undefined ? undefined : `${job.metadata.namespace}/${job.metadata.name}`));
+  const informer = c.follow(jobs, (job, { deleted }) =>
+    deleted || dueAt(job) === undefined ? undefined : `${job.metadata.namespace}/${job.metadata.name}`,
+  );
   c.run(reconcile);
 
   async function reconcile(key: string): Promise<number | void> {
@@ -20,7 +22,11 @@ export function start(deps: ControllerDeps): void {
       const fresh = dueAt(live);
       if (live.metadata.uid !== job!.metadata.uid || fresh === undefined) return;
       if (fresh > now().getTime()) return fresh - now().getTime();
-      await client.delete(jobs, name, { namespace, propagationPolicy: "Foreground", preconditions: { uid: live.metadata.uid } });
+      await client.delete(jobs, name, {
+        namespace,
+        propagationPolicy: "Foreground",
+        preconditions: { uid: live.metadata.uid },
+      });
     } catch (error) {
       if (!isNotFound(error) && !isConflict(error)) throw error;
     }

@@ -18,11 +18,22 @@ beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "csr-"));
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const pem = privateKey.export({ type: "pkcs8", format: "pem" }) as string;
-  const key = await webcrypto.subtle.importKey("pkcs8", createPrivateKey(pem).export({ type: "pkcs8", format: "der" }), ecdsa, true, ["sign"]);
+  const key = await webcrypto.subtle.importKey(
+    "pkcs8",
+    createPrivateKey(pem).export({ type: "pkcs8", format: "der" }),
+    ecdsa,
+    true,
+    ["sign"],
+  );
   const { publicKey } = await keyPair(pem);
   const ca = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: "01", name: "CN=test-ca", notBefore: new Date("2025-01-01"), notAfter: new Date("2035-01-01"), signingAlgorithm: ecdsa,
-    keys: { privateKey: key, publicKey } as any, extensions: [new x509.BasicConstraintsExtension(true, undefined, true)],
+    serialNumber: "01",
+    name: "CN=test-ca",
+    notBefore: new Date("2025-01-01"),
+    notAfter: new Date("2035-01-01"),
+    signingAlgorithm: ecdsa,
+    keys: { privateKey: key, publicKey } as any,
+    extensions: [new x509.BasicConstraintsExtension(true, undefined, true)],
   });
   for (const name of ["client-ca", "server-ca"]) {
     writeFileSync(join(dir, `${name}.crt`), ca.toString("pem"));
@@ -44,13 +55,25 @@ async function keyPair(pem: string) {
 async function request(subject: string, names: { type: "dns" | "ip"; value: string }[] = []): Promise<string> {
   const keys = await webcrypto.subtle.generateKey(ecdsa, true, ["sign", "verify"]);
   const csr = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: subject, keys: keys as any, signingAlgorithm: ecdsa, extensions: names.length ? [new x509.SubjectAlternativeNameExtension(names)] : [],
+    name: subject,
+    keys: keys as any,
+    signingAlgorithm: ecdsa,
+    extensions: names.length ? [new x509.SubjectAlternativeNameExtension(names)] : [],
   });
   return Buffer.from(csr.toString("pem")).toString("base64");
 }
 
-const seed = async (spec: object, status: object = {}, subject = "CN=system:node:n1,O=system:nodes", names: { type: "dns" | "ip"; value: string }[] = []) =>
-  h.client.seed(certificateSigningRequests, { metadata: { name: "r" }, spec: { request: await request(subject, names), ...spec }, status });
+const seed = async (
+  spec: object,
+  status: object = {},
+  subject = "CN=system:node:n1,O=system:nodes",
+  names: { type: "dns" | "ip"; value: string }[] = [],
+) =>
+  h.client.seed(certificateSigningRequests, {
+    metadata: { name: "r" },
+    spec: { request: await request(subject, names), ...spec },
+    status,
+  });
 const csr = () => h.client.all(certificateSigningRequests)[0];
 const approved = { conditions: [{ type: "Approved", status: "True", lastUpdateTime: "2026-01-01T00:00:00Z" }] };
 const lifetime = ({ validFrom, validTo }: X509Certificate): number => (Date.parse(validTo) - Date.parse(validFrom)) / 1000;
@@ -61,7 +84,10 @@ const settle = () => expect.poll(async () => {
 
 describe("signing", () => {
   it("signs an approved kubelet client request for a year", async () => {
-    await seed({ signerName: "kubernetes.io/kube-apiserver-client-kubelet", usages: ["digital signature", "client auth"] }, approved);
+    await seed(
+      { signerName: "kubernetes.io/kube-apiserver-client-kubelet", usages: ["digital signature", "client auth"] },
+      approved,
+    );
     await h.start(startSigner);
     await expect.poll(async () => (await h.advance(1), csr().status.certificate)).toBeDefined();
     const certificate = new X509Certificate(Buffer.from(csr().status.certificate, "base64"));
@@ -72,7 +98,19 @@ describe("signing", () => {
   });
 
   it("keeps the names of a serving request and its shorter lifetime", async () => {
-    await seed({ signerName: "kubernetes.io/kubelet-serving", usages: ["digital signature", "server auth"], expirationSeconds: 3600 }, approved, undefined, [{ type: "dns", value: "n1" }, { type: "ip", value: "10.0.0.1" }]);
+    await seed(
+      {
+        signerName: "kubernetes.io/kubelet-serving",
+        usages: ["digital signature", "server auth"],
+        expirationSeconds: 3600,
+      },
+      approved,
+      undefined,
+      [
+        { type: "dns", value: "n1" },
+        { type: "ip", value: "10.0.0.1" },
+      ],
+    );
     await h.start(startSigner);
     await expect.poll(async () => (await h.advance(1), csr().status.certificate)).toBeDefined();
     const certificate = new X509Certificate(Buffer.from(csr().status.certificate, "base64"));
@@ -81,12 +119,19 @@ describe("signing", () => {
   });
 
   it.each([
-    ["an organization that is not the nodes'", "kubernetes.io/kubelet-serving", "CN=system:node:n1,O=others", ["server auth"]],
+    [
+      "an organization that is not the nodes'",
+      "kubernetes.io/kubelet-serving",
+      "CN=system:node:n1,O=others",
+      ["server auth"],
+    ],
     ["a usage that the signer does not give", "kubernetes.io/kube-apiserver-client", "CN=me", ["server auth"]],
   ])("marks %s as failed", async (_, signerName, subject, usages) => {
     await seed({ signerName, usages }, approved, subject);
     await h.start(startSigner);
-    await expect.poll(async () => (await h.advance(1), csr().status.conditions.at(-1))).toMatchObject({ type: "Failed", reason: "SignerValidationFailure" });
+    await expect
+      .poll(async () => (await h.advance(1), csr().status.conditions.at(-1)))
+      .toMatchObject({ type: "Failed", reason: "SignerValidationFailure" });
   });
 
   it("signs nothing that is not approved or belongs to another signer", async () => {
@@ -99,19 +144,33 @@ describe("signing", () => {
 
 describe("approving", () => {
   const review = (allowed: string[]) => (_: string, path: string, body?: any) =>
-    path.endsWith("subjectaccessreviews") ? { status: 201, body: { status: { allowed: allowed.includes(body.spec.resourceAttributes.subresource) } } } : undefined;
+    path.endsWith("subjectaccessreviews")
+      ? { status: 201, body: { status: { allowed: allowed.includes(body.spec.resourceAttributes.subresource) } } }
+      : undefined;
 
   it("approves a node's own renewal", async () => {
     h.client.onRequest = review(["selfnodeclient"]);
-    await seed({ signerName: "kubernetes.io/kube-apiserver-client-kubelet", usages: ["digital signature", "client auth"], username: "system:node:n1" });
+    await seed({
+      signerName: "kubernetes.io/kube-apiserver-client-kubelet",
+      usages: ["digital signature", "client auth"],
+      username: "system:node:n1",
+    });
     await h.start(startApprover);
     await settle();
-    expect(csr().status.conditions[0]).toMatchObject({ type: "Approved", reason: "AutoApproved", message: "Auto approving self kubelet client certificate after SubjectAccessReview." });
+    expect(csr().status.conditions[0]).toMatchObject({
+      type: "Approved",
+      reason: "AutoApproved",
+      message: "Auto approving self kubelet client certificate after SubjectAccessReview.",
+    });
   });
 
   it("leaves another node's request alone", async () => {
     h.client.onRequest = review(["selfnodeclient"]);
-    await seed({ signerName: "kubernetes.io/kube-apiserver-client-kubelet", usages: ["digital signature", "client auth"], username: "system:node:n2" });
+    await seed({
+      signerName: "kubernetes.io/kube-apiserver-client-kubelet",
+      usages: ["digital signature", "client auth"],
+      username: "system:node:n2",
+    });
     await h.start(startApprover);
     await h.advance(2);
     expect(csr().status).toEqual({});

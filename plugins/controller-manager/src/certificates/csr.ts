@@ -17,22 +17,34 @@ const HOUR_MS = 3600_000;
 const BACKDATE_MS = 5 * 60_000;
 const SHORT_MS = 8 * HOUR_MS;
 
-const has = (csr: CertificateSigningRequest, type: string): boolean => csr.status?.conditions?.some((c) => c.type === type) ?? false;
+const has = (csr: CertificateSigningRequest, type: string): boolean =>
+  csr.status?.conditions?.some((c) => c.type === type) ?? false;
 const pemOf = (csr: CertificateSigningRequest): string => Buffer.from(csr.spec.request, "base64").toString();
 
-function withCondition(csr: CertificateSigningRequest, type: string, reason: string, message: string, now: Date): CertificateSigningRequest {
+function withCondition(
+  csr: CertificateSigningRequest, type: string, reason: string, message: string, now: Date,
+): CertificateSigningRequest {
   const at = timestamp(now) as unknown as Condition["lastUpdateTime"];
   const condition: Condition = { type, status: "True", reason, message, lastUpdateTime: at, lastTransitionTime: at };
   return { ...csr, status: { ...csr.status, conditions: [...(csr.status?.conditions ?? []), condition] } };
 }
 
 /** What a requester must be allowed to `create` on certificatesigningrequests to be approved without asking. */
-const recognizers: readonly { readonly subresource: string; readonly message: string; readonly applies: (csr: CertificateSigningRequest, commonName: string) => boolean }[] = [
+const recognizers: readonly {
+  readonly subresource: string;
+  readonly message: string;
+  readonly applies: (csr: CertificateSigningRequest, commonName: string) => boolean;
+}[] = [
   {
-    subresource: "selfnodeclient", message: "Auto approving self kubelet client certificate after SubjectAccessReview.",
+    subresource: "selfnodeclient",
+    message: "Auto approving self kubelet client certificate after SubjectAccessReview.",
     applies: (csr, commonName) => csr.spec.username === commonName,
   },
-  { subresource: "nodeclient", message: "Auto approving kubelet client certificate after SubjectAccessReview.", applies: () => true },
+  {
+    subresource: "nodeclient",
+    message: "Auto approving kubelet client certificate after SubjectAccessReview.",
+    applies: () => true,
+  },
 ];
 
 /** The certificatesigningrequest-approving controller. */
@@ -42,13 +54,22 @@ export function startApprover(deps: ControllerDeps): void {
   const informer = c.follow(certificateSigningRequests);
   c.run(async (name) => {
     const csr = informer.get(name);
-    if (!csr || csr.spec.signerName !== KUBELET_CLIENT || has(csr, "Approved") || has(csr, "Denied") || csr.status?.certificate) return;
+    if (
+      !csr ||
+      csr.spec.signerName !== KUBELET_CLIENT ||
+      has(csr, "Approved") ||
+      has(csr, "Denied") ||
+      csr.status?.certificate
+    )
+      return;
     const { parseRequest } = await import("./x509.ts");
     const parsed = await parseRequest(pemOf(csr)).catch(() => undefined);
     if (!parsed || signerOf(KUBELET_CLIENT)!.refuse({ ...parsed.facts, usages: csr.spec.usages ?? [] })) return;
     for (const { subresource, message, applies } of recognizers) {
       if (!applies(csr, parsed.facts.commonName) || !(await isAllowed(csr, subresource))) continue;
-      await client.update(certificateSigningRequests, withCondition(csr, "Approved", "AutoApproved", message, now()), { subresource: "approval" });
+      await client.update(certificateSigningRequests, withCondition(csr, "Approved", "AutoApproved", message, now()), {
+        subresource: "approval",
+      });
       return;
     }
   });
@@ -57,11 +78,21 @@ export function startApprover(deps: ControllerDeps): void {
     const { status, body } = await client.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
       apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview",
       spec: {
-        user: spec.username, uid: spec.uid, groups: spec.groups, extra: spec.extra,
-        resourceAttributes: { group: "certificates.k8s.io", resource: "certificatesigningrequests", verb: "create", version: "*", subresource },
+        user: spec.username,
+        uid: spec.uid,
+        groups: spec.groups,
+        extra: spec.extra,
+        resourceAttributes: {
+          group: "certificates.k8s.io",
+          resource: "certificatesigningrequests",
+          verb: "create",
+          version: "*",
+          subresource,
+        },
       },
     });
-    if (status >= 300) throw new Error((body as { message?: string } | undefined)?.message ?? `subjectaccessreviews answered ${status}`);
+    if (status >= 300)
+      throw new Error((body as { message?: string } | undefined)?.message ?? `subjectaccessreviews answered ${status}`);
     return Boolean((body as { status?: { allowed?: boolean } }).status?.allowed);
   }
 }
@@ -74,7 +105,8 @@ export function startSigner(deps: ControllerDeps): void {
   c.run(async (name) => {
     const csr = informer.get(name);
     const signer = signerOf(csr?.spec.signerName);
-    if (!csr || !signer || !has(csr, "Approved") || has(csr, "Denied") || has(csr, "Failed") || csr.status?.certificate) return;
+    if (!csr || !signer || !has(csr, "Approved") || has(csr, "Denied") || has(csr, "Failed") || csr.status?.certificate)
+      return;
     const { parseRequest, signRequest } = await import("./x509.ts");
     const usages = csr.spec.usages ?? [];
     let failure: string | undefined;
@@ -87,15 +119,29 @@ export function startSigner(deps: ControllerDeps): void {
         const lifetime = Math.min(deps.tuning.signingDuration, (csr.spec.expirationSeconds ?? Infinity) * 1000);
         // Long lives include the backdating; short ones are given in full.
         const end = at + lifetime - (lifetime > SHORT_MS ? BACKDATE_MS : 0);
-        const pem = await signRequest({ request, usages, ca, notBefore: new Date(at - BACKDATE_MS), notAfter: new Date(end) });
-        await client.update(certificateSigningRequests, { ...csr, status: { ...csr.status, certificate: Buffer.from(pem).toString("base64") } }, { subresource: "status" });
+        const pem = await signRequest({
+          request,
+          usages,
+          ca,
+          notBefore: new Date(at - BACKDATE_MS),
+          notAfter: new Date(end),
+        });
+        await client.update(
+          certificateSigningRequests,
+          { ...csr, status: { ...csr.status, certificate: Buffer.from(pem).toString("base64") } },
+          { subresource: "status" },
+        );
         return;
       }
     } catch (error) {
       if (!/request's signature|ASN|parse|PEM/i.test(messageOf(error))) throw error;
       failure = `unable to parse csr: ${messageOf(error)}`;
     }
-    await client.update(certificateSigningRequests, withCondition(csr, "Failed", "SignerValidationFailure", failure, now()), { subresource: "status" });
+    await client.update(
+      certificateSigningRequests,
+      withCondition(csr, "Failed", "SignerValidationFailure", failure, now()),
+      { subresource: "status" },
+    );
   });
 
   /** The key lies beside the certificate, as in K3s. */
@@ -115,9 +161,11 @@ export function startCleaner(deps: ControllerDeps): void {
     if (!csr) return;
     const left = await expiry(csr) - now().getTime();
     if (left > 0) return left;
-    await client.delete(certificateSigningRequests, name, { preconditions: { uid: csr.metadata.uid } }).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+    await client
+      .delete(certificateSigningRequests, name, { preconditions: { uid: csr.metadata.uid } })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
   });
 
   async function expiry(csr: CertificateSigningRequest): Promise<number> {

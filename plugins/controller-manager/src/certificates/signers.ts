@@ -29,7 +29,8 @@ function nodeSubject({ commonName, organizations }: RequestFacts): string | unde
   return commonName.startsWith("system:node:") ? undefined : "subject common name does not begin with system:node:";
 }
 
-const hasNames = ({ dnsNames, ipAddresses, otherNames }: RequestFacts): boolean => dnsNames.length + ipAddresses.length + otherNames.length > 0;
+const hasNames = ({ dnsNames, ipAddresses, otherNames }: RequestFacts): boolean =>
+  dnsNames.length + ipAddresses.length + otherNames.length > 0;
 
 export const signers: readonly Signer[] = [
   {
@@ -37,14 +38,21 @@ export const signers: readonly Signer[] = [
     refuse: ({ usages }) => only(usages, "client auth", key),
   },
   {
-    name: "kubernetes.io/kube-apiserver-client-kubelet", ca: "client-ca",
-    refuse: (request) => nodeSubject(request) ?? (hasNames(request) ? "subject alternative names are not allowed" : only(request.usages, "client auth", key)),
+    name: "kubernetes.io/kube-apiserver-client-kubelet",
+    ca: "client-ca",
+    refuse: (request) =>
+      nodeSubject(request) ??
+      (hasNames(request) ? "subject alternative names are not allowed" : only(request.usages, "client auth", key)),
   },
   {
-    name: "kubernetes.io/kubelet-serving", ca: "server-ca",
+    name: "kubernetes.io/kubelet-serving",
+    ca: "server-ca",
     refuse: (request) => {
       if (request.otherNames.length) return "only DNS and IP subject alternative names are allowed";
-      return nodeSubject(request) ?? (hasNames(request) ? only(request.usages, "server auth", key) : "DNS or IP subjectAltName is required");
+      return (
+        nodeSubject(request) ??
+        (hasNames(request) ? only(request.usages, "server auth", key) : "DNS or IP subjectAltName is required")
+      );
     },
   },
   { name: "kubernetes.io/legacy-unknown", ca: "client-ca", refuse: () => undefined },

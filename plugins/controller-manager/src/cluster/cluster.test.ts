@@ -9,7 +9,8 @@ import { start as startServiceAccount } from "./serviceaccount.ts";
 let h: Harness;
 beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
-const ns = (name: string) => h.client.seed(namespaces, { metadata: { name }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } });
+const ns = (name: string) =>
+  h.client.seed(namespaces, { metadata: { name }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } });
 
 describe("serviceaccount", () => {
   it("makes the default account in every namespace, and again when it is deleted", async () => {
@@ -37,7 +38,10 @@ describe("root-ca-certificate-publisher", () => {
   it("publishes the server's CA and repairs a changed copy", async () => {
     ns("a");
     await h.start(startRootCa);
-    expect(h.client.all(configMaps)[0]).toMatchObject({ metadata: { name: "kube-root-ca.crt", namespace: "a" }, data: { "ca.crt": "CERT server-ca" } });
+    expect(h.client.all(configMaps)[0]).toMatchObject({
+      metadata: { name: "kube-root-ca.crt", namespace: "a" },
+      data: { "ca.crt": "CERT server-ca" },
+    });
     h.client.edit(configMaps, "kube-root-ca.crt", "a", (m) => void (m.data = { "ca.crt": "forged", other: "x" }));
     await h.settle();
     expect(h.client.all(configMaps)[0].data).toEqual({ "ca.crt": "CERT server-ca" });
@@ -58,7 +62,11 @@ describe("namespace", () => {
 
   it("waits for pods before it deletes the rest, and reports what remains", async () => {
     ns("a");
-    h.client.seed(pods, { metadata: { name: "p", namespace: "a", finalizers: ["x/y"] }, spec: { nodeName: "n" }, status: { phase: "Running" } });
+    h.client.seed(pods, {
+      metadata: { name: "p", namespace: "a", finalizers: ["x/y"] },
+      spec: { nodeName: "n" },
+      status: { phase: "Running" },
+    });
     h.client.seed(services, { metadata: { name: "s", namespace: "a" }, spec: {} });
     await h.start(startNamespace);
     await h.client.delete(namespaces, "a");
@@ -66,8 +74,15 @@ describe("namespace", () => {
     expect(h.client.all(services)).toHaveLength(1);
     const { phase, conditions } = h.client.all(namespaces)[0].status;
     expect(phase).toBe("Terminating");
-    expect(conditions.find((c: any) => c.type === "NamespaceContentRemaining")).toMatchObject({ status: "True", reason: "SomeResourcesRemain", message: "Some resources are remaining: pods. has 1 resource instances" });
-    expect(conditions.find((c: any) => c.type === "NamespaceFinalizersRemaining")).toMatchObject({ status: "True", message: "Some content in the namespace has finalizers remaining: x/y in 1 resource instances" });
+    expect(conditions.find((c: any) => c.type === "NamespaceContentRemaining")).toMatchObject({
+      status: "True",
+      reason: "SomeResourcesRemain",
+      message: "Some resources are remaining: pods. has 1 resource instances",
+    });
+    expect(conditions.find((c: any) => c.type === "NamespaceFinalizersRemaining")).toMatchObject({
+      status: "True",
+      message: "Some content in the namespace has finalizers remaining: x/y in 1 resource instances",
+    });
     h.client.finish(pods, "p", "a");
     await h.settle();
     expect(h.client.all(namespaces)).toEqual([]);
@@ -78,14 +93,26 @@ describe("namespace", () => {
     ns("a");
     h.client.seed(configMaps, { metadata: { name: "c", namespace: "a" } });
     h.client.onRequest = (_, path) => {
-      if (path === "/apis") return { status: 200, body: { groups: [{ name: "metrics.k8s.io", versions: [{ groupVersion: "metrics.k8s.io/v1beta1", version: "v1beta1" }] }] } };
+      if (path === "/apis")
+        return {
+          status: 200,
+          body: {
+            groups: [
+              { name: "metrics.k8s.io", versions: [{ groupVersion: "metrics.k8s.io/v1beta1", version: "v1beta1" }] },
+            ],
+          },
+        };
       return path.startsWith("/apis/metrics") ? { status: 503, body: { message: "unavailable" } } : undefined;
     };
     await h.start(startNamespace);
     await h.client.delete(namespaces, "a");
     await h.advance(1);
     expect(h.client.all(configMaps)).toEqual([]);
-    expect(h.client.all(namespaces)[0].status.conditions[0]).toMatchObject({ type: "NamespaceDeletionDiscoveryFailure", status: "True", reason: "DiscoveryFailed" });
+    expect(h.client.all(namespaces)[0].status.conditions[0]).toMatchObject({
+      type: "NamespaceDeletionDiscoveryFailure",
+      status: "True",
+      reason: "DiscoveryFailed",
+    });
     h.client.onRequest = undefined;
     await h.advance(20);
     expect(h.client.all(namespaces)).toEqual([]);
@@ -94,7 +121,11 @@ describe("namespace", () => {
 
 describe("pod-garbage-collector", () => {
   const pod = (name: string, nodeName?: string, extra: object = {}) =>
-    h.client.seed(pods, { metadata: { name, namespace: "a", ...extra }, spec: { ...(nodeName && { nodeName }) }, status: { phase: "Running" } });
+    h.client.seed(pods, {
+      metadata: { name, namespace: "a", ...extra },
+      spec: { ...(nodeName && { nodeName }) },
+      status: { phase: "Running" },
+    });
 
   it("removes pods of a node that has been missing for 40 s, marked as disrupted", async () => {
     h.client.seed(nodes, { metadata: { name: "n1" } });
@@ -106,7 +137,15 @@ describe("pod-garbage-collector", () => {
     await h.advance(2);
     expect(h.client.all(pods).map((p) => p.metadata.name)).toEqual(["fine"]);
     const patch = h.client.actions.find((a) => a.verb === "patch")!;
-    expect(patch).toMatchObject({ subresource: "status", body: { status: { phase: "Failed", conditions: [expect.objectContaining({ type: "DisruptionTarget", reason: "DeletionByPodGC" })] } } });
+    expect(patch).toMatchObject({
+      subresource: "status",
+      body: {
+        status: {
+          phase: "Failed",
+          conditions: [expect.objectContaining({ type: "DisruptionTarget", reason: "DeletionByPodGC" })],
+        },
+      },
+    });
   });
 
   it("removes a terminating pod that was never scheduled", async () => {

@@ -6,9 +6,17 @@ import { canonicalJson, semanticEqual } from "../lib/values.ts";
 export function start(deps: ControllerDeps): void {
   const c = createController(deps, "clusterrole-aggregation");
   const informer: Informer<ClusterRole> = c.follow(clusterRoles, (role, { previous }): string[] | undefined => {
-    if (previous && semanticEqual(previous.rules, role.rules) && semanticEqual(previous.metadata.labels, role.metadata.labels) &&
-      semanticEqual(previous.aggregationRule, role.aggregationRule)) return undefined;
-    return informer.list().filter((other) => other.aggregationRule).map((other) => other.metadata.name!);
+    if (
+      previous &&
+      semanticEqual(previous.rules, role.rules) &&
+      semanticEqual(previous.metadata.labels, role.metadata.labels) &&
+      semanticEqual(previous.aggregationRule, role.aggregationRule)
+    )
+      return undefined;
+    return informer
+      .list()
+      .filter((other) => other.aggregationRule)
+      .map((other) => other.metadata.name!);
   });
   c.run(async (name) => {
     const role = informer.get(name);
@@ -23,7 +31,11 @@ export function start(deps: ControllerDeps): void {
 function aggregated(role: ClusterRole, all: readonly ClusterRole[]): NonNullable<ClusterRole["rules"]> {
   const selectors = role.aggregationRule!.clusterRoleSelectors ?? [];
   const rules = new Map<string, NonNullable<ClusterRole["rules"]>[number]>();
-  const sources = all.filter((other) => other.metadata.name !== role.metadata.name && selectors.some((selector) => matchesSelector(selector, other.metadata.labels)));
+  const sources = all.filter(
+    (other) =>
+      other.metadata.name !== role.metadata.name &&
+      selectors.some((selector) => matchesSelector(selector, other.metadata.labels)),
+  );
   for (const source of sources.sort((a, b) => (a.metadata.name! < b.metadata.name! ? -1 : 1))) {
     for (const rule of source.rules ?? []) rules.set(canonicalJson(rule), rule);
   }

@@ -52,22 +52,32 @@ export function start(deps: ControllerDeps): void {
 
   async function setPhase(namespace: Namespace): Promise<Namespace> {
     if (namespace.status?.phase === "Terminating") return namespace;
-    return client.update(namespaces, { ...namespace, status: { ...namespace.status, phase: "Terminating" } }, { subresource: "status" });
+    return client.update(
+      namespaces,
+      { ...namespace, status: { ...namespace.status, phase: "Terminating" } },
+      { subresource: "status" },
+    );
   }
 
   /** Pods go first; the rest only when no pod is left, so that nothing they use disappears under them. */
   async function empty(name: string): Promise<Sweep> {
     const { resources, failures } = await discover(client);
     const sweep: Sweep = { discovery: failures, failures: [], remaining: new Map(), finalizers: new Map() };
-    const deletable = resources.filter(({ resource, verbs }) => resource.namespaced && verbs.includes("delete") && verbs.includes("list"));
+    const deletable = resources.filter(
+      ({ resource, verbs }) => resource.namespaced && verbs.includes("delete") && verbs.includes("list"),
+    );
     const podKind = deletable.filter(({ resource }) => resource.group === "" && resource.plural === "pods");
     for (const found of podKind) await emptyResource(name, found, sweep);
     if (sweep.remaining.size) return sweep;
-    await Promise.all(deletable.filter((found) => !podKind.includes(found)).map((found) => emptyResource(name, found, sweep)));
+    await Promise.all(
+      deletable.filter((found) => !podKind.includes(found)).map((found) => emptyResource(name, found, sweep)),
+    );
     return sweep;
   }
 
-  async function emptyResource(namespace: string, { resource, verbs }: DiscoveredResource, sweep: Sweep): Promise<void> {
+  async function emptyResource(
+    namespace: string, { resource, verbs }: DiscoveredResource, sweep: Sweep,
+  ): Promise<void> {
     try {
       if ((await client.list(resource, { namespace })).items.length === 0) return;
       await removeAll(namespace, resource, verbs.includes("deletecollection"));
@@ -84,10 +94,14 @@ export function start(deps: ControllerDeps): void {
 
   async function removeAll(namespace: string, resource: Resource, collection: boolean): Promise<void> {
     if (collection) return client.deleteCollection(resource, { namespace, propagationPolicy: "Background" });
-    for (const object of (await client.list(resource, { namespace })).items as readonly (KubeObject & { metadata: ObjectMeta })[]) {
-      await client.delete(resource, object.metadata.name!, { namespace, propagationPolicy: "Background" }).catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
-      });
+    for (const object of (await client.list(resource, { namespace })).items as readonly (KubeObject & {
+      metadata: ObjectMeta;
+    })[]) {
+      await client
+        .delete(resource, object.metadata.name!, { namespace, propagationPolicy: "Background" })
+        .catch((error: unknown) => {
+          if (!isNotFound(error)) throw error;
+        });
     }
   }
 
@@ -95,34 +109,78 @@ export function start(deps: ControllerDeps): void {
     const conditions = nextConditions(namespace.status?.conditions, sweep, timestamp(now()));
     if (conditions === namespace.status?.conditions) return namespace;
     // A quick deletion that met no obstacle is not worth a write.
-    if (!namespace.status?.conditions?.length && conditions.every((condition) => condition.status === "False")) return namespace;
-    return client.update(namespaces, { ...namespace, status: { ...namespace.status, conditions } }, { subresource: "status" });
+    if (!namespace.status?.conditions?.length && conditions.every((condition) => condition.status === "False"))
+      return namespace;
+    return client.update(
+      namespaces,
+      { ...namespace, status: { ...namespace.status, conditions } },
+      { subresource: "status" },
+    );
   }
 
   async function finalize(namespace: Namespace): Promise<void> {
     const finalizers = (namespace.spec?.finalizers ?? []).filter((finalizer) => finalizer !== "kubernetes");
     const path = `/api/v1/namespaces/${namespace.metadata.name}/finalize`;
-    const { status, body } = await client.request("PUT", path, { apiVersion: "v1", kind: "Namespace", ...namespace, spec: { ...namespace.spec, finalizers } });
-    if (status >= 300 && status !== 404) throw new Error((body as { message?: string } | undefined)?.message ?? `finalize answered ${status}`);
+    const { status, body } = await client.request("PUT", path, {
+      apiVersion: "v1",
+      kind: "Namespace",
+      ...namespace,
+      spec: { ...namespace.spec, finalizers },
+    });
+    if (status >= 300 && status !== 404)
+      throw new Error((body as { message?: string } | undefined)?.message ?? `finalize answered ${status}`);
   }
 }
 
 function nextConditions(before: Condition[] | undefined, sweep: Sweep, at: string): Condition[] {
   const list = (counts: ReadonlyMap<string, number>, word: string) =>
-    [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, n]) => `${name} ${word} ${n} resource instances`).join(", ");
+    [...counts]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, n]) => `${name} ${word} ${n} resource instances`)
+      .join(", ");
   const wanted: readonly (readonly [type: string, bad: boolean, reason: string, message: string])[] = [
     sweep.discovery.length
-      ? ["NamespaceDeletionDiscoveryFailure", true, "DiscoveryFailed", `Discovery failed for some groups, ${sweep.discovery.length} failing: ${sweep.discovery.join("; ")}`]
+      ? [
+          "NamespaceDeletionDiscoveryFailure",
+          true,
+          "DiscoveryFailed",
+          `Discovery failed for some groups, ${sweep.discovery.length} failing: ${sweep.discovery.join("; ")}`,
+        ]
       : ["NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", "All resources successfully discovered"],
-    ["NamespaceDeletionGroupVersionParsingFailure", false, "ParsedGroupVersions", "All legacy kube types successfully parsed"],
+    [
+      "NamespaceDeletionGroupVersionParsingFailure",
+      false,
+      "ParsedGroupVersions",
+      "All legacy kube types successfully parsed",
+    ],
     sweep.failures.length
-      ? ["NamespaceDeletionContentFailure", true, "ContentDeletionFailed", `Failed to delete all resource types, ${sweep.failures.length} remaining: ${[...sweep.failures].sort().join(", ")}`]
-      : ["NamespaceDeletionContentFailure", false, "ContentDeleted", "All content successfully deleted, may be waiting on finalization"],
+      ? [
+          "NamespaceDeletionContentFailure",
+          true,
+          "ContentDeletionFailed",
+          `Failed to delete all resource types, ${sweep.failures.length} remaining: ${[...sweep.failures].sort().join(", ")}`,
+        ]
+      : [
+          "NamespaceDeletionContentFailure",
+          false,
+          "ContentDeleted",
+          "All content successfully deleted, may be waiting on finalization",
+        ],
     sweep.remaining.size
-      ? ["NamespaceContentRemaining", true, "SomeResourcesRemain", `Some resources are remaining: ${list(sweep.remaining, "has")}`]
+      ? [
+          "NamespaceContentRemaining",
+          true,
+          "SomeResourcesRemain",
+          `Some resources are remaining: ${list(sweep.remaining, "has")}`,
+        ]
       : ["NamespaceContentRemaining", false, "ContentRemoved", "All content successfully removed"],
     sweep.finalizers.size
-      ? ["NamespaceFinalizersRemaining", true, "SomeFinalizersRemain", `Some content in the namespace has finalizers remaining: ${list(sweep.finalizers, "in")}`]
+      ? [
+          "NamespaceFinalizersRemaining",
+          true,
+          "SomeFinalizersRemain",
+          `Some content in the namespace has finalizers remaining: ${list(sweep.finalizers, "in")}`,
+        ]
       : ["NamespaceFinalizersRemaining", false, "ContentHasNoFinalizers", "All content-preserving finalizers finished"],
   ];
   const next = wanted.map(([type, bad, reason, message]): Condition => {
@@ -132,6 +190,7 @@ function nextConditions(before: Condition[] | undefined, sweep: Sweep, at: strin
     return { type, status, reason, message, lastTransitionTime: old?.status === status ? old.lastTransitionTime : at };
   });
   const others = (before ?? []).filter((condition) => !wanted.some(([type]) => type === condition.type));
-  const same = others.length === 0 && before?.length === next.length && next.every((condition, i) => condition === before[i]);
+  const same =
+    others.length === 0 && before?.length === next.length && next.every((condition, i) => condition === before[i]);
   return same ? before! : [...others, ...next];
 }

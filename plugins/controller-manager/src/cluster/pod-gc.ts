@@ -75,12 +75,23 @@ export function start(deps: ControllerDeps): void {
 
   async function markFailed(pod: Pod, why: string | undefined): Promise<void> {
     const disrupted = why && {
-      type: "DisruptionTarget", status: "True", reason: "DeletionByPodGC", message: why,
+      type: "DisruptionTarget",
+      status: "True",
+      reason: "DeletionByPodGC",
+      message: why,
     };
-    const conditions = disrupted ? setCondition(pod.status?.conditions, disrupted as any, timestamp(now())) : pod.status?.conditions;
-    await client.patch(pods, pod.metadata.name!, { status: { phase: "Failed", ...(conditions && { conditions }) } }, {
-      namespace: pod.metadata.namespace, subresource: "status",
-    });
+    const conditions = disrupted
+      ? setCondition(pod.status?.conditions, disrupted as any, timestamp(now()))
+      : pod.status?.conditions;
+    await client.patch(
+      pods,
+      pod.metadata.name!,
+      { status: { phase: "Failed", ...(conditions && { conditions }) } },
+      {
+        namespace: pod.metadata.namespace,
+        subresource: "status",
+      },
+    );
   }
 
   async function trimFinished(): Promise<void> {

@@ -29,7 +29,9 @@ export function start(deps: ControllerDeps): void {
   });
 
   const isRight = (map: ConfigMap): boolean =>
-    map.data?.["ca.crt"] === bundle && Object.keys(map.data).length === 1 && map.metadata.annotations?.[DESCRIPTION] === description;
+    map.data?.["ca.crt"] === bundle &&
+    Object.keys(map.data).length === 1 &&
+    map.metadata.annotations?.[DESCRIPTION] === description;
 
   const desired = (map: ConfigMap): ConfigMap => ({
     ...map, data: { "ca.crt": bundle },

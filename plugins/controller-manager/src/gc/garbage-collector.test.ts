@@ -10,15 +10,25 @@ describe("garbage collector", () => {
   let h: Harness;
   beforeEach(() => {
     h = createHarness();
-    for (const resource of [pods, replicaSets, deployments, configMaps, nodes, customResourceDefinitions]) h.client.all(resource as Resource);
+    for (const resource of [pods, replicaSets, deployments, configMaps, nodes, customResourceDefinitions])
+      h.client.all(resource as Resource);
   });
   afterEach(() => h.stop());
 
   const ref = (owner: any, extra: Partial<OwnerReference> = {}): OwnerReference => ({
-    apiVersion: owner.apiVersion, kind: owner.kind, name: owner.metadata.name, uid: owner.metadata.uid, controller: true, blockOwnerDeletion: true, ...extra,
+    apiVersion: owner.apiVersion,
+    kind: owner.kind,
+    name: owner.metadata.name,
+    uid: owner.metadata.uid,
+    controller: true,
+    blockOwnerDeletion: true,
+    ...extra,
   });
   const make = (resource: Resource<any>, name: string, owners: OwnerReference[] = [], namespace = "ns") =>
-    h.client.seed(resource, { metadata: { name, ...(resource.namespaced && { namespace }), ...(owners.length && { ownerReferences: owners }) }, spec: {} });
+    h.client.seed(resource, {
+      metadata: { name, ...(resource.namespaced && { namespace }), ...(owners.length && { ownerReferences: owners }) },
+      spec: {},
+    });
   const names = (resource: Resource<any>) => h.client.all(resource).map((o) => o.metadata.name);
   const begin = () => h.start(start);
 
@@ -43,7 +53,11 @@ describe("garbage collector", () => {
 
   it("keeps an owner in the foreground until its blocking dependents are gone", async () => {
     const set = make(replicaSets, "rs");
-    h.client.seed(pods, { metadata: { name: "p", namespace: "ns", ownerReferences: [ref(set)] }, spec: { nodeName: "n1" }, status: { phase: "Running" } });
+    h.client.seed(pods, {
+      metadata: { name: "p", namespace: "ns", ownerReferences: [ref(set)] },
+      spec: { nodeName: "n1" },
+      status: { phase: "Running" },
+    });
     await begin();
     await h.client.delete(replicaSets, "rs", { namespace: "ns", propagationPolicy: "Foreground" });
     await h.advance(1);
@@ -105,8 +119,14 @@ describe("garbage collector", () => {
     await begin();
     const widgets = defineResource("example.com", "v1", "widgets", "Widget");
     h.client.seed(customResourceDefinitions, {
-      metadata: { name: "widgets.example.com" }, status: { conditions: [{ type: "Established", status: "True" }] },
-      spec: { group: "example.com", scope: "Namespaced", names: { plural: "widgets", kind: "Widget" }, versions: [{ name: "v1", served: true, storage: true }] },
+      metadata: { name: "widgets.example.com" },
+      status: { conditions: [{ type: "Established", status: "True" }] },
+      spec: {
+        group: "example.com",
+        scope: "Namespaced",
+        names: { plural: "widgets", kind: "Widget" },
+        versions: [{ name: "v1", served: true, storage: true }],
+      },
     });
     await h.settle();
     const owner = make(widgets, "w");

@@ -41,7 +41,9 @@ export async function start(deps: ControllerDeps): Promise<void> {
   function track(resource: Resource<any>): void {
     const id = idOf(resource);
     if (tracked.has(id) || ignored.has(id)) return;
-    const informer = c.follow(resource, (object: Obj, { previous, deleted }) => changed(resource, object, previous, deleted));
+    const informer = c.follow(resource, (object: Obj, { previous, deleted }) =>
+      changed(resource, object, previous, deleted),
+    );
     tracked.set(id, { resource, informer });
   }
 
@@ -49,12 +51,17 @@ export async function start(deps: ControllerDeps): Promise<void> {
   function followDefinition(crd: CustomResourceDefinition, deleted: boolean): void {
     const { group, names, scope, versions } = crd.spec;
     const version = versions.find((v) => v.storage && v.served) ?? versions.find((v) => v.served);
-    const established = crd.status?.conditions?.some((condition) => condition.type === "Established" && condition.status === "True");
-    const resource = version && defineResource(group, version.name, names.plural, names.kind, scope === "Namespaced" ? "namespaced" : "cluster");
+    const established = crd.status?.conditions?.some(
+      (condition) => condition.type === "Established" && condition.status === "True",
+    );
+    const resource =
+      version &&
+      defineResource(group, version.name, names.plural, names.kind, scope === "Namespaced" ? "namespaced" : "cluster");
     if (resource && established && !deleted) track(resource);
   }
 
-  const keyFor = (resource: Resource, object: Obj): string => `${idOf(resource)}|${object.metadata.namespace ?? ""}/${object.metadata.name}`;
+  const keyFor = (resource: Resource, object: Obj): string =>
+    `${idOf(resource)}|${object.metadata.namespace ?? ""}/${object.metadata.name}`;
 
   /** What a change makes worth looking at: the object itself, its dependents, its owners. */
   function* changed(resource: Resource, object: Obj, previous: Obj | undefined, deleted: boolean): Iterable<string> {
@@ -71,7 +78,11 @@ export async function start(deps: ControllerDeps): Promise<void> {
     if (object.metadata.deletionTimestamp && (has(object, ORPHAN) || has(object, FOREGROUND))) {
       yield keyFor(resource, object);
       if (!previous || !waits(previous)) for (const dependent of dependentsOf(object)) yield dependent.key;
-    } else if (refs?.length && refs !== previous?.metadata.ownerReferences && refs.some((ref) => !owners.isPresent(object, ref))) {
+    } else if (
+      refs?.length &&
+      refs !== previous?.metadata.ownerReferences &&
+      refs.some((ref) => !owners.isPresent(object, ref))
+    ) {
       yield keyFor(resource, object);
     }
   }
@@ -104,7 +115,9 @@ export async function start(deps: ControllerDeps): Promise<void> {
   async function finishDeletion(resource: Resource, object: Obj): Promise<void> {
     const dependents = dependentsOf(object);
     if (has(object, ORPHAN)) {
-      await Promise.all(dependents.map((dependent) => dropOwners(dependent.resource, dependent.object, [object.metadata.uid!])));
+      await Promise.all(
+        dependents.map((dependent) => dropOwners(dependent.resource, dependent.object, [object.metadata.uid!])),
+      );
       return removeFinalizer(resource, object, ORPHAN);
     }
     if (!has(object, FOREGROUND)) return;
@@ -142,13 +155,20 @@ export async function start(deps: ControllerDeps): Promise<void> {
   }
 
   function warnMisplaced(resource: Resource, object: Obj, ref: OwnerReference): void {
-    c.events.record(referenceTo(resource, object), "Warning", "OwnerRefInvalidNamespace",
-      `ownerRef [${ref.apiVersion}/${ref.kind}, namespace: ${object.metadata.namespace ?? ""}, name: ${ref.name}, uid: ${ref.uid}] does not exist in namespace "${object.metadata.namespace ?? ""}"`);
+    c.events.record(
+      referenceTo(resource, object),
+      "Warning",
+      "OwnerRefInvalidNamespace",
+      `ownerRef [${ref.apiVersion}/${ref.kind}, namespace: ${object.metadata.namespace ?? ""}, name: ${ref.name}, uid: ${ref.uid}] does not exist in namespace "${object.metadata.namespace ?? ""}"`,
+    );
   }
 
-  const inheritedPolicy = (object: Obj) => (has(object, ORPHAN) ? "Orphan" : has(object, FOREGROUND) ? "Foreground" : "Background");
+  const inheritedPolicy = (object: Obj) =>
+    has(object, ORPHAN) ? "Orphan" : has(object, FOREGROUND) ? "Foreground" : "Background";
 
-  async function remove(resource: Resource, object: Obj, propagationPolicy: "Orphan" | "Foreground" | "Background"): Promise<void> {
+  async function remove(
+    resource: Resource, object: Obj, propagationPolicy: "Orphan" | "Foreground" | "Background",
+  ): Promise<void> {
     await client.delete(resource, object.metadata.name!, {
       namespace: object.metadata.namespace, propagationPolicy, preconditions: { uid: object.metadata.uid },
     }).catch((error: unknown) => {
@@ -158,13 +178,20 @@ export async function start(deps: ControllerDeps): Promise<void> {
   }
 
   const write = (resource: Resource, object: Obj, metadata: object): Promise<unknown> =>
-    client.patch(resource, object.metadata.name!, { metadata: { uid: object.metadata.uid, ...metadata } }, { namespace: object.metadata.namespace });
+    client.patch(
+      resource,
+      object.metadata.name!,
+      { metadata: { uid: object.metadata.uid, ...metadata } },
+      { namespace: object.metadata.namespace },
+    );
 
   async function dropOwners(resource: Resource, object: Obj, uids: readonly string[]): Promise<void> {
     const ownerReferences = object.metadata.ownerReferences!.filter((ref) => !uids.includes(ref.uid));
-    await write(resource, object, { ownerReferences, resourceVersion: object.metadata.resourceVersion }).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+    await write(resource, object, { ownerReferences, resourceVersion: object.metadata.resourceVersion }).catch(
+      (error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      },
+    );
   }
 
   async function unblock(resource: Resource, object: Obj): Promise<void> {

@@ -47,7 +47,10 @@ export function createOwnerLookup(client: KubeClient, tracked: ReadonlyMap<strin
     cached,
     isPresent(dependent, ref) {
       const owner = cached(dependent, ref);
-      return owner !== undefined && !(owner.object.metadata.deletionTimestamp && owner.object.metadata.finalizers?.includes("foregroundDeletion"));
+      return (
+        owner !== undefined &&
+        !(owner.object.metadata.deletionTimestamp && owner.object.metadata.finalizers?.includes("foregroundDeletion"))
+      );
     },
     async find(resource, dependent, ref) {
       const kind = kindOf(ref);

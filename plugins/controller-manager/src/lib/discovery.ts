@@ -38,7 +38,10 @@ export async function discover(client: KubeClient): Promise<Discovery> {
     }
     for (const { name, kind, namespaced, verbs } of (document.body as { resources?: ApiResource[] }).resources ?? []) {
       if (name.includes("/") || found.has(`${group}/${name}`)) continue;
-      found.set(`${group}/${name}`, { verbs, resource: defineResource(group, version, name, kind, namespaced ? "namespaced" : "cluster") });
+      found.set(`${group}/${name}`, {
+        verbs,
+        resource: defineResource(group, version, name, kind, namespaced ? "namespaced" : "cluster"),
+      });
     }
   }
 

@@ -32,18 +32,26 @@ export function templateOf(revision: ControllerRevision): PodTemplateSpec {
   return template;
 }
 
-export const byRevision = (a: ControllerRevision, b: ControllerRevision): number => (a.revision ?? 0) - (b.revision ?? 0) || byCreation(a, b);
+export const byRevision = (a: ControllerRevision, b: ControllerRevision): number =>
+  (a.revision ?? 0) - (b.revision ?? 0) || byCreation(a, b);
 
-const sameTemplate = (revision: ControllerRevision, template: PodTemplateSpec): boolean => semanticEqual(templateOf(revision), template);
+const sameTemplate = (revision: ControllerRevision, template: PodTemplateSpec): boolean =>
+  semanticEqual(templateOf(revision), template);
 
 /** The revision of the owner's template: an old one that is raised to the top, or a new one. */
-export async function syncRevision(client: KubeClient, owner: HistoryOwner, revisions: readonly ControllerRevision[]): Promise<SyncedRevision> {
+export async function syncRevision(
+  client: KubeClient, owner: HistoryOwner, revisions: readonly ControllerRevision[],
+): Promise<SyncedRevision> {
   const sorted = [...revisions].sort(byRevision);
   const top = sorted.at(-1);
   const known = sorted.filter((revision) => sameTemplate(revision, owner.template)).at(-1);
   if (known && known === top) return { revision: known, collisionCount: owner.collisionCount };
   const number = (top?.revision ?? 0) + 1;
-  if (known) return { revision: await client.update(controllerRevisions, { ...known, revision: number }), collisionCount: owner.collisionCount };
+  if (known)
+    return {
+      revision: await client.update(controllerRevisions, { ...known, revision: number }),
+      collisionCount: owner.collisionCount,
+    };
   return createRevision(client, owner, number);
 }
 
@@ -56,12 +64,15 @@ async function createRevision(client: KubeClient, owner: HistoryOwner, number: n
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
       const live = await client.get(controllerRevisions, wanted.metadata.name!, wanted.metadata.namespace);
-      if (controllerOf(live)?.uid === owner.object.metadata.uid && sameTemplate(live, owner.template)) return { revision: live, collisionCount };
+      if (controllerOf(live)?.uid === owner.object.metadata.uid && sameTemplate(live, owner.template))
+        return { revision: live, collisionCount };
     }
   }
 }
 
-function newRevision({ resource, object, template, hashLabel }: HistoryOwner, revision: number, collisionCount: number): ControllerRevision {
+function newRevision(
+  { resource, object, template, hashLabel }: HistoryOwner, revision: number, collisionCount: number,
+): ControllerRevision {
   const hash = hashSuffix(canonicalJson(template) + (collisionCount || ""));
   const { [LAST_APPLIED]: _, ...annotations } = object.metadata.annotations ?? {};
   const data: RevisionData = { spec: { template: { ...template, $patch: "replace" } } };
@@ -76,11 +87,21 @@ function newRevision({ resource, object, template, hashLabel }: HistoryOwner, re
 }
 
 /** Deletes the oldest revisions beyond `limit` that nothing uses. */
-export async function trimHistory(client: KubeClient, revisions: readonly ControllerRevision[], inUse: (revision: ControllerRevision) => boolean, limit: number): Promise<void> {
+export async function trimHistory(
+  client: KubeClient,
+  revisions: readonly ControllerRevision[],
+  inUse: (revision: ControllerRevision) => boolean,
+  limit: number,
+): Promise<void> {
   const unused = revisions.filter((revision) => !inUse(revision)).sort(byRevision);
   for (const { metadata } of unused.slice(0, Math.max(0, unused.length - limit))) {
-    await client.delete(controllerRevisions, metadata.name!, { namespace: metadata.namespace, preconditions: { uid: metadata.uid } }).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+    await client
+      .delete(controllerRevisions, metadata.name!, {
+        namespace: metadata.namespace,
+        preconditions: { uid: metadata.uid },
+      })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
   }
 }

@@ -1,7 +1,15 @@
 /** Making pods from templates and removing them, with the events that upstream's controllers write. */
 import {
-  pods, toReference,
-  type EventRecorder, type KubeClient, type KubeObject, type ObjectMeta, type OwnerReference, type Pod, type PodTemplateSpec, type Resource,
+  pods,
+  toReference,
+  type EventRecorder,
+  type KubeClient,
+  type KubeObject,
+  type ObjectMeta,
+  type OwnerReference,
+  type Pod,
+  type PodTemplateSpec,
+  type Resource,
 } from "@k3s-p/plugin-api/kube";
 import { apiVersionOf, isNotFound } from "@k3s-p/plugin-api/kube";
 import { messageOf } from "./values.ts";
@@ -32,7 +40,9 @@ export interface PodControl {
   remove(owner: Owner, pod: Pod): Promise<void>;
 }
 
-export function createPodControl(client: KubeClient, events: EventRecorder, ownerResource: Resource<any>): PodControl {
+export function createPodControl(
+  client: KubeClient, events: EventRecorder, ownerResource: Resource<any>,
+): PodControl {
   return {
     async create(owner, pod) {
       const ref = referenceTo(ownerResource, owner);
@@ -41,14 +51,18 @@ export function createPodControl(client: KubeClient, events: EventRecorder, owne
         events.record(ref, "Normal", "SuccessfulCreate", `Created pod: ${created.metadata.name}`);
         return created;
       } catch (error) {
-        if (!isTerminatingNamespace(error)) events.record(ref, "Warning", "FailedCreate", `Error creating: ${messageOf(error)}`);
+        if (!isTerminatingNamespace(error))
+          events.record(ref, "Warning", "FailedCreate", `Error creating: ${messageOf(error)}`);
         throw error;
       }
     },
     async remove(owner, pod) {
       const ref = referenceTo(ownerResource, owner);
       try {
-        await client.delete(pods, pod.metadata.name!, { namespace: pod.metadata.namespace, preconditions: { uid: pod.metadata.uid } });
+        await client.delete(pods, pod.metadata.name!, {
+          namespace: pod.metadata.namespace,
+          preconditions: { uid: pod.metadata.uid },
+        });
         events.record(ref, "Normal", "SuccessfulDelete", `Deleted pod: ${pod.metadata.name}`);
       } catch (error) {
         if (isNotFound(error)) return;

@@ -77,7 +77,9 @@ export const createdAt = (object: { metadata: { creationTimestamp?: string } }):
   Date.parse(object.metadata.creationTimestamp ?? "") || 0;
 
 /** Oldest first, by name when they are of the same second. */
-export function byCreation<T extends { metadata: { creationTimestamp?: string; name?: string } }>(a: T, b: T): number {
+export function byCreation<T extends { metadata: { creationTimestamp?: string; name?: string } }>(
+  a: T, b: T,
+): number {
   return createdAt(a) - createdAt(b) || (a.metadata.name! < b.metadata.name! ? -1 : 1);
 }
 

@@ -1,5 +1,7 @@
 /** Node selectors, node affinity and tolerations, as far as controllers need them. */
-import { matches, matchesMap, type Node, type NodeSelectorTerm, type PodSpec, type Taint, type Toleration } from "@k3s-p/plugin-api/kube";
+import {
+  matches, matchesMap, type Node, type NodeSelectorTerm, type PodSpec, type Taint, type Toleration,
+} from "@k3s-p/plugin-api/kube";
 
 type Operator = "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt";
 type Expressions = NodeSelectorTerm["matchExpressions"];
@@ -34,5 +36,11 @@ export function tolerates(toleration: Toleration, taint: Taint): boolean {
 }
 
 /** The first taint of these effects that no toleration covers. */
-export const untolerated = (taints: readonly Taint[] | undefined, tolerations: readonly Toleration[] | undefined, effects: readonly string[]): Taint | undefined =>
-  taints?.find((taint) => effects.includes(taint.effect) && !tolerations?.some((toleration) => tolerates(toleration, taint)));
+export const untolerated = (
+  taints: readonly Taint[] | undefined,
+  tolerations: readonly Toleration[] | undefined,
+  effects: readonly string[],
+): Taint | undefined =>
+  taints?.find(
+    (taint) => effects.includes(taint.effect) && !tolerations?.some((toleration) => tolerates(toleration, taint)),
+  );

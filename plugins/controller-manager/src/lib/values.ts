@@ -4,7 +4,16 @@ type Json = unknown;
 
 /** Fields where the API makes no difference between an empty object and an absent one. */
 const emptyIsAbsent: ReadonlySet<string> = new Set([
-  "resources", "limits", "requests", "labels", "annotations", "nodeSelector", "metadata", "securityContext", "data", "status",
+  "resources",
+  "limits",
+  "requests",
+  "labels",
+  "annotations",
+  "nodeSelector",
+  "metadata",
+  "securityContext",
+  "data",
+  "status",
 ]);
 
 const isAbsent = (value: Json, key: string): boolean =>

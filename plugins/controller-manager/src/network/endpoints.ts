@@ -8,7 +8,9 @@ import { createController, type Change, type ControllerDeps } from "../controlle
 import { isTerminatingNamespace } from "../lib/pod-control.ts";
 import { isReady, isTerminating } from "../lib/pods.ts";
 import { canonicalJson, semanticEqual } from "../lib/values.ts";
-import { addressOf, endpointChanged, hostnameFor, isEndpoint, isHeadless, isSelecting, podsOf, targetPortOf } from "./service-pods.ts";
+import {
+  addressOf, endpointChanged, hostnameFor, isEndpoint, isHeadless, isSelecting, podsOf, targetPortOf,
+} from "./service-pods.ts";
 import { label } from "./slices.ts";
 
 type Subset = NonNullable<Endpoints["subsets"]>[number];
@@ -48,8 +50,13 @@ export function start(deps: ControllerDeps): void {
     if (!isSelecting(service)) return;
     const { subsets, truncated } = subsetsOf(service, podsOf(podInformer, service));
     const next = desired(service, subsets, truncated, current);
-    if (current && semanticEqual(current.subsets, subsets) && semanticEqual(current.metadata.labels, next.metadata.labels, "labels") &&
-      semanticEqual(current.metadata.annotations, next.metadata.annotations, "annotations")) return;
+    if (
+      current &&
+      semanticEqual(current.subsets, subsets) &&
+      semanticEqual(current.metadata.labels, next.metadata.labels, "labels") &&
+      semanticEqual(current.metadata.annotations, next.metadata.annotations, "annotations")
+    )
+      return;
     try {
       if (current) await client.update(endpoints, next);
       else await client.create(endpoints, next);
@@ -59,7 +66,11 @@ export function start(deps: ControllerDeps): void {
   }
 
   async function remove(object: Endpoints): Promise<void> {
-    await client.delete(endpoints, object.metadata.name!, { namespace: object.metadata.namespace, preconditions: { uid: object.metadata.uid } })
+    await client
+      .delete(endpoints, object.metadata.name!, {
+        namespace: object.metadata.namespace,
+        preconditions: { uid: object.metadata.uid },
+      })
       .catch((error: unknown) => {
         if (!isNotFound(error)) throw error;
       });
@@ -98,11 +109,13 @@ function subsetsOf(service: Service, list: readonly Pod[]): { subsets: Subset[];
     subsets.get(id)![tolerant || isReady(pod) ? "addresses" : "notReadyAddresses"].push(addressFor(service, pod, ip));
   }
   const byIp = (a: Address, b: Address) => (a.ip < b.ip ? -1 : 1);
-  const sorted = [...subsets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { addresses, notReadyAddresses, ports }]): Subset => ({
-    ...(addresses.length && { addresses: addresses.sort(byIp) }),
-    ...(notReadyAddresses.length && { notReadyAddresses: notReadyAddresses.sort(byIp) }),
-    ...(ports.length && { ports }),
-  }));
+  const sorted = [...subsets]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, { addresses, notReadyAddresses, ports }]): Subset => ({
+      ...(addresses.length && { addresses: addresses.sort(byIp) }),
+      ...(notReadyAddresses.length && { notReadyAddresses: notReadyAddresses.sort(byIp) }),
+      ...(ports.length && { ports }),
+    }));
   return { subsets: sorted, truncated: count > CAPACITY };
 }
 
@@ -111,7 +124,14 @@ function portsOf(service: Service, pod: Pod): Port[] | undefined {
   const ports = wanted.flatMap((port): Port[] => {
     const number = targetPortOf(pod, port);
     if (number === undefined) return [];
-    return [{ ...(port.name && { name: port.name }), port: number, protocol: port.protocol ?? "TCP", ...(port.appProtocol && { appProtocol: port.appProtocol }) }];
+    return [
+      {
+        ...(port.name && { name: port.name }),
+        port: number,
+        protocol: port.protocol ?? "TCP",
+        ...(port.appProtocol && { appProtocol: port.appProtocol }),
+      },
+    ];
   });
   return ports.length || (wanted.length === 0 && isHeadless(service)) ? ports : undefined;
 }

@@ -42,11 +42,23 @@ export function start(deps: ControllerDeps): void {
       slice.metadata.labels?.[label.managedBy] === MANAGER && slice.metadata.labels[label.serviceName] === name);
     const wanted = source && service && isMirrored(source) && !Object.keys(service.spec?.selector ?? {}).length;
     const plan = wanted
-      ? planSlices({
-        namespace, generateName: `${name}-`, owner: ownerReference(endpoints, source),
-        labels: { ...source.metadata.labels, [label.serviceName]: name, [label.managedBy]: MANAGER, ...(isHeadless(service) && { [label.headless]: "" }) },
-        annotations: annotationsOf(source),
-      }, groupsOf(source), mirrored, [])
+      ? planSlices(
+          {
+            namespace,
+            generateName: `${name}-`,
+            owner: ownerReference(endpoints, source),
+            labels: {
+              ...source.metadata.labels,
+              [label.serviceName]: name,
+              [label.managedBy]: MANAGER,
+              ...(isHeadless(service) && { [label.headless]: "" }),
+            },
+            annotations: annotationsOf(source),
+          },
+          groupsOf(source),
+          mirrored,
+          [],
+        )
       : { create: [], update: [], delete: mirrored };
     try {
       await applyPlan(client, plan, {
@@ -59,7 +71,9 @@ export function start(deps: ControllerDeps): void {
 }
 
 const isMirrored = ({ metadata }: Endpoints): boolean =>
-  !metadata.deletionTimestamp && metadata.labels?.[label.skipMirror] !== "true" && metadata.annotations?.[LEADER] === undefined;
+  !metadata.deletionTimestamp &&
+  metadata.labels?.[label.skipMirror] !== "true" &&
+  metadata.annotations?.[LEADER] === undefined;
 
 function annotationsOf({ metadata }: Endpoints): Record<string, string> {
   const { [LAST_APPLIED]: _, ...annotations } = metadata.annotations ?? {};
@@ -70,7 +84,10 @@ function groupsOf(source: Endpoints): EndpointGroup[] {
   const groups = new Map<string, EndpointGroup>();
   for (const subset of source.subsets ?? []) {
     const ports = (subset.ports ?? []).map((port) => ({
-      name: port.name ?? "", port: port.port, protocol: port.protocol ?? "TCP", ...(port.appProtocol && { appProtocol: port.appProtocol }),
+      name: port.name ?? "",
+      port: port.port,
+      protocol: port.protocol ?? "TCP",
+      ...(port.appProtocol && { appProtocol: port.appProtocol }),
     }));
     const addresses = [
       ...(subset.addresses ?? []).map((address) => [address, true] as const),

@@ -9,7 +9,9 @@ import { createExpectations } from "../lib/expectations.ts";
 import { isTerminatingNamespace } from "../lib/pod-control.ts";
 import { isReady, isTerminating } from "../lib/pods.ts";
 import { canonicalJson } from "../lib/values.ts";
-import { addressOf, endpointChanged, hostnameFor, isEndpoint, isHeadless, isSelecting, podsOf, targetPortOf } from "./service-pods.ts";
+import {
+  addressOf, endpointChanged, hostnameFor, isEndpoint, isHeadless, isSelecting, podsOf, targetPortOf,
+} from "./service-pods.ts";
 import { applyPlan, label, planSlices, type AddressType, type EndpointGroup, type EndpointPort } from "./slices.ts";
 
 const MANAGER = "endpointslice-controller.k8s.io";
@@ -40,7 +42,9 @@ export function start(deps: ControllerDeps): void {
 
   /** Slices that someone else changed or removed are put right again. */
   function sliceKeys(slice: EndpointSlice, { previous, deleted }: Change<EndpointSlice>): string | undefined {
-    const owner = [slice, previous].find((s) => s?.metadata.labels?.[label.managedBy] === MANAGER)?.metadata.labels?.[label.serviceName];
+    const owner = [slice, previous].find((s) => s?.metadata.labels?.[label.managedBy] === MANAGER)?.metadata.labels?.[
+      label.serviceName
+    ];
     if (owner === undefined) return undefined;
     const key = `${slice.metadata.namespace}/${owner}`;
     if (!previous && !deleted) expectations.creationObserved(key);
@@ -111,7 +115,14 @@ function portsOf(service: Service, pod: Pod): EndpointPort[] | undefined {
   const ports = wanted.flatMap((port): EndpointPort[] => {
     const number = targetPortOf(pod, port);
     if (number === undefined) return [];
-    return [{ name: port.name ?? "", port: number, protocol: port.protocol ?? "TCP", ...(port.appProtocol && { appProtocol: port.appProtocol }) }];
+    return [
+      {
+        name: port.name ?? "",
+        port: number,
+        protocol: port.protocol ?? "TCP",
+        ...(port.appProtocol && { appProtocol: port.appProtocol }),
+      },
+    ];
   });
   return ports.length || (wanted.length === 0 && isHeadless(service)) ? ports : undefined;
 }

@@ -9,15 +9,33 @@ let h: Harness;
 beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 
-const service = (extra: object = {}) => h.client.seed(services, {
-  metadata: { name: "web", namespace: "ns", labels: { team: "a" } },
-  spec: { clusterIP: "10.43.0.5", ipFamilies: ["IPv4"], selector: { app: "web" }, ports: [{ name: "http", port: 80, targetPort: "web", protocol: "TCP" }], ...extra },
-});
-const pod = (name: string, ip: string, ready = true, extra: any = {}) => h.client.seed(pods, {
-  metadata: { name, namespace: "ns", labels: { app: "web" }, ...extra.metadata },
-  spec: { nodeName: "n1", containers: [{ name: "c", ports: [{ name: "web", containerPort: extra.port ?? 8080 }] }], ...extra.spec },
-  status: { phase: "Running", podIP: ip, podIPs: [{ ip }], conditions: [{ type: "Ready", status: ready ? "True" : "False" }], ...extra.status },
-});
+const service = (extra: object = {}) =>
+  h.client.seed(services, {
+    metadata: { name: "web", namespace: "ns", labels: { team: "a" } },
+    spec: {
+      clusterIP: "10.43.0.5",
+      ipFamilies: ["IPv4"],
+      selector: { app: "web" },
+      ports: [{ name: "http", port: 80, targetPort: "web", protocol: "TCP" }],
+      ...extra,
+    },
+  });
+const pod = (name: string, ip: string, ready = true, extra: any = {}) =>
+  h.client.seed(pods, {
+    metadata: { name, namespace: "ns", labels: { app: "web" }, ...extra.metadata },
+    spec: {
+      nodeName: "n1",
+      containers: [{ name: "c", ports: [{ name: "web", containerPort: extra.port ?? 8080 }] }],
+      ...extra.spec,
+    },
+    status: {
+      phase: "Running",
+      podIP: ip,
+      podIPs: [{ ip }],
+      conditions: [{ type: "Ready", status: ready ? "True" : "False" }],
+      ...extra.status,
+    },
+  });
 const slices = () => h.client.all(endpointSlices);
 const edit = (name: string, change: (p: any) => void) => h.client.edit(pods, name, "ns", change);
 
@@ -30,10 +48,24 @@ describe("endpointslice", () => {
     await h.start(startSlices);
     expect(slices()).toHaveLength(1);
     expect(slices()[0]).toMatchObject({
-      addressType: "IPv4", ports: [{ name: "http", port: 8080, protocol: "TCP" }],
-      metadata: { labels: { team: "a", "kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io" }, ownerReferences: [expect.objectContaining({ kind: "Service", name: "web", controller: true })] },
+      addressType: "IPv4",
+      ports: [{ name: "http", port: 8080, protocol: "TCP" }],
+      metadata: {
+        labels: {
+          team: "a",
+          "kubernetes.io/service-name": "web",
+          "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+        },
+        ownerReferences: [expect.objectContaining({ kind: "Service", name: "web", controller: true })],
+      },
       endpoints: [
-        { addresses: ["10.42.0.2"], conditions: { ready: true, serving: true, terminating: false }, nodeName: "n1", zone: "z1", targetRef: { kind: "Pod", name: "a" } },
+        {
+          addresses: ["10.42.0.2"],
+          conditions: { ready: true, serving: true, terminating: false },
+          nodeName: "n1",
+          zone: "z1",
+          targetRef: { kind: "Pod", name: "a" },
+        },
         { addresses: ["10.42.0.3"], conditions: { ready: false, serving: false, terminating: false } },
       ],
     });
@@ -126,7 +158,13 @@ describe("endpoints", () => {
     await h.start(startEndpoints);
     expect(h.client.all(endpoints)[0]).toMatchObject({
       metadata: { name: "web", labels: { team: "a" } },
-      subsets: [{ addresses: [{ ip: "10.42.0.2", nodeName: "n1", targetRef: { kind: "Pod", name: "a" } }], notReadyAddresses: [{ ip: "10.42.0.3" }], ports: [{ name: "http", port: 8080, protocol: "TCP" }] }],
+      subsets: [
+        {
+          addresses: [{ ip: "10.42.0.2", nodeName: "n1", targetRef: { kind: "Pod", name: "a" } }],
+          notReadyAddresses: [{ ip: "10.42.0.3" }],
+          ports: [{ name: "http", port: 8080, protocol: "TCP" }],
+        },
+      ],
     });
     await h.client.delete(services, "web", { namespace: "ns" });
     await h.settle();
@@ -145,10 +183,22 @@ describe("endpoints", () => {
 
 describe("endpointslice mirroring", () => {
   it("mirrors Endpoints of a Service without selector and takes the mirror away with them", async () => {
-    h.client.seed(services, { metadata: { name: "ext", namespace: "ns" }, spec: { clusterIP: "10.43.0.9", ports: [{ port: 80 }] } });
-    h.client.seed(endpoints, { metadata: { name: "ext", namespace: "ns", labels: { x: "y" } }, subsets: [{ addresses: [{ ip: "1.2.3.4" }], ports: [{ port: 8080, protocol: "TCP" }] }] });
+    h.client.seed(services, {
+      metadata: { name: "ext", namespace: "ns" },
+      spec: { clusterIP: "10.43.0.9", ports: [{ port: 80 }] },
+    });
+    h.client.seed(endpoints, {
+      metadata: { name: "ext", namespace: "ns", labels: { x: "y" } },
+      subsets: [{ addresses: [{ ip: "1.2.3.4" }], ports: [{ port: 8080, protocol: "TCP" }] }],
+    });
     await h.start(startMirroring);
-    expect(slices()[0]).toMatchObject({ endpoints: [{ addresses: ["1.2.3.4"], conditions: { ready: true } }], ports: [{ port: 8080 }], metadata: { labels: { x: "y", "endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io" } } });
+    expect(slices()[0]).toMatchObject({
+      endpoints: [{ addresses: ["1.2.3.4"], conditions: { ready: true } }],
+      ports: [{ port: 8080 }],
+      metadata: {
+        labels: { x: "y", "endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io" },
+      },
+    });
     h.client.edit(endpoints, "ext", "ns", (e) => void (e.subsets[0].addresses[0].ip = "1.2.3.5"));
     await h.settle();
     expect(slices().map((s) => s.endpoints[0].addresses[0])).toEqual(["1.2.3.5"]);
@@ -158,8 +208,18 @@ describe("endpointslice mirroring", () => {
   });
 
   it("skips what carries the skip-mirror label", async () => {
-    h.client.seed(services, { metadata: { name: "kubernetes", namespace: "default" }, spec: { ports: [{ port: 443 }] } });
-    h.client.seed(endpoints, { metadata: { name: "kubernetes", namespace: "default", labels: { "endpointslice.kubernetes.io/skip-mirror": "true" } }, subsets: [{ addresses: [{ ip: "10.0.0.1" }] }] });
+    h.client.seed(services, {
+      metadata: { name: "kubernetes", namespace: "default" },
+      spec: { ports: [{ port: 443 }] },
+    });
+    h.client.seed(endpoints, {
+      metadata: {
+        name: "kubernetes",
+        namespace: "default",
+        labels: { "endpointslice.kubernetes.io/skip-mirror": "true" },
+      },
+      subsets: [{ addresses: [{ ip: "10.0.0.1" }] }],
+    });
     await h.start(startMirroring);
     expect(slices()).toEqual([]);
   });

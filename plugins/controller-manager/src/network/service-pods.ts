@@ -5,7 +5,9 @@ import { isReady, isTerminal, isTerminating } from "../lib/pods.ts";
 
 /** Services whose endpoints come from their selector. */
 export const isSelecting = (service: Service): boolean =>
-  service.spec?.selector !== undefined && Object.keys(service.spec.selector).length > 0 && service.spec.type !== "ExternalName";
+  service.spec?.selector !== undefined &&
+  Object.keys(service.spec.selector).length > 0 &&
+  service.spec.type !== "ExternalName";
 
 export const isHeadless = (service: Service): boolean => !service.spec?.clusterIP || service.spec.clusterIP === "None";
 
@@ -26,9 +28,14 @@ export const isEndpoint = (pod: Pod): boolean => !isTerminal(pod) && addressesOf
 export function targetPortOf(pod: Pod, port: ServicePort): number | undefined {
   const target = port.targetPort ?? port.port;
   if (typeof target === "number") return target === 0 ? port.port : target;
-  const containers = [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? []).filter((c) => c.restartPolicy === "Always")];
-  return containers.flatMap((container) => container.ports ?? [])
-    .find((candidate) => candidate.name === target && (candidate.protocol ?? "TCP") === (port.protocol ?? "TCP"))?.containerPort;
+  const containers = [
+    ...(pod.spec?.containers ?? []),
+    ...(pod.spec?.initContainers ?? []).filter((c) => c.restartPolicy === "Always"),
+  ];
+  return containers
+    .flatMap((container) => container.ports ?? [])
+    .find((candidate) => candidate.name === target && (candidate.protocol ?? "TCP") === (port.protocol ?? "TCP"))
+    ?.containerPort;
 }
 
 /** Pods of a headless Service have a DNS name of their own when their subdomain is the Service. */
@@ -37,12 +44,19 @@ export const hostnameFor = (pod: Pod, service: Service): string | undefined =>
 
 /** Whether a change of a pod can matter to any endpoint. */
 export function endpointChanged(before: Pod, after: Pod): boolean {
-  return isReady(before) !== isReady(after) || isTerminal(before) !== isTerminal(after) || isTerminating(before) !== isTerminating(after) ||
-    before.spec?.nodeName !== after.spec?.nodeName || addressesOf(before).join() !== addressesOf(after).join() ||
-    !sameLabels(before.metadata.labels, after.metadata.labels);
+  return (
+    isReady(before) !== isReady(after) ||
+    isTerminal(before) !== isTerminal(after) ||
+    isTerminating(before) !== isTerminating(after) ||
+    before.spec?.nodeName !== after.spec?.nodeName ||
+    addressesOf(before).join() !== addressesOf(after).join() ||
+    !sameLabels(before.metadata.labels, after.metadata.labels)
+  );
 }
 
-export function sameLabels(a: Readonly<Record<string, string>> = {}, b: Readonly<Record<string, string>> = {}): boolean {
+export function sameLabels(
+  a: Readonly<Record<string, string>> = {}, b: Readonly<Record<string, string>> = {},
+): boolean {
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }

@@ -53,7 +53,8 @@ export function planSlices(
   const plan = { create: [] as EndpointSlice[], update: [] as EndpointSlice[], delete: [] as EndpointSlice[] };
   const wanted = groups.filter((group) => group.endpoints.length > 0);
   for (const family of families) {
-    if (!wanted.some((group) => group.addressType === family)) wanted.push({ addressType: family, ports: [], endpoints: [] });
+    if (!wanted.some((group) => group.addressType === family))
+      wanted.push({ addressType: family, ports: [], endpoints: [] });
   }
   const left = new Set(existing);
   for (const group of wanted) {
@@ -83,7 +84,13 @@ interface Draft {
   endpoints: EndpointSliceEndpoint[];
 }
 
-function planGroup(frame: SliceFrame, group: EndpointGroup, own: readonly EndpointSlice[], perSlice: number, plan: { create: EndpointSlice[]; update: EndpointSlice[]; delete: EndpointSlice[] }): void {
+function planGroup(
+  frame: SliceFrame,
+  group: EndpointGroup,
+  own: readonly EndpointSlice[],
+  perSlice: number,
+  plan: { create: EndpointSlice[]; update: EndpointSlice[]; delete: EndpointSlice[] },
+): void {
   const pending = new Map(group.endpoints.map((endpoint) => [endpointId(endpoint), endpoint]));
   const drafts = own.map((slice): Draft => ({ slice, endpoints: takeKnown(slice, pending) }));
   fill(drafts, [...pending.values()], perSlice);
@@ -126,8 +133,17 @@ function fill(drafts: Draft[], endpoints: EndpointSliceEndpoint[], perSlice: num
   }
 }
 
-function build(frame: SliceFrame, group: EndpointGroup, endpoints: EndpointSliceEndpoint[], slice: EndpointSlice | undefined): EndpointSlice {
-  const base = slice?.metadata ?? { generateName: frame.generateName, namespace: frame.namespace, ownerReferences: [frame.owner] };
+function build(
+  frame: SliceFrame,
+  group: EndpointGroup,
+  endpoints: EndpointSliceEndpoint[],
+  slice: EndpointSlice | undefined,
+): EndpointSlice {
+  const base = slice?.metadata ?? {
+    generateName: frame.generateName,
+    namespace: frame.namespace,
+    ownerReferences: [frame.owner],
+  };
   const annotations = frame.annotations ?? slice?.metadata.annotations;
   return {
     apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice",
@@ -141,7 +157,9 @@ const sameSlice = (a: EndpointSlice, b: EndpointSlice): boolean =>
   semanticEqual(a.metadata.annotations, b.metadata.annotations, "annotations");
 
 /** Carries out a plan; `onCreate` is told of each create before it is sent, `onFailed` of each that failed. */
-export async function applyPlan(client: KubeClient, plan: SlicePlan, creations: { expected(count: number): void; failed(): void }): Promise<void> {
+export async function applyPlan(
+  client: KubeClient, plan: SlicePlan, creations: { expected(count: number): void; failed(): void },
+): Promise<void> {
   creations.expected(plan.create.length);
   const create = async (slice: EndpointSlice) => {
     try {
@@ -152,12 +170,16 @@ export async function applyPlan(client: KubeClient, plan: SlicePlan, creations: 
     }
   };
   const remove = async ({ metadata }: EndpointSlice) => {
-    await client.delete(endpointSlices, metadata.name!, { namespace: metadata.namespace, preconditions: { uid: metadata.uid } }).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+    await client
+      .delete(endpointSlices, metadata.name!, { namespace: metadata.namespace, preconditions: { uid: metadata.uid } })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
   };
   const results = await Promise.allSettled([
-    ...plan.create.map(create), ...plan.update.map((slice) => client.update(endpointSlices, slice)), ...plan.delete.map(remove),
+    ...plan.create.map(create),
+    ...plan.update.map((slice) => client.update(endpointSlices, slice)),
+    ...plan.delete.map(remove),
   ]);
   const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;

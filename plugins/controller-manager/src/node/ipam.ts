@@ -6,7 +6,9 @@ import { referenceTo } from "../lib/pod-control.ts";
 
 export function start(deps: ControllerDeps): void {
   const { client, log } = deps;
-  const pools = deps.cluster.clusterCidr.map((text) => createPool(text, { 4: deps.tuning.nodeCidrMask4, 6: deps.tuning.nodeCidrMask6 }));
+  const pools = deps.cluster.clusterCidr.map((text) =>
+    createPool(text, { 4: deps.tuning.nodeCidrMask4, 6: deps.tuning.nodeCidrMask6 }),
+  );
   // Blocks are given out by one worker, so that no two nodes can get the same.
   const c = createController(deps, "node-ipam", { workers: 1, component: "cidrAllocator" });
   const informer = c.follow(nodes, (node, { deleted }) => {
@@ -20,7 +22,12 @@ export function start(deps: ControllerDeps): void {
     if (!node || node.metadata.deletionTimestamp || cidrsOf(node).length) return;
     const podCIDRs = pools.map((pool) => pool.take());
     if (podCIDRs.includes(undefined)) {
-      c.events.record(referenceTo(nodes, node), "Normal", "CIDRNotAvailable", `Node ${name} status is now: CIDRNotAvailable`);
+      c.events.record(
+        referenceTo(nodes, node),
+        "Normal",
+        "CIDRNotAvailable",
+        `Node ${name} status is now: CIDRNotAvailable`,
+      );
       log.warn({ node: name }, "no block of the cluster CIDR is free");
       throw new Error("CIDR allocation failed; there are no remaining CIDRs left to allocate in the accepted range");
     }

@@ -28,7 +28,8 @@ export function start(deps: ControllerDeps): void {
 
   /** A sign of life only moves the deadline; the timer that is set finds that out when it fires. */
   function leaseSeen(lease: Lease, { previous, deleted }: Change<Lease>): void {
-    if (lease.metadata.namespace !== LEASE_NAMESPACE || deleted || lease.spec?.renewTime === previous?.spec?.renewTime) return;
+    if (lease.metadata.namespace !== LEASE_NAMESPACE || deleted || lease.spec?.renewTime === previous?.spec?.renewTime)
+      return;
     seen(lease.metadata.name!, lease.spec?.renewTime);
   }
 
@@ -45,7 +46,12 @@ export function start(deps: ControllerDeps): void {
     if (deleted) {
       lastSeen.delete(name);
       known.delete(name);
-      c.events.record(referenceTo(nodes, node), "Normal", "RemovingNode", `Node ${name} event: Removing Node ${name} from Controller`);
+      c.events.record(
+        referenceTo(nodes, node),
+        "Normal",
+        "RemovingNode",
+        `Node ${name} event: Removing Node ${name} from Controller`,
+      );
       return [];
     }
     const heartbeat = (n: Node) => findCondition(n.status?.conditions, "Ready")?.lastHeartbeatTime as string | undefined;
@@ -61,7 +67,12 @@ export function start(deps: ControllerDeps): void {
     if (!listed) return;
     if (!known.has(name)) {
       known.add(name);
-      c.events.record(referenceTo(nodes, listed), "Normal", "RegisteredNode", `Node ${name} event: Registered Node ${name} in Controller`);
+      c.events.record(
+        referenceTo(nodes, listed),
+        "Normal",
+        "RegisteredNode",
+        `Node ${name} event: Registered Node ${name} in Controller`,
+      );
     }
     const left = deadlineOf(listed) - now().getTime();
     const node = left > 0 ? listed : await markUnknown(listed);
@@ -85,11 +96,22 @@ export function start(deps: ControllerDeps): void {
       if (before?.status === "Unknown") continue;
       const next = before
         ? { ...before, status: "Unknown", reason: "NodeStatusUnknown", message: "Kubelet stopped posting node status." }
-        : { type, status: "Unknown", reason: "NodeStatusNeverUpdated", message: "Kubelet never posted node status.", lastHeartbeatTime: node.metadata.creationTimestamp };
+        : {
+            type,
+            status: "Unknown",
+            reason: "NodeStatusNeverUpdated",
+            message: "Kubelet never posted node status.",
+            lastHeartbeatTime: node.metadata.creationTimestamp,
+          };
       conditions = setCondition(conditions, next as any, at);
     }
     if (conditions === node.status?.conditions) return node;
-    c.events.record(referenceTo(nodes, node), "Normal", "NodeNotReady", `Node ${node.metadata.name} status is now: NodeNotReady`);
+    c.events.record(
+      referenceTo(nodes, node),
+      "Normal",
+      "NodeNotReady",
+      `Node ${node.metadata.name} status is now: NodeNotReady`,
+    );
     return client.update(nodes, { ...node, status: { ...node.status, conditions } }, { subresource: "status" });
   }
 
@@ -98,15 +120,21 @@ export function start(deps: ControllerDeps): void {
     const anyReady = informer.list().some((other) => readyOf(other) === "True");
     const before = node.spec?.taints ?? [];
     const wanted: Taint[] = [...conditionTaints(node), ...(anyReady ? evictionTaints(node) : [])];
-    const kept = before.filter((taint) => !isOwnTaint(taint) || wanted.some((w) => w.key === taint.key && w.effect === taint.effect));
-    const added = wanted.filter((w) => !before.some((taint) => w.key === taint.key && w.effect === taint.effect))
+    const kept = before.filter(
+      (taint) => !isOwnTaint(taint) || wanted.some((w) => w.key === taint.key && w.effect === taint.effect),
+    );
+    const added = wanted
+      .filter((w) => !before.some((taint) => w.key === taint.key && w.effect === taint.effect))
       .map((taint) => ({ ...taint, timeAdded: timestamp(now()) as any }));
     const taints = [...kept, ...added];
     const labels = mirroredLabels(node);
     const sameTaints = semanticEqual(taints, before);
     if (sameTaints && !labels) return;
     const metadata = { resourceVersion: node.metadata.resourceVersion, ...(labels && { labels }) };
-    await client.patch(nodes, node.metadata.name!, { metadata, ...(!sameTaints && { spec: { taints } }) });
+    await client.patch(nodes, node.metadata.name!, {
+      metadata,
+      ...(!sameTaints && { spec: { taints: taints.length ? taints : null } }),
+    });
   }
 
   async function markPodsNotReady(node: Node): Promise<void> {
@@ -117,9 +145,15 @@ export function start(deps: ControllerDeps): void {
   async function markNotReady(pod: Pod): Promise<void> {
     const before = findCondition(pod.status?.conditions, "Ready")!;
     const conditions = setCondition(pod.status?.conditions, { ...before, status: "False" }, timestamp(now()));
-    await client.patch(pods, pod.metadata.name!, { metadata: { resourceVersion: pod.metadata.resourceVersion }, status: { conditions } }, {
-      namespace: pod.metadata.namespace, subresource: "status",
-    });
+    await client.patch(
+      pods,
+      pod.metadata.name!,
+      { metadata: { resourceVersion: pod.metadata.resourceVersion }, status: { conditions } },
+      {
+        namespace: pod.metadata.namespace,
+        subresource: "status",
+      },
+    );
     c.events.record(referenceTo(pods, pod), "Warning", "NodeNotReady", "Node is not ready");
   }
 }

@@ -9,16 +9,27 @@ let h: Harness;
 beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 
-const node = (name: string, ready = "True", extra: any = {}) => h.client.seed(nodes, {
-  metadata: { name, labels: { "kubernetes.io/os": "linux" } }, spec: extra.spec ?? {},
-  status: { conditions: [{ type: "Ready", status: ready, lastHeartbeatTime: "2026-01-01T00:00:00Z" }, ...(extra.conditions ?? [])] },
-});
-const lease = (name: string, renewTime: string) => h.client.seed(leases, { metadata: { name, namespace: "kube-node-lease" }, spec: { renewTime } });
-const taints = (name: string) => (h.client.all(nodes).find((n) => n.metadata.name === name).spec.taints ?? []).map((t: any) => `${t.key}:${t.effect}`);
-const pod = (name: string, extra: any = {}) => h.client.seed(pods, {
-  metadata: { name, namespace: "ns" }, spec: { nodeName: "n1", tolerations: extra.tolerations, containers: [] },
-  status: { phase: "Running", conditions: [{ type: "Ready", status: "True" }] },
-});
+const node = (name: string, ready = "True", extra: any = {}) =>
+  h.client.seed(nodes, {
+    metadata: { name, labels: { "kubernetes.io/os": "linux" } },
+    spec: extra.spec ?? {},
+    status: {
+      conditions: [
+        { type: "Ready", status: ready, lastHeartbeatTime: "2026-01-01T00:00:00Z" },
+        ...(extra.conditions ?? []),
+      ],
+    },
+  });
+const lease = (name: string, renewTime: string) =>
+  h.client.seed(leases, { metadata: { name, namespace: "kube-node-lease" }, spec: { renewTime } });
+const taints = (name: string) =>
+  (h.client.all(nodes).find((n) => n.metadata.name === name).spec.taints ?? []).map((t: any) => `${t.key}:${t.effect}`);
+const pod = (name: string, extra: any = {}) =>
+  h.client.seed(pods, {
+    metadata: { name, namespace: "ns" },
+    spec: { nodeName: "n1", tolerations: extra.tolerations, containers: [] },
+    status: { phase: "Running", conditions: [{ type: "Ready", status: "True" }] },
+  });
 
 describe("node-lifecycle", () => {
   it("marks a silent node unknown after 40 s, taints it and its pods, and takes all back when it returns", async () => {
@@ -29,18 +40,28 @@ describe("node-lifecycle", () => {
     pod("p");
     await h.start(startLifecycle);
     expect(taints("n1")).toEqual([]);
-    const beat = () => h.client.edit(leases, "n2", "kube-node-lease", (l) => void (l.spec.renewTime = new Date().toISOString()));
+    const beat = () =>
+      h.client.edit(leases, "n2", "kube-node-lease", (l) => void (l.spec.renewTime = new Date().toISOString()));
     await h.advance(30);
     beat();
     await h.advance(9);
     expect(h.client.all(nodes)[0].status.conditions[0].status).toBe("True");
     await h.advance(2);
-    expect(h.client.all(nodes)[0].status.conditions[0]).toMatchObject({ status: "Unknown", reason: "NodeStatusUnknown", message: "Kubelet stopped posting node status." });
-    expect(taints("n1")).toEqual(["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"]);
+    expect(h.client.all(nodes)[0].status.conditions[0]).toMatchObject({
+      status: "Unknown",
+      reason: "NodeStatusUnknown",
+      message: "Kubelet stopped posting node status.",
+    });
+    expect(taints("n1")).toEqual([
+      "node.kubernetes.io/unreachable:NoSchedule",
+      "node.kubernetes.io/unreachable:NoExecute",
+    ]);
     expect(taints("n2")).toEqual([]);
     expect(h.client.all(pods)[0].status.conditions[0].status).toBe("False");
     expect(h.events()).toContain("NodeNotReady Node n1 status is now: NodeNotReady");
-    h.client.edit(nodes, "n1", undefined, (n) => Object.assign(n.status.conditions[0], { status: "True", lastHeartbeatTime: new Date().toISOString() }));
+    h.client.edit(nodes, "n1", undefined, (n) =>
+      Object.assign(n.status.conditions[0], { status: "True", lastHeartbeatTime: new Date().toISOString() }),
+    );
     await h.advance(1);
     expect(taints("n1")).toEqual([]);
   });
@@ -64,9 +85,16 @@ describe("node-lifecycle", () => {
   });
 
   it("mirrors conditions and cordoning as taints, keeps the user's, and fills the beta labels", async () => {
-    node("n1", "True", { conditions: [{ type: "DiskPressure", status: "True" }], spec: { unschedulable: true, taints: [{ key: "mine", effect: "NoSchedule" }] } });
+    node("n1", "True", {
+      conditions: [{ type: "DiskPressure", status: "True" }],
+      spec: { unschedulable: true, taints: [{ key: "mine", effect: "NoSchedule" }] },
+    });
     await h.start(startLifecycle);
-    expect(taints("n1")).toEqual(["mine:NoSchedule", "node.kubernetes.io/disk-pressure:NoSchedule", "node.kubernetes.io/unschedulable:NoSchedule"]);
+    expect(taints("n1")).toEqual([
+      "mine:NoSchedule",
+      "node.kubernetes.io/disk-pressure:NoSchedule",
+      "node.kubernetes.io/unschedulable:NoSchedule",
+    ]);
     expect(h.client.all(nodes)[0].metadata.labels["beta.kubernetes.io/os"]).toBe("linux");
     h.client.edit(nodes, "n1", undefined, (n) => {
       n.spec.unschedulable = false;
@@ -91,7 +119,10 @@ describe("taint-eviction", () => {
     taint(t);
     await h.settle();
     expect(gone()).toEqual(["now"]);
-    expect(h.client.all(pods)[0].status.conditions.at(-1)).toMatchObject({ type: "DisruptionTarget", reason: "DeletionByTaintManager" });
+    expect(h.client.all(pods)[0].status.conditions.at(-1)).toMatchObject({
+      type: "DisruptionTarget",
+      reason: "DeletionByTaintManager",
+    });
     await h.advance(21);
     expect(gone()).toEqual(["now", "later"]);
   });
@@ -113,5 +144,7 @@ it("ttl annotates every node by the cluster's size", async () => {
   for (let i = 0; i < 101; i++) node(`n${i}`);
   await h.start(startTtl);
   await h.settle();
-  expect(new Set(h.client.all(nodes).map((n) => n.metadata.annotations["node.alpha.kubernetes.io/ttl"]))).toEqual(new Set(["15"]));
+  expect(new Set(h.client.all(nodes).map((n) => n.metadata.annotations["node.alpha.kubernetes.io/ttl"]))).toEqual(
+    new Set(["15"]),
+  );
 });

@@ -9,7 +9,8 @@ import { isTerminal } from "../lib/pods.ts";
 import { tolerates } from "../lib/scheduling.ts";
 import { semanticEqual } from "../lib/values.ts";
 
-const noExecute = (node: Node | undefined): Taint[] => (node?.spec?.taints ?? []).filter((taint) => taint.effect === "NoExecute");
+const noExecute = (node: Node | undefined): Taint[] =>
+  (node?.spec?.taints ?? []).filter((taint) => taint.effect === "NoExecute");
 
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
@@ -37,7 +38,8 @@ export function start(deps: ControllerDeps): void {
     const taints = noExecute(pod?.spec?.nodeName ? nodeInformer.get(pod.spec.nodeName) : undefined);
     if (!pod || pod.metadata.deletionTimestamp || isTerminal(pod)) return void since.delete(key);
     if (taints.length === 0) {
-      if (since.delete(key)) c.events.record(referenceTo(pods, pod), "Normal", "TaintManagerEviction", `Cancelling deletion of Pod ${key}`);
+      if (since.delete(key))
+        c.events.record(referenceTo(pods, pod), "Normal", "TaintManagerEviction", `Cancelling deletion of Pod ${key}`);
       return;
     }
     const due = dueAt(key, pod, taints);
@@ -63,7 +65,12 @@ export function start(deps: ControllerDeps): void {
 
   async function evict(key: string, pod: Pod): Promise<void> {
     c.events.record(referenceTo(pods, pod), "Normal", "TaintManagerEviction", `Marking for deletion Pod ${key}`);
-    const disrupted = { type: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager", message: "Taint manager: deleting due to NoExecute taint" };
+    const disrupted = {
+      type: "DisruptionTarget",
+      status: "True",
+      reason: "DeletionByTaintManager",
+      message: "Taint manager: deleting due to NoExecute taint",
+    };
     const conditions = setCondition(pod.status?.conditions, disrupted as any, timestamp(now()));
     const { name, namespace, uid } = pod.metadata;
     try {

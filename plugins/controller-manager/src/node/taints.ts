@@ -19,7 +19,9 @@ const ownNoSchedule: ReadonlySet<string> = new Set([...byCondition.map(([, , key
 
 /** Taints that this controller adds and takes away; all others are the user's. */
 export const isOwnTaint = (taint: Taint): boolean =>
-  taint.effect === "NoExecute" ? taint.key === NOT_READY || taint.key === UNREACHABLE : taint.effect === "NoSchedule" && ownNoSchedule.has(taint.key);
+  taint.effect === "NoExecute"
+    ? taint.key === NOT_READY || taint.key === UNREACHABLE
+    : taint.effect === "NoSchedule" && ownNoSchedule.has(taint.key);
 
 export function conditionTaints(node: Node): Taint[] {
   const taints = byCondition
@@ -37,7 +39,10 @@ export function evictionTaints(node: Node): Taint[] {
   return ready === "Unknown" ? [{ key: UNREACHABLE, effect: "NoExecute" }] : [];
 }
 
-const labelPairs = [["kubernetes.io/os", "beta.kubernetes.io/os"], ["kubernetes.io/arch", "beta.kubernetes.io/arch"]] as const;
+const labelPairs = [
+  ["kubernetes.io/os", "beta.kubernetes.io/os"],
+  ["kubernetes.io/arch", "beta.kubernetes.io/arch"],
+] as const;
 
 /** Beta labels that differ from their successors. */
 export function mirroredLabels(node: Node): Record<string, string> | undefined {

@@ -1,7 +1,17 @@
 /** The disruption controller: how many pods under a PodDisruptionBudget may be evicted now. */
 import {
-  controllerOf, isNotFound, keyOf, matchesSelector, podDisruptionBudgets, pods, replicaSets, setCondition, splitKey, timestamp,
-  type Pod, type PodDisruptionBudget,
+  controllerOf,
+  isNotFound,
+  keyOf,
+  matchesSelector,
+  podDisruptionBudgets,
+  pods,
+  replicaSets,
+  setCondition,
+  splitKey,
+  timestamp,
+  type Pod,
+  type PodDisruptionBudget,
 } from "@k3s-p/plugin-api/kube";
 import { createController, type Change, type ControllerDeps } from "../controller.ts";
 import { referenceTo } from "../lib/pod-control.ts";
@@ -27,35 +37,60 @@ export function start(deps: ControllerDeps): void {
   startStaleTargets(deps);
 
   function podKeys(pod: Pod, { previous, deleted }: Change<Pod>): string[] {
-    const relevant = !previous || deleted || isReady(previous) !== isReady(pod) || previous.metadata.deletionTimestamp !== pod.metadata.deletionTimestamp ||
-      !semanticEqual(previous.metadata.labels, pod.metadata.labels) || !semanticEqual(previous.metadata.ownerReferences, pod.metadata.ownerReferences);
+    const relevant =
+      !previous ||
+      deleted ||
+      isReady(previous) !== isReady(pod) ||
+      previous.metadata.deletionTimestamp !== pod.metadata.deletionTimestamp ||
+      !semanticEqual(previous.metadata.labels, pod.metadata.labels) ||
+      !semanticEqual(previous.metadata.ownerReferences, pod.metadata.ownerReferences);
     return relevant ? [...budgetsOf(pod), ...(previous ? budgetsOf(previous) : [])] : [];
   }
 
   const budgetsOf = (pod: Pod): string[] =>
-    budgets.list(pod.metadata.namespace).filter((budget) => matchesSelector(budget.spec?.selector, pod.metadata.labels)).map(keyOf);
+    budgets
+      .list(pod.metadata.namespace)
+      .filter((budget) => matchesSelector(budget.spec?.selector, pod.metadata.labels))
+      .map(keyOf);
 
   async function reconcile(key: string): Promise<number | void> {
     const [namespace, name] = splitKey(key);
     const budget = budgets.get(name, namespace);
     if (!budget) return;
-    const covered = podInformer.list(namespace).filter((pod) => matchesSelector(budget.spec?.selector, pod.metadata.labels));
-    if (covered.length === 0) c.events.record(referenceTo(podDisruptionBudgets, budget), "Normal", "NoPods", "No matching pods found");
+    const covered = podInformer
+      .list(namespace)
+      .filter((pod) => matchesSelector(budget.spec?.selector, pod.metadata.labels));
+    if (covered.length === 0)
+      c.events.record(referenceTo(podDisruptionBudgets, budget), "Normal", "NoPods", "No matching pods found");
     try {
       const { expected, desired } = await expectation(budget, covered);
       const { disrupted, waitMs } = disruptedPods(budget, covered);
-      const healthy = covered.filter((pod) => !pod.metadata.deletionTimestamp && !Object.hasOwn(disrupted, pod.metadata.name!) && isReady(pod)).length;
+      const healthy = covered.filter(
+        (pod) => !pod.metadata.deletionTimestamp && !Object.hasOwn(disrupted, pod.metadata.name!) && isReady(pod),
+      ).length;
       const allowed = expected > 0 ? Math.max(0, healthy - desired) : 0;
       await write(budget, {
-        ...budget.status, currentHealthy: healthy, desiredHealthy: desired, expectedPods: expected, disruptionsAllowed: allowed,
-        disruptedPods: disrupted as any, observedGeneration: budget.metadata.generation,
+        ...budget.status,
+        currentHealthy: healthy,
+        desiredHealthy: desired,
+        expectedPods: expected,
+        disruptionsAllowed: allowed,
+        disruptedPods: disrupted as any,
+        observedGeneration: budget.metadata.generation,
         conditions: conditions(budget, allowed > 0 ? "SufficientPods" : "InsufficientPods", allowed > 0, ""),
       });
       return waitMs;
     } catch (error) {
-      c.events.record(referenceTo(podDisruptionBudgets, budget), "Warning", "CalculateExpectedPodCountFailed", `Failed to calculate the number of expected pods: ${messageOf(error)}`);
+      c.events.record(
+        referenceTo(podDisruptionBudgets, budget),
+        "Warning",
+        "CalculateExpectedPodCountFailed",
+        `Failed to calculate the number of expected pods: ${messageOf(error)}`,
+      );
       await write(budget, {
-        ...(budget.status ?? { currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 }), disruptionsAllowed: 0, observedGeneration: budget.metadata.generation,
+        ...(budget.status ?? { currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 }),
+        disruptionsAllowed: 0,
+        observedGeneration: budget.metadata.generation,
         conditions: conditions(budget, "SyncFailed", false, messageOf(error)),
       });
       throw error;
@@ -63,12 +98,22 @@ export function start(deps: ControllerDeps): void {
   }
 
   const conditions = (budget: PodDisruptionBudget, reason: string, allowed: boolean, message: string) =>
-    setCondition(budget.status?.conditions, {
-      type: "DisruptionAllowed", status: allowed ? "True" : "False", reason, message, observedGeneration: budget.metadata.generation,
-    } as any, timestamp(now()));
+    setCondition(
+      budget.status?.conditions,
+      {
+        type: "DisruptionAllowed",
+        status: allowed ? "True" : "False",
+        reason,
+        message,
+        observedGeneration: budget.metadata.generation,
+      } as any,
+      timestamp(now()),
+    );
 
   /** How many pods there should be, and how many of them healthy. */
-  async function expectation(budget: PodDisruptionBudget, covered: readonly Pod[]): Promise<{ expected: number; desired: number }> {
+  async function expectation(
+    budget: PodDisruptionBudget, covered: readonly Pod[],
+  ): Promise<{ expected: number; desired: number }> {
     const { minAvailable, maxUnavailable } = budget.spec ?? {};
     if (maxUnavailable !== undefined) {
       const expected = await expectedScale(budget, covered);
@@ -100,7 +145,9 @@ export function start(deps: ControllerDeps): void {
   }
 
   /** Granted evictions that still count; those of pods that are gone or terminating, or too old, are dropped. */
-  function disruptedPods(budget: PodDisruptionBudget, covered: readonly Pod[]): { disrupted: Record<string, string>; waitMs: number | undefined } {
+  function disruptedPods(
+    budget: PodDisruptionBudget, covered: readonly Pod[],
+  ): { disrupted: Record<string, string>; waitMs: number | undefined } {
     const disrupted: Record<string, string> = {};
     let waitMs: number | undefined;
     for (const [name, at] of Object.entries((budget.status?.disruptedPods ?? {}) as unknown as Record<string, string>)) {
@@ -114,8 +161,14 @@ export function start(deps: ControllerDeps): void {
   }
 
   async function write(budget: PodDisruptionBudget, status: Status): Promise<void> {
-    if (semanticEqual({ ...status, disruptedPods: undefined }, { ...budget.status, disruptedPods: undefined }) &&
-      semanticEqual(Object.keys(status.disruptedPods ?? {}).sort(), Object.keys(budget.status?.disruptedPods ?? {}).sort())) return;
+    if (
+      semanticEqual({ ...status, disruptedPods: undefined }, { ...budget.status, disruptedPods: undefined }) &&
+      semanticEqual(
+        Object.keys(status.disruptedPods ?? {}).sort(),
+        Object.keys(budget.status?.disruptedPods ?? {}).sort(),
+      )
+    )
+      return;
     await client.update(podDisruptionBudgets, { ...budget, status }, { subresource: "status" });
   }
 }
@@ -124,9 +177,16 @@ export function start(deps: ControllerDeps): void {
 function startStaleTargets(deps: ControllerDeps): void {
   const { client, now } = deps;
   const c = createController(deps, "stale-pod-disruption", { component: "controllermanager" });
-  const target = (pod: Pod) => pod.status?.conditions?.find((condition) =>
-    condition.type === "DisruptionTarget" && condition.status === "True" && condition.reason !== "PreemptionByScheduler");
-  const informer = c.follow(pods, (pod, { deleted }) => (!deleted && !pod.metadata.deletionTimestamp && target(pod) ? keyOf(pod) : undefined));
+  const target = (pod: Pod) =>
+    pod.status?.conditions?.find(
+      (condition) =>
+        condition.type === "DisruptionTarget" &&
+        condition.status === "True" &&
+        condition.reason !== "PreemptionByScheduler",
+    );
+  const informer = c.follow(pods, (pod, { deleted }) =>
+    !deleted && !pod.metadata.deletionTimestamp && target(pod) ? keyOf(pod) : undefined,
+  );
   c.run(async (key) => {
     const [namespace, name] = splitKey(key);
     const pod = informer.get(name, namespace);
@@ -135,6 +195,11 @@ function startStaleTargets(deps: ControllerDeps): void {
     const left = Date.parse(condition.lastTransitionTime!) + STALE_TARGET_MS - now().getTime();
     if (left > 0) return left;
     const conditions = setCondition(pod.status?.conditions, { ...condition, status: "False" }, timestamp(now()));
-    await client.patch(pods, name, { metadata: { resourceVersion: pod.metadata.resourceVersion }, status: { conditions } }, { namespace, subresource: "status" });
+    await client.patch(
+      pods,
+      name,
+      { metadata: { resourceVersion: pod.metadata.resourceVersion }, status: { conditions } },
+      { namespace, subresource: "status" },
+    );
   });
 }

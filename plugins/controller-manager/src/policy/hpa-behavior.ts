@@ -6,10 +6,18 @@ type Rules = NonNullable<NonNullable<Spec["behavior"]>["scaleUp"]>;
 
 const defaults: { readonly scaleUp: Rules; readonly scaleDown: Rules } = {
   scaleUp: {
-    stabilizationWindowSeconds: 0, selectPolicy: "Max",
-    policies: [{ type: "Pods", value: 4, periodSeconds: 15 }, { type: "Percent", value: 100, periodSeconds: 15 }],
+    stabilizationWindowSeconds: 0,
+    selectPolicy: "Max",
+    policies: [
+      { type: "Pods", value: 4, periodSeconds: 15 },
+      { type: "Percent", value: 100, periodSeconds: 15 },
+    ],
   },
-  scaleDown: { stabilizationWindowSeconds: 300, selectPolicy: "Max", policies: [{ type: "Percent", value: 100, periodSeconds: 15 }] },
+  scaleDown: {
+    stabilizationWindowSeconds: 300,
+    selectPolicy: "Max",
+    policies: [{ type: "Percent", value: 100, periodSeconds: 15 }],
+  },
 };
 
 export interface Recommendation {
@@ -36,13 +44,19 @@ export interface Limited {
   readonly limit: { readonly reason: string; readonly message: string } | undefined;
 }
 
-const rulesOf = (spec: Spec, direction: "scaleUp" | "scaleDown"): Rules => ({ ...defaults[direction], ...spec.behavior?.[direction] });
-const windowOf = (spec: Spec, direction: "scaleUp" | "scaleDown"): number => (rulesOf(spec, direction).stabilizationWindowSeconds ?? 0) * 1000;
+const rulesOf = (spec: Spec, direction: "scaleUp" | "scaleDown"): Rules => ({
+  ...defaults[direction],
+  ...spec.behavior?.[direction],
+});
+const windowOf = (spec: Spec, direction: "scaleUp" | "scaleDown"): number =>
+  (rulesOf(spec, direction).stabilizationWindowSeconds ?? 0) * 1000;
 
 /** Drops what no window or policy looks at any more. */
 export function prune(spec: Spec, history: History, now: number): History {
   const longest = Math.max(windowOf(spec, "scaleUp"), windowOf(spec, "scaleDown"));
-  const periods = [...(rulesOf(spec, "scaleUp").policies ?? []), ...(rulesOf(spec, "scaleDown").policies ?? [])].map((p) => p.periodSeconds * 1000);
+  const periods = [...(rulesOf(spec, "scaleUp").policies ?? []), ...(rulesOf(spec, "scaleDown").policies ?? [])].map(
+    (p) => p.periodSeconds * 1000,
+  );
   return {
     recommendations: history.recommendations.filter(({ at }) => at >= now - longest),
     changes: history.changes.filter(({ at }) => at > now - Math.max(0, ...periods)),
@@ -57,15 +71,43 @@ export function limit(spec: Spec, current: number, wanted: number, history: Hist
     const allowed = Math.max(current, allowedUp(rulesOf(spec, "scaleUp"), current, history, now));
     if (stable > Math.min(allowed, spec.maxReplicas)) {
       return allowed < spec.maxReplicas
-        ? { count: allowed, stabilized, limit: { reason: "ScaleUpLimit", message: "the desired replica count is increasing faster than the maximum scale rate" } }
-        : { count: spec.maxReplicas, stabilized, limit: { reason: "TooManyReplicas", message: "the desired replica count is more than the maximum replica count" } };
+        ? {
+            count: allowed,
+            stabilized,
+            limit: {
+              reason: "ScaleUpLimit",
+              message: "the desired replica count is increasing faster than the maximum scale rate",
+            },
+          }
+        : {
+            count: spec.maxReplicas,
+            stabilized,
+            limit: {
+              reason: "TooManyReplicas",
+              message: "the desired replica count is more than the maximum replica count",
+            },
+          };
     }
   } else if (stable < current) {
     const allowed = Math.min(current, allowedDown(rulesOf(spec, "scaleDown"), current, history, now));
     if (stable < Math.max(allowed, min)) {
       return allowed > min
-        ? { count: allowed, stabilized, limit: { reason: "ScaleDownLimit", message: "the desired replica count is decreasing faster than the maximum scale rate" } }
-        : { count: min, stabilized, limit: { reason: "TooFewReplicas", message: "the desired replica count is less than the minimum replica count" } };
+        ? {
+            count: allowed,
+            stabilized,
+            limit: {
+              reason: "ScaleDownLimit",
+              message: "the desired replica count is decreasing faster than the maximum scale rate",
+            },
+          }
+        : {
+            count: min,
+            stabilized,
+            limit: {
+              reason: "TooFewReplicas",
+              message: "the desired replica count is less than the minimum replica count",
+            },
+          };
     }
   }
   return { count: stable, stabilized, limit: undefined };

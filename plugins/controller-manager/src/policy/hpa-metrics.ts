@@ -16,10 +16,15 @@ export interface PodMetrics {
   readonly containers: readonly { readonly name: string; readonly usage: Readonly<Record<string, string>> }[];
 }
 
-export async function readPodMetrics(client: KubeClient, namespace: string, selector: string): Promise<readonly PodMetrics[]> {
+export async function readPodMetrics(
+  client: KubeClient, namespace: string, selector: string,
+): Promise<readonly PodMetrics[]> {
   const path = `/apis/metrics.k8s.io/v1beta1/namespaces/${namespace}/pods?labelSelector=${encodeURIComponent(selector)}`;
   const { status, body } = await client.request("GET", path);
-  if (status !== 200) throw new Error(`unable to fetch metrics from resource metrics API: ${(body as { message?: string } | undefined)?.message ?? `status ${status}`}`);
+  if (status !== 200)
+    throw new Error(
+      `unable to fetch metrics from resource metrics API: ${(body as { message?: string } | undefined)?.message ?? `status ${status}`}`,
+    );
   return (body as { items: readonly PodMetrics[] }).items;
 }
 
@@ -38,7 +43,8 @@ interface Source {
 
 /** The resource that a metric watches; undefined for kinds that need another metrics API. */
 export function sourceOf(metric: MetricSpec): Source | undefined {
-  if (metric.type === "Resource" && metric.resource) return { resource: metric.resource.name, container: undefined, target: metric.resource.target };
+  if (metric.type === "Resource" && metric.resource)
+    return { resource: metric.resource.name, container: undefined, target: metric.resource.target };
   if (metric.type === "ContainerResource" && metric.containerResource) {
     const { name, container, target } = metric.containerResource;
     return { resource: name, container, target };
@@ -48,13 +54,22 @@ export function sourceOf(metric: MetricSpec): Source | undefined {
 
 const milli = (nano: bigint): number => Number(nano / 1_000_000n);
 
-export function replicasFor(source: Source, current: number, pods: readonly Pod[], metrics: readonly PodMetrics[], now: Date, tolerance: number): Replicas {
+export function replicasFor(
+  source: Source,
+  current: number,
+  pods: readonly Pod[],
+  metrics: readonly PodMetrics[],
+  now: Date,
+  tolerance: number,
+): Replicas {
   const usage = usageByPod(source, metrics);
   if (usage.size === 0) throw new Error(`no metrics returned from resource metrics API`);
   const groups = groupPods(source.resource, pods, usage, metrics, now, tolerance);
   const measured = groups.ready.map((pod) => ({ used: usage.get(pod.metadata.name!)!, pod }));
   if (measured.length === 0) throw new Error("did not receive metrics for targeted pods (pods might be unready)");
-  return source.target.averageUtilization !== undefined ? byUtilization(source, current, groups, usage) : byValue(source, current, groups, usage);
+  return source.target.averageUtilization !== undefined
+    ? byUtilization(source, current, groups, usage)
+    : byValue(source, current, groups, usage);
 }
 
 function usageByPod({ resource, container }: Source, metrics: readonly PodMetrics[]): Map<string, bigint> {
@@ -75,7 +90,14 @@ interface Groups {
   readonly missing: Pod[];
 }
 
-function groupPods(resource: string, pods: readonly Pod[], usage: ReadonlyMap<string, bigint>, metrics: readonly PodMetrics[], now: Date, tolerance: number): Groups {
+function groupPods(
+  resource: string,
+  pods: readonly Pod[],
+  usage: ReadonlyMap<string, bigint>,
+  metrics: readonly PodMetrics[],
+  now: Date,
+  tolerance: number,
+): Groups {
   const groups: Groups = { tolerance, ready: [], unready: [], missing: [] };
   const at = new Map(metrics.map((m) => [m.metadata.name, Date.parse(m.timestamp)]));
   for (const pod of pods) {
@@ -98,18 +120,27 @@ function isWarmingUp(pod: Pod, measuredAt: number, now: Date): boolean {
 }
 
 function requestOf({ resource, container }: Source, pod: Pod): bigint {
-  const containers = [...(pod.spec?.containers ?? []), ...(pod.spec?.initContainers ?? []).filter((c) => c.restartPolicy === "Always")];
+  const containers = [
+    ...(pod.spec?.containers ?? []),
+    ...(pod.spec?.initContainers ?? []).filter((c) => c.restartPolicy === "Always"),
+  ];
   const wanted = containers.filter((c) => container === undefined || c.name === container);
   return wanted.reduce((sum, c) => {
     const request = parseNano(c.resources?.requests?.[resource] ?? "");
-    if (request === undefined) throw new Error(`missing request for ${resource} in container ${c.name} of Pod ${pod.metadata.name}`);
+    if (request === undefined)
+      throw new Error(`missing request for ${resource} in container ${c.name} of Pod ${pod.metadata.name}`);
     return sum + request;
   }, 0n);
 }
 
-function byUtilization(source: Source, current: number, groups: Groups, usage: ReadonlyMap<string, bigint>): Replicas {
+function byUtilization(
+  source: Source, current: number, groups: Groups, usage: ReadonlyMap<string, bigint>,
+): Replicas {
   const target = source.target.averageUtilization!;
-  const ratioOf = (list: readonly Pod[], used: (pod: Pod) => bigint): { ratio: number; utilization: number; average: bigint } => {
+  const ratioOf = (
+    list: readonly Pod[],
+    used: (pod: Pod) => bigint,
+  ): { ratio: number; utilization: number; average: bigint } => {
     const total = list.reduce((sum, pod) => sum + used(pod), 0n);
     const requests = list.reduce((sum, pod) => sum + requestOf(source, pod), 0n);
     const utilization = requests === 0n ? 0 : Math.floor((milli(total) * 100) / milli(requests));
@@ -134,18 +165,25 @@ function byValue(source: Source, current: number, groups: Groups, usage: Readonl
     const rest = [...assumed.values()].reduce((sum, share) => sum + (share * Number(target)), 0);
     return (Number(total) + rest) / (groups.ready.length + assumed.size) / Number(target);
   });
-  return { count, name: `${label(source)} resource`, status: statusOf(source, { averageValue: format(source.resource, average) }) };
+  return {
+    count,
+    name: `${label(source)} resource`,
+    status: statusOf(source, { averageValue: format(source.resource, average) }),
+  };
 }
 
 /**
  * Pods without figures never make the change larger: on the way down they are taken to use all of the target,
  * on the way up, as pods that are not ready yet, nothing.
  */
-function decide(current: number, groups: Groups, ratio: number, ratioWith: (assumed: Map<Pod, number>) => number): number {
+function decide(
+  current: number, groups: Groups, ratio: number, ratioWith: (assumed: Map<Pod, number>) => number,
+): number {
   const near = (r: number) => Math.abs(1 - r) <= groups.tolerance;
   const scaleUp = ratio > 1;
   const unready = scaleUp ? groups.unready : [];
-  if (unready.length === 0 && groups.missing.length === 0) return near(ratio) ? current : Math.ceil(ratio * groups.ready.length);
+  if (unready.length === 0 && groups.missing.length === 0)
+    return near(ratio) ? current : Math.ceil(ratio * groups.ready.length);
   const assumed = new Map<Pod, number>([
     ...unready.map((pod) => [pod, 0] as const), ...groups.missing.map((pod) => [pod, scaleUp ? 0 : 1] as const),
   ]);
@@ -155,12 +193,16 @@ function decide(current: number, groups: Groups, ratio: number, ratioWith: (assu
   return (cautious < 1 && next > current) || (cautious > 1 && next < current) ? current : next;
 }
 
-const label = ({ resource, container }: Source): string => (container === undefined ? resource : `${resource} container ${container}`);
+const label = ({ resource, container }: Source): string =>
+  container === undefined ? resource : `${resource} container ${container}`;
 
 /** Milli units for the CPU, whole bytes for memory. */
-const format = (resource: string, nano: bigint): string => (resource === "cpu" ? `${milli(nano)}m` : String(nano / 1_000_000_000n));
+const format = (resource: string, nano: bigint): string =>
+  resource === "cpu" ? `${milli(nano)}m` : String(nano / 1_000_000_000n);
 
-function statusOf({ resource, container }: Source, current: { averageUtilization?: number; averageValue: string }): MetricStatus {
+function statusOf(
+  { resource, container }: Source, current: { averageUtilization?: number; averageValue: string },
+): MetricStatus {
   return container === undefined
     ? { type: "Resource", resource: { name: resource, current } }
     : { type: "ContainerResource", containerResource: { name: resource, container, current } };

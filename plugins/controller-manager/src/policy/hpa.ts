@@ -43,7 +43,12 @@ export function start(deps: ControllerDeps): void {
     };
     await scaleOnce(key, hpa, draft);
     const status = { ...draft, observedGeneration: hpa.metadata.generation } as Status;
-    if (!semanticEqual({ ...status, desiredReplicas: status.desiredReplicas || undefined }, { ...hpa.status, desiredReplicas: hpa.status?.desiredReplicas || undefined })) {
+    if (
+      !semanticEqual(
+        { ...status, desiredReplicas: status.desiredReplicas || undefined },
+        { ...hpa.status, desiredReplicas: hpa.status?.desiredReplicas || undefined },
+      )
+    ) {
       await client.update(horizontalPodAutoscalers, { ...hpa, status }, { subresource: "status" });
     }
     return deps.tuning.hpaPeriod;
@@ -53,18 +58,32 @@ export function start(deps: ControllerDeps): void {
     c.events.record(referenceTo(horizontalPodAutoscalers, hpa), type, reason, message);
 
   function note(draft: Draft, type: string, status: "True" | "False", reason: string, message: string): void {
-    draft.conditions = setCondition(draft.conditions, { type, status, reason, message } as any, timestamp(now())) as Status["conditions"];
+    draft.conditions = setCondition(
+      draft.conditions,
+      { type, status, reason, message } as any,
+      timestamp(now()),
+    ) as Status["conditions"];
   }
 
   async function scaleOnce(key: string, hpa: HorizontalPodAutoscaler, draft: Draft): Promise<void> {
     const namespace = hpa.metadata.namespace!;
-    const target = { apiVersion: hpa.spec!.scaleTargetRef.apiVersion ?? "v1", kind: hpa.spec!.scaleTargetRef.kind, name: hpa.spec!.scaleTargetRef.name };
+    const target = {
+      apiVersion: hpa.spec!.scaleTargetRef.apiVersion ?? "v1",
+      kind: hpa.spec!.scaleTargetRef.kind,
+      name: hpa.spec!.scaleTargetRef.name,
+    };
     let scale: Scale;
     try {
       scale = await scales.read(target, namespace);
     } catch (error) {
       event(hpa, "Warning", "FailedGetScale", messageOf(error));
-      note(draft, "AbleToScale", "False", "FailedGetScale", `the HPA controller was unable to get the target's current scale: ${messageOf(error)}`);
+      note(
+        draft,
+        "AbleToScale",
+        "False",
+        "FailedGetScale",
+        `the HPA controller was unable to get the target's current scale: ${messageOf(error)}`,
+      );
       return;
     }
     note(draft, "AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's current scale");
@@ -82,10 +101,18 @@ export function start(deps: ControllerDeps): void {
     readonly reason: string;
   }
 
-  async function wantedReplicas(key: string, hpa: HorizontalPodAutoscaler, scale: Scale, current: number, draft: Draft): Promise<Wanted | undefined> {
+  async function wantedReplicas(
+    key: string, hpa: HorizontalPodAutoscaler, scale: Scale, current: number, draft: Draft,
+  ): Promise<Wanted | undefined> {
     const { minReplicas = 1, maxReplicas } = hpa.spec!;
     if (current === 0 && minReplicas !== 0) {
-      note(draft, "ScalingActive", "False", "ScalingDisabled", "scaling is disabled since the replica count of the target is zero");
+      note(
+        draft,
+        "ScalingActive",
+        "False",
+        "ScalingDisabled",
+        "scaling is disabled since the replica count of the target is zero",
+      );
       draft.desiredReplicas = 0;
       return undefined;
     }
@@ -97,29 +124,55 @@ export function start(deps: ControllerDeps): void {
   }
 
   /** The largest count that any metric asks for. A metric that fails blocks the way down, not the way up. */
-  async function measure(hpa: HorizontalPodAutoscaler, scale: Scale, current: number, draft: Draft): Promise<Replicas | undefined> {
+  async function measure(
+    hpa: HorizontalPodAutoscaler, scale: Scale, current: number, draft: Draft,
+  ): Promise<Replicas | undefined> {
     const found: Replicas[] = [];
     let failure: { reason: string; error: unknown } | undefined;
     for (const metric of hpa.spec!.metrics ?? []) {
       try {
         found.push(await one(hpa, scale, current, metric));
       } catch (error) {
-        failure ??= { reason: metric.type === "ContainerResource" ? "FailedGetContainerResourceMetric" : `FailedGet${metric.type}Metric`, error };
+        failure ??= {
+          reason:
+            metric.type === "ContainerResource" ? "FailedGetContainerResourceMetric" : `FailedGet${metric.type}Metric`,
+          error,
+        };
       }
     }
     draft.currentMetrics = found.map(({ status }) => status);
     const best = found.sort((a, b) => b.count - a.count)[0];
     if (failure && (!best || best.count <= current)) {
       event(hpa, "Warning", failure.reason, messageOf(failure.error));
-      event(hpa, "Warning", "FailedComputeMetricsReplicas", `invalid metrics (1 invalid out of ${hpa.spec!.metrics?.length ?? 0}), first error is: ${messageOf(failure.error)}`);
-      note(draft, "ScalingActive", "False", failure.reason, `the HPA was unable to compute the replica count: ${messageOf(failure.error)}`);
+      event(
+        hpa,
+        "Warning",
+        "FailedComputeMetricsReplicas",
+        `invalid metrics (1 invalid out of ${hpa.spec!.metrics?.length ?? 0}), first error is: ${messageOf(failure.error)}`,
+      );
+      note(
+        draft,
+        "ScalingActive",
+        "False",
+        failure.reason,
+        `the HPA was unable to compute the replica count: ${messageOf(failure.error)}`,
+      );
       return undefined;
     }
-    if (best) note(draft, "ScalingActive", "True", "ValidMetricFound", `the HPA was able to successfully calculate a replica count from ${best.name}`);
+    if (best)
+      note(
+        draft,
+        "ScalingActive",
+        "True",
+        "ValidMetricFound",
+        `the HPA was able to successfully calculate a replica count from ${best.name}`,
+      );
     return best;
   }
 
-  async function one(hpa: HorizontalPodAutoscaler, scale: Scale, current: number, metric: Parameters<typeof sourceOf>[0]): Promise<Replicas> {
+  async function one(
+    hpa: HorizontalPodAutoscaler, scale: Scale, current: number, metric: Parameters<typeof sourceOf>[0],
+  ): Promise<Replicas> {
     const source = sourceOf(metric);
     if (!source) throw new Error(`no metrics API serves metrics of type ${metric.type}`);
     const selector = scale.status?.selector as unknown as string | undefined;
@@ -127,7 +180,14 @@ export function start(deps: ControllerDeps): void {
     const requirements = parseLabelSelector(selector);
     const list = podInformer.list(hpa.metadata.namespace).filter((pod) => matches(requirements, pod.metadata.labels));
     if (list.length === 0) throw new Error("no pods returned by selector while calculating replica count");
-    return replicasFor(source, current, list, await readPodMetrics(client, hpa.metadata.namespace!, selector), now(), deps.tuning.hpaTolerance);
+    return replicasFor(
+      source,
+      current,
+      list,
+      await readPodMetrics(client, hpa.metadata.namespace!, selector),
+      now(),
+      deps.tuning.hpaTolerance,
+    );
   }
 
   function limited(key: string, hpa: HorizontalPodAutoscaler, current: number, found: Replicas, draft: Draft): Wanted {
@@ -136,28 +196,70 @@ export function start(deps: ControllerDeps): void {
     const history = prune(hpa.spec!, before, at);
     const result = limit(hpa.spec!, current, found.count, history, at);
     histories.set(key, { ...history, recommendations: [...history.recommendations, { at, count: found.count }] });
-    if (result.stabilized === "down") note(draft, "AbleToScale", "True", "ScaleDownStabilized", "recent recommendations were higher than current one, applying the highest recent recommendation");
-    else if (result.stabilized === "up") note(draft, "AbleToScale", "True", "ScaleUpStabilized", "recent recommendations were lower than current one, applying the lowest recent recommendation");
+    if (result.stabilized === "down")
+      note(
+        draft,
+        "AbleToScale",
+        "True",
+        "ScaleDownStabilized",
+        "recent recommendations were higher than current one, applying the highest recent recommendation",
+      );
+    else if (result.stabilized === "up")
+      note(
+        draft,
+        "AbleToScale",
+        "True",
+        "ScaleUpStabilized",
+        "recent recommendations were lower than current one, applying the lowest recent recommendation",
+      );
     else note(draft, "AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size");
     if (result.limit) note(draft, "ScalingLimited", "True", result.limit.reason, result.limit.message);
-    else note(draft, "ScalingLimited", "False", "DesiredWithinRange", "the desired count is within the acceptable range");
-    return { count: result.count, reason: result.count > current ? `${found.name} above target` : "All metrics below target" };
+    else
+      note(draft, "ScalingLimited", "False", "DesiredWithinRange", "the desired count is within the acceptable range");
+    return {
+      count: result.count,
+      reason: result.count > current ? `${found.name} above target` : "All metrics below target",
+    };
   }
 
-  async function rescale(key: string, hpa: HorizontalPodAutoscaler, scale: Scale, current: number, wanted: Wanted, draft: Draft): Promise<void> {
+  async function rescale(
+    key: string, hpa: HorizontalPodAutoscaler, scale: Scale, current: number, wanted: Wanted, draft: Draft,
+  ): Promise<void> {
     const ref = hpa.spec!.scaleTargetRef;
-    const path = await scales.path({ apiVersion: ref.apiVersion ?? "v1", kind: ref.kind, name: ref.name }, hpa.metadata.namespace!);
-    const { status, body } = await client.request("PUT", path!, { ...scale, spec: { ...scale.spec, replicas: wanted.count } });
+    const path = await scales.path(
+      { apiVersion: ref.apiVersion ?? "v1", kind: ref.kind, name: ref.name },
+      hpa.metadata.namespace!,
+    );
+    const { status, body } = await client.request("PUT", path!, {
+      ...scale,
+      spec: { ...scale.spec, replicas: wanted.count },
+    });
     if (status >= 300) {
       const message = (body as { message?: string } | undefined)?.message ?? `status ${status}`;
       event(hpa, "Warning", "FailedRescale", `New size: ${wanted.count}; reason: ${wanted.reason}; error: ${message}`);
-      note(draft, "AbleToScale", "False", "FailedUpdateScale", `the HPA controller was unable to update the target scale: ${message}`);
+      note(
+        draft,
+        "AbleToScale",
+        "False",
+        "FailedUpdateScale",
+        `the HPA controller was unable to update the target scale: ${message}`,
+      );
       return;
     }
     event(hpa, "Normal", "SuccessfulRescale", `New size: ${wanted.count}; reason: ${wanted.reason}`);
-    note(draft, "AbleToScale", "True", "SucceededRescale", `the HPA controller was able to update the target scale to ${wanted.count}`);
+    note(
+      draft,
+      "AbleToScale",
+      "True",
+      "SucceededRescale",
+      `the HPA controller was able to update the target scale to ${wanted.count}`,
+    );
     draft.lastScaleTime = timestamp(now()) as unknown as Status["lastScaleTime"];
     const history = histories.get(key);
-    if (history) histories.set(key, { ...history, changes: [...history.changes, { at: now().getTime(), change: wanted.count - current }] });
+    if (history)
+      histories.set(key, {
+        ...history,
+        changes: [...history.changes, { at: now().getTime(), change: wanted.count - current }],
+      });
   }
 }

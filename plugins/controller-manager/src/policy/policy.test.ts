@@ -1,6 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
-  clusterRoles, configMaps, deployments, horizontalPodAutoscalers, persistentVolumeClaims, podDisruptionBudgets, pods, replicaSets, resourceQuotas, services,
+  clusterRoles,
+  configMaps,
+  deployments,
+  horizontalPodAutoscalers,
+  persistentVolumeClaims,
+  podDisruptionBudgets,
+  pods,
+  replicaSets,
+  resourceQuotas,
+  services,
 } from "@k3s-p/plugin-api/kube";
 import { start as startAggregation } from "../cluster/clusterrole-aggregation.ts";
 import { createHarness, type Harness } from "../testing/harness.ts";
@@ -12,28 +21,75 @@ let h: Harness;
 beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 
-const pod = (name: string, extra: any = {}) => h.client.seed(pods, {
-  metadata: { name, namespace: "ns", labels: { app: "web" }, ...extra.metadata },
-  spec: { nodeName: "n1", containers: [{ name: "c", resources: extra.resources ?? {} }], ...extra.spec },
-  status: { phase: "Running", startTime: "2025-12-01T00:00:00Z", conditions: [{ type: "Ready", status: extra.ready === false ? "False" : "True", lastTransitionTime: "2025-12-01T00:01:00Z" }], ...extra.status },
-});
+const pod = (name: string, extra: any = {}) =>
+  h.client.seed(pods, {
+    metadata: { name, namespace: "ns", labels: { app: "web" }, ...extra.metadata },
+    spec: { nodeName: "n1", containers: [{ name: "c", resources: extra.resources ?? {} }], ...extra.spec },
+    status: {
+      phase: "Running",
+      startTime: "2025-12-01T00:00:00Z",
+      conditions: [
+        { type: "Ready", status: extra.ready === false ? "False" : "True", lastTransitionTime: "2025-12-01T00:01:00Z" },
+      ],
+      ...extra.status,
+    },
+  });
 
 describe("resourcequota", () => {
-  const quota = (hard: object, extra: object = {}) => h.client.seed(resourceQuotas, { metadata: { name: "q", namespace: "ns" }, spec: { hard, ...extra } });
+  const quota = (hard: object, extra: object = {}) =>
+    h.client.seed(resourceQuotas, { metadata: { name: "q", namespace: "ns" }, spec: { hard, ...extra } });
   const used = () => h.client.all(resourceQuotas)[0].status.used;
 
   it("counts pods, requests, services, storage and any object, and follows their end", async () => {
-    quota({ pods: "5", "requests.cpu": "1", memory: "1Gi", "limits.memory": "2Gi", services: "3", "services.nodeports": "2", "requests.storage": "10Gi", "fast.storageclass.storage.k8s.io/requests.storage": "9Gi", configmaps: "4", "count/deployments.apps": "2", resourcequotas: "1", secrets: "9" });
+    quota({
+      pods: "5",
+      "requests.cpu": "1",
+      memory: "1Gi",
+      "limits.memory": "2Gi",
+      services: "3",
+      "services.nodeports": "2",
+      "requests.storage": "10Gi",
+      "fast.storageclass.storage.k8s.io/requests.storage": "9Gi",
+      configmaps: "4",
+      "count/deployments.apps": "2",
+      resourcequotas: "1",
+      secrets: "9",
+    });
     await h.start(startQuota);
     pod("a", { resources: { requests: { cpu: "250m", memory: "128Mi" }, limits: { memory: "256Mi" } } });
-    pod("b", { resources: { requests: { cpu: "250m" } }, spec: { initContainers: [{ name: "i", resources: { requests: { cpu: "400m" } } }], containers: [{ name: "c", resources: { requests: { cpu: "250m" } } }] } });
-    h.client.seed(services, { metadata: { name: "s", namespace: "ns" }, spec: { type: "NodePort", ports: [{ port: 1 }] } });
-    h.client.seed(persistentVolumeClaims, { metadata: { name: "p", namespace: "ns" }, spec: { storageClassName: "fast", resources: { requests: { storage: "3Gi" } } } });
+    pod("b", {
+      resources: { requests: { cpu: "250m" } },
+      spec: {
+        initContainers: [{ name: "i", resources: { requests: { cpu: "400m" } } }],
+        containers: [{ name: "c", resources: { requests: { cpu: "250m" } } }],
+      },
+    });
+    h.client.seed(services, {
+      metadata: { name: "s", namespace: "ns" },
+      spec: { type: "NodePort", ports: [{ port: 1 }] },
+    });
+    h.client.seed(persistentVolumeClaims, {
+      metadata: { name: "p", namespace: "ns" },
+      spec: { storageClassName: "fast", resources: { requests: { storage: "3Gi" } } },
+    });
     h.client.seed(configMaps, { metadata: { name: "c", namespace: "ns" } });
     h.client.seed(configMaps, { metadata: { name: "c", namespace: "other" } });
     h.client.seed(deployments, { metadata: { name: "d", namespace: "ns" }, spec: {} });
     await h.settle();
-    expect(used()).toEqual({ pods: "2", "requests.cpu": "650m", memory: "128Mi", "limits.memory": "256Mi", services: "1", "services.nodeports": "1", "requests.storage": "3Gi", "fast.storageclass.storage.k8s.io/requests.storage": "3Gi", configmaps: "1", "count/deployments.apps": "1", resourcequotas: "1", secrets: "0" });
+    expect(used()).toEqual({
+      pods: "2",
+      "requests.cpu": "650m",
+      memory: "128Mi",
+      "limits.memory": "256Mi",
+      services: "1",
+      "services.nodeports": "1",
+      "requests.storage": "3Gi",
+      "fast.storageclass.storage.k8s.io/requests.storage": "3Gi",
+      configmaps: "1",
+      "count/deployments.apps": "1",
+      resourcequotas: "1",
+      secrets: "0",
+    });
     expect(h.client.all(resourceQuotas)[0].status.hard.pods).toBe("5");
     h.client.edit(pods, "a", "ns", (p) => void (p.status.phase = "Succeeded"));
     h.client.finish(configMaps, "c", "ns");
@@ -60,15 +116,29 @@ describe("resourcequota", () => {
 });
 
 describe("disruption", () => {
-  const budget = (spec: object) => h.client.seed(podDisruptionBudgets, { metadata: { name: "b", namespace: "ns" }, spec: { selector: { matchLabels: { app: "web" } }, ...spec } });
+  const budget = (spec: object) =>
+    h.client.seed(podDisruptionBudgets, {
+      metadata: { name: "b", namespace: "ns" },
+      spec: { selector: { matchLabels: { app: "web" } }, ...spec },
+    });
   const status = () => h.client.all(podDisruptionBudgets)[0].status;
 
   it("allows what minAvailable leaves, and follows readiness", async () => {
     budget({ minAvailable: 2 });
     for (const name of ["a", "b", "c"]) pod(name);
     await h.start(startDisruption);
-    expect(status()).toMatchObject({ expectedPods: 3, currentHealthy: 3, desiredHealthy: 2, disruptionsAllowed: 1, observedGeneration: 1 });
-    expect(status().conditions[0]).toMatchObject({ type: "DisruptionAllowed", status: "True", reason: "SufficientPods" });
+    expect(status()).toMatchObject({
+      expectedPods: 3,
+      currentHealthy: 3,
+      desiredHealthy: 2,
+      disruptionsAllowed: 1,
+      observedGeneration: 1,
+    });
+    expect(status().conditions[0]).toMatchObject({
+      type: "DisruptionAllowed",
+      status: "True",
+      reason: "SufficientPods",
+    });
     h.client.edit(pods, "a", "ns", (p) => void (p.status.conditions[0].status = "False"));
     await h.settle();
     expect(status()).toMatchObject({ currentHealthy: 2, disruptionsAllowed: 0 });
@@ -77,9 +147,17 @@ describe("disruption", () => {
 
   it("takes percentages of what the pods' controller is scaled to", async () => {
     const d = h.client.seed(deployments, { metadata: { name: "d", namespace: "ns" }, spec: { replicas: 4 } }) as any;
-    const ref = (o: any) => [{ apiVersion: o.apiVersion, kind: o.kind, name: o.metadata.name, uid: o.metadata.uid, controller: true }];
-    const rs = h.client.seed(replicaSets, { metadata: { name: "d-1", namespace: "ns", ownerReferences: ref(d) }, spec: { replicas: 4 } }) as any;
-    h.client.onRequest = (_, path) => (path === "/apis/apps/v1/namespaces/ns/deployments/d/scale" ? { status: 200, body: { spec: { replicas: 4 } } } : undefined);
+    const ref = (o: any) => [
+      { apiVersion: o.apiVersion, kind: o.kind, name: o.metadata.name, uid: o.metadata.uid, controller: true },
+    ];
+    const rs = h.client.seed(replicaSets, {
+      metadata: { name: "d-1", namespace: "ns", ownerReferences: ref(d) },
+      spec: { replicas: 4 },
+    }) as any;
+    h.client.onRequest = (_, path) =>
+      path === "/apis/apps/v1/namespaces/ns/deployments/d/scale"
+        ? { status: 200, body: { spec: { replicas: 4 } } }
+        : undefined;
     for (const name of ["a", "b", "c"]) pod(name, { metadata: { ownerReferences: ref(rs) } });
     budget({ maxUnavailable: "50%" });
     await h.start(startDisruption);
@@ -113,7 +191,12 @@ describe("horizontal-pod-autoscaler", () => {
         return { status: 200, body: { spec: { replicas }, status: { replicas, selector: "app=web" } } };
       }
       if (!path.startsWith("/apis/metrics.k8s.io")) return undefined;
-      const items = Object.entries(usage).map(([name, cpu]) => ({ metadata: { name }, timestamp: new Date().toISOString(), window: "15s", containers: [{ name: "c", usage: { cpu, memory: "64Mi" } }] }));
+      const items = Object.entries(usage).map(([name, cpu]) => ({
+        metadata: { name },
+        timestamp: new Date().toISOString(),
+        window: "15s",
+        containers: [{ name: "c", usage: { cpu, memory: "64Mi" } }],
+      }));
       return { status: 200, body: { items } };
     };
   });
@@ -121,7 +204,15 @@ describe("horizontal-pod-autoscaler", () => {
     for (const name of ["a", "b"]) pod(name, { resources: { requests: { cpu: "100m" } } });
     h.client.seed(horizontalPodAutoscalers, {
       metadata: { name: "hpa", namespace: "ns" },
-      spec: { minReplicas: 1, maxReplicas: 10, scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "web" }, metrics: [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 50 } } }], ...spec },
+      spec: {
+        minReplicas: 1,
+        maxReplicas: 10,
+        scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "web" },
+        metrics: [
+          { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 50 } } },
+        ],
+        ...spec,
+      },
     });
     await h.start(startHpa);
   };
@@ -132,10 +223,18 @@ describe("horizontal-pod-autoscaler", () => {
     usage = { a: "100m", b: "100m" };
     await run();
     expect(replicas).toBe(4);
-    expect(status()).toMatchObject({ currentReplicas: 2, desiredReplicas: 4, currentMetrics: [{ type: "Resource", resource: { name: "cpu", current: { averageUtilization: 100, averageValue: "100m" } } }] });
+    expect(status()).toMatchObject({
+      currentReplicas: 2,
+      desiredReplicas: 4,
+      currentMetrics: [
+        { type: "Resource", resource: { name: "cpu", current: { averageUtilization: 100, averageValue: "100m" } } },
+      ],
+    });
     expect(condition("AbleToScale")).toMatchObject({ status: "True", reason: "SucceededRescale" });
     expect(condition("ScalingActive")).toMatchObject({ status: "True", reason: "ValidMetricFound" });
-    expect(h.events()).toContain("SuccessfulRescale New size: 4; reason: cpu resource utilization (percentage of request) above target");
+    expect(h.events()).toContain(
+      "SuccessfulRescale New size: 4; reason: cpu resource utilization (percentage of request) above target",
+    );
   });
 
   it("does nothing within the tolerance, and obeys the maximum", async () => {
@@ -173,11 +272,19 @@ describe("horizontal-pod-autoscaler", () => {
 });
 
 it("clusterrole aggregation joins the rules of selected roles and follows them", async () => {
-  const role = (name: string, labels: object, rules: object[]) => h.client.seed(clusterRoles, { metadata: { name, labels }, rules });
+  const role = (name: string, labels: object, rules: object[]) =>
+    h.client.seed(clusterRoles, { metadata: { name, labels }, rules });
   role("a", { agg: "true" }, [{ verbs: ["get"], resources: ["x"] }]);
-  h.client.seed(clusterRoles, { metadata: { name: "admin" }, aggregationRule: { clusterRoleSelectors: [{ matchLabels: { agg: "true" } }] }, rules: [] });
+  h.client.seed(clusterRoles, {
+    metadata: { name: "admin" },
+    aggregationRule: { clusterRoleSelectors: [{ matchLabels: { agg: "true" } }] },
+    rules: [],
+  });
   await h.start(startAggregation);
   role("b", { agg: "true" }, [{ verbs: ["get"], resources: ["x"] }, { verbs: ["list"], resources: ["y"] }]);
   await h.settle();
-  expect(h.client.all(clusterRoles).find((r) => r.metadata.name === "admin").rules).toEqual([{ verbs: ["get"], resources: ["x"] }, { verbs: ["list"], resources: ["y"] }]);
+  expect(h.client.all(clusterRoles).find((r) => r.metadata.name === "admin").rules).toEqual([
+    { verbs: ["get"], resources: ["x"] },
+    { verbs: ["list"], resources: ["y"] },
+  ]);
 });

@@ -41,7 +41,11 @@ export function createScaleReader(client: KubeClient): ScaleReader {
       const at = await path(target, namespace);
       if (!at) throw new Error(`no matches for kind "${target.kind}" in group "${target.apiVersion}"`);
       const { status, body } = await client.request("GET", at);
-      if (status === 404) throw notFound({ group: target.apiVersion.split("/").slice(0, -1).join(""), plural: `${target.kind.toLowerCase()}s` }, target.name);
+      if (status === 404)
+        throw notFound(
+          { group: target.apiVersion.split("/").slice(0, -1).join(""), plural: `${target.kind.toLowerCase()}s` },
+          target.name,
+        );
       if (status !== 200) throw new Error((body as { message?: string }).message ?? `scale answered ${status}`);
       return body as Scale;
     },

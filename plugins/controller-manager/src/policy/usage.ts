@@ -1,5 +1,8 @@
 /** What one object uses of each quota resource, and which scopes it falls under. Pure. */
-import { addResources, formatNano, parseNano, type PersistentVolumeClaim, type Pod, type ResourceQuota, type Service } from "@k3s-p/plugin-api/kube";
+import {
+  addResources, formatNano, parseNano, type PersistentVolumeClaim, type Pod, type ResourceQuota,
+  type Service,
+} from "@k3s-p/plugin-api/kube";
 import { isTerminal } from "../lib/pods.ts";
 
 export type Usage = Map<string, bigint>;
@@ -51,13 +54,18 @@ export function serviceUsage(service: Service): Usage {
   const usage: Usage = new Map([["services", ONE], ["count/services", ONE]]);
   const type = service.spec?.type;
   if (type === "LoadBalancer") usage.set("services.loadbalancers", ONE);
-  if (type === "NodePort" || (type === "LoadBalancer" && service.spec?.allocateLoadBalancerNodePorts !== false)) usage.set("services.nodeports", ports);
+  if (type === "NodePort" || (type === "LoadBalancer" && service.spec?.allocateLoadBalancerNodePorts !== false))
+    usage.set("services.nodeports", ports);
   return usage;
 }
 
 export function claimUsage(claim: PersistentVolumeClaim): Usage {
   const asked = parseNano(claim.spec?.resources?.requests?.storage ?? "0") ?? 0n;
-  const usage: Usage = new Map([["persistentvolumeclaims", ONE], ["count/persistentvolumeclaims", ONE], ["requests.storage", asked]]);
+  const usage: Usage = new Map([
+    ["persistentvolumeclaims", ONE],
+    ["count/persistentvolumeclaims", ONE],
+    ["requests.storage", asked],
+  ]);
   const sc = claim.spec?.storageClassName;
   if (sc) {
     usage.set(`${sc}.storageclass.storage.k8s.io/persistentvolumeclaims`, ONE);
@@ -84,7 +92,9 @@ const hasCrossNamespaceTerm = (pod: Pod): boolean => {
 /** Whether all scopes of a quota hold for a pod. */
 export function inScopes(quota: ResourceQuota, pod: Pod): boolean {
   const plain = (quota.spec?.scopes ?? []).map((scopeName): ScopeRequirement => ({ scopeName, operator: "Exists" }));
-  return [...plain, ...(quota.spec?.scopeSelector?.matchExpressions ?? [])].every((requirement) => inScope(requirement, pod));
+  return [...plain, ...(quota.spec?.scopeSelector?.matchExpressions ?? [])].every((requirement) =>
+    inScope(requirement, pod),
+  );
 }
 
 export const isScoped = (quota: ResourceQuota): boolean =>

@@ -6,7 +6,9 @@ import {
 import { createController, type ControllerDeps } from "../controller.ts";
 import { referenceTo } from "../lib/pod-control.ts";
 import { semanticEqual } from "../lib/values.ts";
-import { annotation, bestMatch, classOfClaim, defaultClass, has, mismatch, namesNoClass, refersTo } from "./volumes.ts";
+import {
+  annotation, bestMatch, classOfClaim, defaultClass, has, mismatch, namesNoClass, refersTo,
+} from "./volumes.ts";
 
 const NO_PROVISIONER = "kubernetes.io/no-provisioner";
 
@@ -56,7 +58,12 @@ export function start(deps: ControllerDeps): void {
   /** A claim that was bound once is bound still, or has lost its data. */
   async function checkBound(claim: PersistentVolumeClaim): Promise<void> {
     const name = claim.spec?.volumeName;
-    if (!name) return lose(claim, "ClaimLost", "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!");
+    if (!name)
+      return lose(
+        claim,
+        "ClaimLost",
+        "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!",
+      );
     const volume = volumes.get(name);
     if (!volume) return lose(claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
     const ref = volume.spec?.claimRef;
@@ -67,7 +74,11 @@ export function start(deps: ControllerDeps): void {
   async function lose(claim: PersistentVolumeClaim, reason: string, message: string): Promise<void> {
     if (claim.status?.phase === "Lost") return;
     const { capacity: _, accessModes: __, ...status } = claim.status ?? {};
-    await client.update(persistentVolumeClaims, { ...claim, status: { ...status, phase: "Lost" } }, { subresource: "status" });
+    await client.update(
+      persistentVolumeClaims,
+      { ...claim, status: { ...status, phase: "Lost" } },
+      { subresource: "status" },
+    );
     claimEvent(claim, "Warning", reason, message);
   }
 
@@ -89,7 +100,10 @@ export function start(deps: ControllerDeps): void {
   async function bindAny(claim: PersistentVolumeClaim): Promise<void> {
     const fallback = namesNoClass(claim) ? defaultClass(classes.list()) : undefined;
     if (fallback) {
-      await client.update(persistentVolumeClaims, { ...claim, spec: { ...claim.spec!, storageClassName: fallback.metadata.name } });
+      await client.update(persistentVolumeClaims, {
+        ...claim,
+        spec: { ...claim.spec!, storageClassName: fallback.metadata.name },
+      });
       return;
     }
     const waits = waitsForConsumer(claim);
@@ -97,7 +111,13 @@ export function start(deps: ControllerDeps): void {
     if (volume) return bind(volume, claim);
     if (waits) tellWaiting(claim);
     else if (classOfClaim(claim)) return provision(claim);
-    else claimEvent(claim, "Normal", "FailedBinding", "no persistent volumes available for this claim and no storage class is set");
+    else
+      claimEvent(
+        claim,
+        "Normal",
+        "FailedBinding",
+        "no persistent volumes available for this claim and no storage class is set",
+      );
     return pend(claim);
   }
 
@@ -108,8 +128,18 @@ export function start(deps: ControllerDeps): void {
   }
 
   function tellWaiting(claim: PersistentVolumeClaim): void {
-    const waiting = podInformer.byIndex("claim", keyOf(claim)).filter((pod) => !pod.spec?.nodeName).map((pod) => pod.metadata.name).sort();
-    if (waiting.length === 0) return claimEvent(claim, "Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+    const waiting = podInformer
+      .byIndex("claim", keyOf(claim))
+      .filter((pod) => !pod.spec?.nodeName)
+      .map((pod) => pod.metadata.name)
+      .sort();
+    if (waiting.length === 0)
+      return claimEvent(
+        claim,
+        "Normal",
+        "WaitForFirstConsumer",
+        "waiting for first consumer to be created before binding",
+      );
     const subject = waiting.length > 1 ? `pods ${waiting.join(",")}` : `pod ${waiting[0]}`;
     return claimEvent(claim, "Normal", "WaitForPodScheduled", `waiting for ${subject} to be scheduled`);
   }
@@ -125,7 +155,10 @@ export function start(deps: ControllerDeps): void {
     const wanted = { [annotation.provisioner]: sc.provisioner, [annotation.betaProvisioner]: sc.provisioner };
     const missing = Object.entries(wanted).some(([key, value]) => claim.metadata.annotations?.[key] !== value);
     const named = missing
-      ? await client.update(persistentVolumeClaims, { ...claim, metadata: { ...claim.metadata, annotations: { ...claim.metadata.annotations, ...wanted } } })
+      ? await client.update(persistentVolumeClaims, {
+          ...claim,
+          metadata: { ...claim.metadata, annotations: { ...claim.metadata.annotations, ...wanted } },
+        })
       : claim;
     claimEvent(named, "Normal", "ExternalProvisioning",
       `Waiting for a volume to be created either by the external provisioner '${sc.provisioner}' or manually by the system administrator. ` +
@@ -135,7 +168,11 @@ export function start(deps: ControllerDeps): void {
 
   async function pend(claim: PersistentVolumeClaim): Promise<void> {
     if (claim.status?.phase === "Pending") return;
-    await client.update(persistentVolumeClaims, { ...claim, status: { ...claim.status, phase: "Pending" } }, { subresource: "status" });
+    await client.update(
+      persistentVolumeClaims,
+      { ...claim, status: { ...claim.status, phase: "Pending" } },
+      { subresource: "status" },
+    );
   }
 
   /** Writes both sides, the volume first: a crash in between leaves a volume that is reserved for this claim. */
@@ -154,11 +191,21 @@ export function start(deps: ControllerDeps): void {
     const ref = volume.spec?.claimRef;
     if (ref?.uid === claim.metadata.uid) return volume;
     const claimRef = {
-      kind: "PersistentVolumeClaim", apiVersion: "v1", namespace: claim.metadata.namespace, name: claim.metadata.name,
-      uid: claim.metadata.uid, resourceVersion: claim.metadata.resourceVersion,
+      kind: "PersistentVolumeClaim",
+      apiVersion: "v1",
+      namespace: claim.metadata.namespace,
+      name: claim.metadata.name,
+      uid: claim.metadata.uid,
+      resourceVersion: claim.metadata.resourceVersion,
     };
-    const annotations = ref ? volume.metadata.annotations : { ...volume.metadata.annotations, [annotation.boundByController]: "yes" };
-    return client.update(persistentVolumes, { ...volume, metadata: { ...volume.metadata, ...(annotations && { annotations }) }, spec: { ...volume.spec!, claimRef } });
+    const annotations = ref
+      ? volume.metadata.annotations
+      : { ...volume.metadata.annotations, [annotation.boundByController]: "yes" };
+    return client.update(persistentVolumes, {
+      ...volume,
+      metadata: { ...volume.metadata, ...(annotations && { annotations }) },
+      spec: { ...volume.spec!, claimRef },
+    });
   }
 
   async function nameVolume(claim: PersistentVolumeClaim, volume: PersistentVolume): Promise<PersistentVolumeClaim> {
@@ -172,10 +219,16 @@ export function start(deps: ControllerDeps): void {
     });
   }
 
-  async function setVolumePhase(volume: PersistentVolume, phase: string, message?: string): Promise<PersistentVolume> {
+  async function setVolumePhase(
+    volume: PersistentVolume, phase: string, message?: string,
+  ): Promise<PersistentVolume> {
     if (volume.status?.phase === phase && volume.status.message === message) return volume;
     const { message: _, reason: __, ...status } = volume.status ?? {};
-    return client.update(persistentVolumes, { ...volume, status: { ...status, phase, ...(message && { message }) } }, { subresource: "status" });
+    return client.update(
+      persistentVolumes,
+      { ...volume, status: { ...status, phase, ...(message && { message }) } },
+      { subresource: "status" },
+    );
   }
 
   async function reconcileVolume(name: string): Promise<void> {
@@ -187,7 +240,9 @@ export function start(deps: ControllerDeps): void {
     if (!claim) return release(volume);
     if (!claim.spec?.volumeName) return c.enqueue(claimKey(claim));
     if (claim.spec.volumeName === name) return void (await setVolumePhase(volume, "Bound"));
-    return isProvisioned(volume) && volume.spec?.persistentVolumeReclaimPolicy === "Delete" ? release(volume) : unreserve(volume);
+    return isProvisioned(volume) && volume.spec?.persistentVolumeReclaimPolicy === "Delete"
+      ? release(volume)
+      : unreserve(volume);
   }
 
   /** The claim that a volume is bound to; the server is asked before it is taken for gone. */
@@ -208,7 +263,8 @@ export function start(deps: ControllerDeps): void {
   async function release(volume: PersistentVolume): Promise<void> {
     const failed = volume.status?.phase === "Failed";
     const released = failed ? volume : await setVolumePhase(volume, "Released");
-    if (volume.spec?.persistentVolumeReclaimPolicy !== "Delete" || isProvisioned(volume) || volume.spec.csi || failed) return;
+    if (volume.spec?.persistentVolumeReclaimPolicy !== "Delete" || isProvisioned(volume) || volume.spec.csi || failed)
+      return;
     const message = "no deletable volume plugin matched";
     await setVolumePhase(released, "Failed", message);
     c.events.record(referenceTo(persistentVolumes, volume), "Warning", "VolumeFailedDelete", message);
@@ -220,7 +276,9 @@ export function start(deps: ControllerDeps): void {
     const { claimRef, ...spec } = volume.spec!;
     const { uid: _, resourceVersion: __, ...reservation } = claimRef!;
     const freed = await client.update(persistentVolumes, {
-      ...volume, metadata: { ...volume.metadata, annotations }, spec: byController ? spec : { ...spec, claimRef: reservation },
+      ...volume,
+      metadata: { ...volume.metadata, annotations },
+      spec: byController ? spec : { ...spec, claimRef: reservation },
     });
     await setVolumePhase(freed, "Available");
   }

@@ -13,7 +13,13 @@ const VOLUME = "kubernetes.io/pv-protection";
 type Obj = KubeObject & { metadata: ObjectMeta };
 
 /** Adds the finalizer to a living object and removes it from one that is being deleted and not in use. */
-async function protect(deps: ControllerDeps, resource: Resource<any>, object: Obj, finalizer: string, inUse: () => Promise<boolean>): Promise<void> {
+async function protect(
+  deps: ControllerDeps,
+  resource: Resource<any>,
+  object: Obj,
+  finalizer: string,
+  inUse: () => Promise<boolean>,
+): Promise<void> {
   const held = object.metadata.finalizers?.includes(finalizer) ?? false;
   const deleting = object.metadata.deletionTimestamp !== undefined;
   if (held !== deleting || (deleting && (await inUse()))) return;

@@ -8,13 +8,28 @@ let h: Harness;
 beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 
-const volume = (name: string, spec: object = {}, metadata: object = {}) => h.client.seed(persistentVolumes, {
-  metadata: { name, ...metadata }, spec: { capacity: { storage: "5Gi" }, accessModes: ["ReadWriteOnce"], persistentVolumeReclaimPolicy: "Retain", ...spec },
-});
-const claim = (name: string, spec: object = {}, metadata: object = {}) => h.client.seed(persistentVolumeClaims, {
-  metadata: { name, namespace: "ns", ...metadata }, spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "2Gi" } }, storageClassName: "", ...spec },
-});
-const sc = (name: string, extra: object = {}, metadata: object = {}) => h.client.seed(storageClasses, { metadata: { name, ...metadata }, provisioner: "rancher.io/local-path", ...extra });
+const volume = (name: string, spec: object = {}, metadata: object = {}) =>
+  h.client.seed(persistentVolumes, {
+    metadata: { name, ...metadata },
+    spec: {
+      capacity: { storage: "5Gi" },
+      accessModes: ["ReadWriteOnce"],
+      persistentVolumeReclaimPolicy: "Retain",
+      ...spec,
+    },
+  });
+const claim = (name: string, spec: object = {}, metadata: object = {}) =>
+  h.client.seed(persistentVolumeClaims, {
+    metadata: { name, namespace: "ns", ...metadata },
+    spec: {
+      accessModes: ["ReadWriteOnce"],
+      resources: { requests: { storage: "2Gi" } },
+      storageClassName: "",
+      ...spec,
+    },
+  });
+const sc = (name: string, extra: object = {}, metadata: object = {}) =>
+  h.client.seed(storageClasses, { metadata: { name, ...metadata }, provisioner: "rancher.io/local-path", ...extra });
 const pvc = (name: string) => h.client.all(persistentVolumeClaims).find((c) => c.metadata.name === name);
 const pv = (name: string) => h.client.all(persistentVolumes).find((v) => v.metadata.name === name);
 
@@ -26,17 +41,32 @@ describe("persistentvolume-binder", () => {
     claim("c");
     await h.start(start);
     expect(pvc("c")).toMatchObject({
-      spec: { volumeName: "fit" }, status: { phase: "Bound", capacity: { storage: "5Gi" }, accessModes: ["ReadWriteOnce"] },
-      metadata: { annotations: { "pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes" } },
+      spec: { volumeName: "fit" },
+      status: { phase: "Bound", capacity: { storage: "5Gi" }, accessModes: ["ReadWriteOnce"] },
+      metadata: {
+        annotations: { "pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes" },
+      },
     });
-    expect(pv("fit")).toMatchObject({ spec: { claimRef: { kind: "PersistentVolumeClaim", namespace: "ns", name: "c", uid: pvc("c").metadata.uid } }, status: { phase: "Bound" } });
+    expect(pv("fit")).toMatchObject({
+      spec: { claimRef: { kind: "PersistentVolumeClaim", namespace: "ns", name: "c", uid: pvc("c").metadata.uid } },
+      status: { phase: "Bound" },
+    });
     expect([pv("big").status.phase, pv("small").status.phase]).toEqual(["Available", "Available"]);
     expect(h.problems).toEqual([]);
   });
 
   it("honours class, access mode, volume mode and selector, and tells why a claim waits", async () => {
-    volume("v", { storageClassName: "fast", accessModes: ["ReadWriteMany"], volumeMode: "Block" }, { labels: { zone: "a" } });
-    claim("c", { storageClassName: "fast", accessModes: ["ReadWriteMany"], volumeMode: "Block", selector: { matchLabels: { zone: "b" } } });
+    volume(
+      "v",
+      { storageClassName: "fast", accessModes: ["ReadWriteMany"], volumeMode: "Block" },
+      { labels: { zone: "a" } },
+    );
+    claim("c", {
+      storageClassName: "fast",
+      accessModes: ["ReadWriteMany"],
+      volumeMode: "Block",
+      selector: { matchLabels: { zone: "b" } },
+    });
     claim("none");
     await h.start(start);
     expect(pvc("c").status.phase).toBe("Pending");
@@ -77,11 +107,26 @@ describe("persistentvolume-binder", () => {
     await h.start(start);
     expect(pvc("c").status.phase).toBe("Pending");
     expect(h.events()).toContain("WaitForFirstConsumer waiting for first consumer to be created before binding");
-    h.client.edit(persistentVolumeClaims, "c", "ns", (c) => void (c.metadata.annotations = { "volume.kubernetes.io/selected-node": "n1" }));
+    h.client.edit(
+      persistentVolumeClaims,
+      "c",
+      "ns",
+      (c) => void (c.metadata.annotations = { "volume.kubernetes.io/selected-node": "n1" }),
+    );
     await h.settle();
     expect(pvc("c").metadata.annotations["volume.kubernetes.io/storage-provisioner"]).toBe("rancher.io/local-path");
-    expect(h.events().join()).toContain("ExternalProvisioning Waiting for a volume to be created either by the external provisioner 'rancher.io/local-path'");
-    volume("pvc-1", { storageClassName: "local-path", persistentVolumeReclaimPolicy: "Delete", claimRef: { namespace: "ns", name: "c", uid: pvc("c").metadata.uid } }, { annotations: { "pv.kubernetes.io/provisioned-by": "rancher.io/local-path" } });
+    expect(h.events().join()).toContain(
+      "ExternalProvisioning Waiting for a volume to be created either by the external provisioner 'rancher.io/local-path'",
+    );
+    volume(
+      "pvc-1",
+      {
+        storageClassName: "local-path",
+        persistentVolumeReclaimPolicy: "Delete",
+        claimRef: { namespace: "ns", name: "c", uid: pvc("c").metadata.uid },
+      },
+      { annotations: { "pv.kubernetes.io/provisioned-by": "rancher.io/local-path" } },
+    );
     await h.settle();
     expect(pvc("c")).toMatchObject({ spec: { volumeName: "pvc-1" }, status: { phase: "Bound" } });
     await h.client.delete(persistentVolumeClaims, "c", { namespace: "ns" });
@@ -116,7 +161,11 @@ describe("persistentvolume-binder", () => {
 describe("protection", () => {
   it("adds the finalizer and keeps a claim while a pod uses it", async () => {
     claim("c");
-    h.client.seed(pods, { metadata: { name: "p", namespace: "ns" }, spec: { nodeName: "n", volumes: [{ name: "v", persistentVolumeClaim: { claimName: "c" } }] }, status: { phase: "Running" } });
+    h.client.seed(pods, {
+      metadata: { name: "p", namespace: "ns" },
+      spec: { nodeName: "n", volumes: [{ name: "v", persistentVolumeClaim: { claimName: "c" } }] },
+      status: { phase: "Running" },
+    });
     await h.start(startClaimProtection);
     expect(pvc("c").metadata.finalizers).toEqual(["kubernetes.io/pvc-protection"]);
     await h.client.delete(persistentVolumeClaims, "c", { namespace: "ns" });

@@ -29,8 +29,13 @@ export const namesNoClass = (claim: PersistentVolumeClaim): boolean =>
 
 /** The newest of the classes that are marked as default. */
 export function defaultClass(classes: readonly StorageClass[]): StorageClass | undefined {
-  return classes.filter((sc) => sc.metadata.annotations?.[annotation.defaultClass] === "true")
-    .sort((a, b) => Date.parse(b.metadata.creationTimestamp!) - Date.parse(a.metadata.creationTimestamp!) || (a.metadata.name! < b.metadata.name! ? -1 : 1))[0];
+  return classes
+    .filter((sc) => sc.metadata.annotations?.[annotation.defaultClass] === "true")
+    .sort(
+      (a, b) =>
+        Date.parse(b.metadata.creationTimestamp!) - Date.parse(a.metadata.creationTimestamp!) ||
+        (a.metadata.name! < b.metadata.name! ? -1 : 1),
+    )[0];
 }
 
 /** The reference names the claim; with a uid it must be the very one. */
@@ -55,13 +60,27 @@ export function mismatch(volume: PersistentVolume, claim: PersistentVolumeClaim)
 }
 
 /** The volume that is reserved for the claim, else the smallest free one that fits; with `onlyReserved` none that is free. */
-export function bestMatch(volumes: readonly PersistentVolume[], claim: PersistentVolumeClaim, onlyReserved: boolean): PersistentVolume | undefined {
-  const usable = volumes.filter((volume) => !volume.metadata.deletionTimestamp && modeOf(volume) === modeOf(claim) && isBigEnough(volume, claim));
+export function bestMatch(
+  volumes: readonly PersistentVolume[], claim: PersistentVolumeClaim, onlyReserved: boolean,
+): PersistentVolume | undefined {
+  const usable = volumes.filter(
+    (volume) => !volume.metadata.deletionTimestamp && modeOf(volume) === modeOf(claim) && isBigEnough(volume, claim),
+  );
   const reserved = usable.find((volume) => refersTo(volume, claim));
   if (reserved) return reserved;
   if (onlyReserved) return undefined;
   return usable
-    .filter((volume) => !volume.spec?.claimRef && volume.status?.phase === "Available" && allowsModes(volume, claim) &&
-      classOfVolume(volume) === classOfClaim(claim) && (!claim.spec?.selector || matchesSelector(claim.spec.selector, volume.metadata.labels)))
-    .sort((a, b) => compareQuantity(a.spec?.capacity?.storage ?? "0", b.spec?.capacity?.storage ?? "0") || (a.metadata.name! < b.metadata.name! ? -1 : 1))[0];
+    .filter(
+      (volume) =>
+        !volume.spec?.claimRef &&
+        volume.status?.phase === "Available" &&
+        allowsModes(volume, claim) &&
+        classOfVolume(volume) === classOfClaim(claim) &&
+        (!claim.spec?.selector || matchesSelector(claim.spec.selector, volume.metadata.labels)),
+    )
+    .sort(
+      (a, b) =>
+        compareQuantity(a.spec?.capacity?.storage ?? "0", b.spec?.capacity?.storage ?? "0") ||
+        (a.metadata.name! < b.metadata.name! ? -1 : 1),
+    )[0];
 }

@@ -1,8 +1,21 @@
 /** An in-memory KubeClient for unit tests: resourceVersions, generations, finalizers, graceful deletes, live informers. */
 import {
-  alreadyExists, apiVersionOf, conflict, matches, notFound, parseFieldSelector, parseLabelSelector,
-  type ApiError, type DeleteOptions, type Informer, type InformerHandlers, type InformerOptions, type KubeClient, type KubeObject,
-  type ListOptions, type Resource,
+  alreadyExists,
+  apiVersionOf,
+  conflict,
+  matches,
+  notFound,
+  parseFieldSelector,
+  parseLabelSelector,
+  type ApiError,
+  type DeleteOptions,
+  type Informer,
+  type InformerHandlers,
+  type InformerOptions,
+  type KubeClient,
+  type KubeObject,
+  type ListOptions,
+  type Resource,
 } from "@k3s-p/plugin-api/kube";
 import { fakeDiscovery } from "./fake-discovery.ts";
 import { mergePatch, strategicPatch } from "./patches.ts";
@@ -27,7 +40,12 @@ export interface FakeClient extends KubeClient {
   seed<T extends KubeObject>(resource: Resource<T>, object: Obj): T;
   all<T extends KubeObject>(resource: Resource<T>, namespace?: string): Obj[];
   /** Changes a stored object in place (status included), as a kubelet or user would. */
-  edit<T extends KubeObject>(resource: Resource<T>, name: string, namespace: string | undefined, change: (draft: Obj) => void): Obj;
+  edit<T extends KubeObject>(
+    resource: Resource<T>,
+    name: string,
+    namespace: string | undefined,
+    change: (draft: Obj) => void,
+  ): Obj;
   /** Removes an object as if its grace period were over. */
   finish(resource: Resource, name: string, namespace?: string): void;
   /** While held, informers see nothing; releasing delivers what happened. */
@@ -73,7 +91,10 @@ export function createFakeClient(now: () => Date = () => new Date()): FakeClient
       apiVersion: apiVersionOf(resource), kind: resource.kind, ...object,
       metadata: { ...object.metadata, resourceVersion: String(++revision) },
     });
-    const gone = stored.metadata.deletionTimestamp && !stored.metadata.finalizers?.length && !stored.metadata.deletionGracePeriodSeconds;
+    const gone =
+      stored.metadata.deletionTimestamp &&
+      !stored.metadata.finalizers?.length &&
+      !stored.metadata.deletionGracePeriodSeconds;
     if (previous && gone) {
       t.rows.delete(idOf(namespace, name));
       notify(t, "deleted", stored, previous);
@@ -97,15 +118,30 @@ export function createFakeClient(now: () => Date = () => new Date()): FakeClient
 
   /** Keeps what a write on this subresource may not change, and counts the generation. */
   function accept(resource: Resource, before: Obj, next: Obj, subresource?: string): Obj {
-    if (next.metadata.uid && next.metadata.uid !== before.metadata.uid) throw conflict(resource, before.metadata.name, "Precondition failed: UID in precondition");
-    if (next.metadata.resourceVersion && next.metadata.resourceVersion !== before.metadata.resourceVersion) throw conflict(resource, before.metadata.name);
-    const fixed = { uid: before.metadata.uid, creationTimestamp: before.metadata.creationTimestamp, deletionTimestamp: before.metadata.deletionTimestamp };
+    if (next.metadata.uid && next.metadata.uid !== before.metadata.uid)
+      throw conflict(resource, before.metadata.name, "Precondition failed: UID in precondition");
+    if (next.metadata.resourceVersion && next.metadata.resourceVersion !== before.metadata.resourceVersion)
+      throw conflict(resource, before.metadata.name);
+    const fixed = {
+      uid: before.metadata.uid,
+      creationTimestamp: before.metadata.creationTimestamp,
+      deletionTimestamp: before.metadata.deletionTimestamp,
+    };
     const metadata = { ...next.metadata, ...fixed };
     if (!fixed.deletionTimestamp) delete metadata.deletionTimestamp;
-    if (subresource === "status") return { ...before, status: next.status, metadata: { ...before.metadata, annotations: next.metadata.annotations } };
+    if (subresource === "status")
+      return {
+        ...before,
+        status: next.status,
+        metadata: { ...before.metadata, annotations: next.metadata.annotations },
+      };
     if (subresource === "approval") return { ...before, status: next.status };
     const changed = JSON.stringify(before.spec) !== JSON.stringify(next.spec);
-    return { ...next, status: before.status, metadata: { ...metadata, generation: (before.metadata.generation ?? 1) + Number(changed) } };
+    return {
+      ...next,
+      status: before.status,
+      metadata: { ...metadata, generation: (before.metadata.generation ?? 1) + Number(changed) },
+    };
   }
 
   function select(resource: Resource, options: ListOptions): Obj[] {
@@ -118,15 +154,30 @@ export function createFakeClient(now: () => Date = () => new Date()): FakeClient
 
   function remove(resource: Resource, before: Obj, options: DeleteOptions): Obj {
     const pre = options.preconditions;
-    if (pre?.uid && pre.uid !== before.metadata.uid) throw conflict(resource, before.metadata.name, `Precondition failed: UID in precondition: ${pre.uid}, UID in object meta: ${before.metadata.uid}`);
-    if (pre?.resourceVersion && pre.resourceVersion !== before.metadata.resourceVersion) throw conflict(resource, before.metadata.name);
-    const policy = { Foreground: "foregroundDeletion", Orphan: "orphan", Background: "" }[options.propagationPolicy ?? "Background"];
+    if (pre?.uid && pre.uid !== before.metadata.uid)
+      throw conflict(
+        resource,
+        before.metadata.name,
+        `Precondition failed: UID in precondition: ${pre.uid}, UID in object meta: ${before.metadata.uid}`,
+      );
+    if (pre?.resourceVersion && pre.resourceVersion !== before.metadata.resourceVersion)
+      throw conflict(resource, before.metadata.name);
+    const policy = { Foreground: "foregroundDeletion", Orphan: "orphan", Background: "" }[
+      options.propagationPolicy ?? "Background"
+    ];
     const finalizers = [...(before.metadata.finalizers ?? []), ...(policy ? [policy] : [])];
-    const scheduled = resource.plural === "pods" && before.spec?.nodeName && !["Succeeded", "Failed"].includes(before.status?.phase);
+    const scheduled =
+      resource.plural === "pods" && before.spec?.nodeName && !["Succeeded", "Failed"].includes(before.status?.phase);
     const grace = scheduled ? (options.gracePeriodSeconds ?? before.spec.terminationGracePeriodSeconds ?? 30) : 0;
     if (before.metadata.deletionTimestamp && grace > 0) return before;
-    const waits = grace > 0 || finalizers.length > 0 || (resource.plural === "namespaces" && before.spec?.finalizers?.length);
-    const metadata = { ...before.metadata, ...(finalizers.length && { finalizers }), deletionTimestamp: stamp(), deletionGracePeriodSeconds: grace };
+    const waits =
+      grace > 0 || finalizers.length > 0 || (resource.plural === "namespaces" && before.spec?.finalizers?.length);
+    const metadata = {
+      ...before.metadata,
+      ...(finalizers.length && { finalizers }),
+      deletionTimestamp: stamp(),
+      deletionGracePeriodSeconds: grace,
+    };
     if (!waits) {
       table(resource).rows.delete(idOf(before.metadata.namespace, before.metadata.name));
       const last = freeze({ ...before, metadata: { ...before.metadata, resourceVersion: String(++revision) } });
@@ -153,7 +204,8 @@ export function createFakeClient(now: () => Date = () => new Date()): FakeClient
       },
     };
     t.informers.add(own);
-    const list = (namespace?: string): T[] => [...seen.values()].filter((o) => !namespace || o.metadata.namespace === namespace);
+    const list = (namespace?: string): T[] =>
+      [...seen.values()].filter((o) => !namespace || o.metadata.namespace === namespace);
     return {
       synced: Promise.resolve(),
       get: (name, namespace) => seen.get(idOf(namespace, name)),
@@ -197,29 +249,59 @@ export function createFakeClient(now: () => Date = () => new Date()): FakeClient
       for (const send of queued) send();
     },
     get: async (resource, name, namespace) => find(resource as Resource, name, namespace),
-    list: async (resource, options = {}) => ({ metadata: { resourceVersion: String(revision) }, items: select(resource as Resource, options) }),
+    list: async (resource, options = {}) => ({
+      metadata: { resourceVersion: String(revision) },
+      items: select(resource as Resource, options),
+    }),
     async create(resource, object: Obj, options = {}) {
       const metadata = { ...object.metadata };
       if (!metadata.name) metadata.name = `${metadata.generateName}${(++serial).toString(36).padStart(5, "x")}`;
-      fake.actions.push({ verb: "create", resource: resource.plural, name: metadata.name, body: object, ...(options.subresource && { subresource: options.subresource }) });
+      fake.actions.push({
+        verb: "create",
+        resource: resource.plural,
+        name: metadata.name,
+        body: object,
+        ...(options.subresource && { subresource: options.subresource }),
+      });
       check("create", resource as Resource, object);
       if (resource.namespaced) metadata.namespace ??= options.namespace ?? "default";
-      if (table(resource as Resource).rows.has(idOf(metadata.namespace, metadata.name))) throw alreadyExists(resource, metadata.name);
+      if (table(resource as Resource).rows.has(idOf(metadata.namespace, metadata.name)))
+        throw alreadyExists(resource, metadata.name);
       return fake.seed(resource as Resource, { ...object, metadata }) as Obj;
     },
     async update(resource, object: Obj, options = {}) {
       const { name, namespace } = object.metadata;
-      fake.actions.push({ verb: "update", resource: resource.plural, name, body: object, ...(options.subresource && { subresource: options.subresource }) });
+      fake.actions.push({
+        verb: "update",
+        resource: resource.plural,
+        name,
+        body: object,
+        ...(options.subresource && { subresource: options.subresource }),
+      });
       check("update", resource as Resource, object);
       const before = find(resource as Resource, name, namespace);
-      return put(resource as Resource, structuredClone(accept(resource as Resource, before, object, options.subresource)), before);
+      return put(
+        resource as Resource,
+        structuredClone(accept(resource as Resource, before, object, options.subresource)),
+        before,
+      );
     },
     async patch(resource, name, patch: Obj, options = {}) {
-      fake.actions.push({ verb: "patch", resource: resource.plural, name, body: patch, ...(options.subresource && { subresource: options.subresource }) });
+      fake.actions.push({
+        verb: "patch",
+        resource: resource.plural,
+        name,
+        body: patch,
+        ...(options.subresource && { subresource: options.subresource }),
+      });
       check("patch", resource as Resource, patch);
       const before = find(resource as Resource, name, options.namespace);
       const next = options.type === "strategic" ? strategicPatch(before, patch) : mergePatch(before, patch);
-      return put(resource as Resource, structuredClone(accept(resource as Resource, before, next, options.subresource)), before);
+      return put(
+        resource as Resource,
+        structuredClone(accept(resource as Resource, before, next, options.subresource)),
+        before,
+      );
     },
     async delete(resource, name, options = {}) {
       fake.actions.push({ verb: "delete", resource: resource.plural, name, body: options });

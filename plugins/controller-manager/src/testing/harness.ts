@@ -21,7 +21,9 @@ export interface Harness {
   stop(): Promise<void>;
 }
 
-export function createHarness(startAt = "2026-01-01T00:00:00Z", cluster: Partial<ControllerDeps["cluster"]> = {}): Harness {
+export function createHarness(
+  startAt = "2026-01-01T00:00:00Z", cluster: Partial<ControllerDeps["cluster"]> = {},
+): Harness {
   vi.useFakeTimers({ now: Date.parse(startAt), toFake: ["setTimeout", "clearTimeout", "Date"] });
   let seed = 0;
   const now = () => new Date();
@@ -53,7 +55,10 @@ export function createHarness(startAt = "2026-01-01T00:00:00Z", cluster: Partial
       await vi.advanceTimersByTimeAsync(seconds * 1000);
       await settle();
     },
-    events: () => client.actions.filter((a) => a.resource === "events" && a.verb === "create").map((a) => `${a.body.reason} ${a.body.message}`),
+    events: () =>
+      client.actions
+        .filter((a) => a.resource === "events" && a.verb === "create")
+        .map((a) => `${a.body.reason} ${a.body.message}`),
     async stop() {
       abort.abort();
       for (const fn of undo.reverse()) await fn();

@@ -33,11 +33,25 @@ export function markReady(client: FakeClient, name: string, namespace: string, n
   });
 }
 
-export function endPod(client: FakeClient, name: string, namespace: string, phase: "Succeeded" | "Failed", exitCode = phase === "Failed" ? 1 : 0): void {
+export function endPod(
+  client: FakeClient,
+  name: string,
+  namespace: string,
+  phase: "Succeeded" | "Failed",
+  exitCode = phase === "Failed" ? 1 : 0,
+): void {
   client.edit(pods, name, namespace, (p) => {
     p.status = {
-      ...p.status, phase, conditions: [{ type: "Ready", status: "False" }],
-      containerStatuses: [{ name: p.spec.containers[0].name, restartCount: 0, state: { terminated: { exitCode, finishedAt: new Date().toISOString() } } }],
+      ...p.status,
+      phase,
+      conditions: [{ type: "Ready", status: "False" }],
+      containerStatuses: [
+        {
+          name: p.spec.containers[0].name,
+          restartCount: 0,
+          state: { terminated: { exitCode, finishedAt: new Date().toISOString() } },
+        },
+      ],
     };
   });
 }

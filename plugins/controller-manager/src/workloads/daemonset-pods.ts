@@ -22,7 +22,9 @@ const defaultTolerations: readonly (readonly [key: string, effect: string])[] = 
 ];
 
 function withTolerations(spec: PodSpec): Toleration[] {
-  const wanted = spec.hostNetwork ? [...defaultTolerations, ["node.kubernetes.io/network-unavailable", "NoSchedule"] as const] : defaultTolerations;
+  const wanted = spec.hostNetwork
+    ? [...defaultTolerations, ["node.kubernetes.io/network-unavailable", "NoSchedule"] as const]
+    : defaultTolerations;
   const tolerations = [...(spec.tolerations ?? [])];
   for (const [key, effect] of wanted) {
     const toleration: Toleration = { key, operator: "Exists", effect };
@@ -39,7 +41,10 @@ export function buildDaemonPod(set: DaemonSet, nodeName: string, hash: string): 
   const spec = pod.spec!;
   return {
     ...pod,
-    metadata: { ...pod.metadata, labels: { ...pod.metadata.labels, [HASH]: hash, ...(generation && { "pod-template-generation": generation }) } },
+    metadata: {
+      ...pod.metadata,
+      labels: { ...pod.metadata.labels, [HASH]: hash, ...(generation && { "pod-template-generation": generation }) },
+    },
     spec: {
       ...spec, tolerations: withTolerations(spec),
       affinity: {
@@ -58,8 +63,11 @@ export function buildDaemonPod(set: DaemonSet, nodeName: string, hash: string): 
 /** The node a pod runs on, or is meant for while it is not scheduled. */
 export function targetNode(pod: Pod): string | undefined {
   if (pod.spec?.nodeName) return pod.spec.nodeName;
-  const terms = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
-  return terms.flatMap((term) => term.matchFields ?? []).find((field) => field.key === "metadata.name" && field.operator === "In")?.values?.[0];
+  const terms =
+    pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
+  return terms
+    .flatMap((term) => term.matchFields ?? [])
+    .find((field) => field.key === "metadata.name" && field.operator === "In")?.values?.[0];
 }
 
 export interface Placement {
@@ -98,7 +106,14 @@ export interface RollPlan {
 }
 
 /** The next step of a rolling update: old pods to remove, or nodes that get a new pod beside the old one. */
-export function planRoll(set: DaemonSet, podsByNode: ReadonlyMap<string, readonly Pod[]>, runs: (node: string) => boolean, hash: string, limits: Limits, now: Date): RollPlan {
+export function planRoll(
+  set: DaemonSet,
+  podsByNode: ReadonlyMap<string, readonly Pod[]>,
+  runs: (node: string) => boolean,
+  hash: string,
+  limits: Limits,
+  now: Date,
+): RollPlan {
   const minReady = set.spec?.minReadySeconds ?? 0;
   const available = (pod: Pod) => isAvailable(pod, minReady, now) && !isTerminating(pod);
   const pairs = [...podsByNode].filter(([node]) => runs(node)).sort(([a], [b]) => (a < b ? -1 : 1)).map(([node, list]) => {
@@ -114,10 +129,17 @@ export function planRoll(set: DaemonSet, podsByNode: ReadonlyMap<string, readonl
     else if (!old || fresh) unavailable++;
     else (available(old) ? candidates : now_).push(old);
   }
-  return { create: [], remove: [...now_, ...candidates.slice(0, Math.max(0, limits.unavailable - unavailable - now_.length))] };
+  return {
+    create: [],
+    remove: [...now_, ...candidates.slice(0, Math.max(0, limits.unavailable - unavailable - now_.length))],
+  };
 }
 
-function planSurge(pairs: readonly { node: string; old: Pod | undefined; fresh: Pod | undefined }[], available: (pod: Pod) => boolean, surge: number): RollPlan {
+function planSurge(
+  pairs: readonly { node: string; old: Pod | undefined; fresh: Pod | undefined }[],
+  available: (pod: Pod) => boolean,
+  surge: number,
+): RollPlan {
   let surging = 0;
   const remove: Pod[] = [];
   const urgent: string[] = [];

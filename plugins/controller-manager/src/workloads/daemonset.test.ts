@@ -11,20 +11,30 @@ describe("daemonset", () => {
     h = createHarness();
     // The scheduler's part: a pod runs where its affinity says.
     kubelet = runKubelet(h.client);
-    h.client.informer(pods).on({ added: (pod) => {
-      const node = pod.spec!.affinity!.nodeAffinity!.requiredDuringSchedulingIgnoredDuringExecution!.nodeSelectorTerms[0]!.matchFields![0]!.values![0];
-      if (!pod.spec!.nodeName) h.client.edit(pods, pod.metadata.name!, "ns", (p) => void (p.spec.nodeName = node));
-    } });
+    h.client.informer(pods).on({
+      added: (pod) => {
+        const node =
+          pod.spec!.affinity!.nodeAffinity!.requiredDuringSchedulingIgnoredDuringExecution!.nodeSelectorTerms[0]!
+            .matchFields![0]!.values![0];
+        if (!pod.spec!.nodeName) h.client.edit(pods, pod.metadata.name!, "ns", (p) => void (p.spec.nodeName = node));
+      },
+    });
   });
   afterEach(() => h.stop());
 
-  const node = (name: string, labels: object = {}, taints: object[] = []) => h.client.seed(nodes, { metadata: { name, labels }, spec: { taints } });
+  const node = (name: string, labels: object = {}, taints: object[] = []) =>
+    h.client.seed(nodes, { metadata: { name, labels }, spec: { taints } });
   const run = async (spec: object = {}, template: object = {}) => {
     h.client.seed(daemonSets, {
       metadata: { name: "ds", namespace: "ns" },
       spec: {
-        selector: { matchLabels: { app: "d" } }, updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1, maxSurge: 0 } },
-        template: { metadata: { labels: { app: "d" } }, spec: { containers: [{ name: "c", image: "v1" }], ...template } }, ...spec,
+        selector: { matchLabels: { app: "d" } },
+        updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1, maxSurge: 0 } },
+        template: {
+          metadata: { labels: { app: "d" } },
+          spec: { containers: [{ name: "c", image: "v1" }], ...template },
+        },
+        ...spec,
       },
     });
     await h.start(start);
@@ -45,8 +55,18 @@ describe("daemonset", () => {
     expect(placed()).toEqual(["n1", "n2"]);
     const pod = h.client.all(pods)[0];
     expect(pod.spec.tolerations.map((t: any) => t.key)).toContain("node.kubernetes.io/unschedulable");
-    expect(pod.metadata.labels["controller-revision-hash"]).toBe(h.client.all(controllerRevisions)[0].metadata.labels["controller-revision-hash"]);
-    expect(status()).toMatchObject({ desiredNumberScheduled: 2, currentNumberScheduled: 2, numberReady: 2, numberAvailable: 2, updatedNumberScheduled: 2, numberMisscheduled: 0, observedGeneration: 1 });
+    expect(pod.metadata.labels["controller-revision-hash"]).toBe(
+      h.client.all(controllerRevisions)[0].metadata.labels["controller-revision-hash"],
+    );
+    expect(status()).toMatchObject({
+      desiredNumberScheduled: 2,
+      currentNumberScheduled: 2,
+      numberReady: 2,
+      numberAvailable: 2,
+      updatedNumberScheduled: 2,
+      numberMisscheduled: 0,
+      observedGeneration: 1,
+    });
     expect(h.problems).toEqual([]);
   });
 
@@ -72,7 +92,8 @@ describe("daemonset", () => {
   it("replaces a failed pod, slower each time", async () => {
     node("n1");
     await run();
-    const fail = () => h.client.edit(pods, h.client.all(pods)[0].metadata.name, "ns", (p) => void (p.status = { phase: "Failed" }));
+    const fail = () =>
+      h.client.edit(pods, h.client.all(pods)[0].metadata.name, "ns", (p) => void (p.status = { phase: "Failed" }));
     const first = h.client.all(pods)[0].metadata.name;
     fail();
     await h.settle();

@@ -10,7 +10,9 @@ import { syncRevision, trimHistory } from "../lib/history.ts";
 import { createPodControl, isTerminatingNamespace, referenceTo } from "../lib/pod-control.ts";
 import { byCreation, isAvailable, isReady, isTerminating, nextAvailable } from "../lib/pods.ts";
 import { semanticEqual, slowStart } from "../lib/values.ts";
-import { buildDaemonPod, HASH, hashOf, isUpdated, limitsOf, placement, planRoll, targetNode, type Placement } from "./daemonset-pods.ts";
+import {
+  buildDaemonPod, HASH, hashOf, isUpdated, limitsOf, placement, planRoll, targetNode, type Placement,
+} from "./daemonset-pods.ts";
 
 const BURST = 250;
 /** Delay before a pod that failed on a node is replaced: doubles from 1 s to 15 min. */
@@ -51,11 +53,17 @@ export function start(deps: ControllerDeps): void {
     if (key && (deleted || isTerminating(pod))) expectations.deletionObserved(key, pod.metadata.uid!);
     const keys = [key, previous && ownerKey(previous)].filter((k) => k !== undefined);
     if (keys.length || deleted || controllerOf(pod)) return keys;
-    return setInformer.list(pod.metadata.namespace).filter((set) => matchesSelector(set.spec?.selector, pod.metadata.labels)).map(keyOf);
+    return setInformer
+      .list(pod.metadata.namespace)
+      .filter((set) => matchesSelector(set.spec?.selector, pod.metadata.labels))
+      .map(keyOf);
   }
 
   function nodeKeys(node: Node, { previous }: Change<Node>): string[] {
-    const same = previous && semanticEqual(previous.metadata.labels, node.metadata.labels) && semanticEqual(previous.spec?.taints, node.spec?.taints);
+    const same =
+      previous &&
+      semanticEqual(previous.metadata.labels, node.metadata.labels) &&
+      semanticEqual(previous.spec?.taints, node.spec?.taints);
     return same ? [] : setInformer.list().map(keyOf);
   }
 
@@ -64,16 +72,32 @@ export function start(deps: ControllerDeps): void {
     const set = setInformer.get(name, namespace);
     if (!set) return expectations.forget(key);
     if (selectsEverything(set)) {
-      return c.events.record(referenceTo(daemonSets, set), "Warning", "SelectingAll", "This daemon set is selecting all pods. A non-empty selector is required.");
+      return c.events.record(
+        referenceTo(daemonSets, set),
+        "Warning",
+        "SelectingAll",
+        "This daemon set is selecting all pods. A non-empty selector is required.",
+      );
     }
     if (isTerminating(set as any)) return;
     const revisions = await claim({
-      client, resource: controllerRevisions, owner: { resource: daemonSets, object: set },
-      matches: (revision) => matchesSelector(set.spec?.selector, revision.metadata.labels), candidates: candidatesOf(revisionInformer, set),
+      client,
+      resource: controllerRevisions,
+      owner: { resource: daemonSets, object: set },
+      matches: (revision) => matchesSelector(set.spec?.selector, revision.metadata.labels),
+      candidates: candidatesOf(revisionInformer, set),
     });
-    const { revision, collisionCount } = await syncRevision(client, {
-      resource: daemonSets, object: set, template: set.spec!.template, collisionCount: set.status?.collisionCount ?? 0, hashLabel: HASH,
-    }, revisions);
+    const { revision, collisionCount } = await syncRevision(
+      client,
+      {
+        resource: daemonSets,
+        object: set,
+        template: set.spec!.template,
+        collisionCount: set.status?.collisionCount ?? 0,
+        hashLabel: HASH,
+      },
+      revisions,
+    );
     const hash = hashOf(revision);
     const claimed = await claim({
       client, resource: pods, owner: { resource: daemonSets, object: set },
@@ -86,7 +110,12 @@ export function start(deps: ControllerDeps): void {
       waitMs = plan.waitMs;
       failure = await carryOut(key, set, plan, hash);
       const all = [...revisions.filter((r) => r.metadata.uid !== revision.metadata.uid), revision];
-      await trimHistory(client, all, (r) => r === revision || claimed.some((pod) => isUpdated(pod, hashOf(r))), set.spec?.revisionHistoryLimit ?? 10);
+      await trimHistory(
+        client,
+        all,
+        (r) => r === revision || claimed.some((pod) => isUpdated(pod, hashOf(r))),
+        set.spec?.revisionHistoryLimit ?? 10,
+      );
     }
     await writeStatus(set, claimed, hash, collisionCount);
     if (failure !== undefined && !isTerminatingNamespace(failure)) throw failure;
@@ -111,13 +140,27 @@ export function start(deps: ControllerDeps): void {
     const gone = new Set(plan.remove);
     const left = podsByNode(claimed.filter((pod) => !gone.has(pod)));
     for (const node of plan.create) if (!left.has(node)) left.set(node, []);
-    const step = planRoll(set, left, (node) => places.get(node)?.shouldRun ?? false, hash, limitsOf(set, desiredOf(places)), now());
+    const step = planRoll(
+      set,
+      left,
+      (node) => places.get(node)?.shouldRun ?? false,
+      hash,
+      limitsOf(set, desiredOf(places)),
+      now(),
+    );
     plan.remove.push(...step.remove);
     plan.create.push(...step.create);
     return plan;
   }
 
-  function planNode(set: DaemonSet, node: string, place: Placement, list: readonly Pod[], surgeHash: string | undefined, plan: Plan): void {
+  function planNode(
+    set: DaemonSet,
+    node: string,
+    place: Placement,
+    list: readonly Pod[],
+    surgeHash: string | undefined,
+    plan: Plan,
+  ): void {
     if (!place.mayStay) return void plan.remove.push(...list.filter((pod) => !isTerminating(pod)));
     if (list.length === 0) {
       if (place.shouldRun) plan.create.push(node);
@@ -128,14 +171,29 @@ export function start(deps: ControllerDeps): void {
       if (isTerminating(pod)) continue;
       if (pod.status?.phase === "Failed") planFailed(set, node, pod, plan);
       else if (pod.status?.phase === "Succeeded") {
-        c.events.record(referenceTo(daemonSets, set), "Normal", "SucceededDaemonPod", `Found succeeded daemon pod ${keyOf(pod)} on node ${node}, will try to delete it`);
+        c.events.record(
+          referenceTo(daemonSets, set),
+          "Normal",
+          "SucceededDaemonPod",
+          `Found succeeded daemon pod ${keyOf(pod)} on node ${node}, will try to delete it`,
+        );
         plan.remove.push(pod);
       } else running.push(pod);
     }
     if (running.length < 2) return;
-    const surplus = surgeHash === undefined
-      ? running.sort(byCreation).slice(1)
-      : [...running.filter((pod) => isUpdated(pod, surgeHash)).sort(byCreation).slice(1), ...running.filter((pod) => !isUpdated(pod, surgeHash)).sort(byCreation).slice(1)];
+    const surplus =
+      surgeHash === undefined
+        ? running.sort(byCreation).slice(1)
+        : [
+            ...running
+              .filter((pod) => isUpdated(pod, surgeHash))
+              .sort(byCreation)
+              .slice(1),
+            ...running
+              .filter((pod) => !isUpdated(pod, surgeHash))
+              .sort(byCreation)
+              .slice(1),
+          ];
     plan.remove.push(...surplus);
   }
 
@@ -143,13 +201,24 @@ export function start(deps: ControllerDeps): void {
     const id = `${set.metadata.uid}/${node}`;
     const before = failures.get(id);
     const at = now().getTime();
-    const wait = before && at - before.last < 2 * failureBackoff(before.count) ? before.last + failureBackoff(before.count - 1) - at : 0;
+    const wait =
+      before && at - before.last < 2 * failureBackoff(before.count)
+        ? before.last + failureBackoff(before.count - 1) - at
+        : 0;
     if (wait > 0) {
       plan.waitMs = Math.min(plan.waitMs ?? Infinity, wait);
       return;
     }
-    failures.set(id, { count: before && at - before.last < 2 * failureBackoff(before.count) ? before.count + 1 : 1, last: at });
-    c.events.record(referenceTo(daemonSets, set), "Warning", "FailedDaemonPod", `Found failed daemon pod ${keyOf(pod)} on node ${node}, will try to kill it`);
+    failures.set(id, {
+      count: before && at - before.last < 2 * failureBackoff(before.count) ? before.count + 1 : 1,
+      last: at,
+    });
+    c.events.record(
+      referenceTo(daemonSets, set),
+      "Warning",
+      "FailedDaemonPod",
+      `Found failed daemon pod ${keyOf(pod)} on node ${node}, will try to kill it`,
+    );
     plan.remove.push(pod);
   }
 
@@ -169,20 +238,32 @@ export function start(deps: ControllerDeps): void {
       }
     });
     for (let skipped = tried; skipped < create.length; skipped++) expectations.creationObserved(key);
-    const removed = await Promise.allSettled(remove.map(async (pod) => {
-      try {
-        await control.remove(set, pod);
-        if (!podInformer.get(pod.metadata.name!, pod.metadata.namespace)) expectations.deletionObserved(key, pod.metadata.uid!);
-      } catch (error) {
-        expectations.deletionObserved(key, pod.metadata.uid!);
-        throw error;
-      }
-    }));
+    const removed = await Promise.allSettled(
+      remove.map(async (pod) => {
+        try {
+          await control.remove(set, pod);
+          if (!podInformer.get(pod.metadata.name!, pod.metadata.namespace))
+            expectations.deletionObserved(key, pod.metadata.uid!);
+        } catch (error) {
+          expectations.deletionObserved(key, pod.metadata.uid!);
+          throw error;
+        }
+      }),
+    );
     return created.error ?? removed.find((result) => result.status === "rejected")?.reason;
   }
 
-  async function writeStatus(set: DaemonSet, claimed: readonly Pod[], hash: string, collisionCount: number): Promise<void> {
-    const counts = { desiredNumberScheduled: 0, currentNumberScheduled: 0, numberMisscheduled: 0, numberReady: 0, updatedNumberScheduled: 0, numberAvailable: 0 };
+  async function writeStatus(
+    set: DaemonSet, claimed: readonly Pod[], hash: string, collisionCount: number,
+  ): Promise<void> {
+    const counts = {
+      desiredNumberScheduled: 0,
+      currentNumberScheduled: 0,
+      numberMisscheduled: 0,
+      numberReady: 0,
+      updatedNumberScheduled: 0,
+      numberAvailable: 0,
+    };
     const byNode = podsByNode(claimed);
     for (const node of nodeInformer.list()) {
       const list = (byNode.get(node.metadata.name!) ?? []).toSorted(byCreation);
@@ -207,7 +288,8 @@ export function start(deps: ControllerDeps): void {
 }
 
 const rolls = (set: DaemonSet): boolean => set.spec?.updateStrategy?.type !== "OnDelete";
-const desiredOf = (places: ReadonlyMap<string, Placement>): number => [...places.values()].filter((place) => place.shouldRun).length;
+const desiredOf = (places: ReadonlyMap<string, Placement>): number =>
+  [...places.values()].filter((place) => place.shouldRun).length;
 
 /** Counts that a server leaves out when they are zero; a status that was never written stays different. */
 function zeros(status: Status | undefined): Partial<Status> {

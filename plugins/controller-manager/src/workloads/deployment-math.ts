@@ -14,8 +14,10 @@ export const HASH_LABEL = "pod-template-hash";
 export const replicasOf = (object: Deployment | ReplicaSet): number => object.spec?.replicas ?? 1;
 export const availableOf = (set: ReplicaSet): number => set.status?.availableReplicas ?? 0;
 export const sumReplicas = (sets: readonly ReplicaSet[]): number => sets.reduce((sum, set) => sum + replicasOf(set), 0);
-export const sumActual = (sets: readonly ReplicaSet[]): number => sets.reduce((sum, set) => sum + (set.status?.replicas ?? 0), 0);
-export const sumAvailable = (sets: readonly ReplicaSet[]): number => sets.reduce((sum, set) => sum + availableOf(set), 0);
+export const sumActual = (sets: readonly ReplicaSet[]): number =>
+  sets.reduce((sum, set) => sum + (set.status?.replicas ?? 0), 0);
+export const sumAvailable = (sets: readonly ReplicaSet[]): number =>
+  sets.reduce((sum, set) => sum + availableOf(set), 0);
 export const activeSets = (sets: readonly ReplicaSet[]): ReplicaSet[] => sets.filter((set) => replicasOf(set) > 0);
 
 export const isRolling = (d: Deployment): boolean => (d.spec?.strategy?.type ?? "RollingUpdate") === "RollingUpdate";
@@ -83,7 +85,12 @@ export function withoutUnhealthy(oldSets: readonly ReplicaSet[], limit: number):
 }
 
 /** Sizes of old ReplicaSets after a scale-down that keeps the Deployment's minimum available. */
-export function scaledDown(d: Deployment, sets: readonly ReplicaSet[], oldSets: readonly ReplicaSet[], sizeOf: (set: ReplicaSet) => number): Map<ReplicaSet, number> {
+export function scaledDown(
+  d: Deployment,
+  sets: readonly ReplicaSet[],
+  oldSets: readonly ReplicaSet[],
+  sizeOf: (set: ReplicaSet) => number,
+): Map<ReplicaSet, number> {
   const sizes = new Map<ReplicaSet, number>();
   let left = sumAvailable(sets) - (replicasOf(d) - maxUnavailable(d));
   for (const set of [...oldSets].sort(oldestFirst)) {
@@ -131,5 +138,10 @@ function fractionOf(d: Deployment, set: ReplicaSet): number {
 
 /** The new ReplicaSet carries the whole Deployment. */
 export function isSaturated(d: Deployment, set: ReplicaSet | undefined): boolean {
-  return set !== undefined && desiredOf(set) === replicasOf(d) && replicasOf(set) === replicasOf(d) && availableOf(set) === replicasOf(d);
+  return (
+    set !== undefined &&
+    desiredOf(set) === replicasOf(d) &&
+    replicasOf(set) === replicasOf(d) &&
+    availableOf(set) === replicasOf(d)
+  );
 }

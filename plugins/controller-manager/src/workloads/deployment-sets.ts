@@ -37,23 +37,48 @@ export interface Synced {
 }
 
 /** Finds the new ReplicaSet and brings its annotations up to date; makes it when `create` is set. */
-export async function syncNewSet(ctl: SetControl, d: Deployment, sets: readonly ReplicaSet[], create: boolean): Promise<Synced> {
+export async function syncNewSet(
+  ctl: SetControl, d: Deployment, sets: readonly ReplicaSet[], create: boolean,
+): Promise<Synced> {
   const existing = findNewSet(d, sets);
   const oldSets = sets.filter((set) => set !== existing);
   const revision = String(Math.max(0, ...oldSets.map(revisionOf)) + 1);
   if (existing) {
     const newSet = await refreshSet(ctl, d, existing, revision);
-    const found: NextCondition = { type: "Progressing", status: "True", reason: "FoundNewReplicaSet", message: `Found new replica set "${newSet.metadata.name}"` };
+    const found: NextCondition = {
+      type: "Progressing",
+      status: "True",
+      reason: "FoundNewReplicaSet",
+      message: `Found new replica set "${newSet.metadata.name}"`,
+    };
     const first = hasDeadline(d) && !conditionOf(d.status?.conditions, "Progressing");
-    return { deployment: await record(ctl, d, newSet.metadata.annotations![annotation.revision]!, first ? found : undefined), newSet };
+    return {
+      deployment: await record(ctl, d, newSet.metadata.annotations![annotation.revision]!, first ? found : undefined),
+      newSet,
+    };
   }
   if (!create) return { deployment: d, newSet: undefined };
   const { newSet, made } = await createSet(ctl, d, sets, revision);
-  const created: NextCondition = { type: "Progressing", status: "True", reason: "NewReplicaSetCreated", message: `Created new replica set "${newSet.metadata.name}"` };
-  return { deployment: await record(ctl, d, newSet.metadata.annotations?.[annotation.revision] ?? revision, made && hasDeadline(d) ? created : undefined), newSet };
+  const created: NextCondition = {
+    type: "Progressing",
+    status: "True",
+    reason: "NewReplicaSetCreated",
+    message: `Created new replica set "${newSet.metadata.name}"`,
+  };
+  return {
+    deployment: await record(
+      ctl,
+      d,
+      newSet.metadata.annotations?.[annotation.revision] ?? revision,
+      made && hasDeadline(d) ? created : undefined,
+    ),
+    newSet,
+  };
 }
 
-async function refreshSet({ client }: SetControl, d: Deployment, set: ReplicaSet, revision: string): Promise<ReplicaSet> {
+async function refreshSet(
+  { client }: SetControl, d: Deployment, set: ReplicaSet, revision: string,
+): Promise<ReplicaSet> {
   const annotations = inheritedAnnotations(d, set.metadata.annotations, revision);
   const minReadySeconds = d.spec?.minReadySeconds ?? 0;
   const same = Object.entries(annotations).every(([k, v]) => set.metadata.annotations?.[k] === v);
@@ -64,9 +89,12 @@ async function refreshSet({ client }: SetControl, d: Deployment, set: ReplicaSet
 }
 
 /** What the ReplicaSet has, overlaid with the Deployment's annotations and a revision that never goes back. */
-function inheritedAnnotations(d: Deployment, before: Record<string, string> | undefined, revision: string): Record<string, string> {
+function inheritedAnnotations(
+  d: Deployment, before: Record<string, string> | undefined, revision: string,
+): Record<string, string> {
   const annotations = { ...before };
-  for (const [key, value] of Object.entries(d.metadata.annotations ?? {})) if (!notInherited.has(key)) annotations[key] = value;
+  for (const [key, value] of Object.entries(d.metadata.annotations ?? {}))
+    if (!notInherited.has(key)) annotations[key] = value;
   const old = before?.[annotation.revision];
   if (old !== undefined && Number(old) >= Number(revision)) return annotations;
   annotations[annotation.revision] = revision;
@@ -79,28 +107,51 @@ function inheritedAnnotations(d: Deployment, before: Record<string, string> | un
 }
 
 /** Writes the Deployment's revision annotation and a condition, when they differ. */
-async function record({ client, now }: SetControl, d: Deployment, revision: string, condition: NextCondition | undefined): Promise<Deployment> {
+async function record(
+  { client, now }: SetControl, d: Deployment, revision: string, condition: NextCondition | undefined,
+): Promise<Deployment> {
   let current = d;
   if (d.metadata.annotations?.[annotation.revision] !== revision) {
-    const patched = await client.patch(deployments, d.metadata.name!, { metadata: { annotations: { [annotation.revision]: revision } } }, { namespace: d.metadata.namespace });
+    const patched = await client.patch(
+      deployments,
+      d.metadata.name!,
+      { metadata: { annotations: { [annotation.revision]: revision } } },
+      { namespace: d.metadata.namespace },
+    );
     // The spec that this reconcile works on stays the one it started with.
-    current = { ...d, metadata: { ...d.metadata, annotations: patched.metadata.annotations, resourceVersion: patched.metadata.resourceVersion } };
+    current = {
+      ...d,
+      metadata: {
+        ...d.metadata,
+        annotations: patched.metadata.annotations,
+        resourceVersion: patched.metadata.resourceVersion,
+      },
+    };
   }
   if (!condition) return current;
   return setProgress({ client, now }, current, condition);
 }
 
-async function setProgress({ client, now }: Pick<SetControl, "client" | "now">, d: Deployment, condition: NextCondition): Promise<Deployment> {
+async function setProgress(
+  { client, now }: Pick<SetControl, "client" | "now">, d: Deployment, condition: NextCondition,
+): Promise<Deployment> {
   const conditions = withCondition(d.status?.conditions, condition, now());
   return client.update(deployments, { ...d, status: { ...d.status, conditions } }, { subresource: "status" });
 }
 
-async function createSet(ctl: SetControl, d: Deployment, sets: readonly ReplicaSet[], revision: string): Promise<{ newSet: ReplicaSet; made: boolean }> {
+async function createSet(
+  ctl: SetControl, d: Deployment, sets: readonly ReplicaSet[], revision: string,
+): Promise<{ newSet: ReplicaSet; made: boolean }> {
   const desired = newSetObject(d, sets, revision);
   try {
     const newSet = await ctl.client.create(replicaSets, desired);
     if (replicasOf(newSet) > 0) {
-      ctl.events.record(referenceTo(deployments, d), "Normal", "ScalingReplicaSet", `Scaled up replica set ${newSet.metadata.name} from 0 to ${replicasOf(newSet)}`);
+      ctl.events.record(
+        referenceTo(deployments, d),
+        "Normal",
+        "ScalingReplicaSet",
+        `Scaled up replica set ${newSet.metadata.name} from 0 to ${replicasOf(newSet)}`,
+      );
     }
     return { newSet, made: true };
   } catch (error) {
@@ -138,7 +189,9 @@ const scaleAnnotations = (d: Deployment) => ({
 });
 
 /** The name is taken: by our own set that the informer did not show yet, or by a stranger (then the hash changes). */
-async function resolveCollision({ client }: SetControl, d: Deployment, desired: ReplicaSet, error: unknown): Promise<ReplicaSet> {
+async function resolveCollision(
+  { client }: SetControl, d: Deployment, desired: ReplicaSet, error: unknown,
+): Promise<ReplicaSet> {
   const live = await client.get(replicaSets, desired.metadata.name!, d.metadata.namespace);
   if (controllerOf(live)?.uid === d.metadata.uid && sameTemplate(live.spec?.template, d.spec!.template)) return live;
   const collisionCount = (d.status?.collisionCount ?? 0) + 1;
@@ -146,22 +199,36 @@ async function resolveCollision({ client }: SetControl, d: Deployment, desired: 
   throw error;
 }
 
-async function reportCreateFailure(ctl: SetControl, d: Deployment, desired: ReplicaSet, error: unknown): Promise<void> {
+async function reportCreateFailure(
+  ctl: SetControl, d: Deployment, desired: ReplicaSet, error: unknown,
+): Promise<void> {
   const message = `Failed to create new replica set "${desired.metadata.name}": ${messageOf(error)}`;
-  if (hasDeadline(d)) await setProgress(ctl, d, { type: "Progressing", status: "False", reason: "ReplicaSetCreateError", message });
+  if (hasDeadline(d))
+    await setProgress(ctl, d, { type: "Progressing", status: "False", reason: "ReplicaSetCreateError", message });
   ctl.events.record(referenceTo(deployments, d), "Warning", "ReplicaSetCreateError", message);
 }
 
 /** Brings a ReplicaSet to `size` and refreshes its annotations; returns it as it is now. */
-export async function scaleSet({ client, events }: SetControl, d: Deployment, set: ReplicaSet, size: number): Promise<ReplicaSet> {
+export async function scaleSet(
+  { client, events }: SetControl, d: Deployment, set: ReplicaSet, size: number,
+): Promise<ReplicaSet> {
   const before = replicasOf(set);
   const annotations = { ...set.metadata.annotations, ...scaleAnnotations(d) };
   const stale = Object.entries(annotations).some(([k, v]) => set.metadata.annotations?.[k] !== v);
   if (before === size && !stale) return set;
-  const scaled = await client.update(replicaSets, { ...set, metadata: { ...set.metadata, annotations }, spec: { ...set.spec!, replicas: size } });
+  const scaled = await client.update(replicaSets, {
+    ...set,
+    metadata: { ...set.metadata, annotations },
+    spec: { ...set.spec!, replicas: size },
+  });
   if (before !== size) {
     const direction = size > before ? "up" : "down";
-    events.record(referenceTo(deployments, d), "Normal", "ScalingReplicaSet", `Scaled ${direction} replica set ${set.metadata.name} from ${before} to ${size}`);
+    events.record(
+      referenceTo(deployments, d),
+      "Normal",
+      "ScalingReplicaSet",
+      `Scaled ${direction} replica set ${set.metadata.name} from ${before} to ${size}`,
+    );
   }
   return scaled;
 }
@@ -170,11 +237,20 @@ export async function scaleSet({ client, events }: SetControl, d: Deployment, se
 export async function cleanUp({ client }: SetControl, d: Deployment, oldSets: readonly ReplicaSet[]): Promise<void> {
   const limit = d.spec?.revisionHistoryLimit;
   if (limit === undefined || limit === 2 ** 31 - 1) return;
-  const alive = oldSets.filter((set) => !set.metadata.deletionTimestamp).sort((a, b) => revisionOf(a) - revisionOf(b) || oldestFirst(a, b));
+  const alive = oldSets
+    .filter((set) => !set.metadata.deletionTimestamp)
+    .sort((a, b) => revisionOf(a) - revisionOf(b) || oldestFirst(a, b));
   for (const set of alive.slice(0, Math.max(0, alive.length - limit))) {
-    const idle = (set.status?.replicas ?? 0) === 0 && replicasOf(set) === 0 && (set.metadata.generation ?? 0) <= (set.status?.observedGeneration ?? 0);
+    const idle =
+      (set.status?.replicas ?? 0) === 0 &&
+      replicasOf(set) === 0 &&
+      (set.metadata.generation ?? 0) <= (set.status?.observedGeneration ?? 0);
     if (!idle) continue;
-    await client.delete(replicaSets, set.metadata.name!, { namespace: set.metadata.namespace, preconditions: { uid: set.metadata.uid } })
+    await client
+      .delete(replicaSets, set.metadata.name!, {
+        namespace: set.metadata.namespace,
+        preconditions: { uid: set.metadata.uid },
+      })
       .catch((error: unknown) => {
         if (!isNotFound(error)) throw error;
       });

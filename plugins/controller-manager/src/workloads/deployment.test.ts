@@ -43,12 +43,25 @@ describe("deployment", () => {
     expect(set.metadata.labels).toEqual({ app: "web", "pod-template-hash": hash });
     expect(set.spec.selector.matchLabels).toEqual({ app: "web", "pod-template-hash": hash });
     expect(set.metadata.annotations).toEqual({
-      note: "x", "deployment.kubernetes.io/revision": "1", "deployment.kubernetes.io/desired-replicas": "3", "deployment.kubernetes.io/max-replicas": "4",
+      note: "x",
+      "deployment.kubernetes.io/revision": "1",
+      "deployment.kubernetes.io/desired-replicas": "3",
+      "deployment.kubernetes.io/max-replicas": "4",
     });
     expect(d().metadata.annotations["deployment.kubernetes.io/revision"]).toBe("1");
-    expect(d().status).toMatchObject({ replicas: 3, updatedReplicas: 3, readyReplicas: 3, availableReplicas: 3, observedGeneration: 1 });
+    expect(d().status).toMatchObject({
+      replicas: 3,
+      updatedReplicas: 3,
+      readyReplicas: 3,
+      availableReplicas: 3,
+      observedGeneration: 1,
+    });
     expect(condition("Available")).toMatchObject({ status: "True", reason: "MinimumReplicasAvailable" });
-    expect(condition("Progressing")).toMatchObject({ status: "True", reason: "NewReplicaSetAvailable", message: `ReplicaSet "${set.metadata.name}" has successfully progressed.` });
+    expect(condition("Progressing")).toMatchObject({
+      status: "True",
+      reason: "NewReplicaSetAvailable",
+      message: `ReplicaSet "${set.metadata.name}" has successfully progressed.`,
+    });
     expect(h.events()).toContain(`ScalingReplicaSet Scaled up replica set ${set.metadata.name} from 0 to 3`);
     expect(h.problems).toEqual([]);
   });
@@ -84,7 +97,11 @@ describe("deployment", () => {
     await run(deployment(1, { progressDeadlineSeconds: 10 }));
     expect(condition("Progressing").reason).toBe("ReplicaSetUpdated");
     await h.advance(13);
-    expect(condition("Progressing")).toMatchObject({ status: "False", reason: "ProgressDeadlineExceeded", message: `ReplicaSet "${setOf("v1").metadata.name}" has timed out progressing.` });
+    expect(condition("Progressing")).toMatchObject({
+      status: "False",
+      reason: "ProgressDeadlineExceeded",
+      message: `ReplicaSet "${setOf("v1").metadata.name}" has timed out progressing.`,
+    });
   });
 
   it("undo goes back to the old set under a new revision", async () => {
@@ -95,7 +112,10 @@ describe("deployment", () => {
     await h.advance(2);
     expect(h.client.all(replicaSets)).toHaveLength(2);
     expect(setOf("v1").spec.replicas).toBe(2);
-    expect(setOf("v1").metadata.annotations).toMatchObject({ "deployment.kubernetes.io/revision": "3", "deployment.kubernetes.io/revision-history": "1" });
+    expect(setOf("v1").metadata.annotations).toMatchObject({
+      "deployment.kubernetes.io/revision": "3",
+      "deployment.kubernetes.io/revision-history": "1",
+    });
   });
 
   it("a paused Deployment takes no new template but scales", async () => {
@@ -116,9 +136,12 @@ describe("deployment", () => {
   it("Recreate waits until every old pod is gone", async () => {
     await run(deployment(2, { strategy: { type: "Recreate" } }));
     const counts: number[] = [];
-    h.client.informer(pods).on({ added: (pod) => {
-      if (pod.spec!.containers[0]!.image === "v2") counts.push(h.client.all(pods).filter((p) => p.spec.containers[0].image === "v1").length);
-    } });
+    h.client.informer(pods).on({
+      added: (pod) => {
+        if (pod.spec!.containers[0]!.image === "v2")
+          counts.push(h.client.all(pods).filter((p) => p.spec.containers[0].image === "v1").length);
+      },
+    });
     setImage("v2");
     await h.advance(2);
     expect(counts).toEqual([0, 0]);
@@ -137,7 +160,14 @@ describe("deployment", () => {
   it("adopts a matching replica set and takes it as the old one", async () => {
     h.client.seed(replicaSets, {
       metadata: { name: "legacy", namespace: "ns", labels: { app: "web", pod: "x" } },
-      spec: { replicas: 1, selector: { matchLabels: { app: "web", pod: "x" } }, template: { metadata: { labels: { app: "web", pod: "x" } }, spec: { containers: [{ name: "c", image: "old" }] } } },
+      spec: {
+        replicas: 1,
+        selector: { matchLabels: { app: "web", pod: "x" } },
+        template: {
+          metadata: { labels: { app: "web", pod: "x" } },
+          spec: { containers: [{ name: "c", image: "old" }] },
+        },
+      },
     });
     await run(deployment(1));
     expect(setOf("old").metadata.ownerReferences[0]).toMatchObject({ kind: "Deployment", name: "web" });
@@ -150,7 +180,14 @@ describe("deployment", () => {
     const name = setOf("v1").metadata.name;
     const h2 = createHarness();
     runKubelet(h2.client);
-    h2.client.seed(replicaSets, { metadata: { name, namespace: "ns", labels: {} }, spec: { replicas: 0, selector: { matchLabels: { z: "z" } }, template: { metadata: { labels: { z: "z" } }, spec: {} } } });
+    h2.client.seed(replicaSets, {
+      metadata: { name, namespace: "ns", labels: {} },
+      spec: {
+        replicas: 0,
+        selector: { matchLabels: { z: "z" } },
+        template: { metadata: { labels: { z: "z" } }, spec: {} },
+      },
+    });
     h2.client.seed(deployments, deployment(1));
     await h2.start(startReplicaSet);
     await h2.start(startDeployment);

@@ -13,7 +13,10 @@ import {
   replicasOf, scaledDown, sumReplicas, withoutUnhealthy,
 } from "./deployment-math.ts";
 import { cleanUp, findNewSet, scaleSet, syncNewSet, type SetControl } from "./deployment-sets.ts";
-import { conditionOf, countsOf, deadlineIn, hasDeadline, isComplete, rolloutStatus, withCondition, type DeploymentStatus } from "./deployment-status.ts";
+import {
+  conditionOf, countsOf, deadlineIn, hasDeadline, isComplete, rolloutStatus, withCondition,
+  type DeploymentStatus,
+} from "./deployment-status.ts";
 
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
@@ -28,7 +31,10 @@ export function start(deps: ControllerDeps): void {
     const owners = [controllerOf(set), previous && controllerOf(previous)].filter((ref) => ref?.kind === "Deployment");
     if (owners.length) return owners.map((ref) => `${set.metadata.namespace}/${ref!.name}`);
     if (controllerOf(set)) return [];
-    return deploymentInformer.list(set.metadata.namespace).filter((d) => matchesSelector(d.spec?.selector, set.metadata.labels)).map(keyOf);
+    return deploymentInformer
+      .list(set.metadata.namespace)
+      .filter((d) => matchesSelector(d.spec?.selector, set.metadata.labels))
+      .map(keyOf);
   }
 
   /** A Recreate Deployment goes on when the last of its old pods is gone. */
@@ -56,7 +62,12 @@ export function start(deps: ControllerDeps): void {
   }
 
   async function rejectSelector(d: Deployment): Promise<void> {
-    c.events.record(referenceTo(deployments, d), "Warning", "SelectingAll", "This deployment is selecting all pods. A non-empty selector is required.");
+    c.events.record(
+      referenceTo(deployments, d),
+      "Warning",
+      "SelectingAll",
+      "This deployment is selecting all pods. A non-empty selector is required.",
+    );
     if ((d.status?.observedGeneration ?? 0) < (d.metadata.generation ?? 0)) {
       await writeStatus(d, { ...d.status, observedGeneration: d.metadata.generation });
     }
@@ -71,7 +82,11 @@ export function start(deps: ControllerDeps): void {
     const next = d.spec?.paused
       ? { type: "Progressing", status: "Unknown", reason: "DeploymentPaused", message: "Deployment is paused" }
       : { type: "Progressing", status: "Unknown", reason: "DeploymentResumed", message: "Deployment is resumed" };
-    return client.update(deployments, { ...d, status: { ...d.status, conditions: withCondition(d.status?.conditions, next, now()) } }, { subresource: "status" });
+    return client.update(
+      deployments,
+      { ...d, status: { ...d.status, conditions: withCondition(d.status?.conditions, next, now()) } },
+      { subresource: "status" },
+    );
   }
 
   async function scaleOnly(before: Deployment, sets: readonly ReplicaSet[]): Promise<number | void> {
@@ -82,18 +97,28 @@ export function start(deps: ControllerDeps): void {
     await writeStatus(d, countsOf(d, scaled, find(scaled, newSet), now()));
   }
 
-  async function scale(d: Deployment, sets: readonly ReplicaSet[], newSet: ReplicaSet | undefined): Promise<readonly ReplicaSet[]> {
+  async function scale(
+    d: Deployment, sets: readonly ReplicaSet[], newSet: ReplicaSet | undefined,
+  ): Promise<readonly ReplicaSet[]> {
     const active = activeSets(sets);
-    const only = active.length === 1 ? active[0] : active.length === 0 ? (newSet ?? [...sets].sort(oldestFirst).at(-1)) : undefined;
+    const only =
+      active.length === 1
+        ? active[0]
+        : active.length === 0
+          ? (newSet ?? [...sets].sort(oldestFirst).at(-1))
+          : undefined;
     if (only) return replace(sets, await resize(d, only, replicasOf(d)));
-    if (isSaturated(d, newSet)) return resizeAll(d, sets, new Map(active.filter((set) => set !== newSet).map((set) => [set, 0])));
+    if (isSaturated(d, newSet))
+      return resizeAll(d, sets, new Map(active.filter((set) => set !== newSet).map((set) => [set, 0])));
     return isRolling(d) ? resizeAll(d, sets, proportional(d, sets)) : sets;
   }
 
   const resize = (d: Deployment, set: ReplicaSet, size: number): Promise<ReplicaSet> | ReplicaSet =>
     replicasOf(set) === size && desiredOf(set) === replicasOf(d) ? set : scaleSet(ctl, d, set, size);
 
-  async function resizeAll(d: Deployment, sets: readonly ReplicaSet[], sizes: ReadonlyMap<ReplicaSet, number>): Promise<readonly ReplicaSet[]> {
+  async function resizeAll(
+    d: Deployment, sets: readonly ReplicaSet[], sizes: ReadonlyMap<ReplicaSet, number>,
+  ): Promise<readonly ReplicaSet[]> {
     let current = sets;
     for (const [set, size] of sizes) current = replace(current, await scaleSet(ctl, d, set, size));
     return current;
@@ -113,7 +138,9 @@ export function start(deps: ControllerDeps): void {
   }
 
   /** Scales old ReplicaSets down as far as availability allows; undefined when there was nothing to do. */
-  async function shrinkOld(d: Deployment, sets: readonly ReplicaSet[], oldSets: readonly ReplicaSet[], newSet: ReplicaSet): Promise<readonly ReplicaSet[] | undefined> {
+  async function shrinkOld(
+    d: Deployment, sets: readonly ReplicaSet[], oldSets: readonly ReplicaSet[], newSet: ReplicaSet,
+  ): Promise<readonly ReplicaSet[] | undefined> {
     if (sumReplicas(oldSets) === 0) return undefined;
     const minAvailable = replicasOf(d) - maxUnavailable(d);
     const limit = sumReplicas(sets) - minAvailable - (replicasOf(newSet) - availableOf(newSet));
@@ -128,7 +155,12 @@ export function start(deps: ControllerDeps): void {
     const current = replace(sets, found.newSet);
     const oldSets = current.filter((set) => set.metadata.uid !== found.newSet?.metadata.uid);
     const active = activeSets(oldSets);
-    if (active.length) return finish(found.deployment, await resizeAll(found.deployment, current, new Map(active.map((set) => [set, 0]))), found.newSet);
+    if (active.length)
+      return finish(
+        found.deployment,
+        await resizeAll(found.deployment, current, new Map(active.map((set) => [set, 0]))),
+        found.newSet,
+      );
     if (oldPodsRun(oldSets)) return finish(found.deployment, current, found.newSet);
     const { deployment: d, newSet } = found.newSet ? found : await syncNewSet(ctl, found.deployment, current, true);
     const scaled = replace(replace(current, newSet), await scaleSet(ctl, d, newSet!, replicasOf(d)));
@@ -136,11 +168,18 @@ export function start(deps: ControllerDeps): void {
     return finish(d, scaled, newSet);
   }
 
-  const oldPodsRun = (oldSets: readonly ReplicaSet[]): boolean => oldSets.some((set) =>
-    (set.status?.replicas ?? 0) > 0 ||
-    podInformer.byIndex("owner", set.metadata.uid!).some((pod) => podPhase(pod) !== "Failed" && podPhase(pod) !== "Succeeded"));
+  const oldPodsRun = (oldSets: readonly ReplicaSet[]): boolean =>
+    oldSets.some(
+      (set) =>
+        (set.status?.replicas ?? 0) > 0 ||
+        podInformer
+          .byIndex("owner", set.metadata.uid!)
+          .some((pod) => podPhase(pod) !== "Failed" && podPhase(pod) !== "Succeeded"),
+    );
 
-  async function finish(d: Deployment, sets: readonly ReplicaSet[], newSet: ReplicaSet | undefined): Promise<number | void> {
+  async function finish(
+    d: Deployment, sets: readonly ReplicaSet[], newSet: ReplicaSet | undefined,
+  ): Promise<number | void> {
     const status = rolloutStatus(d, sets, find(sets, newSet), now());
     await writeStatus(d, status);
     return deadlineIn(d, status, now());

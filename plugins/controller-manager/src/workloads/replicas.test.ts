@@ -6,7 +6,8 @@ import { start as startReplicationController } from "./replicationcontroller.ts"
 
 const template = { metadata: { labels: { app: "web" } }, spec: { containers: [{ name: "c", image: "i" }] } };
 const set = (replicas: number, extra: object = {}) => ({
-  metadata: { name: "web", namespace: "ns" }, spec: { replicas, selector: { matchLabels: { app: "web" } }, template, ...extra },
+  metadata: { name: "web", namespace: "ns" },
+  spec: { replicas, selector: { matchLabels: { app: "web" } }, template, ...extra },
 });
 
 describe("replicaset", () => {
@@ -16,17 +17,29 @@ describe("replicaset", () => {
 
   const names = () => h.client.all(pods, "ns").map((p) => p.metadata.name);
   const status = () => h.client.all(replicaSets)[0].status;
-  const ready = (name: string) => h.client.edit(pods, name, "ns", (p) => {
-    p.spec.nodeName ??= "n1";
-    p.status = { phase: "Running", conditions: [{ type: "Ready", status: "True", lastTransitionTime: new Date().toISOString() }] };
-  });
+  const ready = (name: string) =>
+    h.client.edit(pods, name, "ns", (p) => {
+      p.spec.nodeName ??= "n1";
+      p.status = {
+        phase: "Running",
+        conditions: [{ type: "Ready", status: "True", lastTransitionTime: new Date().toISOString() }],
+      };
+    });
 
   it("creates the missing pods with owner, labels and events", async () => {
     h.client.seed(replicaSets, set(3));
     await h.start(startReplicaSet);
     expect(names()).toHaveLength(3);
     const pod = h.client.all(pods)[0];
-    expect(pod.metadata.ownerReferences).toEqual([expect.objectContaining({ kind: "ReplicaSet", apiVersion: "apps/v1", name: "web", controller: true, blockOwnerDeletion: true })]);
+    expect(pod.metadata.ownerReferences).toEqual([
+      expect.objectContaining({
+        kind: "ReplicaSet",
+        apiVersion: "apps/v1",
+        name: "web",
+        controller: true,
+        blockOwnerDeletion: true,
+      }),
+    ]);
     expect(pod.metadata.labels).toEqual({ app: "web" });
     expect(status()).toMatchObject({ replicas: 3, fullyLabeledReplicas: 3, readyReplicas: 0, observedGeneration: 1 });
     expect(h.events().filter((e) => e.startsWith("SuccessfulCreate Created pod: web-"))).toHaveLength(3);
@@ -70,7 +83,11 @@ describe("replicaset", () => {
   });
 
   it("adopts a matching orphan and releases a pod whose labels changed", async () => {
-    h.client.seed(pods, { metadata: { name: "orphan", namespace: "ns", labels: { app: "web" } }, spec: {}, status: { phase: "Running" } });
+    h.client.seed(pods, {
+      metadata: { name: "orphan", namespace: "ns", labels: { app: "web" } },
+      spec: {},
+      status: { phase: "Running" },
+    });
     h.client.seed(replicaSets, set(1));
     await h.start(startReplicaSet);
     expect(names()).toEqual(["orphan"]);
@@ -95,10 +112,18 @@ describe("replicaset", () => {
   });
 
   it("surfaces a refused create as condition and event, and clears it later", async () => {
-    h.client.react = (verb, resource) => verb === "create" && resource.plural === "pods" ? apiError(403, "Forbidden", "exceeded quota") : undefined;
+    h.client.react = (verb, resource) =>
+      verb === "create" && resource.plural === "pods" ? apiError(403, "Forbidden", "exceeded quota") : undefined;
     h.client.seed(replicaSets, set(3));
     await h.start(startReplicaSet);
-    expect(status().conditions).toEqual([expect.objectContaining({ type: "ReplicaFailure", status: "True", reason: "FailedCreate", message: "exceeded quota" })]);
+    expect(status().conditions).toEqual([
+      expect.objectContaining({
+        type: "ReplicaFailure",
+        status: "True",
+        reason: "FailedCreate",
+        message: "exceeded quota",
+      }),
+    ]);
     expect(h.events()).toContain("FailedCreate Error creating: exceeded quota");
     h.client.react = undefined;
     await h.advance(10);
@@ -110,10 +135,16 @@ describe("replicaset", () => {
 describe("replicationcontroller", () => {
   it("keeps its replicas by a map selector", async () => {
     const h = createHarness();
-    h.client.seed(replicationControllers, { metadata: { name: "rc", namespace: "ns" }, spec: { replicas: 2, selector: { app: "web" }, template } });
+    h.client.seed(replicationControllers, {
+      metadata: { name: "rc", namespace: "ns" },
+      spec: { replicas: 2, selector: { app: "web" }, template },
+    });
     await h.start(startReplicationController);
     expect(h.client.all(pods)).toHaveLength(2);
-    expect(h.client.all(pods)[0].metadata.ownerReferences[0]).toMatchObject({ kind: "ReplicationController", apiVersion: "v1" });
+    expect(h.client.all(pods)[0].metadata.ownerReferences[0]).toMatchObject({
+      kind: "ReplicationController",
+      apiVersion: "v1",
+    });
     expect(h.client.all(replicationControllers)[0].status).toMatchObject({ replicas: 2, fullyLabeledReplicas: 2 });
     await h.stop();
   });

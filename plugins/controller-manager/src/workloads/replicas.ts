@@ -7,7 +7,9 @@ import { createController, type Change, type ControllerDeps } from "../controlle
 import { candidatesOf, claim, ownerReference } from "../lib/claim.ts";
 import { createExpectations } from "../lib/expectations.ts";
 import { createPodControl, isTerminatingNamespace, podFromTemplate } from "../lib/pod-control.ts";
-import { compareForDeletion, isActive, isAvailable, isReady, isTerminal, isTerminating, nextAvailable } from "../lib/pods.ts";
+import {
+  compareForDeletion, isActive, isAvailable, isReady, isTerminal, isTerminating, nextAvailable,
+} from "../lib/pods.ts";
 import { messageOf, semanticEqual, slowStart } from "../lib/values.ts";
 
 /** What ReplicaSet and ReplicationController have in common. */
@@ -118,22 +120,30 @@ export function startReplicas<T extends ReplicaOwner>(deps: ControllerDeps, kind
     return error === undefined ? undefined : { reason: "FailedCreate", error };
   }
 
-  async function deletePods(key: string, owner: T, active: readonly Pod[], count: number): Promise<Failure | undefined> {
+  async function deletePods(
+    key: string, owner: T, active: readonly Pod[], count: number,
+  ): Promise<Failure | undefined> {
     const perNode = countByNode(relatedPods(owner, active));
     const at = now();
     const doomed = [...active]
       .sort((a, b) => compareForDeletion(a, b, (pod) => perNode.get(pod.spec?.nodeName ?? "") ?? 0, at))
       .slice(0, count);
-    expectations.expectDeletions(key, doomed.map((pod) => pod.metadata.uid!));
-    const results = await Promise.allSettled(doomed.map(async (pod) => {
-      try {
-        await control.remove(owner, pod);
-        if (!podInformer.get(pod.metadata.name!, pod.metadata.namespace)) expectations.deletionObserved(key, pod.metadata.uid!);
-      } catch (error) {
-        expectations.deletionObserved(key, pod.metadata.uid!);
-        throw error;
-      }
-    }));
+    expectations.expectDeletions(
+      key,
+      doomed.map((pod) => pod.metadata.uid!),
+    );
+    const results = await Promise.allSettled(
+      doomed.map(async (pod) => {
+        try {
+          await control.remove(owner, pod);
+          if (!podInformer.get(pod.metadata.name!, pod.metadata.namespace))
+            expectations.deletionObserved(key, pod.metadata.uid!);
+        } catch (error) {
+          expectations.deletionObserved(key, pod.metadata.uid!);
+          throw error;
+        }
+      }),
+    );
     const failed = results.find((result) => result.status === "rejected");
     return failed && { reason: "FailedDelete", error: failed.reason };
   }
@@ -142,16 +152,23 @@ export function startReplicas<T extends ReplicaOwner>(deps: ControllerDeps, kind
   function relatedPods(owner: T, active: readonly Pod[]): readonly Pod[] {
     const parent = controllerOf(owner);
     if (!parent) return active;
-    return owners.byIndex("owner", parent.uid).flatMap((sibling) => podInformer.byIndex("owner", sibling.metadata.uid!)).filter(isActive);
+    return owners
+      .byIndex("owner", parent.uid)
+      .flatMap((sibling) => podInformer.byIndex("owner", sibling.metadata.uid!))
+      .filter(isActive);
   }
 
-  async function writeStatus(owner: T, active: readonly Pod[], terminating: number, failure: Failure | undefined): Promise<void> {
+  async function writeStatus(
+    owner: T, active: readonly Pod[], terminating: number, failure: Failure | undefined,
+  ): Promise<void> {
     const status = nextStatus(owner, active, terminating, failure);
     if (semanticEqual(status, owner.status)) return;
     await client.update(kind.resource, { ...owner, status } as T, { subresource: "status" });
   }
 
-  function nextStatus(owner: T, active: readonly Pod[], terminating: number, failure: Failure | undefined): ReplicaStatus {
+  function nextStatus(
+    owner: T, active: readonly Pod[], terminating: number, failure: Failure | undefined,
+  ): ReplicaStatus {
     const minReady = owner.spec?.minReadySeconds ?? 0;
     const labels = Object.entries((owner.spec?.template?.metadata as ObjectMeta | undefined)?.labels ?? {});
     const before = owner.status?.conditions;
@@ -173,14 +190,23 @@ interface Failure {
 }
 
 /** `ReplicaFailure` is set at the first failure and stays as it is until one reconcile had none. */
-function failureConditions(before: ReplicaCondition[] | undefined, failure: Failure | undefined, at: string): ReplicaCondition[] {
+function failureConditions(
+  before: ReplicaCondition[] | undefined, failure: Failure | undefined, at: string,
+): ReplicaCondition[] {
   const known = findCondition(before, "ReplicaFailure");
   const others = (before ?? []).filter((condition) => condition !== known);
   if (!failure) return others;
   if (known) return before!;
-  return [...others, {
-    type: "ReplicaFailure", status: "True", reason: failure.reason, message: messageOf(failure.error), lastTransitionTime: at,
-  }];
+  return [
+    ...others,
+    {
+      type: "ReplicaFailure",
+      status: "True",
+      reason: failure.reason,
+      message: messageOf(failure.error),
+      lastTransitionTime: at,
+    },
+  ];
 }
 
 function countByNode(list: readonly Pod[]): Map<string, number> {

@@ -17,18 +17,34 @@ export interface StatefulControl {
   retainClaims(set: StatefulSet, pod: Pod, condemned: boolean): Promise<void>;
 }
 
-export function createStatefulControl(client: KubeClient, events: EventRecorder, claims: Informer<PersistentVolumeClaim>): StatefulControl {
+export function createStatefulControl(
+  client: KubeClient, events: EventRecorder, claims: Informer<PersistentVolumeClaim>,
+): StatefulControl {
   const record = (set: StatefulSet, verb: string, pod: Pod, error?: unknown) => {
     const reason = `${verb[0]!.toUpperCase()}${verb.slice(1)}`;
     const text = `${verb} Pod ${pod.metadata.name} in StatefulSet ${set.metadata.name}`;
-    if (error === undefined) events.record(referenceTo(statefulSets, set), "Normal", `Successful${reason}`, `${text} successful`);
-    else events.record(referenceTo(statefulSets, set), "Warning", `Failed${reason}`, `${text} failed error: ${messageOf(error)}`);
+    if (error === undefined)
+      events.record(referenceTo(statefulSets, set), "Normal", `Successful${reason}`, `${text} successful`);
+    else
+      events.record(
+        referenceTo(statefulSets, set),
+        "Warning",
+        `Failed${reason}`,
+        `${text} failed error: ${messageOf(error)}`,
+      );
   };
 
   const recordClaim = (set: StatefulSet, claim: PersistentVolumeClaim, pod: Pod, error?: unknown) => {
     const text = `create Claim ${claim.metadata.name} Pod ${pod.metadata.name} in StatefulSet ${set.metadata.name}`;
-    if (error === undefined) events.record(referenceTo(statefulSets, set), "Normal", "SuccessfulCreate", `${text} success`);
-    else events.record(referenceTo(statefulSets, set), "Warning", "FailedCreate", `${text} failed error: ${messageOf(error)}`);
+    if (error === undefined)
+      events.record(referenceTo(statefulSets, set), "Normal", "SuccessfulCreate", `${text} success`);
+    else
+      events.record(
+        referenceTo(statefulSets, set),
+        "Warning",
+        "FailedCreate",
+        `${text} failed error: ${messageOf(error)}`,
+      );
   };
 
   async function ensureClaims(set: StatefulSet, pod: Pod): Promise<void> {
@@ -73,7 +89,10 @@ export function createStatefulControl(client: KubeClient, events: EventRecorder,
     },
     async remove(set, pod) {
       try {
-        await client.delete(pods, pod.metadata.name!, { namespace: pod.metadata.namespace, preconditions: { uid: pod.metadata.uid } });
+        await client.delete(pods, pod.metadata.name!, {
+          namespace: pod.metadata.namespace,
+          preconditions: { uid: pod.metadata.uid },
+        });
         record(set, "delete", pod);
       } catch (error) {
         if (isNotFound(error)) return;
@@ -85,7 +104,8 @@ export function createStatefulControl(client: KubeClient, events: EventRecorder,
       const ordinal = ordinalOf(set, pod)!;
       for (const template of claimTemplates(set)) {
         const claim = claims.get(claimName(set, template, ordinal), set.metadata.namespace);
-        const ownerReferences = claim && !claim.metadata.deletionTimestamp ? retainedOwners(set, claim, pod, condemned) : undefined;
+        const ownerReferences =
+          claim && !claim.metadata.deletionTimestamp ? retainedOwners(set, claim, pod, condemned) : undefined;
         if (!claim || !ownerReferences) continue;
         await client.update(persistentVolumeClaims, { ...claim, metadata: { ...claim.metadata, ownerReferences } });
       }

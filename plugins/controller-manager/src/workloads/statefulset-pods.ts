@@ -27,11 +27,13 @@ export function ordinalOf(set: StatefulSet, pod: Pod): number | undefined {
 export const revisionHash = (pod: Pod): string | undefined => pod.metadata.labels?.[HASH];
 export const isCreated = (pod: Pod): boolean => pod.metadata.uid !== undefined;
 export const isRunningAndReady = (pod: Pod): boolean =>
-  pod.status?.phase === "Running" && (pod.status.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false);
+  pod.status?.phase === "Running" &&
+  (pod.status.conditions?.some((c) => c.type === "Ready" && c.status === "True") ?? false);
 export const isHealthy = (pod: Pod): boolean => isRunningAndReady(pod) && !isTerminating(pod);
 
 type ClaimTemplate = PersistentVolumeClaim;
-export const claimTemplates = (set: StatefulSet): ClaimTemplate[] => (set.spec?.volumeClaimTemplates ?? []) as unknown as ClaimTemplate[];
+export const claimTemplates = (set: StatefulSet): ClaimTemplate[] =>
+  (set.spec?.volumeClaimTemplates ?? []) as unknown as ClaimTemplate[];
 export const claimName = (set: StatefulSet, template: ClaimTemplate, ordinal: number): string =>
   `${template.metadata.name}-${set.metadata.name}-${ordinal}`;
 
@@ -46,7 +48,11 @@ export function buildPod(set: StatefulSet, ordinal: number, revision: Revision):
   const name = podName(set, ordinal);
   return withStorage(set, ordinal, {
     ...pod,
-    metadata: { ...metadata, name, labels: { ...metadata.labels, [POD_NAME]: name, [POD_INDEX]: String(ordinal), [HASH]: revision.name } },
+    metadata: {
+      ...metadata,
+      name,
+      labels: { ...metadata.labels, [POD_NAME]: name, [POD_INDEX]: String(ordinal), [HASH]: revision.name },
+    },
     spec: { ...pod.spec!, hostname: name, subdomain: set.spec?.serviceName ?? "" },
   });
 }
@@ -67,9 +73,17 @@ export function repairedPod(set: StatefulSet, ordinal: number, pod: Pod): Pod | 
   const name = podName(set, ordinal);
   const labelled = pod.metadata.labels?.[POD_NAME] === name;
   const stored = claimTemplates(set).every((template) =>
-    pod.spec?.volumes?.some((volume) => volume.name === template.metadata.name && volume.persistentVolumeClaim?.claimName === claimName(set, template, ordinal)));
+    pod.spec?.volumes?.some(
+      (volume) =>
+        volume.name === template.metadata.name &&
+        volume.persistentVolumeClaim?.claimName === claimName(set, template, ordinal),
+    ),
+  );
   if (labelled && stored) return undefined;
-  return withStorage(set, ordinal, { ...pod, metadata: { ...pod.metadata, labels: { ...pod.metadata.labels, [POD_NAME]: name } } });
+  return withStorage(set, ordinal, {
+    ...pod,
+    metadata: { ...pod.metadata, labels: { ...pod.metadata.labels, [POD_NAME]: name } },
+  });
 }
 
 export function buildClaims(set: StatefulSet, ordinal: number): PersistentVolumeClaim[] {
@@ -79,20 +93,38 @@ export function buildClaims(set: StatefulSet, ordinal: number): PersistentVolume
       name: claimName(set, template, ordinal), namespace: set.metadata.namespace,
       labels: { ...(template.metadata as ObjectMeta).labels, ...set.spec?.selector.matchLabels },
       ...(template.metadata.annotations && { annotations: template.metadata.annotations }),
-      ...(set.spec?.persistentVolumeClaimRetentionPolicy?.whenDeleted === "Delete" && { ownerReferences: [ownerReference(statefulSets, set)] }),
+      ...(set.spec?.persistentVolumeClaimRetentionPolicy?.whenDeleted === "Delete" && {
+        ownerReferences: [ownerReference(statefulSets, set)],
+      }),
     },
   }));
 }
 
 /** Owner references that the retention policy wants on a claim; undefined when they are as wanted. */
-export function retainedOwners(set: StatefulSet, claim: PersistentVolumeClaim, pod: Pod | undefined, condemned: boolean): OwnerReference[] | undefined {
+export function retainedOwners(
+  set: StatefulSet, claim: PersistentVolumeClaim, pod: Pod | undefined, condemned: boolean,
+): OwnerReference[] | undefined {
   const { whenDeleted = "Retain", whenScaled = "Retain" } = set.spec?.persistentVolumeClaimRetentionPolicy ?? {};
   const before = claim.metadata.ownerReferences ?? [];
-  const others = before.filter((ref) => ref.uid !== set.metadata.uid && !(ref.kind === "Pod" && ref.name === pod?.metadata.name));
+  const others = before.filter(
+    (ref) => ref.uid !== set.metadata.uid && !(ref.kind === "Pod" && ref.name === pod?.metadata.name),
+  );
   const byPod = condemned && whenScaled === "Delete" && pod?.metadata.uid;
   const wanted = byPod
-    ? [...others, { apiVersion: "v1", kind: "Pod", name: pod.metadata.name!, uid: pod.metadata.uid!, controller: true, blockOwnerDeletion: true }]
-    : whenDeleted === "Delete" ? [...others, ownerReference(statefulSets, set)] : others;
+    ? [
+        ...others,
+        {
+          apiVersion: "v1",
+          kind: "Pod",
+          name: pod.metadata.name!,
+          uid: pod.metadata.uid!,
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ]
+    : whenDeleted === "Delete"
+      ? [...others, ownerReference(statefulSets, set)]
+      : others;
   const same = wanted.length === before.length && wanted.every((ref) => before.some((old) => old.uid === ref.uid));
   return same ? undefined : wanted;
 }

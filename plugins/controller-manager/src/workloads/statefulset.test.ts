@@ -33,14 +33,22 @@ describe("statefulset", () => {
   const names = () => h.client.all(pods).map((p) => p.metadata.name).sort();
   const images = () => Object.fromEntries(h.client.all(pods).map((p) => [p.metadata.name, p.spec.containers[0].image]));
   const status = () => h.client.all(statefulSets)[0].status;
-  const unready = (name: string) => h.client.edit(pods, name, "ns", (p) => void (p.status.conditions = [{ type: "Ready", status: "False" }]));
+  const unready = (name: string) =>
+    h.client.edit(pods, name, "ns", (p) => void (p.status.conditions = [{ type: "Ready", status: "False" }]));
 
   it("creates pods one after the other with a stable identity", async () => {
     kubelet.accepts = () => false;
     await run();
     expect(names()).toEqual(["ss-0"]);
     expect(h.client.all(pods)[0]).toMatchObject({
-      metadata: { labels: { app: "s", "statefulset.kubernetes.io/pod-name": "ss-0", "apps.kubernetes.io/pod-index": "0", "controller-revision-hash": expect.stringMatching(/^ss-/) } },
+      metadata: {
+        labels: {
+          app: "s",
+          "statefulset.kubernetes.io/pod-name": "ss-0",
+          "apps.kubernetes.io/pod-index": "0",
+          "controller-revision-hash": expect.stringMatching(/^ss-/),
+        },
+      },
       spec: { hostname: "ss-0", subdomain: "svc" },
     });
     markReady(h.client, "ss-0", "ns");
@@ -50,7 +58,14 @@ describe("statefulset", () => {
     await h.advance(1);
     markReady(h.client, "ss-2", "ns");
     await h.advance(1);
-    expect(status()).toMatchObject({ replicas: 3, readyReplicas: 3, availableReplicas: 3, currentReplicas: 3, updatedReplicas: 3, observedGeneration: 1 });
+    expect(status()).toMatchObject({
+      replicas: 3,
+      readyReplicas: 3,
+      availableReplicas: 3,
+      currentReplicas: 3,
+      updatedReplicas: 3,
+      observedGeneration: 1,
+    });
     expect(status().currentRevision).toBe(status().updateRevision);
     expect(h.events()).toContain("SuccessfulCreate create Pod ss-0 in StatefulSet ss successful");
     expect(h.problems).toEqual([]);
@@ -122,12 +137,22 @@ describe("statefulset", () => {
   });
 
   it("makes claims from templates, keeps them on scale-down, or ties them to the pod when asked to", async () => {
-    await run({ replicas: 2, volumeClaimTemplates: [{ metadata: { name: "data" }, spec: { accessModes: ["ReadWriteOnce"] } }] });
+    await run({
+      replicas: 2,
+      volumeClaimTemplates: [{ metadata: { name: "data" }, spec: { accessModes: ["ReadWriteOnce"] } }],
+    });
     expect(h.client.all(persistentVolumeClaims).map((c) => c.metadata.name)).toEqual(["data-ss-0", "data-ss-1"]);
     expect(h.client.all(persistentVolumeClaims)[0].metadata.labels).toEqual({ app: "s" });
-    expect(h.client.all(pods)[0].spec.volumes).toEqual([{ name: "data", persistentVolumeClaim: { claimName: "data-ss-0", readOnly: false } }]);
-    await edit((s) => void (s.spec.persistentVolumeClaimRetentionPolicy = { whenDeleted: "Delete", whenScaled: "Delete" }));
-    const owners = () => h.client.all(persistentVolumeClaims).map((c) => c.metadata.ownerReferences?.map((r: any) => `${r.kind}/${r.name}`));
+    expect(h.client.all(pods)[0].spec.volumes).toEqual([
+      { name: "data", persistentVolumeClaim: { claimName: "data-ss-0", readOnly: false } },
+    ]);
+    await edit(
+      (s) => void (s.spec.persistentVolumeClaimRetentionPolicy = { whenDeleted: "Delete", whenScaled: "Delete" }),
+    );
+    const owners = () =>
+      h.client
+        .all(persistentVolumeClaims)
+        .map((c) => c.metadata.ownerReferences?.map((r: any) => `${r.kind}/${r.name}`));
     expect(owners()).toEqual([["StatefulSet/ss"], ["StatefulSet/ss"]]);
     await edit((s) => void (s.spec.replicas = 1));
     expect(owners()).toEqual([["StatefulSet/ss"], ["Pod/ss-1"]]);

@@ -41,8 +41,10 @@ export function start(deps: ControllerDeps): void {
   function podKeys(pod: Pod, { previous, deleted }: Change<Pod>): string[] {
     const keys = [ownerKey(pod), previous && ownerKey(previous)].filter((k) => k !== undefined);
     if (keys.length || deleted || controllerOf(pod)) return keys;
-    return setInformer.list(pod.metadata.namespace)
-      .filter((set) => matchesSelector(set.spec?.selector, pod.metadata.labels) && ordinalOf(set, pod) !== undefined).map(keyOf);
+    return setInformer
+      .list(pod.metadata.namespace)
+      .filter((set) => matchesSelector(set.spec?.selector, pod.metadata.labels) && ordinalOf(set, pod) !== undefined)
+      .map(keyOf);
   }
 
   async function reconcile(key: string): Promise<number | void> {
@@ -51,38 +53,64 @@ export function start(deps: ControllerDeps): void {
     if (!set) return;
     const owner = { resource: statefulSets, object: set };
     const revisions = await claim({
-      client, resource: controllerRevisions, owner, matches: (revision) => matchesSelector(set.spec?.selector, revision.metadata.labels),
+      client,
+      resource: controllerRevisions,
+      owner,
+      matches: (revision) => matchesSelector(set.spec?.selector, revision.metadata.labels),
       candidates: candidatesOf(revisionInformer, set),
     });
     const claimed = await claim({
       client, resource: pods, owner, candidates: candidatesOf(podInformer, set),
       matches: (pod) => matchesSelector(set.spec?.selector, pod.metadata.labels) && ordinalOf(set, pod) !== undefined,
     });
-    const synced = await syncRevision(client, {
-      resource: statefulSets, object: set, template: set.spec!.template, collisionCount: set.status?.collisionCount ?? 0,
-      hashLabel: "controller.kubernetes.io/hash",
-    }, revisions);
-    const all = [...revisions.filter((r) => r.metadata.uid !== synced.revision.metadata.uid), synced.revision].sort(byRevision);
+    const synced = await syncRevision(
+      client,
+      {
+        resource: statefulSets,
+        object: set,
+        template: set.spec!.template,
+        collisionCount: set.status?.collisionCount ?? 0,
+        hashLabel: "controller.kubernetes.io/hash",
+      },
+      revisions,
+    );
+    const all = [...revisions.filter((r) => r.metadata.uid !== synced.revision.metadata.uid), synced.revision].sort(
+      byRevision,
+    );
     const current = all.find((revision) => revision.metadata.name === set.status?.currentRevision) ?? synced.revision;
     const pass: Pass = { set, claimed, current: asRevision(current), update: asRevision(synced.revision) };
-    const failure = set.metadata.deletionTimestamp ? undefined : await movePods(pass).then(() => undefined, (error: unknown) => error);
+    const failure = set.metadata.deletionTimestamp
+      ? undefined
+      : await movePods(pass).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
     await writeStatus(pass, synced.collisionCount);
     await trim(pass, all);
     if (failure !== undefined && !isTerminatingNamespace(failure)) throw failure;
     return nextAvailable(claimed, set.spec?.minReadySeconds ?? 0, now());
   }
 
-  const asRevision = (revision: ControllerRevision): Revision => ({ name: revision.metadata.name!, template: templateOf(revision) });
-  const available = (set: StatefulSet, pod: Pod): boolean => isRunningAndReady(pod) && isAvailable(pod, set.spec?.minReadySeconds ?? 0, now());
+  const asRevision = (revision: ControllerRevision): Revision => ({
+    name: revision.metadata.name!,
+    template: templateOf(revision),
+  });
+  const available = (set: StatefulSet, pod: Pod): boolean =>
+    isRunningAndReady(pod) && isAvailable(pod, set.spec?.minReadySeconds ?? 0, now());
 
   /** One step towards the wanted pods: replicas in order, then surplus ones, then those of an old revision. */
   async function movePods(pass: Pass): Promise<void> {
     const { set, claimed } = pass;
     const replicas = Array.from({ length: replicasOf(set) }, (_, i) => {
       const ordinal = startOf(set) + i;
-      return claimed.find((pod) => pod.metadata.name === podName(set, ordinal)) ?? buildPod(set, ordinal, revisionFor(pass, ordinal));
+      return (
+        claimed.find((pod) => pod.metadata.name === podName(set, ordinal)) ??
+        buildPod(set, ordinal, revisionFor(pass, ordinal))
+      );
     });
-    const condemned = claimed.filter((pod) => isOutside(set, pod)).sort((a, b) => ordinalOf(set, b)! - ordinalOf(set, a)!);
+    const condemned = claimed
+      .filter((pod) => isOutside(set, pod))
+      .sort((a, b) => ordinalOf(set, b)! - ordinalOf(set, a)!);
     if (!(await bringUp(set, replicas))) return;
     if (!(await takeDown(set, condemned, [...replicas, ...condemned.toReversed()].find((pod) => !isHealthy(pod))))) return;
     if (set.spec?.updateStrategy?.type !== "OnDelete") await roll(pass, replicas);
@@ -118,7 +146,12 @@ export function start(deps: ControllerDeps): void {
     }
     if (isTerminal(pod)) {
       if (!isTerminating(pod)) {
-        c.events.record(referenceTo(statefulSets, set), "Warning", "RecreatingFailedPod", `StatefulSet ${keyOf(set)} is recreating failed Pod ${pod.metadata.name}`);
+        c.events.record(
+          referenceTo(statefulSets, set),
+          "Warning",
+          "RecreatingFailedPod",
+          `StatefulSet ${keyOf(set)} is recreating failed Pod ${pod.metadata.name}`,
+        );
         await control.remove(set, pod);
       }
       return !ordered;
@@ -132,7 +165,9 @@ export function start(deps: ControllerDeps): void {
   }
 
   /** Removes surplus pods, the highest ordinal first; false when one has to be waited for. */
-  async function takeDown(set: StatefulSet, condemned: readonly Pod[], firstUnhealthy: Pod | undefined): Promise<boolean> {
+  async function takeDown(
+    set: StatefulSet, condemned: readonly Pod[], firstUnhealthy: Pod | undefined,
+  ): Promise<boolean> {
     const ordered = isOrdered(set);
     for (const pod of condemned) {
       if (isTerminating(pod)) {
@@ -149,7 +184,10 @@ export function start(deps: ControllerDeps): void {
 
   /** Replaces pods of another revision, the highest ordinal first, while the ones above are healthy. */
   async function roll({ set, update }: Pass, replicas: readonly Pod[]): Promise<void> {
-    const limit = Math.max(1, resolveIntOrPercent(set.spec?.updateStrategy?.rollingUpdate?.maxUnavailable ?? 1, replicasOf(set), "up"));
+    const limit = Math.max(
+      1,
+      resolveIntOrPercent(set.spec?.updateStrategy?.rollingUpdate?.maxUnavailable ?? 1, replicasOf(set), "up"),
+    );
     let unavailable = limit > 1 ? replicas.filter((pod) => !isHealthy(pod)).length : 0;
     for (const pod of replicas.slice(Math.max(0, partitionOf(set))).toReversed()) {
       const healthy = isHealthy(pod);
@@ -164,8 +202,12 @@ export function start(deps: ControllerDeps): void {
 
   async function writeStatus({ set, current, update, claimed }: Pass, collisionCount: number): Promise<void> {
     // What this pass did shows in the informer by now; what does not yet, comes with the next pass.
-    const list = claimed.map((pod) => podInformer.get(pod.metadata.name!, pod.metadata.namespace)).filter((pod) => pod !== undefined);
-    const extra = podInformer.byIndex("owner", set.metadata.uid!).filter((pod) => !claimed.some((p) => p.metadata.name === pod.metadata.name));
+    const list = claimed
+      .map((pod) => podInformer.get(pod.metadata.name!, pod.metadata.namespace))
+      .filter((pod) => pod !== undefined);
+    const extra = podInformer
+      .byIndex("owner", set.metadata.uid!)
+      .filter((pod) => !claimed.some((p) => p.metadata.name === pod.metadata.name));
     const live = [...list, ...extra];
     const steady = live.filter((pod) => !isTerminating(pod));
     const counts = {
@@ -178,17 +220,36 @@ export function start(deps: ControllerDeps): void {
     const done = set.spec?.updateStrategy?.type !== "OnDelete" && counts.updatedReplicas === counts.replicas &&
       counts.readyReplicas === counts.replicas && counts.replicas === replicasOf(set);
     const status: Status = {
-      ...set.status, ...counts, observedGeneration: set.metadata.generation, updateRevision: update.name,
-      currentRevision: done ? update.name : current.name, ...(done && { currentReplicas: counts.updatedReplicas }), collisionCount,
+      ...set.status,
+      ...counts,
+      observedGeneration: set.metadata.generation,
+      updateRevision: update.name,
+      currentRevision: done ? update.name : current.name,
+      ...(done && { currentReplicas: counts.updatedReplicas }),
+      collisionCount,
     };
     const { availableReplicas = 0, readyReplicas = 0, currentReplicas = 0, updatedReplicas = 0 } = set.status ?? {};
-    const before = { ...set.status, availableReplicas, readyReplicas, currentReplicas, updatedReplicas, collisionCount: set.status?.collisionCount ?? 0 };
+    const before = {
+      ...set.status,
+      availableReplicas,
+      readyReplicas,
+      currentReplicas,
+      updatedReplicas,
+      collisionCount: set.status?.collisionCount ?? 0,
+    };
     if (semanticEqual(status, before)) return;
     await client.update(statefulSets, { ...set, status }, { subresource: "status" });
   }
 
-  async function trim({ set, current, update, claimed }: Pass, revisions: readonly ControllerRevision[]): Promise<void> {
+  async function trim(
+    { set, current, update, claimed }: Pass, revisions: readonly ControllerRevision[],
+  ): Promise<void> {
     const live = new Set([current.name, update.name, ...claimed.map(revisionHash)]);
-    await trimHistory(client, revisions, (revision) => live.has(revision.metadata.name), set.spec?.revisionHistoryLimit ?? 10);
+    await trimHistory(
+      client,
+      revisions,
+      (revision) => live.has(revision.metadata.name),
+      set.spec?.revisionHistoryLimit ?? 10,
+    );
   }
 }
