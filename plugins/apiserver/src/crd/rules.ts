@@ -1,6 +1,156 @@
-/** CEL rules of schemas (`x-kubernetes-validations`). */
-import type { FieldError } from "@k3s-p/plugin-api/kube";
-import type { Node, SchemaProps } from "./schema.ts";
+/** CEL rules of schemas (`x-kubernetes-validations`): checked when the definition is written, compiled when first needed. */
+import type { FieldError, FieldErrorType } from "@k3s-p/plugin-api/kube";
+import { celEnvironment, compile, type Environment, optional, type Program } from "../cel/environment.ts";
+import { invalidValue, notSupported, required } from "../resources/validate/field.ts";
+import { sameJson } from "../verbs/update.ts";
+import { toCel } from "./rule-values.ts";
+import { isRecord, type Node, type RuleProps, type SchemaProps } from "./schema.ts";
+import { oldItems } from "./values.ts";
 
-export const validateRules = (_root: Node, _object: object, _old?: object): FieldError[] => [];
-export const ruleProblems = (_schema: SchemaProps, _at: string): FieldError[] => [];
+interface Rule {
+  readonly props: RuleProps;
+  readonly program: Program | Error;
+  readonly message: Program | undefined;
+  readonly usesOld: boolean;
+}
+
+let shared: Environment | undefined;
+const environment = (): Environment => (shared ??= celEnvironment({ self: "dyn", oldSelf: "dyn" }));
+const compiled = new WeakMap<Node, readonly Rule[]>();
+
+export function validateRules(root: Node, object: object, old?: object): FieldError[] {
+  const errors: FieldError[] = [];
+  walk(root, object, "", errors, old && { value: old }, true);
+  return errors;
+}
+
+type Before = { readonly value: unknown } | undefined;
+
+function walk(node: Node, value: unknown, path: string, errors: FieldError[], before: Before, isRoot = false): void {
+  if (!node.hasRules || value === null || value === undefined) return;
+  if (node.rules.length > 0) runRules(node, value, path, errors, before, isRoot);
+  if (Array.isArray(value)) {
+    const { items } = node;
+    if (!items?.hasRules) return;
+    const old = oldItems(before, node.listType, node.listKeys);
+    value.forEach((item, i) => walk(items, item, `${path}[${i}]`, errors, old?.(item)));
+  } else if (isRecord(value)) {
+    const previous = before && isRecord(before.value) ? before.value : undefined;
+    for (const key of Object.keys(value)) {
+      const field = node.fields?.get(key);
+      const place = field ? (path ? `${path}.${key}` : key) : `${path}[${key}]`;
+      const inner = field ?? (node.values === true ? undefined : node.values);
+      const has = previous && Object.hasOwn(previous, key);
+      if (inner) walk(inner, value[key], place, errors, has ? { value: previous[key] } : undefined);
+    }
+  }
+}
+
+function runRules(node: Node, value: unknown, path: string, errors: FieldError[], before: Before, isRoot: boolean): void {
+  let variables: Record<string, unknown> | undefined;
+  const isSame = before !== undefined && sameJson(before.value, value);
+  for (const rule of rulesOf(node)) {
+    const { props, program, usesOld } = rule;
+    if (usesOld && before === undefined && !props.optionalOldSelf) continue;
+    if (program instanceof Error) {
+      errors.push(finding(node, path, undefined, `rule compile error: ${program.message}`));
+      continue;
+    }
+    variables ??= { self: toCel(node, value, isRoot), oldSelf: before && toCel(node, before.value, isRoot) };
+    const given = props.optionalOldSelf ? { ...variables, oldSelf: optional(variables["oldSelf"]) } : variables;
+    const problem = evaluate(rule, program, given);
+    // What has not changed was good enough before the rule came.
+    if (problem === undefined || (isSame && !usesOld)) continue;
+    errors.push(finding(node, path, problem.failed ? props : undefined, problem.text));
+  }
+}
+
+/** Undefined when the rule holds. */
+function evaluate({ props, message }: Rule, program: Program, variables: Readonly<Record<string, unknown>>): { readonly failed: boolean; readonly text: string } | undefined {
+  const name = props.message?.trim() || props.rule.trim();
+  try {
+    if (program.evaluate(variables) === true) return undefined;
+  } catch (error) {
+    return { failed: false, text: `${(error as Error).message} evaluating rule: ${name}` };
+  }
+  return { failed: true, text: ownMessage(message, variables) ?? (props.message?.trim() || `failed rule: ${name}`) };
+}
+
+function ownMessage(program: Program | undefined, variables: Readonly<Record<string, unknown>>): string | undefined {
+  try {
+    const text = program?.evaluate(variables);
+    return typeof text === "string" && text.trim() && !text.includes("\n") ? text.trim() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const titles: Readonly<Record<string, (type: string) => string>> = {
+  FieldValueInvalid: (type) => `Invalid value: ${JSON.stringify(type)}`,
+  FieldValueDuplicate: (type) => `Duplicate value: ${JSON.stringify(type)}`,
+  FieldValueForbidden: () => "Forbidden",
+  FieldValueRequired: () => "Required value",
+};
+
+function finding({ types }: Node, path: string, props: RuleProps | undefined, text: string): FieldError {
+  const type = props?.reason && titles[props.reason] ? props.reason : "FieldValueInvalid";
+  const inner = props?.fieldPath?.replace(/^\./, "");
+  const field = inner ? (path ? `${path}.${inner}` : inner) : path || "<nil>";
+  return { type: type as FieldErrorType, field, message: `${titles[type]!(types.join(","))}: ${text}` };
+}
+
+function rulesOf(node: Node): readonly Rule[] {
+  let rules = compiled.get(node);
+  if (!rules) compiled.set(node, (rules = node.rules.map(compileRule)));
+  return rules;
+}
+
+function compileRule(props: RuleProps): Rule {
+  const attempt = (text: string): Program | Error => {
+    try {
+      return compile(environment(), text);
+    } catch (error) {
+      return error as Error;
+    }
+  };
+  const program = attempt(props.rule);
+  const message = props.messageExpression ? attempt(props.messageExpression) : undefined;
+  return { props, program, message: message instanceof Error ? undefined : message, usesOld: !(program instanceof Error) && program.uses("oldSelf") };
+}
+
+/** Findings on the rules of a schema that is valid otherwise. */
+export function ruleProblems(schema: SchemaProps, at: string, uncorrelated?: string): FieldError[] {
+  const own = (schema["x-kubernetes-validations"] ?? []).flatMap((rule, i) => problemsOf(rule, `${at}.x-kubernetes-validations[${i}]`, uncorrelated));
+  const atomic = schema["x-kubernetes-map-type"] === "atomic" ? at : uncorrelated;
+  const fields = Object.entries(schema.properties ?? {}).flatMap(([name, field]) => ruleProblems(field, `${at}.properties[${name}]`, atomic));
+  const { additionalProperties: extra, items } = schema;
+  return [
+    ...own, ...fields,
+    ...(isRecord(extra) ? ruleProblems(extra as SchemaProps, `${at}.additionalProperties`, uncorrelated) : []),
+    ...(items ? ruleProblems(items, `${at}.items`, schema["x-kubernetes-list-type"] === "map" ? uncorrelated : uncorrelated ?? at) : []),
+  ];
+}
+
+function problemsOf(props: RuleProps, at: string, uncorrelated: string | undefined): FieldError[] {
+  if (!props.rule?.trim()) return [required(`${at}.rule`, "rule is not specified")];
+  const errors: FieldError[] = [];
+  if (props.message !== undefined) {
+    if (!props.message.trim()) errors.push(invalidValue(`${at}.message`, props.message, "message must be non-empty if specified"));
+    else if (/[\r\n]/.test(props.message.trim())) errors.push(invalidValue(`${at}.message`, props.message, "message must not contain line breaks"));
+  }
+  if (props.reason && !titles[props.reason]) errors.push(notSupported(`${at}.reason`, props.reason, Object.keys(titles).sort()));
+  const { program, usesOld } = compileRule(props);
+  if (program instanceof Error) errors.push(invalidValue(`${at}.rule`, props.rule, `compilation failed: ERROR: <input>: ${program.message}`));
+  else if (program.type !== "bool" && program.type !== "dyn") errors.push(invalidValue(`${at}.rule`, props.rule, "cel expression must evaluate to a bool"));
+  if (usesOld && uncorrelated) {
+    errors.push(invalidValue(`${at}.rule`, props.rule, `oldSelf cannot be used on the uncorrelatable portion of the schema within ${uncorrelated}`));
+  }
+  if (props.messageExpression) {
+    try {
+      compile(environment(), props.messageExpression);
+    } catch (error) {
+      errors.push(invalidValue(`${at}.messageExpression`, props.messageExpression, `messageExpression compilation failed: ERROR: <input>: ${(error as Error).message}`));
+    }
+  }
+  return errors;
+}

@@ -1,5 +1,5 @@
 /** A version's schema, read once into a tree that pruning, defaulting and validation walk. */
-import { goRegExp } from "./regexp.ts";
+import { goRegExp } from "../cel/regexp.ts";
 
 /** `JSONSchemaProps` of apiextensions.k8s.io/v1, as far as structural schemas use it. */
 export interface SchemaProps {

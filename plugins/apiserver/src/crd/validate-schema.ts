@@ -6,7 +6,7 @@ import { clone } from "../verbs/engine.ts";
 import { sameJson } from "../verbs/update.ts";
 import { validateLists } from "./lists.ts";
 import { fillDefaults, prune } from "./prune.ts";
-import { goRegExp } from "./regexp.ts";
+import { goRegExp } from "../cel/regexp.ts";
 import { ruleProblems } from "./rules.ts";
 import { isRecord, metaFields, readSchema, type SchemaProps } from "./schema.ts";
 import { validateValues } from "./values.ts";

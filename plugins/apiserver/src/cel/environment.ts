@@ -1,0 +1,85 @@
+/** CEL as Kubernetes has it: the language from a library that is loaded when first needed, and Kubernetes' own functions. */
+import { createRequire } from "node:module";
+import type * as Cel from "@marcbachmann/cel-js";
+import { register } from "./library.ts";
+
+export type Environment = Cel.Environment;
+
+export interface Program {
+  /** Throws an Error whose message is upstream's, such as `no such key: foo`. */
+  evaluate(variables: Readonly<Record<string, unknown>>): unknown;
+  /** Type of the result, `dyn` when it is known only at run time. */
+  readonly type: string;
+  /** Whether the expression names a variable. */
+  uses(name: string): boolean;
+}
+
+const limits = { maxAstNodes: 10_000, maxDepth: 100 } as const;
+
+/** Declares variables by name and CEL type (`dyn`, `map`, ...). Making an environment is dear: keep it. */
+export function celEnvironment(variables: Readonly<Record<string, string>>): Environment {
+  const environment = new (library().Environment)({ enableOptionalTypes: true, homogeneousAggregateLiterals: false, limits });
+  register(environment);
+  for (const [name, type] of Object.entries(variables)) environment.registerVariable(name, type);
+  return environment;
+}
+
+/** Parses and checks; throws an Error that says what is wrong. */
+export function compile(environment: Environment, expression: string): Program {
+  const parsed = guarded(() => environment.parse(withOwnFunctions(expression)));
+  const { valid, type = "dyn", error } = parsed.check();
+  if (!valid) throw celError(error);
+  return {
+    type: String(type),
+    evaluate: (variables) => guarded(() => parsed(variables)),
+    uses: (name) => mentions(parsed.ast, name),
+  };
+}
+
+/** Optional values, for variables that may be absent. */
+export const optional = (value: unknown): unknown => {
+  optionals ??= celEnvironment({ value: "dyn" });
+  return value === undefined ? optionals.evaluate("optional.none()") : optionals.evaluate("optional.of(value)", { value });
+};
+let optionals: Environment | undefined;
+
+/** Text of JSON as a CEL value of another type. */
+export const timestamp = (text: string): unknown => new Date(text);
+export const duration = (text: string): unknown => {
+  optionals ??= celEnvironment({ value: "dyn" });
+  return optionals.evaluate("duration(value)", { value: text });
+};
+
+/** A synchronous import: validation has no place to wait, and whoever has no rules never pays. */
+function library(): typeof Cel {
+  loaded ??= createRequire(import.meta.url)("@marcbachmann/cel-js") as typeof Cel;
+  return loaded;
+}
+let loaded: typeof Cel | undefined;
+
+const replaced = /("""[^]*?"""|'''[^]*?'''|"(?:\\[^]|[^"\\])*"|'(?:\\[^]|[^'\\])*')|\.\s*matches\s*\(|(?<![\w.])has\s*\(/g;
+
+/** The library's `matches` takes JavaScript's patterns, and its `has` no lists on the way: ours stand in for them. */
+const withOwnFunctions = (expression: string): string =>
+  expression.replace(replaced, (whole, text?: string) => text ?? (whole.startsWith(".") ? ".matchesPattern(" : "hasField("));
+
+function mentions(node: unknown, name: string): boolean {
+  if (Array.isArray(node)) return node.some((item) => mentions(item, name));
+  if (typeof node !== "object" || node === null) return false;
+  const { op, args } = node as { op?: string; args?: unknown };
+  return (op === "id" && args === name) || mentions(args, name);
+}
+
+function guarded<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw celError(error);
+  }
+}
+
+function celError(error: unknown): Error {
+  const { summary, message } = error as { summary?: string; message: string };
+  const text = summary ?? message;
+  return new Error(text.charAt(0).toLowerCase() + text.slice(1), { cause: error });
+}
