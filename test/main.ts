@@ -3,9 +3,10 @@
  * Arguments go to vitest: `npm test -- --project unit plugins/scheduler`.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { installBusybox } from "./kit/busybox.ts";
 import { breaches } from "./law.ts";
 
 const root = dirname(import.meta.dirname);
@@ -36,14 +37,6 @@ function vitest(args: readonly string[]): void {
   counts.skipped += result.numPendingTests;
   // A file that cannot be loaded fails without a failed test.
   counts.failed += Math.max(result.numFailedTests, run.status === 0 ? 0 : 1);
-}
-
-/** The tests make their image from Debian's static busybox; on other machines they say that they skip. */
-function installBusybox(): void {
-  if (existsSync("/bin/busybox") || existsSync("/usr/bin/busybox") || process.getuid?.() !== 0) return;
-  const apt = (...words: string[]) => spawnSync("apt-get", words, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }, stdio: ["ignore", "ignore", "inherit"] }).status === 0;
-  const install = () => apt("install", "-y", "-qq", "--no-install-recommends", "busybox-static");
-  if (!install() && apt("update", "-qq")) install();
 }
 
 const args = process.argv.slice(2);

@@ -1,13 +1,14 @@
-/** The table of commands: one file each, loaded when it is asked for. */
+/** The table of commands: one file each, loaded when it is asked for. `passThrough` = its arguments are not ours to read. */
 
 export interface Command {
   /** Resolves to the exit code. */
   run(argv: readonly string[]): Promise<number>;
 }
 
-export const commands: Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command> }>> = {
+export const commands: Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command>; readonly passThrough?: boolean }>> = {
   server: { summary: "run the cluster: control plane, datastore and a node", load: () => import("./server.ts") },
   plugin: { summary: "plugin plan [--json]: show what would be started, without starting it", load: () => import("./plugin.ts") },
+  kubectl: { summary: "kubectl with the administrator's kubeconfig", load: () => import("./kubectl.ts"), passThrough: true },
   killall: { summary: "stop all containers and undo what the node did to this host", load: () => import("./killall.ts") },
   help: { summary: "explain the server's flags, or an error code such as K3SP_SLOT_CONFLICT", load: () => import("./help.ts") },
 };

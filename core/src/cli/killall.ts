@@ -3,7 +3,7 @@
  * installation, then removes mounts, network namespaces, links, nftables tables and cgroups. Data stays.
  */
 import { spawnSync } from "node:child_process";
-import { readFileSync, readdirSync, rmSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
 import { flags } from "../config/flags.ts";
@@ -24,6 +24,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   const mounts = unmount([paths.run, paths.kubelet, "/run/netns/cni-"]);
   const links = removeLinks();
   const tables = removeTables();
+  removeForwardRules();
   for (const dir of namespaceFiles()) rmSync(dir, { force: true });
   removeCgroups();
   process.stdout.write(`stopped ${stopped} processes, removed ${mounts} mounts, ${links} links, ${tables} nftables tables\n`);
@@ -45,11 +46,21 @@ function processes(): Process[] {
   return list;
 }
 
+/** The mount namespace of a process: the same paths in another one belong to another installation. */
+function mountNamespace(pid: number | "self"): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/mnt`);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Servers, our containerd and our shims with all their descendants: children first would be restarted. */
 function killProcesses(state: string, etc: string): number {
   const all = processes();
+  const here = mountNamespace("self");
   const isOurs = ({ command, pid }: Process): boolean =>
-    pid !== process.pid && pid !== process.ppid &&
+    pid !== process.pid && pid !== process.ppid && mountNamespace(pid) === here &&
     ((command.includes("containerd-shim") && command.includes(state)) ||
       (command.includes("containerd") && command.includes(etc)) ||
       /core\/src\/(cli\/main|runner\/child)\.ts( server|\s*$)/.test(command));
@@ -97,6 +108,14 @@ function removeTables(): number {
   const tables = stdout.split("\n").map((line) => /^table (\S+) (k3sp-\S+)/.exec(line)).filter((m) => m !== null);
   for (const [, family, name] of tables) spawnSync("nft", ["delete", "table", family!, name!]);
   return tables.length;
+}
+
+/** The rules that let pod traffic through where another program's FORWARD policy drops it. */
+function removeForwardRules(): void {
+  const { stdout } = spawnSync("iptables", ["-S", "FORWARD"], { encoding: "utf8" });
+  for (const line of (stdout ?? "").split("\n").filter((text) => text.includes("k3sp-flannel"))) {
+    spawnSync("iptables", line.replaceAll('"', "").replace(/^-A/, "-D").split(" "));
+  }
 }
 
 /** Pod cgroups, deepest first; the kernel refuses those that are in use. */

@@ -15,7 +15,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (!command) {
       throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "${first}"${didYouMean(first, Object.keys(commands))}` });
     }
-    if (rest.some(isHelp)) return await (await import("./help.ts")).run([name]);
+    if (!command.passThrough && rest.some(isHelp)) return await (await import("./help.ts")).run([name]);
     return await (await command.load()).run(rest);
   } catch (error) {
     process.stderr.write(`${isK3spError(error) ? formatError(error) : await unexpected(error)}\n`);

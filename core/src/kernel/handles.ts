@@ -32,6 +32,11 @@ export function liveHandle(cell: SlotCell): object {
       return method;
     },
     has: (_, key) => cell.current !== undefined && key in cell.current,
+    ownKeys: () => (cell.current ? Reflect.ownKeys(cell.current) : []),
+    getOwnPropertyDescriptor: (_, key) => {
+      const own = cell.current && Reflect.getOwnPropertyDescriptor(cell.current, key);
+      return own && { ...own, configurable: true };
+    },
   });
 }
 

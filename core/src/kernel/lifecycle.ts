@@ -1,36 +1,46 @@
 /**
- * Starts a plan as a parallel graph, keeps each plugin's state, and stops it in reverse.
+ * Starts a plan as a parallel graph, keeps each plugin's state, restarts what fails, changes what is asked for, and
+ * stops it all in reverse.
  *
- *   resolved -> loading -> starting -> ready      any -> stopping -> stopped
- *                  |          |          |        skipped = start threw Skip, not an error
- *                  +----------+----------+-> failed
+ *   resolved -> loading -> starting -> ready <-> degraded     any -> stopping -> stopped
+ *                  |          |          |                    skipped = start threw Skip, not an error
+ *                  +----------+----------+-> failed -> (back-off) loading | quarantined
  *
  * `stop` may be called in any state and more than once.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { AsyncSeriesHook, SyncHook } from "tapable";
-import {
-  isK3spError, isPlugin, k3spError, type K3spError,
-  type KernelHooks, type Logger, type Plugin, type PluginContext, type Slot,
-} from "@k3s-p/plugin-api";
-import { kernelSlots, slotCatalogue } from "@k3s-p/plugin-api/slots";
+import { k3spError, type HealthResult, type K3spError, type KernelHooks, type Logger } from "@k3s-p/plugin-api";
+import { healthCheck } from "@k3s-p/plugin-api/points";
+import { kernelSlots } from "@k3s-p/plugin-api/slots";
+import { createBoard, slotById } from "./board.ts";
+import { diffPlans, type Change } from "./change.ts";
 import type { Timing } from "./graph.ts";
-import { createGuard } from "./guard.ts";
-import { derivedHandle, liveHandle, type SlotCell } from "./handles.ts";
+import type { PluginHost } from "./hosts/host.ts";
+import { inlineHost } from "./hosts/inline.ts";
 import type { Manifest } from "./manifest.ts";
-import { createPoints } from "./points.ts";
+import { createCrashPolicy, limits, systemClock, type Clock, type CrashPolicy } from "./policy.ts";
 import { sourceSlot, type Plan } from "./resolve.ts";
+import { crashError, createRun, startError, type Run } from "./run.ts";
 
-export type PluginState = "resolved" | "loading" | "starting" | "ready" | "skipped" | "failed" | "stopping" | "stopped";
+export { runningPlugin } from "./board.ts";
+export type { Change } from "./change.ts";
+
+export type PluginState =
+  | "resolved" | "loading" | "starting" | "ready" | "degraded" | "skipped" | "failed" | "quarantined" | "stopping" | "stopped";
 
 export interface PluginStatus {
   readonly id: string;
   readonly version: string;
+  readonly slots: readonly string[];
+  readonly mode: Manifest["isolation"];
+  readonly criticality: Manifest["criticality"];
   readonly state: PluginState;
+  /** Milliseconds since the epoch at which the state was entered. */
+  readonly since: number;
+  readonly restarts: number;
   readonly error?: string;
+  /** The last results, newest last. */
+  readonly health: readonly HealthResult[];
+  readonly pid?: number;
 }
 
 export interface KernelOptions {
@@ -40,276 +50,375 @@ export interface KernelOptions {
   readonly refs: Readonly<Record<string, object>>;
   readonly dirs: { readonly data: string; readonly run: string };
   readonly log: (plugin: string) => Logger;
+  /** How a plugin's code is run; default: in this process. */
+  readonly host?: (manifest: Manifest, log: Logger) => PluginHost;
   readonly load?: (manifest: Manifest) => Promise<unknown>;
   readonly startTimeout?: number;
-  /** A required plugin failed after boot. */
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  readonly onSpan?: (hook: string, plugin: string, ms: number) => void;
+  /** A plugin that cannot be restarted failed: the server must end. */
   readonly onFatal?: (error: K3spError) => void;
 }
 
 export interface Kernel {
   readonly hooks: KernelHooks;
   readonly timings: ReadonlyMap<string, Timing>;
+  readonly plan: () => Plan;
+  readonly configs: () => ReadonlyMap<string, object>;
   /** Resolves when every plugin is ready, skipped, or failed and optional; rejects when a required one failed. */
   start(): Promise<void>;
   stop(budget?: number): Promise<void>;
   status(): readonly PluginStatus[];
   /** A live handle of a slot, for tests and embedders. */
   slot<T>(id: string): T;
+  /** Goes from the present plan to another one while everything that is in both runs on; goes back when it fails. */
+  apply(plan: Plan, configs: ReadonlyMap<string, object>): Promise<readonly Change[]>;
+  /** Stops and starts one plugin alone, also a quarantined one; rejects when it does not become ready. */
+  restart(id: string): Promise<void>;
+  /** Plugins that need this one, directly or through others, in an order in which they can be stopped. */
+  dependants(id: string): readonly string[];
+  /** Charges an error to a plugin that runs: it is stopped and restarted under its policy. False = it cannot be. */
+  blame(id: string, error: unknown): boolean;
 }
 
 interface Instance {
   readonly manifest: Manifest;
+  readonly policy: CrashPolicy;
+  config: object;
   state: PluginState;
-  error?: K3spError;
-  readonly abort: AbortController;
-  readonly undos: (() => void | Promise<void>)[];
+  since: number;
+  restarts: number;
+  error?: K3spError | undefined;
+  health: HealthResult[];
+  run?: Run;
+  /** Memo of the first start. */
   ready?: Promise<void>;
+  /** The slot that it waits for. */
+  blockedBy?: string | undefined;
+  cancelRestart?: () => void;
 }
 
-const slots = new Map(slotCatalogue.map((slot) => [slot.id, slot]));
-const current = new AsyncLocalStorage<string>();
-/** The plugin whose code is running now, for attribution of stray errors. */
-export const runningPlugin = (): string | undefined => current.getStore();
+const isFixed = (m: Manifest): boolean => Object.keys(m.provides).some((slot) => slotById.get(slot)?.fixed);
+const stopBudget = 10_000;
 
 export function createKernel(options: KernelOptions): Kernel {
-  const { plan, refs } = options;
-  const instances = new Map(plan.plugins.map((m) => [m.id, newInstance(m)]));
-  const cells = new Map<string, SlotCell>([...slots.keys()].map((id) => [id, { slot: id, current: refs[id] }]));
-  const timings = new Map<string, Timing>();
-  const points = createPoints();
-  const hooks: KernelHooks = Object.freeze({
-    pluginReady: new SyncHook<[plugin: string]>(["plugin"], "pluginReady"),
-    serverReady: new AsyncSeriesHook<[]>(undefined, "serverReady"),
-    stopping: new AsyncSeriesHook<[]>(undefined, "stopping"),
+  const { refs, clock = systemClock, random = Math.random } = options;
+  let { plan, configs } = options;
+  const board = createBoard({
+    refs, ...(options.onSpan && { onSpan: options.onSpan }),
+    onError: (plugin, error) => void blame(plugin, error),
   });
-  const guard = createGuard({ run: (plugin, fn) => current.run(plugin, fn) });
+  const { hooks } = board;
+  const instances = new Map(plan.plugins.map((m) => [m.id, newInstance(m)]));
+  const timings = new Map<string, Timing>();
   const booted = performance.now();
+  let booting = true;
+  let stopping = false;
+  let cancelPoll: (() => void) | undefined;
+  let queue: Promise<unknown> = Promise.resolve();
 
-  /** Memoised: each plugin starts once, when all that it needs is ready. */
-  function ensureReady(id: string): Promise<void> {
-    const instance = instances.get(id)!;
-    return (instance.ready ??= startOne(instance));
-  }
-
-  async function startOne(instance: Instance): Promise<void> {
-    const { manifest } = instance;
-    const needed = Object.keys(manifest.needs).map(sourceSlot);
-    const results = await Promise.allSettled((plan.edges.get(manifest.id) ?? []).map(ensureReady));
-    const blocked = needed.find((slot) => !kernelSlots.includes(slot) && !cells.get(slot)?.current);
-    if (blocked) return block(instance, blocked, results);
-    const started = performance.now() - booted;
-    try {
-      await current.run(manifest.id, () => bringUp(instance));
-      timings.set(manifest.id, { started, ready: performance.now() - booted });
-      hooks.pluginReady.call(manifest.id);
-    } catch (error) {
-      await failStart(instance, error);
-    }
-  }
-
-  /** A dependant of a failed plugin is not at fault: it is left unstarted and says what it waited for. */
-  function block(instance: Instance, slot: string, results: readonly PromiseSettledResult<void>[]): void {
-    const failed = results.find((r) => r.status === "rejected");
-    if (failed) throw failed.reason;
-    instance.state = "skipped";
-    options.log(instance.manifest.id).warn(`not started: the slot "${slot}" has no ready provider`);
-  }
-
-  async function bringUp(instance: Instance): Promise<void> {
-    const { manifest, abort } = instance;
-    instance.state = "loading";
-    const { definition } = await loadPlugin(manifest, options.load);
-    instance.state = "starting";
-    const impl = await withTimeout(manifest, abort, options.startTimeout ?? 60_000, async () => {
-      const value: unknown = await definition.start(contextOf(instance, definition));
-      await definition.ready?.(value as never, abort.signal);
-      return value;
-    });
-    abort.signal.throwIfAborted();
-    provide(manifest, impl);
-    instance.state = "ready";
-  }
-
-  function provide(manifest: Manifest, impl: unknown): void {
-    for (const slot of Object.keys(manifest.provides)) {
-      if (typeof impl !== "object" || impl === null) {
-        throw k3spError("K3SP_PLUGIN_START_FAILED", {
-          message: `${manifest.id}: start() returned ${impl === null ? "null" : typeof impl}, not an implementation of the slot "${slot}"`,
-          plugin: manifest.id, fix: "return the slot's implementation from start()",
-        });
-      }
-      cells.get(slot)!.current = impl;
-    }
-  }
-
-  function contextOf(instance: Instance, definition: Plugin["definition"]): PluginContext<any, any, any> {
-    const { manifest } = instance;
-    checkDeclared(manifest, definition);
-    const { id } = manifest;
-    const dirs = { data: join(options.dirs.data, id), run: join(options.dirs.run, id) };
-    for (const dir of [dirs.data, dirs.run]) mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const handles = (wanted: Readonly<Record<string, Slot<unknown>>> | undefined) =>
-      Object.freeze(Object.fromEntries(Object.entries(wanted ?? {}).filter(has).map(([name, slot]) => [name, handleFor(slot.id, id)])));
-    const has = ([, slot]: [string, Slot<unknown>]): boolean => cells.get(sourceSlot(slot.id))?.current !== undefined;
+  function newInstance(manifest: Manifest): Instance {
     return {
-      id, dirs, hooks, config: options.configs.get(id) ?? {}, log: options.log(id), signal: instance.abort.signal,
-      needs: handles(definition.needs), wants: handles(definition.wants),
-      contribute: (point, impl, order) => void instance.undos.push(points.contribute(point, id, impl, order)),
-      contributions: (point) => points.contributions(point),
-      tap: (hook, fn, order) => void instance.undos.push(guard.tap(hook, id, fn as never, order)),
-      defer: (undo) => void instance.undos.push(undo),
-      fail: (error) => void failLater(instance, error),
+      manifest, policy: createCrashPolicy(clock, random), config: configs.get(manifest.id) ?? {},
+      state: "resolved", since: clock.now(), restarts: 0, health: [],
     };
   }
 
-  function handleFor(slot: string, plugin: string): object {
-    if (kernelSlots.includes(slot)) return refs[slot]!;
-    const token = slots.get(slot)!;
-    return token.derive ? derivedHandle(token, cells.get(token.derive.from)!, { id: plugin }) : liveHandle(cells.get(slot)!);
-  }
-
-  async function failStart(instance: Instance, cause: unknown): Promise<void> {
-    const { manifest } = instance;
-    if (cause instanceof Error && cause.name === "Skip") {
-      instance.state = "skipped";
-      options.log(manifest.id).info(`skipped: ${cause.message}`);
-      return undo(instance);
-    }
-    const stopped = instance.abort.signal.aborted && instance.state === "stopping";
-    instance.state = stopped ? "stopped" : "failed";
-    instance.error = startError(manifest, cause);
-    await undo(instance);
-    if (stopped) return;
-    if (manifest.criticality === "required") throw instance.error;
-    options.log(manifest.id).error(`${instance.error.code} ${instance.error.message}; it is optional, so the start goes on without it`);
-  }
-
-  async function failLater(instance: Instance, cause: Error): Promise<void> {
-    if (instance.state !== "ready") return;
-    const { manifest } = instance;
-    const error = isK3spError(cause) ? cause : k3spError("K3SP_PLUGIN_CRASHED", { message: `${manifest.id} failed: ${cause.message}`, plugin: manifest.id, cause });
-    instance.state = "failed";
+  function enter(instance: Instance, state: PluginState, error?: K3spError): void {
+    instance.state = state;
+    instance.since = clock.now();
     instance.error = error;
-    await stopOne(instance, 5_000);
-    instance.state = "failed";
-    if (manifest.criticality === "required") options.onFatal?.(error);
-    else options.log(manifest.id).error(`${error.code} ${error.message}`);
   }
 
-  async function undo(instance: Instance): Promise<void> {
-    for (const slot of Object.keys(instance.manifest.provides)) cells.get(slot)!.current = undefined;
-    for (const step of instance.undos.splice(0).reverse()) {
-      try {
-        await step();
-      } catch (error) {
-        options.log(instance.manifest.id).warn(`an undo step failed: ${(error as Error).message}`);
-      }
+  /** Memoised: each plugin starts once, when all that it needs is ready. */
+  const ensureReady = (instance: Instance): Promise<void> => (instance.ready ??= firstStart(instance));
+
+  async function firstStart(instance: Instance): Promise<void> {
+    const { id } = instance.manifest;
+    const providers = (plan.edges.get(id) ?? []).map((other) => instances.get(other)!);
+    const results = await Promise.allSettled(providers.map(ensureReady));
+    const slot = missingSlot(instance);
+    if (slot) {
+      // A dependant of a failed plugin is not at fault: it waits, and says what for.
+      const failed = results.find((r) => r.status === "rejected");
+      if (failed) throw failed.reason;
+      return wait(instance, slot);
+    }
+    const started = performance.now() - booted;
+    await attempt(instance);
+    if (instance.state === "ready") timings.set(id, { started, ready: performance.now() - booted });
+  }
+
+  const missingSlot = ({ manifest }: Instance): string | undefined =>
+    Object.keys(manifest.needs).map(sourceSlot).find((slot) => !kernelSlots.includes(slot) && !board.provider(slot));
+
+  function wait(instance: Instance, slot: string): void {
+    instance.blockedBy = slot;
+    enter(instance, "skipped");
+    options.log(instance.manifest.id).warn(`not started: the slot "${slot}" has no ready provider`);
+  }
+
+  /** One start. Rejects only where the caller decides what follows: a required plugin at boot or in a change. */
+  async function attempt(instance: Instance): Promise<void> {
+    const { manifest } = instance;
+    const run = newRun(instance);
+    instance.run = run;
+    instance.blockedBy = undefined;
+    enter(instance, "loading");
+    try {
+      await run.start();
+      enter(instance, "ready");
+    } catch (cause) {
+      return await failStart(instance, run, cause);
+    }
+    void run.host.exited.then((error) => crash(instance, run, error));
+    hooks.pluginReady.call(manifest.id);
+    for (const other of instances.values()) {
+      if (other.blockedBy !== undefined && !booting && !missingSlot(other)) void attempt(other).catch(() => {});
     }
   }
 
-  async function stopOne(instance: Instance, budget: number): Promise<void> {
-    if (instance.state === "stopped" || instance.state === "resolved") return;
-    instance.state = "stopping";
-    instance.abort.abort(new Error("the server is stopping"));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(() => {
-        options.log(instance.manifest.id).warn(`did not stop within ${budget} ms`);
-        resolve();
-      }, budget);
+  function newRun(instance: Instance): Run {
+    const { manifest, config } = instance;
+    const log = options.log(manifest.id);
+    const host = options.host?.(manifest, log) ?? inlineHost(manifest, options.load);
+    const run: Run = createRun({
+      manifest, config, board, log, host, dirs: options.dirs, startTimeout: options.startTimeout ?? 60_000,
+      onLoaded: () => enter(instance, "starting"),
+      onFail: (error) => void crash(instance, run, error),
     });
-    await Promise.race([current.run(instance.manifest.id, () => undo(instance)), late]);
-    clearTimeout(timer);
-    instance.state = "stopped";
+    return run;
   }
+
+  async function failStart(instance: Instance, run: Run, cause: unknown): Promise<void> {
+    const { manifest } = instance;
+    const log = options.log(manifest.id);
+    if (instance.state === "stopping" || instance.state === "stopped") return;
+    const skip = cause instanceof Error && cause.name === "Skip";
+    const error = skip ? undefined : startError(manifest, cause);
+    enter(instance, skip ? "skipped" : "failed", error);
+    await run.dispose("the start failed", stopBudget);
+    if (!error) return log.info(`skipped: ${(cause as Error).message}`);
+    if (manifest.criticality === "required" && (booting || instance.restarts === 0)) throw error;
+    log.error(`${error.code} ${error.message}${booting ? "; it is optional, so the start goes on without it" : ""}`);
+    retryLater(instance, error);
+  }
+
+  /** A plugin that was ready is not any more. Only its present run counts: an old one may still be talking. */
+  async function crash(instance: Instance, run: Run, cause: unknown): Promise<void> {
+    if (stopping || instance.run !== run || (instance.state !== "ready" && instance.state !== "degraded")) return;
+    const { manifest } = instance;
+    const error = crashError(manifest, cause);
+    enter(instance, "failed", error);
+    options.log(manifest.id).error(`${error.code} ${error.message}`);
+    await run.dispose("the plugin failed", 5000);
+    if (instance.run !== run || instance.state !== "failed") return;
+    if (isFixed(manifest)) options.onFatal?.(error);
+    else retryLater(instance, error);
+  }
+
+  function retryLater(instance: Instance, error: K3spError): void {
+    if (stopping) return;
+    const { manifest } = instance;
+    const verdict = instance.policy.crashed();
+    if (verdict.action === "quarantine") {
+      enter(instance, "quarantined", k3spError("K3SP_PLUGIN_QUARANTINED", {
+        message: `${manifest.id} crashed ${limits.crashes} times within ${limits.window / 60_000} minutes; the last time: ${error.message}`, plugin: manifest.id, cause: error,
+      }));
+      return options.log(manifest.id).error(`K3SP_PLUGIN_QUARANTINED ${instance.error!.message}; fix: k3s-p plugin enable ${manifest.id}`);
+    }
+    options.log(manifest.id).info(`restart in ${(verdict.delay / 1000).toFixed(1)} s`);
+    instance.cancelRestart = clock.after(verdict.delay, () => {
+      if (stopping || instance.state !== "failed") return;
+      const slot = missingSlot(instance);
+      if (slot) return wait(instance, slot);
+      instance.restarts++;
+      void attempt(instance).catch(() => {});
+    });
+  }
+
+  function blame(id: string, cause: unknown): boolean {
+    const instance = instances.get(id);
+    if (!instance?.run || isFixed(instance.manifest)) return false;
+    void crash(instance, instance.run, cause);
+    return true;
+  }
+
+  async function stopOne(instance: Instance, budget: number, reason = "the server is stopping"): Promise<void> {
+    instance.cancelRestart?.();
+    instance.blockedBy = undefined;
+    if (instance.state === "stopped") return;
+    enter(instance, "stopping");
+    await instance.run?.dispose(reason, budget);
+    enter(instance, "stopped");
+  }
+
+  /** Dependants first, those that do not depend on each other together. */
+  async function stopAll(ids: ReadonlySet<string>, budget: number, reason?: string): Promise<void> {
+    const stops = new Map<string, Promise<void>>();
+    const stopAfter = (id: string): Promise<void> => {
+      let stop = stops.get(id);
+      if (!stop) {
+        const users = [...plan.edges].filter(([other, needs]) => ids.has(other) && needs.includes(id)).map(([other]) => other);
+        stop = Promise.all(users.map(stopAfter)).then(() => stopOne(instances.get(id)!, budget, reason));
+        stops.set(id, stop);
+      }
+      return stop;
+    };
+    await Promise.all([...ids].filter((id) => instances.has(id)).map(stopAfter));
+  }
+
+  async function pollHealth(): Promise<void> {
+    cancelPoll = clock.after(limits.healthInterval, () => void pollHealth());
+    await Promise.all([...instances.values()].map(checkHealth));
+  }
+
+  async function checkHealth(instance: Instance): Promise<void> {
+    const { run } = instance;
+    if (!run?.declared?.parts.has("health") || (instance.state !== "ready" && instance.state !== "degraded")) return;
+    const result = await askHealth(run);
+    if (instance.run !== run || (instance.state !== "ready" && instance.state !== "degraded")) return;
+    instance.health = [...instance.health, result].slice(-limits.healthHistory);
+    const log = options.log(instance.manifest.id);
+    const recent = instance.health.slice(-limits.healthFailures);
+    if (result.ok && instance.state === "degraded") {
+      enter(instance, "ready");
+      log.info("healthy again");
+    } else if (instance.state === "ready" && recent.length === limits.healthFailures && recent.every((r) => !r.ok)) {
+      enter(instance, "degraded");
+      log.warn(`degraded: ${result.message ?? "its health check fails"}`);
+    }
+  }
+
+  function askHealth(run: Run): Promise<HealthResult> {
+    return new Promise((resolve) => {
+      const cancel = clock.after(limits.healthTimeout, () => resolve({ ok: false, message: `no answer within ${limits.healthTimeout / 1000} s` }));
+      const settle = (result: HealthResult): void => (cancel(), resolve(result));
+      run.host.call("health", run.impl).then(settle, (error: unknown) => settle({ ok: false, message: String((error as Error)?.message ?? error) }));
+    });
+  }
+
+  async function startInstances(list: readonly Instance[]): Promise<void> {
+    const results = await Promise.allSettled(list.map(ensureReady));
+    const errors = [...new Set(results.filter((r) => r.status === "rejected").map((r) => r.reason as Error))];
+    if (errors.length === 1) throw errors[0];
+    if (errors.length) throw new AggregateError(errors.sort((a, b) => a.message.localeCompare(b.message)), `${errors.length} plugins failed to start`);
+  }
+
+  /** Hot changes run one after another. */
+  function serial<T>(fn: () => Promise<T>): Promise<T> {
+    const result = queue.then(fn);
+    queue = result.catch(() => {});
+    return result;
+  }
+
+  async function change(next: Plan, nextConfigs: ReadonlyMap<string, object>): Promise<readonly Change[]> {
+    const changes = diffPlans(plan, next, configs, nextConfigs);
+    const fixed = changes.find((c) => c.kind !== "reconfigured" && isFixed(c.manifest));
+    if (fixed) throw fixedError(fixed.manifest);
+    const leaving = new Set(changes.filter((c) => c.kind === "stopped" || c.kind === "replaced").map((c) => c.plugin));
+    await stopAll(leaving, stopBudget, "the plugin was disabled or replaced");
+    for (const id of leaving) instances.delete(id);
+    const kept = new Set(next.plugins.map((m) => m.id));
+    for (const id of leaving) if (!kept.has(id)) await retire(id);
+    plan = next;
+    configs = nextConfigs;
+    const fresh = plan.plugins.filter((m) => !instances.has(m.id)).map(newInstance);
+    for (const instance of fresh) instances.set(instance.manifest.id, instance);
+    await startInstances(fresh);
+    for (const { kind, plugin } of changes) if (kind === "reconfigured") await reconfigure(instances.get(plugin)!);
+    return changes;
+  }
+
+  async function retire(id: string): Promise<void> {
+    await hooks.retired.promise(id).catch((error: Error) => options.log("kernel").error(error.message));
+  }
+
+  async function reconfigure(instance: Instance): Promise<void> {
+    const next = configs.get(instance.manifest.id) ?? {};
+    instance.config = next;
+    const { run } = instance;
+    const running = instance.state === "ready" || instance.state === "degraded";
+    if (running && run!.declared!.parts.has("reconfigure") && (await run!.host.call("reconfigure", run!.impl, next)) === "applied") return;
+    if (isFixed(instance.manifest)) throw fixedError(instance.manifest);
+    await restartOne(instance);
+  }
+
+  async function restartOne(instance: Instance): Promise<void> {
+    await stopOne(instance, stopBudget, "the plugin restarts");
+    instance.policy.forgive();
+    instance.health = [];
+    instance.restarts = 0;
+    await attempt(instance);
+    if (instance.error) throw instance.error;
+  }
+
+  function dependants(id: string): readonly string[] {
+    const found = new Set<string>();
+    const visit = (provider: string): void => {
+      const offers = Object.keys(instances.get(provider)?.manifest.provides ?? {});
+      for (const m of [...plan.plugins].reverse()) {
+        if (found.has(m.id) || !Object.keys(m.needs).some((slot) => offers.includes(sourceSlot(slot)))) continue;
+        visit(m.id);
+        found.add(m.id);
+      }
+    };
+    visit(id);
+    return [...found];
+  }
+
+  board.points.contribute(healthCheck, "kernel", {
+    name: "plugins",
+    async check() {
+      const down = [...instances.values()].filter((i) => i.state === "quarantined" && i.manifest.criticality === "required");
+      return down.length ? { ok: false, message: down.map((i) => i.error!.message).join("; ") } : { ok: true };
+    },
+  });
 
   return {
-    hooks,
-    timings,
+    hooks, timings, dependants, blame,
+    plan: () => plan,
+    configs: () => configs,
     async start() {
-      const results = await Promise.allSettled([...instances.keys()].map(ensureReady));
-      const errors = [...new Set(results.filter((r) => r.status === "rejected").map((r) => r.reason as Error))];
-      if (errors.length === 1) throw errors[0];
-      if (errors.length) throw new AggregateError(errors.sort((a, b) => a.message.localeCompare(b.message)), `${errors.length} plugins failed to start`);
+      await startInstances([...instances.values()]);
+      booting = false;
+      for (const { plugin } of plan.leftOut) await retire(plugin);
       await hooks.serverReady.promise();
+      cancelPoll = clock.after(limits.healthInterval, () => void pollHealth());
     },
-    async stop(budget = 10_000) {
+    async stop(budget = stopBudget) {
+      stopping = true;
+      cancelPoll?.();
       await hooks.stopping.promise().catch(() => {});
-      // Dependants first, those that do not depend on each other together.
-      const stops = new Map<string, Promise<void>>();
-      const dependants = (id: string) => [...plan.edges].filter(([, needs]) => needs.includes(id)).map(([other]) => other);
-      const stopAfter = (id: string): Promise<void> => {
-        let stop = stops.get(id);
-        if (!stop) {
-          stop = Promise.all(dependants(id).map(stopAfter)).then(() => stopOne(instances.get(id)!, budget));
-          stops.set(id, stop);
-        }
-        return stop;
-      };
-      await Promise.all([...instances.keys()].map(stopAfter));
+      await stopAll(new Set(instances.keys()), budget);
     },
-    status: () =>
-      [...instances.values()].map(({ manifest, state, error }) => ({ id: manifest.id, version: manifest.version, state, ...(error && { error: error.message }) })),
-    slot: <T>(id: string) => handleFor(id, "kernel") as T,
+    apply: (next, nextConfigs) => serial(async () => {
+      const before = { plan, configs };
+      try {
+        return await change(next, nextConfigs);
+      } catch (error) {
+        if (plan !== before.plan) await change(before.plan, before.configs);
+        throw error;
+      }
+    }),
+    restart: (id) => serial(async () => {
+      const instance = instances.get(id)!;
+      if (isFixed(instance.manifest)) throw fixedError(instance.manifest);
+      await restartOne(instance);
+    }),
+    status: () => [...instances.values()].map(statusOf),
+    slot: <T>(id: string) => board.handle(id, "kernel") as T,
   };
 }
 
-const newInstance = (manifest: Manifest): Instance => ({ manifest, state: "resolved", abort: new AbortController(), undos: [] });
-
-/** The manifest decides what is wired; code that uses more than it declares is refused. */
-function checkDeclared(manifest: Manifest, definition: Plugin["definition"]): void {
-  const undeclared = (["needs", "wants"] as const).flatMap((key) =>
-    Object.values((definition[key] ?? {}) as Record<string, Slot<unknown>>)
-      .filter((slot) => !(slot.id in manifest[key]))
-      .map((slot) => `k3sp.${key}.${slot.id}: used by the code, missing in the manifest; add "${slot.id}": "^${slot.contract.split(".")[0]}"`),
-  );
-  const provides = definition.provides as Slot<unknown> | undefined;
-  if (provides && !(provides.id in manifest.provides)) undeclared.push(`k3sp.provides.${provides.id}: provided by the code, missing in the manifest`);
-  if (!undeclared.length) return;
-  throw k3spError("K3SP_MANIFEST_INVALID", { message: `${manifest.id}: code and manifest disagree`, detail: undeclared, plugin: manifest.id });
+function statusOf({ manifest, state, since, restarts, error, health, run }: Instance): PluginStatus {
+  return {
+    id: manifest.id, version: manifest.version, slots: Object.keys(manifest.provides), mode: manifest.isolation,
+    criticality: manifest.criticality, state, since, restarts, health,
+    ...(error && { error: error.message }), ...(run?.host.pid !== undefined && { pid: run.host.pid }),
+  };
 }
 
-async function loadPlugin(manifest: Manifest, load = importPlugin): Promise<Plugin> {
-  let value: unknown;
-  try {
-    value = await load(manifest);
-  } catch (cause) {
-    throw k3spError("K3SP_PLUGIN_LOAD_FAILED", { message: `${manifest.id} ${manifest.version}: ${(cause as Error)?.message ?? cause}`, detail: [`module: ${manifest.entry}`], plugin: manifest.id, cause });
-  }
-  if (isPlugin(value)) return value;
-  throw k3spError("K3SP_PLUGIN_LOAD_FAILED", {
-    message: `${manifest.id} ${manifest.version}: the default export is not a plugin`,
-    detail: [`module: ${manifest.entry}`], plugin: manifest.id, fix: "export default definePlugin({ ... }) from @k3s-p/plugin-api",
-  });
-}
-
-const importPlugin = async (manifest: Manifest): Promise<unknown> =>
-  ((await import(pathToFileURL(manifest.entry).href)) as { default?: unknown }).default;
-
-async function withTimeout<T>(manifest: Manifest, abort: AbortController, ms: number, fn: () => Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const error = k3spError("K3SP_PLUGIN_START_TIMEOUT", { message: `${manifest.id} was not ready within ${ms / 1000} s`, plugin: manifest.id });
-      reject(error);
-      abort.abort(error);
-    }, ms);
-  });
-  try {
-    return await Promise.race([fn(), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function startError(manifest: Manifest, cause: unknown): K3spError {
-  if (isK3spError(cause)) return cause;
-  const error = cause as Error;
-  const frame = error?.stack?.split("\n").find((line) => line.includes(manifest.dir))?.trim();
-  return k3spError("K3SP_PLUGIN_START_FAILED", {
-    message: `${manifest.id} ${manifest.version} failed to start: ${error?.message ?? cause}`,
-    detail: [`from ${manifest.source.label}`, ...(frame ? [frame] : [])],
-    plugin: manifest.id, cause,
-    fix: `correct the plugin, or start without it: --disable ${manifest.id}`,
-  });
-}
+const fixedError = ({ id, provides }: Manifest): K3spError =>
+  k3spError("K3SP_PLUGIN_FIXED", { message: `${id} cannot change while the server runs: the users of the slot "${Object.keys(provides)[0]}" keep its state`, plugin: id });

@@ -1,0 +1,30 @@
+/** Where a plugin's code runs: one interface, one file a mode. */
+import type { HealthResult, K3spError, PluginContext } from "@k3s-p/plugin-api";
+
+/** What the code says about itself, compared with the manifest before it is started. Names -> slot ids. */
+export interface Declared {
+  readonly provides?: string;
+  readonly needs: Readonly<Record<string, string>>;
+  readonly wants: Readonly<Record<string, string>>;
+  readonly parts: ReadonlySet<"ready" | "health" | "reconfigure">;
+}
+
+/** The parts of a plugin's definition that the kernel calls. */
+export interface Calls {
+  start(ctx: PluginContext<any, any, any>): Promise<unknown>;
+  ready(impl: unknown, signal: AbortSignal): Promise<void>;
+  health(impl: unknown): Promise<HealthResult>;
+  reconfigure(impl: unknown, next: object): Promise<"applied" | "restart">;
+}
+
+export interface PluginHost {
+  /** Makes the code ready to be called; called once. Rejects with `K3SP_PLUGIN_LOAD_FAILED`. */
+  load(): Promise<Declared>;
+  call<K extends keyof Calls>(part: K, ...args: Parameters<Calls[K]>): ReturnType<Calls[K]>;
+  /** Ends the code after the plugin's undo steps; may be called in any state and more than once. */
+  stop(): Promise<void>;
+  /** Resolves with the reason when the code is gone without having been stopped. */
+  readonly exited: Promise<K3spError>;
+  /** Of a plugin with a process of its own. */
+  readonly pid?: number | undefined;
+}

@@ -1,0 +1,168 @@
+/** One run of a plugin, from the loading of its code to the undoing of all that it did. A restart is a new run. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { isK3spError, k3spError, type K3spError, type Logger, type PluginContext } from "@k3s-p/plugin-api";
+import type { Board } from "./board.ts";
+import { runAs, slotById } from "./board.ts";
+import type { Declared, PluginHost } from "./hosts/host.ts";
+import type { Manifest } from "./manifest.ts";
+
+export interface RunOptions {
+  readonly manifest: Manifest;
+  readonly config: object;
+  readonly host: PluginHost;
+  readonly board: Board;
+  readonly log: Logger;
+  readonly dirs: { readonly data: string; readonly run: string };
+  /** Milliseconds that `start` and `ready` may take together. */
+  readonly startTimeout: number;
+  readonly onLoaded: () => void;
+  /** The plugin called `ctx.fail`. */
+  readonly onFail: (error: Error) => void;
+}
+
+export interface Run {
+  readonly host: PluginHost;
+  readonly declared: Declared | undefined;
+  readonly impl: unknown;
+  /** Loads, starts and waits for the gate; what it provides is on the board when this resolves. */
+  start(): Promise<void>;
+  /** Takes its slots away, aborts its signal and undoes, within `budget` milliseconds. May be called more than once. */
+  dispose(reason: string, budget: number): Promise<void>;
+}
+
+export function createRun(options: RunOptions): Run {
+  const { manifest, host, board, log } = options;
+  const abort = new AbortController();
+  const undos: (() => void | Promise<void>)[] = [];
+  let declared: Declared | undefined;
+  let impl: unknown;
+  let disposed: Promise<void> | undefined;
+
+  async function start(): Promise<void> {
+    declared = await host.load();
+    abort.signal.throwIfAborted();
+    checkDeclared(manifest, declared);
+    options.onLoaded();
+    const ctx = contextOf(options, declared, abort.signal, undos);
+    const value = await withTimeout(manifest, abort, options.startTimeout, async () => {
+      const started = await host.call("start", ctx);
+      if (declared!.parts.has("ready")) await host.call("ready", started, abort.signal);
+      return started;
+    });
+    abort.signal.throwIfAborted();
+    checkShape(manifest, value);
+    impl = value;
+    for (const slot of Object.keys(manifest.provides)) board.provide(slot, impl as object);
+  }
+
+  async function undo(reason: string): Promise<void> {
+    for (const slot of Object.keys(manifest.provides)) board.withdraw(slot, impl);
+    abort.abort(new Error(reason));
+    for (const step of undos.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        log.warn(`an undo step failed: ${(error as Error)?.message ?? String(error)}`);
+      }
+    }
+    await host.stop();
+  }
+
+  return {
+    host,
+    get declared() { return declared; },
+    get impl() { return impl; },
+    start: () => runAs(manifest.id, start),
+    dispose: (reason, budget) => (disposed ??= within(budget, runAs(manifest.id, () => undo(reason)), () => log.warn(`did not stop within ${budget} ms`))),
+  };
+}
+
+function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, undos: (() => void | Promise<void>)[]): PluginContext<any, any, any> {
+  const { manifest: { id }, board, log } = options;
+  const dirs = { data: join(options.dirs.data, id), run: join(options.dirs.run, id) };
+  for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const handles = (wanted: Readonly<Record<string, string>>) => Object.freeze(Object.fromEntries(
+    Object.entries(wanted).filter(([, slot]) => board.provider(slot)).map(([name, slot]) => [name, board.handle(slot, id)]),
+  ));
+  return {
+    id, dirs, signal, log, hooks: board.hooks, config: options.config,
+    needs: handles(declared.needs), wants: handles(declared.wants),
+    contribute: (point, impl, order) => void undos.push(board.points.contribute(point, id, impl, order)),
+    contributions: (point) => board.points.contributions(point),
+    tap: (hook, fn, order) => void undos.push(board.guard.tap(hook, id, fn as never, order)),
+    onReplaced: (slot, fn) => void undos.push(board.onReplaced(slot.id, id, fn)),
+    defer: (undo) => void undos.push(undo),
+    fail: (error) => options.onFail(error),
+  };
+}
+
+/** The manifest decides what is wired; code that uses more than it declares is refused. */
+function checkDeclared(manifest: Manifest, declared: Declared): void {
+  const undeclared = (["needs", "wants"] as const).flatMap((key) =>
+    Object.values(declared[key])
+      .filter((slot) => !(slot in manifest[key]))
+      .map((slot) => `k3sp.${key}.${slot}: used by the code, missing in the manifest; add "${slot}": "^${slotById.get(slot)?.contract.split(".")[0] ?? 1}"`),
+  );
+  const { provides } = declared;
+  if (provides && !(provides in manifest.provides)) undeclared.push(`k3sp.provides.${provides}: provided by the code, missing in the manifest`);
+  if (!undeclared.length) return;
+  throw k3spError("K3SP_MANIFEST_INVALID", { message: `${manifest.id}: code and manifest disagree`, detail: undeclared, plugin: manifest.id });
+}
+
+function checkShape(manifest: Manifest, value: unknown): void {
+  const slot = Object.keys(manifest.provides)[0];
+  if (slot === undefined || (typeof value === "object" && value !== null)) return;
+  throw k3spError("K3SP_PLUGIN_START_FAILED", {
+    message: `${manifest.id}: start() returned ${value === null ? "null" : typeof value}, not an implementation of the slot "${slot}"`,
+    plugin: manifest.id, fix: "return the slot's implementation from start()",
+  });
+}
+
+async function withTimeout<T>(manifest: Manifest, abort: AbortController, ms: number, fn: () => Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const error = k3spError("K3SP_PLUGIN_START_TIMEOUT", { message: `${manifest.id} was not ready within ${ms / 1000} s`, plugin: manifest.id });
+      reject(error);
+      abort.abort(error);
+    }, ms);
+  });
+  // A stop during the start does not wait for it.
+  const aborted = new Promise<never>((_, reject) => abort.signal.addEventListener("abort", () => reject(abort.signal.reason as Error), { once: true }));
+  try {
+    return await Promise.race([fn(), late, aborted]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Resolves when `work` has ended or its time is up. */
+async function within(ms: number, work: Promise<void>, onLate: () => void): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      onLate();
+      resolve();
+    }, ms);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}
+
+/** What a failed start says: who, what, where in the plugin's own code, and the way out. */
+export function startError(manifest: Manifest, cause: unknown): K3spError {
+  if (isK3spError(cause)) return cause;
+  const error = cause as Error;
+  const frame = error?.stack?.split("\n").find((line) => line.includes(manifest.dir))?.trim();
+  return k3spError("K3SP_PLUGIN_START_FAILED", {
+    message: `${manifest.id} ${manifest.version} failed to start: ${error?.message ?? String(cause)}`,
+    detail: [`from ${manifest.source.label}`, ...(frame ? [frame] : [])],
+    plugin: manifest.id, cause,
+    fix: `correct the plugin, or start without it: --disable ${manifest.id}`,
+  });
+}
+
+export const crashError = (manifest: Manifest, cause: unknown): K3spError =>
+  isK3spError(cause) ? cause
+  : k3spError("K3SP_PLUGIN_CRASHED", { message: `${manifest.id} failed: ${(cause as Error)?.message ?? String(cause)}`, plugin: manifest.id, cause });
