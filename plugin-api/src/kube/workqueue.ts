@@ -20,6 +20,8 @@ export interface WorkQueue {
   stop(): Promise<void>;
 }
 
+const MAX_DELAY = 2 ** 31 - 1;
+
 export function workQueue(options: QueueOptions): WorkQueue {
   const { reconcile, workers = 4, onError, backoff = [5, 60_000], setTimer = setTimeout } = options;
   const waiting = new Set<string>();
@@ -49,11 +51,13 @@ export function workQueue(options: QueueOptions): WorkQueue {
   function addAfter(key: string, ms: number): void {
     if (stopped) return;
     if (ms <= 0) return add(key);
-    const due = Date.now() + ms;
+    // Longer delays would overflow the timer and fire at once.
+    const delay = Math.min(ms, MAX_DELAY);
+    const due = Date.now() + delay;
     const planned = timers.get(key);
     if (planned && planned.due <= due) return;
     clear(key);
-    timers.set(key, { due, timer: setTimer(() => (timers.delete(key), add(key)), ms) });
+    timers.set(key, { due, timer: setTimer(() => (timers.delete(key), add(key)), delay) });
   }
 
   function pump(): void {
