@@ -2,6 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
+import { unreadFlags } from "./config/flags.ts";
 import { criticalPath } from "./kernel/graph.ts";
 import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts";
 import { createLogger } from "./log.ts";
@@ -38,7 +39,8 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
     runner.stop();
   };
   kernelLog.info(`k3s-p ${version} starting on node ${node.name} (${node.ip}), data in ${node.paths.dataDir}`);
-  for (const warning of settings.warnings) kernelLog.warn(warning);
+  const claimed = new Set(plan.plugins.flatMap((m) => Object.keys(m.flags)));
+  for (const warning of [...settings.warnings, ...unreadFlags(settings.values, claimed)]) kernelLog.warn(warning);
   for (const line of choiceLines(server)) kernelLog.info(line);
   try {
     await kernel.start();

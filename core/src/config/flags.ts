@@ -1,4 +1,4 @@
-/** K3s's flags as one table: type, environment variable, and whether k3s-p acts on them. */
+/** K3s's flags as tables: type, environment variable, and who reads them. */
 
 export interface Flag {
   readonly name: string;
@@ -6,8 +6,6 @@ export interface Flag {
   readonly short?: string;
   readonly env?: string;
   readonly help: string;
-  /** Parsed so that existing install scripts work; a warning says that it has no effect. */
-  readonly ignored?: boolean;
   /** Commas separate values too. */
   readonly commas?: boolean;
   readonly hidden?: boolean;
@@ -16,10 +14,11 @@ export interface Flag {
 }
 
 const flag = (name: string, type: Flag["type"], help: string, more: Partial<Flag> = {}): Flag => ({ name, type, help, ...more });
-const ignored = (names: string, type: Flag["type"], help: string): readonly Flag[] =>
-  names.split(" ").map((name) => flag(name, type, help, { ignored: true, hidden: true }));
+const hidden = (names: string, type: Flag["type"]): readonly Flag[] =>
+  names.split(" ").map((name) => flag(name, type, "of K3s", { hidden: true }));
 
-export const flags: readonly Flag[] = [
+/** Read by the core. */
+const coreFlags: readonly Flag[] = [
   flag("config", "string", "load configuration from FILE", { short: "c", env: "K3S_CONFIG_FILE", default: "/etc/rancher/k3s/config.yaml" }),
   flag("debug", "bool", "turn on debug logs", { env: "K3S_DEBUG" }),
   flag("data-dir", "string", "folder that holds state", { short: "d", env: "K3S_DATA_DIR", default: "/var/lib/rancher/k3s" }),
@@ -34,8 +33,6 @@ export const flags: readonly Flag[] = [
   flag("cluster-domain", "string", "DNS domain of the cluster", { default: "cluster.local" }),
   flag("write-kubeconfig", "string", "write the admin kubeconfig to FILE", { short: "o", env: "K3S_KUBECONFIG_OUTPUT", default: "/etc/rancher/k3s/k3s.yaml" }),
   flag("write-kubeconfig-mode", "string", "octal mode of the admin kubeconfig", { env: "K3S_KUBECONFIG_MODE", default: "0600" }),
-  flag("token", "string", "shared secret to join servers and agents", { short: "t", env: "K3S_TOKEN" }),
-  flag("token-file", "string", "file that holds the token", { env: "K3S_TOKEN_FILE" }),
   flag("disable", "list", "plugin or AddOn that is not deployed, and whose objects are deleted", { commas: true }),
   flag("disable-scheduler", "bool", "same as --disable scheduler"),
   flag("disable-kube-proxy", "bool", "same as --disable kube-proxy"),
@@ -50,6 +47,12 @@ export const flags: readonly Flag[] = [
   flag("plugin", "list", "load the plugin at PATH; it takes the place of the default provider of its slot"),
   flag("slot", "list", "choose the provider of a slot: SLOT=PLUGIN, or SLOT=none"),
   flag("profile", "string", "start only a part: full, api (datastore and API server)", { default: "full" }),
+];
+
+/** Read by the plugins that name them in their manifests. */
+const pluginFlags: readonly Flag[] = [
+  flag("token", "string", "shared secret to join servers and agents", { short: "t", env: "K3S_TOKEN" }),
+  flag("token-file", "string", "file that holds the token", { env: "K3S_TOKEN_FILE" }),
   flag("kubelet-arg", "list", "option for the kubelet, KEY=VALUE"),
   flag("kube-apiserver-arg", "list", "option for the API server, KEY=VALUE"),
   flag("kube-controller-manager-arg", "list", "option for the controllers, KEY=VALUE"),
@@ -58,7 +61,22 @@ export const flags: readonly Flag[] = [
   flag("flannel-backend", "string", "backend of the pod network: vxlan, host-gw, none", { default: "vxlan" }),
   flag("flannel-iface", "string", "interface of the pod network"),
   flag("default-local-storage-path", "string", "folder of local-path volumes"),
-  ...ignored("disable-cloud-controller disable-helm-controller disable-apiserver disable-etcd cluster-init cluster-reset alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices disable-default-registry-endpoint enable-pprof rootless prefer-bundled-bin embedded-registry supervisor-metrics secrets-encryption tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure with-node-id", "bool", "accepted, without effect"),
-  ...ignored("v vmodule log server agent-token agent-token-file advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace write-kubeconfig-group helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir secrets-encryption-provider system-default-registry lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter private-registry airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout node-internal-dns node-external-dns", "string", "accepted, without effect"),
-  ...ignored("kube-cloud-controller-manager-arg etcd-arg helm-controller-arg", "list", "accepted, without effect"),
 ];
+
+/** Parsed so that K3s's install scripts work; unless a plugin reads one, a warning says that it has no effect. */
+const otherFlags: readonly Flag[] = [
+  ...hidden("disable-cloud-controller disable-helm-controller disable-apiserver disable-etcd cluster-init cluster-reset alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices disable-default-registry-endpoint enable-pprof rootless prefer-bundled-bin embedded-registry supervisor-metrics secrets-encryption tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure with-node-id", "bool"),
+  ...hidden("v vmodule log server agent-token agent-token-file advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace write-kubeconfig-group helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir secrets-encryption-provider system-default-registry lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter private-registry airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout node-internal-dns node-external-dns", "string"),
+  ...hidden("kube-cloud-controller-manager-arg etcd-arg helm-controller-arg", "list"),
+];
+
+export const flags: readonly Flag[] = [...coreFlags, ...pluginFlags, ...otherFlags];
+
+const readByCore = new Set(coreFlags.map((f) => f.name));
+
+/** Warnings for settings that nobody reads, so that none is lost in silence. */
+export function unreadFlags(settings: ReadonlyMap<string, { readonly source: string }>, claimed: ReadonlySet<string>): string[] {
+  return [...settings]
+    .filter(([name]) => !readByCore.has(name) && !claimed.has(name))
+    .map(([name, { source }]) => `${name} (${source}) is accepted and has no effect`);
+}

@@ -45,11 +45,7 @@ export function loadSettings({ argv, env, flags }: LoadInput): Settings {
   const explicit = fromFlags.get("config") ?? fromEnv.get("config");
   const file = readFiles((explicit?.value as string | undefined) ?? byName.get("config")!.default!, explicit !== undefined, byName);
   const values = new Map([...file.values, ...fromEnv, ...fromFlags]);
-  const warnings = [...file.warnings];
-  for (const [name, { source }] of values) {
-    if (byName.get(name)?.ignored) warnings.push(`${name} (${source}) is accepted and has no effect`);
-  }
-  return { values, plugins: file.plugins, slots: file.slots, warnings };
+  return { values, plugins: file.plugins, slots: file.slots, warnings: file.warnings };
 }
 
 /** A flag repeated on the command line replaces the file's whole list. */
