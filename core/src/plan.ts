@@ -29,9 +29,7 @@ export async function planServer(argv: readonly string[], env: Readonly<Record<s
   });
   checkSections(settings, manifests);
   const configs = await pluginConfigs(plan.plugins, settings);
-  // What a replaced default had deployed must go too, as if it were disabled.
-  const replaced = plan.choices.map((c) => c.replaces).filter((id) => id !== undefined);
-  const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings), ...replaced].filter(unique).sort());
+  const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort());
   return { settings, plan, configs, node };
 }
 

@@ -84,12 +84,13 @@ export function describeError(error: unknown): string {
 }
 
 /**
- * Charges errors that no code caught to the plugin that was running. A rejection is reported and the server goes on;
- * an exception may have torn state, so it ends the process.
+ * Charges errors that no code caught to the plugin that was running. A rejection is reported, and the plugin restarted
+ * under its policy where that is possible; an exception may have torn state, so it ends the process.
  */
-export function attributeStrayErrors(log: Logger, die: (error: K3spError) => void): void {
+export function attributeStrayErrors(log: Logger, blame: (plugin: string, error: K3spError) => boolean, die: (error: K3spError) => void): void {
   process.on("unhandledRejection", (reason) => {
-    log.error({ err: reason }, strayError(reason, "a promise was rejected and nobody handled it").message);
+    const error = strayError(reason, "a promise was rejected and nobody handled it");
+    if (!error.plugin || !blame(error.plugin, error)) log.error({ err: reason }, error.message);
   });
   process.on("uncaughtException", (error) => die(strayError(error, "an exception was not caught")));
 }

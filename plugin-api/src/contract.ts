@@ -16,6 +16,8 @@ export interface Slot<T> {
   readonly contract: string;
   /** Whether a role cannot run without a provider. */
   readonly required: readonly Role[];
+  /** The provider's state lives on in its users: it cannot be swapped or restarted while the server runs. */
+  readonly fixed: boolean;
   readonly derive?: Derivation<T>;
   /** Phantom: carries the type, never has a value. */
   readonly [contractType]?: T;
@@ -44,12 +46,13 @@ export type ImplOf<C> = C extends Contract<infer T> ? T : never;
 export interface SlotOptions<T> {
   readonly contract?: string;
   readonly required?: readonly Role[];
+  readonly fixed?: boolean;
   readonly derive?: Derivation<T>;
 }
 
 export function defineSlot<T>(id: string, options: SlotOptions<T> = {}): Slot<T> {
-  const { contract = "1.0", required = [], derive } = options;
-  return Object.freeze({ kind: "slot", id, contract, required, ...(derive && { derive }) } as const);
+  const { contract = "1.0", required = [], fixed = false, derive } = options;
+  return Object.freeze({ kind: "slot", id, contract, required, fixed, ...(derive && { derive }) } as const);
 }
 
 export function definePoint<T>(id: string, contract = "1.0"): Point<T> {

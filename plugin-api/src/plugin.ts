@@ -66,6 +66,11 @@ export interface KernelHooks {
   readonly pluginReady: SyncHook<[plugin: string]>;
   /** Every required plugin is ready. */
   readonly serverReady: AsyncSeriesHook<[]>;
+  /**
+   * A plugin is gone for good: disabled or replaced while the server runs, or left out at its start. Taps remove what
+   * they keep on its behalf (the deployer: the objects of its addon).
+   */
+  readonly retired: AsyncSeriesHook<[plugin: string]>;
   /** A stop was asked for; taps run before any plugin stops. */
   readonly stopping: AsyncSeriesHook<[]>;
 }
@@ -88,6 +93,11 @@ export interface PluginContext<N extends SlotMap = SlotMap, W extends SlotMap = 
   contributions<T>(to: Point<T>): Contributions<T>;
   readonly hooks: KernelHooks;
   tap<H extends TappableHook>(hook: H, fn: TapFn<H>, order?: Order): void;
+  /**
+   * Calls `fn` when another provider, or the same one after a restart, has taken over a slot that the plugin holds a
+   * handle of. For those who keep streams: the handle itself already leads to the new provider.
+   */
+  onReplaced(slot: Slot<any>, fn: () => void): void;
   /** Undo steps, run last-in first-out on stop, also after a failed start. */
   defer(undo: () => void | Promise<void>): void;
   /** Marks the plugin as failed: the kernel stops it and restarts it under its policy. */

@@ -90,9 +90,9 @@ export interface StartedPlugin<T> {
 /** Starts one plugin with the needs given, without a kernel. */
 export async function startAlone<T = unknown>(
   plugin: Plugin,
-  options: { readonly needs: Readonly<Record<string, unknown>>; readonly config?: object; readonly dir: string; readonly id?: string },
+  options: { readonly needs: Readonly<Record<string, unknown>>; readonly config?: object; readonly dir: string; readonly id?: string; readonly abort?: AbortController },
 ): Promise<StartedPlugin<T>> {
-  const abort = new AbortController();
+  const { abort = new AbortController() } = options;
   const undo: (() => void | Promise<void>)[] = [];
   const logged: string[] = [];
   const failures: Error[] = [];
@@ -105,6 +105,7 @@ export async function startAlone<T = unknown>(
   const ctx: PluginContext<any, any, any> = {
     id: options.id ?? "alone", config: options.config ?? {}, needs: options.needs, wants: {}, signal: abort.signal, dirs,
     log: memoryLogger(logged), hooks: {} as never, contribute: () => undefined, tap: () => undefined,
+    onReplaced: () => undefined,
     contributions: () => ({ list: () => [], onChange: () => () => undefined }),
     defer: (step) => void undo.push(step),
     fail: (error) => void failures.push(error),

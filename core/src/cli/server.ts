@@ -1,7 +1,7 @@
 /** `k3s-p server`: plans, starts, and stays until a signal. */
 import { createLogger } from "../log.ts";
 import { planServer } from "../plan.ts";
-import { attributeStrayErrors, describeError, startServer } from "../server.ts";
+import { attributeStrayErrors, describeError, startServer, type RunningServer } from "../server.ts";
 
 export async function run(argv: readonly string[]): Promise<number> {
   const plan = await planServer(argv);
@@ -11,7 +11,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     process.stderr.write(`${describeError(error)}\n`);
     ended.resolve(1);
   };
-  attributeStrayErrors(log("kernel"), (error) => {
+  let running: RunningServer | undefined;
+  attributeStrayErrors(log("kernel"), (plugin, error) => running?.kernel.blame(plugin, error) ?? false, (error) => {
     fail(error);
     process.exit(1);
   });
@@ -26,6 +27,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
   const starting = startServer(plan, { log, onFatal: fail });
   const outcome = await Promise.race([starting.then(() => "started" as const), signalled.promise.then(() => "signalled" as const)]);
+  if (outcome === "started") running = await starting;
   if (outcome === "started") void signalled.promise.then(() => ended.resolve(0));
   else ended.resolve(0);
   const code = await ended.promise;

@@ -8,40 +8,24 @@
  *
  * `stop` may be called in any state and more than once.
  */
-import { k3spError, type HealthResult, type K3spError, type KernelHooks, type Logger } from "@k3s-p/plugin-api";
+import { k3spError, type K3spError, type KernelHooks, type Logger } from "@k3s-p/plugin-api";
 import { healthCheck } from "@k3s-p/plugin-api/points";
 import { kernelSlots } from "@k3s-p/plugin-api/slots";
 import { createBoard, slotById } from "./board.ts";
 import { diffPlans, type Change } from "./change.ts";
+import { pollHealth } from "./health.ts";
 import type { Timing } from "./graph.ts";
 import type { PluginHost } from "./hosts/host.ts";
 import { inlineHost } from "./hosts/inline.ts";
+import { isUp, statusOf, type Instance, type PluginState, type PluginStatus } from "./instance.ts";
 import type { Manifest } from "./manifest.ts";
-import { createCrashPolicy, limits, systemClock, type Clock, type CrashPolicy } from "./policy.ts";
+import { createCrashPolicy, limits, systemClock, type Clock } from "./policy.ts";
 import { sourceSlot, type Plan } from "./resolve.ts";
 import { crashError, createRun, startError, type Run } from "./run.ts";
 
 export { runningPlugin } from "./board.ts";
 export type { Change } from "./change.ts";
-
-export type PluginState =
-  | "resolved" | "loading" | "starting" | "ready" | "degraded" | "skipped" | "failed" | "quarantined" | "stopping" | "stopped";
-
-export interface PluginStatus {
-  readonly id: string;
-  readonly version: string;
-  readonly slots: readonly string[];
-  readonly mode: Manifest["isolation"];
-  readonly criticality: Manifest["criticality"];
-  readonly state: PluginState;
-  /** Milliseconds since the epoch at which the state was entered. */
-  readonly since: number;
-  readonly restarts: number;
-  readonly error?: string;
-  /** The last results, newest last. */
-  readonly health: readonly HealthResult[];
-  readonly pid?: number;
-}
+export type { PluginState, PluginStatus } from "./instance.ts";
 
 export interface KernelOptions {
   readonly plan: Plan;
@@ -80,23 +64,6 @@ export interface Kernel {
   dependants(id: string): readonly string[];
   /** Charges an error to a plugin that runs: it is stopped and restarted under its policy. False = it cannot be. */
   blame(id: string, error: unknown): boolean;
-}
-
-interface Instance {
-  readonly manifest: Manifest;
-  readonly policy: CrashPolicy;
-  config: object;
-  state: PluginState;
-  since: number;
-  restarts: number;
-  error?: K3spError | undefined;
-  health: HealthResult[];
-  run?: Run;
-  /** Memo of the first start. */
-  ready?: Promise<void>;
-  /** The slot that it waits for. */
-  blockedBy?: string | undefined;
-  cancelRestart?: () => void;
 }
 
 const isFixed = (m: Manifest): boolean => Object.keys(m.provides).some((slot) => slotById.get(slot)?.fixed);
@@ -146,8 +113,10 @@ export function createKernel(options: KernelOptions): Kernel {
       return wait(instance, slot);
     }
     const started = performance.now() - booted;
-    await attempt(instance);
+    const optional = booting && instance.manifest.criticality === "optional";
+    await attempt(instance, { retry: optional });
     if (instance.state === "ready") timings.set(id, { started, ready: performance.now() - booted });
+    if (instance.error && !optional) throw instance.error;
   }
 
   const missingSlot = ({ manifest }: Instance): string | undefined =>
@@ -159,8 +128,8 @@ export function createKernel(options: KernelOptions): Kernel {
     options.log(instance.manifest.id).warn(`not started: the slot "${slot}" has no ready provider`);
   }
 
-  /** One start. Rejects only where the caller decides what follows: a required plugin at boot or in a change. */
-  async function attempt(instance: Instance): Promise<void> {
+  /** One start; how it ended is the instance's state. */
+  async function attempt(instance: Instance, { retry }: { readonly retry: boolean }): Promise<void> {
     const { manifest } = instance;
     const run = newRun(instance);
     instance.run = run;
@@ -170,12 +139,12 @@ export function createKernel(options: KernelOptions): Kernel {
       await run.start();
       enter(instance, "ready");
     } catch (cause) {
-      return await failStart(instance, run, cause);
+      return await failStart(instance, run, cause, retry);
     }
     void run.host.exited.then((error) => crash(instance, run, error));
     hooks.pluginReady.call(manifest.id);
     for (const other of instances.values()) {
-      if (other.blockedBy !== undefined && !booting && !missingSlot(other)) void attempt(other).catch(() => {});
+      if (other.blockedBy !== undefined && !booting && !missingSlot(other)) void attempt(other, { retry: true });
     }
   }
 
@@ -191,7 +160,7 @@ export function createKernel(options: KernelOptions): Kernel {
     return run;
   }
 
-  async function failStart(instance: Instance, run: Run, cause: unknown): Promise<void> {
+  async function failStart(instance: Instance, run: Run, cause: unknown, retry: boolean): Promise<void> {
     const { manifest } = instance;
     const log = options.log(manifest.id);
     if (instance.state === "stopping" || instance.state === "stopped") return;
@@ -200,20 +169,21 @@ export function createKernel(options: KernelOptions): Kernel {
     enter(instance, skip ? "skipped" : "failed", error);
     await run.dispose("the start failed", stopBudget);
     if (!error) return log.info(`skipped: ${(cause as Error).message}`);
-    if (manifest.criticality === "required" && (booting || instance.restarts === 0)) throw error;
+    if (!retry) return;
     log.error(`${error.code} ${error.message}${booting ? "; it is optional, so the start goes on without it" : ""}`);
     retryLater(instance, error);
   }
 
   /** A plugin that was ready is not any more. Only its present run counts: an old one may still be talking. */
   async function crash(instance: Instance, run: Run, cause: unknown): Promise<void> {
-    if (stopping || instance.run !== run || (instance.state !== "ready" && instance.state !== "degraded")) return;
+    if (stopping || instance.run !== run || !isUp(instance)) return;
     const { manifest } = instance;
     const error = crashError(manifest, cause);
     enter(instance, "failed", error);
     options.log(manifest.id).error(`${error.code} ${error.message}`);
     await run.dispose("the plugin failed", 5000);
-    if (instance.run !== run || instance.state !== "failed") return;
+    // It may have been stopped or started by hand meanwhile.
+    if (instance.run !== run || instance.error !== error) return;
     if (isFixed(manifest)) options.onFatal?.(error);
     else retryLater(instance, error);
   }
@@ -234,7 +204,7 @@ export function createKernel(options: KernelOptions): Kernel {
       const slot = missingSlot(instance);
       if (slot) return wait(instance, slot);
       instance.restarts++;
-      void attempt(instance).catch(() => {});
+      void attempt(instance, { retry: true });
     });
   }
 
@@ -267,36 +237,6 @@ export function createKernel(options: KernelOptions): Kernel {
       return stop;
     };
     await Promise.all([...ids].filter((id) => instances.has(id)).map(stopAfter));
-  }
-
-  async function pollHealth(): Promise<void> {
-    cancelPoll = clock.after(limits.healthInterval, () => void pollHealth());
-    await Promise.all([...instances.values()].map(checkHealth));
-  }
-
-  async function checkHealth(instance: Instance): Promise<void> {
-    const { run } = instance;
-    if (!run?.declared?.parts.has("health") || (instance.state !== "ready" && instance.state !== "degraded")) return;
-    const result = await askHealth(run);
-    if (instance.run !== run || (instance.state !== "ready" && instance.state !== "degraded")) return;
-    instance.health = [...instance.health, result].slice(-limits.healthHistory);
-    const log = options.log(instance.manifest.id);
-    const recent = instance.health.slice(-limits.healthFailures);
-    if (result.ok && instance.state === "degraded") {
-      enter(instance, "ready");
-      log.info("healthy again");
-    } else if (instance.state === "ready" && recent.length === limits.healthFailures && recent.every((r) => !r.ok)) {
-      enter(instance, "degraded");
-      log.warn(`degraded: ${result.message ?? "its health check fails"}`);
-    }
-  }
-
-  function askHealth(run: Run): Promise<HealthResult> {
-    return new Promise((resolve) => {
-      const cancel = clock.after(limits.healthTimeout, () => resolve({ ok: false, message: `no answer within ${limits.healthTimeout / 1000} s` }));
-      const settle = (result: HealthResult): void => (cancel(), resolve(result));
-      run.host.call("health", run.impl).then(settle, (error: unknown) => settle({ ok: false, message: String((error as Error)?.message ?? error) }));
-    });
   }
 
   async function startInstances(list: readonly Instance[]): Promise<void> {
@@ -339,8 +279,7 @@ export function createKernel(options: KernelOptions): Kernel {
     const next = configs.get(instance.manifest.id) ?? {};
     instance.config = next;
     const { run } = instance;
-    const running = instance.state === "ready" || instance.state === "degraded";
-    if (running && run!.declared!.parts.has("reconfigure") && (await run!.host.call("reconfigure", run!.impl, next)) === "applied") return;
+    if (isUp(instance) && run!.declared!.parts.has("reconfigure") && (await run!.host.call("reconfigure", run!.impl, next)) === "applied") return;
     if (isFixed(instance.manifest)) throw fixedError(instance.manifest);
     await restartOne(instance);
   }
@@ -350,7 +289,7 @@ export function createKernel(options: KernelOptions): Kernel {
     instance.policy.forgive();
     instance.health = [];
     instance.restarts = 0;
-    await attempt(instance);
+    await attempt(instance, { retry: true });
     if (instance.error) throw instance.error;
   }
 
@@ -385,7 +324,7 @@ export function createKernel(options: KernelOptions): Kernel {
       booting = false;
       for (const { plugin } of plan.leftOut) await retire(plugin);
       await hooks.serverReady.promise();
-      cancelPoll = clock.after(limits.healthInterval, () => void pollHealth());
+      cancelPoll = pollHealth({ clock, instances: () => instances.values(), enter, log: options.log });
     },
     async stop(budget = stopBudget) {
       stopping = true;
@@ -409,14 +348,6 @@ export function createKernel(options: KernelOptions): Kernel {
     }),
     status: () => [...instances.values()].map(statusOf),
     slot: <T>(id: string) => board.handle(id, "kernel") as T,
-  };
-}
-
-function statusOf({ manifest, state, since, restarts, error, health, run }: Instance): PluginStatus {
-  return {
-    id: manifest.id, version: manifest.version, slots: Object.keys(manifest.provides), mode: manifest.isolation,
-    criticality: manifest.criticality, state, since, restarts, health,
-    ...(error && { error: error.message }), ...(run?.host.pid !== undefined && { pid: run.host.pid }),
   };
 }
 

@@ -18,7 +18,7 @@ export interface ApiServer {
   client(user: UserInfo): KubeClient;
 }
 
-export const apiserver = defineSlot<ApiServer>("apiserver", { required: ["server"] });
+export const apiserver = defineSlot<ApiServer>("apiserver", { required: ["server"], fixed: true });
 
 /** Typed client under the plugin's own identity `system:k3sp:<plugin>`. */
 export const kube = defineSlot<KubeClient>("kube", {

@@ -52,4 +52,4 @@ export interface Datastore {
   size(): Promise<{ readonly bytes: number; readonly rows: number }>;
 }
 
-export const datastore = defineSlot<Datastore>("datastore", { required: ["server"] });
+export const datastore = defineSlot<Datastore>("datastore", { required: ["server"], fixed: true });

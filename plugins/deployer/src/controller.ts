@@ -28,6 +28,8 @@ export interface ControllerOptions {
 export interface Controller extends Deployer {
   start(): Promise<void>;
   stop(): Promise<void>;
+  /** A plugin is gone: its addon goes too, and stays away until a plugin deploys it again. */
+  retire(plugin: string): Promise<void>;
   /** Files whose last attempt failed, with the reason. */
   readonly failing: ReadonlyMap<string, string>;
 }
@@ -47,7 +49,9 @@ const PATIENCE = 5;
 const REMOVE = "remove\0";
 
 export function createController(options: ControllerOptions): Controller {
-  const { client, recorder, log, root, disabled, variables, scanInterval = SCAN_INTERVAL, backoff = [25, 60_000] } = options;
+  const { client, recorder, log, root, variables, scanInterval = SCAN_INTERVAL, backoff = [25, 60_000] } = options;
+  let { disabled } = options;
+  const retired = new Set<string>();
   const applier = createApplier(client, createDiscovery(client));
   const stamps = new Map<string, string>();
   /** Path that an AddOn name belongs to; a second file of the same name would prune the first one's objects. */
@@ -212,6 +216,7 @@ export function createController(options: ControllerOptions): Controller {
     },
     async deploy(addon: Addon) {
       const path = join(root, `${addon.name}.yaml`);
+      if (retired.delete(addon.name)) disabled = disabled.filter((name) => name !== addon.name);
       if (isDisabled(root, path, disabled)) return finished(REMOVE + addonNameOf(path));
       if (await stat(`${path}.skip`).catch(() => undefined)) {
         log.info({ addon: addon.name }, `${addon.name} is not deployed: ${path}.skip exists`);
@@ -222,6 +227,11 @@ export function createController(options: ControllerOptions): Controller {
       return finished(path);
     },
     remove: (name) => finished(REMOVE + addonNameOf(name)),
+    retire(plugin) {
+      retired.add(plugin);
+      disabled = [...disabled, plugin];
+      return finished(REMOVE + plugin);
+    },
   };
 }
 

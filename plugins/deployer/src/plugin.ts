@@ -30,6 +30,10 @@ export default definePlugin({
     });
     ctx.defer(() => controller.stop());
     await controller.start();
+    // Nobody waits for it: a finalizer may take its time.
+    ctx.tap(ctx.hooks.retired, (plugin) => {
+      controller.retire(plugin).catch((error: Error) => ctx.log.warn({ addon: plugin }, `not removed: ${error.message}`));
+    });
     const slot = { deploy: controller.deploy, remove: controller.remove };
     controllers.set(slot, controller);
     return slot;

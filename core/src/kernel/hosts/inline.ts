@@ -6,7 +6,7 @@ import type { Calls, Declared, PluginHost } from "./host.ts";
 
 type Definition = PluginDefinition<any, any, any, any>;
 
-export function inlineHost(manifest: Manifest, load = importPlugin): PluginHost {
+export function inlineHost(manifest: Manifest, load: (manifest: Manifest) => Promise<unknown> = importPlugin): PluginHost {
   let definition: Definition;
   return {
     exited: new Promise(() => {}),
@@ -15,8 +15,8 @@ export function inlineHost(manifest: Manifest, load = importPlugin): PluginHost 
       return declared(definition);
     },
     call<K extends keyof Calls>(part: K, ...args: Parameters<Calls[K]>) {
-      const fn = definition[part] as (...args: unknown[]) => unknown;
-      return Promise.resolve(fn(...args)) as ReturnType<Calls[K]>;
+      // Called on the definition, and a synchronous throw becomes a rejection.
+      return new Promise((resolve) => resolve(definition[part]!(...(args as [never, never])))) as ReturnType<Calls[K]>;
     },
     stop: async () => {},
   };

@@ -1,0 +1,238 @@
+/** What happens to a plugin after its start: health, crashes, swaps, and changes by hand. */
+import { expect, test } from "vitest";
+import { definePlugin, type Plugin } from "@k3s-p/plugin-api";
+import { cni, type Cni } from "@k3s-p/plugin-api/slots";
+import { healthCheck } from "@k3s-p/plugin-api/points";
+import { kernelOf } from "./testing.ts";
+
+const confList = (name: string) => ({ cniVersion: "1.0.0", name, plugins: [] });
+const network = (name: string, more: object = {}): Plugin =>
+  definePlugin({ provides: cni, start: () => ({ confList: confList(name), status: async () => ({ ready: true, message: name }) }), ...more });
+
+/** A plugin that says when it starts and stops, and can be made to fail. */
+function crashy(manifest: { readonly criticality?: "required" | "optional" } = {}) {
+  const events: string[] = [];
+  let fail: (error: Error) => void = () => {};
+  const plugin = definePlugin({ start(ctx) {
+    events.push("start");
+    fail = ctx.fail;
+    ctx.defer(() => void events.push("undo"));
+  } });
+  return { events, fail: (message = "boom") => fail(new Error(message)), fake: { plugin, manifest } };
+}
+
+test("a plugin that fails is undone and started again, alone, after a back-off", async () => {
+  const crash = crashy();
+  const calm = crashy();
+  const { kernel, clock, state } = kernelOf({ crash: crash.fake, calm: calm.fake });
+  await kernel.start();
+  crash.fail();
+  await clock.pass(999);
+  expect([crash.events, state("crash")]).toEqual([["start", "undo"], "failed"]);
+  await clock.pass(1);
+  expect([crash.events, state("crash")]).toEqual([["start", "undo", "start"], "ready"]);
+  expect(kernel.status().find((s) => s.id === "crash")?.restarts).toBe(1);
+  expect(calm.events).toEqual(["start"]);
+});
+
+test("three crashes in five minutes quarantine it, the server is not ready, and a restart by hand forgives", async () => {
+  const crash = crashy();
+  let checks: (() => Promise<{ ok: boolean; message?: string }>)[] = [];
+  const reader = definePlugin({ start: (ctx) => void (checks = ctx.contributions(healthCheck).list().map(({ impl }) => impl.check)) });
+  const { kernel, clock, state, lines } = kernelOf({ crash: crash.fake, reader: { plugin: reader } });
+  await kernel.start();
+  expect(await checks[0]!()).toEqual({ ok: true });
+  for (let i = 0; i < 3; i++) {
+    crash.fail();
+    await clock.pass(10_000);
+  }
+  expect(state("crash")).toBe("quarantined");
+  expect(await checks[0]!()).toEqual({ ok: false, message: "crash crashed 3 times within 5 minutes; the last time: crash failed: boom" });
+  expect(lines).toContain("crash: K3SP_PLUGIN_QUARANTINED crash crashed 3 times within 5 minutes; the last time: crash failed: boom; fix: k3s-p plugin enable crash");
+  await clock.pass(600_000);
+  expect(state("crash")).toBe("quarantined");
+  await kernel.restart("crash");
+  expect([state("crash"), await checks[0]!()]).toEqual(["ready", { ok: true }]);
+});
+
+test("a quarantined optional plugin leaves the server ready", async () => {
+  const crash = crashy({ criticality: "optional" });
+  let check: (() => Promise<{ ok: boolean }>) | undefined;
+  const reader = definePlugin({ start: (ctx) => void (check = ctx.contributions(healthCheck).list()[0]!.impl.check) });
+  const { kernel, clock, state } = kernelOf({ crash: crash.fake, reader: { plugin: reader } });
+  await kernel.start();
+  for (let i = 0; i < 3; i++) {
+    crash.fail();
+    await clock.pass(10_000);
+  }
+  expect([state("crash"), await check!()]).toEqual(["quarantined", { ok: true }]);
+});
+
+test("an optional plugin that cannot start is tried again under the same policy", async () => {
+  let tries = 0;
+  const plugin = definePlugin({ start() {
+    if (++tries < 3) throw new Error("not yet");
+  } });
+  const { kernel, clock, state } = kernelOf({ slow: { plugin, manifest: { criticality: "optional" } } });
+  await kernel.start();
+  expect(state("slow")).toBe("failed");
+  await clock.pass(3000);
+  expect([tries, state("slow")]).toEqual([3, "ready"]);
+});
+
+test("errors of a run that is over are not charged to the next one", async () => {
+  const crash = crashy();
+  const { kernel, clock, state } = kernelOf({ crash: crash.fake });
+  await kernel.start();
+  const late = crash.fail;
+  crash.fail();
+  crash.fail("again");
+  late("and again");
+  await clock.pass(1000);
+  expect([crash.events, state("crash")]).toEqual([["start", "undo", "start"], "ready"]);
+});
+
+test("a stray error is charged to the plugin that was running", async () => {
+  const crash = crashy();
+  const { kernel, clock, state } = kernelOf({ crash: crash.fake });
+  await kernel.start();
+  expect([kernel.blame("crash", new Error("stray")), kernel.blame("store", new Error("stray")), kernel.blame("nobody", new Error("stray"))]).toEqual([true, false, false]);
+  expect(state("crash")).toBe("failed");
+  await clock.pass(1000);
+  expect(state("crash")).toBe("ready");
+});
+
+test("three failed health checks make it degraded, one good one ready; the last five are kept", async () => {
+  let answer: () => object | Promise<object> = () => ({ ok: true });
+  const { kernel, clock, state, lines } = kernelOf({ net: { plugin: network("net", { health: () => answer() }) } });
+  await kernel.start();
+  await clock.pass(10_000);
+  answer = () => ({ ok: false, message: "no link" });
+  await clock.pass(20_000);
+  expect(state("net")).toBe("ready");
+  answer = () => { throw new Error("thrown"); };
+  await clock.pass(10_000);
+  expect([state("net"), lines.at(-1)]).toEqual(["degraded", "net: degraded: thrown"]);
+  answer = () => ({ ok: true });
+  await clock.pass(20_000);
+  expect([state("net"), lines.at(-1)]).toEqual(["ready", "net: healthy again"]);
+  expect(kernel.status().find((s) => s.id === "net")?.health.map((h) => h.ok)).toEqual([false, false, false, true, true]);
+});
+
+test("a health check that hangs counts as failed", async () => {
+  const { kernel, clock } = kernelOf({ net: { plugin: network("net", { health: () => new Promise(() => {}) }) } });
+  await kernel.start();
+  await clock.pass(20_000);
+  expect(kernel.status().find((s) => s.id === "net")?.health).toEqual([{ ok: false, message: "no answer within 10 s" }]);
+});
+
+/** A dependant that keeps a handle of the network and notes each swap. */
+function holder() {
+  const seen: string[] = [];
+  let handle!: Cni;
+  const plugin = definePlugin({ needs: { cni }, start(ctx) {
+    seen.push("start");
+    handle = ctx.needs.cni;
+    ctx.onReplaced(cni, () => void seen.push(`replaced by ${handle.confList.name}`));
+  } });
+  return { seen, plugin: { plugin }, handle: () => handle };
+}
+
+test("while a provider is away its handles reject, and then they reach it again; dependants are told and run on", async () => {
+  const user = holder();
+  let fail!: (error: Error) => void;
+  const net = definePlugin({ provides: cni, start: (ctx) => ((fail = ctx.fail), { confList: confList("net"), status: async () => ({ ready: true }) }) });
+  const { kernel, clock } = kernelOf({ net: { plugin: net }, user: user.plugin });
+  await kernel.start();
+  fail(new Error("boom"));
+  await clock.pass(0);
+  await expect(user.handle().status()).rejects.toMatchObject({ code: "K3SP_SLOT_UNAVAILABLE" });
+  await clock.pass(1000);
+  expect(await user.handle().status()).toEqual({ ready: true });
+  expect(user.seen).toEqual(["start", "replaced by net"]);
+});
+
+test("another provider takes a slot over: the old one is undone and retired, dependants run on", async () => {
+  const user = holder();
+  const log: string[] = [];
+  const one = network("one", { start: (ctx: { defer(fn: () => void): void }) => {
+    ctx.defer(() => void log.push("one undone"));
+    return { confList: confList("one"), status: async () => ({ ready: true }) };
+  } });
+  const watcher = definePlugin({ start: (ctx) => ctx.tap(ctx.hooks.retired, (id) => void log.push(`${id} retired`)) });
+  const fakes = { one: { plugin: one }, user: user.plugin, watcher: { plugin: watcher } };
+  const { kernel, planOf, state } = kernelOf(fakes);
+  await kernel.start();
+  const changes = await kernel.apply(planOf({ ...fakes, two: { plugin: network("two") } }, [], { cni: "two" }), new Map());
+  expect(changes.map((c) => `${c.kind} ${c.plugin}`)).toEqual(["stopped one", "started two"]);
+  expect(log).toEqual(["one undone", "one retired"]);
+  expect([user.seen, await user.handle().status(), state("one")]).toEqual([["start", "replaced by two"], { ready: true, message: "two" }, undefined]);
+});
+
+test("a change that fails goes back to what was", async () => {
+  const user = holder();
+  const fakes = { one: { plugin: network("one") }, user: user.plugin };
+  const { kernel, planOf } = kernelOf(fakes);
+  await kernel.start();
+  const bad = definePlugin({ provides: cni, start: () => { throw new Error("no cable"); } });
+  const change = kernel.apply(planOf({ ...fakes, bad: { plugin: bad } }, [], { cni: "bad" }), new Map());
+  await expect(change).rejects.toThrow("bad 1.0.0 failed to start: no cable");
+  expect([kernel.plan().choices.find((c) => c.slot === "cni")?.plugin, user.handle().confList.name]).toEqual(["one", "one"]);
+});
+
+test("a change of a plugin whose users keep its state is refused", async () => {
+  const fakes = {};
+  const { kernel, planOf } = kernelOf(fakes);
+  await kernel.start();
+  const plan = planOf(fakes);
+  const next = { ...plan, plugins: plan.plugins.map((m) => (m.id === "store" ? { ...m, version: "2.0.0" } : m)) };
+  await expect(kernel.apply(next, new Map())).rejects.toMatchObject({ code: "K3SP_PLUGIN_FIXED" });
+});
+
+test("a new config is handed to reconfigure; when that asks for it, only this plugin restarts", async () => {
+  const user = holder();
+  const log: unknown[] = [];
+  let answer: "applied" | "restart" = "applied";
+  const net = network("net", {
+    start(ctx: { config: object }) {
+      log.push(["start", ctx.config]);
+      return { confList: confList("net"), status: async () => ({ ready: true }) };
+    },
+    reconfigure: (_: unknown, next: object) => (log.push(["reconfigure", next]), answer),
+  });
+  const { kernel } = kernelOf({ net: { plugin: net }, user: user.plugin });
+  await kernel.start();
+  await kernel.apply(kernel.plan(), new Map([["net", { mtu: 1 }]]));
+  answer = "restart";
+  await kernel.apply(kernel.plan(), new Map([["net", { mtu: 2 }]]));
+  expect(log).toEqual([["start", {}], ["reconfigure", { mtu: 1 }], ["reconfigure", { mtu: 2 }], ["start", { mtu: 2 }]]);
+  expect(user.seen).toEqual(["start", "replaced by net"]);
+});
+
+test("dependants are found through others, in an order in which they can be stopped", async () => {
+  const { kernel } = kernelOf({ net: { plugin: network("net") }, user: holder().plugin });
+  expect([kernel.dependants("net"), kernel.dependants("api")]).toEqual([["user"], []]);
+});
+
+test("a plugin that waits for a slot starts when the slot gets a provider", async () => {
+  let tries = 0;
+  const late = definePlugin({ provides: cni, start() {
+    if (++tries === 1) throw new Error("not yet");
+    return { confList: confList("late"), status: async () => ({ ready: true }) };
+  } });
+  const { kernel, clock, state, lines } = kernelOf({ late: { plugin: late, manifest: { criticality: "optional" } }, user: holder().plugin });
+  await kernel.start();
+  expect([state("user"), lines.at(-1)]).toEqual(["skipped", 'user: not started: the slot "cni" has no ready provider']);
+  await clock.pass(1000);
+  expect([state("late"), state("user")]).toEqual(["ready", "ready"]);
+});
+
+test("nothing is restarted while the server stops", async () => {
+  const crash = crashy();
+  const { kernel, clock } = kernelOf({ crash: crash.fake });
+  await kernel.start();
+  crash.fail();
+  await kernel.stop();
+  await clock.pass(60_000);
+  expect(crash.events).toEqual(["start", "undo"]);
+});
