@@ -2,6 +2,7 @@
  * CustomResourceDefinitions at work: follows them in the object cache, serves what they define, states their names and
  * conditions, and clears up behind deleted ones. Everything happens on a change; nothing polls.
  */
+import { createHash } from "node:crypto";
 import { customResourceDefinitions, isConflict, isNotFound, type KubeClient, timestamp } from "@k3s-p/plugin-api/kube";
 import type { Obj } from "../resources/types.ts";
 import type { Entry } from "../store/store.ts";
@@ -31,8 +32,12 @@ export interface CustomResourcesDeps {
 interface Known {
   readonly group: string;
   readonly accepted: Partial<Names>;
+  readonly generation: number;
+  /** Digest of the spec, which says which schemas the rows have. */
+  readonly digest: string;
   /** Tells the rows that are served. */
   readonly key: string;
+  readonly terminating: boolean;
   readonly withdraw: () => void;
 }
 
@@ -55,10 +60,14 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     const crd = read(entry);
     const verdict = decide(name, crd);
     const isServed = hasCondition(crd, "Established") || verdict.condition.status === "True";
-    const key = isServed ? JSON.stringify([crd.metadata!.uid, crd.metadata!.generation, verdict.accepted, Boolean(crd.metadata!.deletionTimestamp)]) : "";
+    const { uid, generation = 0, deletionTimestamp } = crd.metadata!;
+    const digest = before?.generation === generation ? before.digest : createHash("sha256").update(JSON.stringify(crd.spec)).digest("hex");
+    const key = isServed ? JSON.stringify([uid, digest, verdict.accepted]) : "";
+    const now = { group: crd.spec.group, accepted: verdict.accepted, generation, digest, key, terminating: deletionTimestamp !== undefined };
+    known.set(name, { ...now, withdraw: before?.withdraw ?? (() => {}) });
     if (key !== before?.key) {
       const withdraw = isServed ? registry.add(rowsOf(name, crd, verdict.accepted)) : () => {};
-      known.set(name, { group: crd.spec.group, accepted: verdict.accepted, key, withdraw });
+      known.set(name, { ...now, withdraw });
       before?.withdraw();
       if (before && !sameJson(before.accepted, verdict.accepted)) reconsider(crd.spec.group, name);
     }
@@ -95,13 +104,13 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     };
   }
 
-  function rowsOf(name: string, { metadata, spec }: Crd, accepted: Partial<Names>): CustomDef[] {
+  function rowsOf(name: string, { spec }: Crd, accepted: Partial<Names>): CustomDef[] {
     const lean = { group: spec.group, scope: spec.scope, versions: spec.versions.map(({ name: version, storage }) => ({ name: version, storage })) };
     return spec.versions.filter((version) => version.served).map((version) => customRow({
       spec: lean, names: { ...spec.names, ...accepted }, version: withoutSchema(version),
       readSchema: () => schemaOf(name, version.name),
-      schemaId: `${metadata!.uid}/${metadata!.generation}`,
-      terminating: metadata!.deletionTimestamp !== undefined,
+      schemaId: known.get(name)?.digest ?? "",
+      isTerminating: () => known.get(name)?.terminating ?? true,
     }));
   }
 
@@ -153,7 +162,7 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
 
   for (const entry of definitions.list("")) {
     const { spec, status } = read(entry);
-    known.set(entry.name, { group: spec.group, accepted: status?.acceptedNames ?? {}, key: "", withdraw: () => {} });
+    known.set(entry.name, { group: spec.group, accepted: status?.acceptedNames ?? {}, generation: -1, digest: "", key: "", terminating: false, withdraw: () => {} });
   }
   for (const name of [...known.keys()]) reconcile(name);
   const unsubscribe = definitions.subscribe((event) => reconcile(event.entry.name));

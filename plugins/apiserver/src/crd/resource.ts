@@ -48,7 +48,7 @@ export interface CustomRowInput {
   readonly readSchema: () => SchemaProps;
   /** Says which schema it is: changes with every change of the definition. */
   readonly schemaId: string;
-  readonly terminating: boolean;
+  readonly isTerminating: () => boolean;
 }
 
 /** A row that also carries what OpenAPI, field checks and server-side apply want to know. */
@@ -80,7 +80,7 @@ export function customRow(input: CustomRowInput): CustomDef {
     columns: customColumns(version.additionalPrinterColumns),
     ...(version.selectableFields && { selectableFields: selectable(version.selectableFields) }),
     ...(version.deprecated && { deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${kind} is deprecated` }),
-    ...strategy(Boolean(status), input.terminating),
+    ...strategy(Boolean(status), input.isTerminating),
     ...storage(input, node),
     defaults: (object) => {
       prune(node(), object);
@@ -105,10 +105,10 @@ const strictError = ({ version, kind }: Pick<ResourceDef, "version" | "kind">, w
 
 type Strategy = Pick<ResourceDef, "prepareCreate" | "prepareUpdate" | "prepareStatusUpdate" | "generationOf">;
 
-function strategy(hasStatus: boolean, terminating: boolean): Strategy {
+function strategy(hasStatus: boolean, isTerminating: () => boolean): Strategy {
   return {
     prepareCreate: (object) => {
-      if (terminating) throw apiError(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating");
+      if (isTerminating()) throw apiError(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating");
       if (hasStatus) delete object.status;
     },
     ...(hasStatus && { prepareUpdate: keepStatus }),

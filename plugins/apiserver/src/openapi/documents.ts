@@ -16,7 +16,7 @@ const patchTypes = [
 export type SchemaOf = (def: ResourceDef) => object | undefined;
 
 export function documentV2(builtin: Definitions, defs: readonly ResourceDef[], schemaOf: SchemaOf): object {
-  const definitions: Record<string, object> = { ...builtin, ...customDefinitions(builtin, defs, schemaOf, toV2, "#/definitions/") };
+  const definitions: Record<string, object> = { ...builtin, ...customDefinitions(builtin, defs, schemaOf, kindToV2, "#/definitions/") };
   const known = (name: string | undefined) => (name && definitions[name] ? { $ref: `#/definitions/${name}` } : undefined);
   return {
     swagger: "2.0", info,
@@ -107,7 +107,7 @@ function operationV3(operation: Operation, known: Known): object {
 
 /** Definitions of the kinds that are not built in, and of their lists. */
 function customDefinitions(
-  builtin: Definitions, defs: readonly ResourceDef[], schemaOf: SchemaOf, convert: (schema: Schema) => Schema, prefix: string,
+  builtin: Definitions, defs: readonly ResourceDef[], schemaOf: SchemaOf, convert: (schema: Schema) => Schema | undefined, prefix: string,
 ): Record<string, Schema> {
   const result: Record<string, Schema> = {};
   const meta = (type: string) => ({ $ref: `${prefix}${definitionName(`meta/v1.${type}`)}` });
@@ -117,10 +117,9 @@ function customDefinitions(
     if (builtin[name]) continue;
     const typeMeta = { apiVersion: { type: "string", description: typeMetaDescriptions.apiVersion }, kind: { type: "string", description: typeMetaDescriptions.kind } };
     const schema = convert((schemaOf(def) ?? { type: "object", "x-kubernetes-preserve-unknown-fields": true }) as Schema);
-    const free = schema["x-kubernetes-preserve-unknown-fields"] === true && !schema["properties"];
     result[name] = {
       ...schema, type: "object",
-      ...(!free && { properties: { ...(schema["properties"] as object), ...typeMeta, metadata: { ...meta("ObjectMeta"), description: typeMetaDescriptions.metadata } } }),
+      ...(schema && { properties: { ...(schema["properties"] as object), ...typeMeta, metadata: { ...meta("ObjectMeta"), description: typeMetaDescriptions.metadata } } }),
       "x-kubernetes-group-version-kind": [{ group, version, kind }],
     };
     result[`${name}List`] = {
@@ -140,6 +139,9 @@ const typeMetaDescriptions = {
   kind: "The REST resource that this object represents, in CamelCase.",
   metadata: "Standard object's metadata.",
 } as const;
+
+/** Clients of v2 take no unknown field where there are known ones: a kind that keeps any says nothing. */
+const kindToV2 = (schema: Schema): Schema | undefined => (schema["x-kubernetes-preserve-unknown-fields"] === true ? undefined : toV2(schema));
 
 /** v2 cannot say everything that v3 can: what it cannot say becomes free. */
 function toV2(schema: Schema): Schema {

@@ -105,7 +105,10 @@ function makeIndex(groups: ReadonlyMap<string, readonly ResourceDef[]>, schemaOf
 
 /** Says what a document is made of, without making it. */
 function hashOf(defs: readonly ResourceDef[], schemaOf: SchemaOf): string {
-  const rows = defs.map((def) => [def.kind, def.plural, def.version, def.namespaced, def.verbs, def.subresources, (def as { schemaId?: string }).schemaId ?? schemaOf(def)]);
+  const rows = defs.map((def) => {
+    const { schemaId } = def as { schemaId?: string };
+    return [def.kind, def.plural, def.version, def.namespaced, def.verbs, def.subresources, schemaId ?? schemaOf(def)];
+  });
   return createHash("sha512").update(definitionsHash()).update(JSON.stringify(rows)).digest("hex").slice(0, 64).toUpperCase();
 }
 

@@ -72,6 +72,7 @@ export async function serveWatch(engine: Engine, req: ApiRequest, res: ApiRespon
   stream.begin();
   if (query.allowWatchBookmarks) stream.undo(hub.everyMinute(() => bookmark(false)));
   stream.undo(hub.onClose(stream.end));
+  if (def.custom) stream.undo(onReplaced(engine, def, stream.end));
   const seconds = target.timeoutSeconds || MIN_TIMEOUT * (1 + Math.random());
   const timer = setTimeout(() => {
     bookmark(false);
@@ -79,6 +80,13 @@ export async function serveWatch(engine: Engine, req: ApiRequest, res: ApiRespon
   }, seconds * 1000);
   stream.undo(() => clearTimeout(timer));
   return stream.ended;
+}
+
+/** A watch ends with the definition of its resource, and with every change of it: the client watches on with the new one. */
+function onReplaced({ registry }: Engine, def: ResourceDef, end: () => void): () => void {
+  return registry.onChange(() => {
+    if (registry.get(def.group, def.version, def.plural) !== def) queueMicrotask(end);
+  });
 }
 
 interface WatchStream {

@@ -1,0 +1,115 @@
+import { describe, expect, it } from "vitest";
+import { created, fakeContext, rowOf, updated } from "../resources/testing.ts";
+import type { Obj } from "../resources/types.ts";
+import type { SchemaProps } from "./schema.ts";
+import { cronTabs } from "./testing.ts";
+
+const row = rowOf("apiextensions.k8s.io", "customresourcedefinitions");
+const errorsOf = (crd: Obj): readonly string[] => created(row, crd).errors;
+const at = "spec.versions[0].schema.openAPIV3Schema";
+const withSchema = (schema: object, more: object = {}): Obj => cronTabs((version) => {
+  Object.assign(version, { schema: { openAPIV3Schema: schema }, selectableFields: undefined, subresources: undefined, ...more });
+});
+const withField = (x: object): Obj => withSchema({ type: "object", properties: { x } });
+
+describe("a CustomResourceDefinition", () => {
+  it("is taken as it should be", () => {
+    const { object, errors } = created(row, cronTabs());
+    expect(errors).toEqual([]);
+    expect(object.status).toEqual({ acceptedNames: { kind: "", plural: "" }, conditions: [], storedVersions: ["v1"] });
+    expect(object.spec).toMatchObject({ names: { listKind: "CronTabList", singular: "crontab" }, conversion: { strategy: "None" } });
+  });
+
+  it.each<[string, (version: Obj, spec: Obj, crd: Obj) => void, string]>([
+    ["group", (_, spec) => { spec.group = "local"; }, 'spec.group: Invalid value: "local": should be a domain with at least one dot'],
+    ["scope", (_, spec) => { spec.scope = "World"; }, 'spec.scope: Unsupported value: "World": supported values: "Cluster", "Namespaced"'],
+    ["storage", (version) => { version.storage = false; }, "must have exactly one version marked as storage version"],
+    ["version name", (version) => { version.name = "V1"; }, 'spec.versions[0].name: Invalid value: "V1": a DNS-1035 label must consist of'],
+    ["schema", (version) => { delete version.schema; }, `${at}: Required value: schemas are required`],
+    ["kind", (_, spec) => { spec.names.kind = "Cron_Tab"; }, 'spec.names.kind: Invalid value: "Cron_Tab": may have mixed case, but should otherwise match: a DNS-1035 label'],
+    ["listKind", (_, spec) => { spec.names.listKind = "CronTab"; }, 'spec.names.listKind: Invalid value: "CronTab": kind and listKind may not be the same'],
+    ["short name", (_, spec) => { spec.names.shortNames = ["C"]; }, 'spec.names.shortNames[0]: Invalid value: "C"'],
+    ["unknown fields everywhere", (_, spec) => { spec.preserveUnknownFields = true; }, "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"],
+    ["scale", (version) => { version.subresources.scale.specReplicasPath = ".replicas"; }, 'subresources.scale.specReplicasPath: Invalid value: ".replicas": should be a json path under .spec'],
+    ["scale path", (version) => { version.subresources.scale.specReplicasPath = ".spec.a[0]"; }, "must be a simple json path without array notation"],
+    ["column type", (version) => { version.additionalPrinterColumns[0].type = "text"; }, 'additionalPrinterColumns[0].type: Invalid value: "text": must be one of boolean,date,integer,number,string'],
+    ["column path", (version) => { version.additionalPrinterColumns[0].jsonPath = "spec"; }, 'additionalPrinterColumns[0].jsonPath: Invalid value: "spec": must be a simple json path starting with .'],
+    ["deprecation", (version) => { version.deprecationWarning = "x"; }, 'deprecationWarning: Invalid value: "x": can only be set for deprecated versions'],
+    ["selectable", (version) => { version.selectableFields = [{ jsonPath: ".spec.nope" }]; }, 'selectableFields[0].jsonPath: Invalid value: ".spec.nope": is an invalid path: does not refer to a valid field'],
+    ["webhook", (_, spec) => { spec.conversion = { strategy: "Webhook" }; }, "spec.conversion.webhook.clientConfig: Required value: required when strategy is set to Webhook"],
+    ["no webhook", (_, spec) => { spec.conversion = { strategy: "None", webhook: {} }; }, "spec.conversion.webhook: Forbidden: should not be set when strategy is not set to Webhook"],
+    ["versions twice", (version, spec) => { spec.versions.push({ ...version, storage: false }); }, "must contain unique version names"],
+    ["community group", (_, spec) => { spec.group = "stable.k8s.io"; }, 'metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation "api-approved.kubernetes.io"'],
+  ])("is refused for its %s", (_, change, want) => {
+    const errors = errorsOf(cronTabs((version, spec) => change(version, spec, {} as Obj)));
+    expect(errors.join("\n")).toContain(want);
+  });
+
+  it("has the name of its plural and group", () => {
+    expect(errorsOf({ ...cronTabs(), metadata: { name: "x" } })).toEqual(['metadata.name: Invalid value: "x": must be spec.names.plural+"."+spec.group']);
+  });
+
+  it("keeps its identity and its stored versions", () => {
+    const old = created(row, cronTabs()).object;
+    old.status.conditions = [{ type: "Established", status: "True" }];
+    expect(updated(row, old, (crd) => { crd.spec.scope = "Cluster"; crd.spec.names.kind = "Other"; }).errors).toEqual([
+      'spec.scope: Invalid value: "Cluster": field is immutable', 'spec.names.kind: Invalid value: "Other": field is immutable',
+    ]);
+    expect(updated(row, old, (crd) => { crd.spec.versions[0].name = "v2"; }).errors.join()).toMatch("status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions;");
+    const { object } = updated(row, old, (crd) => { crd.spec.versions.push({ ...crd.spec.versions[0], name: "v2" }); crd.spec.versions[0].storage = false; });
+    expect(object.status.storedVersions).toEqual(["v1", "v2"]);
+  });
+
+  it("waits for its objects when it is deleted", () => {
+    const crd = created(row, cronTabs()).object;
+    row.prepareDelete!(crd, fakeContext().now);
+    expect(crd.metadata!.finalizers).toEqual(["customresourcecleanup.apiextensions.k8s.io"]);
+    expect(crd.status.conditions).toMatchObject([{ type: "Terminating", status: "True", reason: "InstanceDeletionPending" }]);
+  });
+});
+
+describe("a structural schema", () => {
+  it.each<[string, Obj, string]>([
+    ["root type", withSchema({}), `${at}.type: Required value: must not be empty at the root`],
+    ["root object", withSchema({ type: "array", items: { type: "string" } }), `${at}.type: Invalid value: "array": must be object at the root`],
+    ["root nullable", withSchema({ type: "object", nullable: true }), `${at}.nullable: Forbidden: nullable cannot be true at the root`],
+    ["field type", withField({}), `${at}.properties[x].type: Required value: must not be empty for specified object fields`],
+    ["item type", withField({ type: "array", items: {} }), `${at}.properties[x].items.type: Required value: must not be empty for specified array items`],
+    ["items", withField({ type: "array" }), `${at}.properties[x].items: Required value: must be specified`],
+    ["odd type", withField({ type: "text" }), `${at}.properties[x].type: Unsupported value: "text": supported values: "array", "boolean", "integer", "number", "object", "string"`],
+    ["null", withField({ type: "null" }), `${at}.properties[x].type: Forbidden: type cannot be set to null, use nullable as an alternative`],
+    ["both kinds of properties", withField({ type: "object", properties: { a: { type: "string" } }, additionalProperties: { type: "string" } }), "additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"],
+    ["no additional properties", withField({ type: "object", additionalProperties: false }), "additionalProperties: Forbidden: additionalProperties cannot be set to false"],
+    ["unique items", withField({ type: "array", uniqueItems: true, items: { type: "string" } }), "uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"],
+    ["references", withField({ type: "string", $ref: "#/x" }), "properties[x].$ref: Forbidden: $ref is not supported"],
+    ["type in a junctor", withField({ type: "string", anyOf: [{ type: "string" }] }), `${at}.properties[x].anyOf[0].type: Forbidden: must be empty to be structural`],
+    ["field in a junctor only", withField({ type: "object", oneOf: [{ properties: { a: { minimum: 1 } } }] }), `${at}.properties[x].properties[a]: Required value: because it is defined in ${at}.properties[x].oneOf[0].properties[a]`],
+    ["metadata", withSchema({ type: "object", properties: { metadata: { type: "object", properties: { labels: { type: "object" } } } } }), `${at}.properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata is implicitly specified`],
+    ["pattern", withField({ type: "string", pattern: "(" }), `${at}.properties[x].pattern: Invalid value: "(": must be a valid regular expression, but isn't:`],
+    ["bad default", withField({ type: "integer", default: "a" }), `${at}.properties[x].default: Invalid value: "string": ${at}.properties[x].default in body must be of type integer: "string"`],
+    ["unknown default", withField({ type: "object", default: { a: 1 } }), `${at}.properties[x].default: Invalid value: {"a":1}: must not have unknown fields`],
+    ["embedded", withField({ type: "string", "x-kubernetes-embedded-resource": true }), `${at}.properties[x].type: Invalid value: "string": must be object if x-kubernetes-embedded-resource is true`],
+    ["list keys", withField({ type: "array", items: { type: "object" }, "x-kubernetes-list-type": "map" }), "x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map"],
+    ["list key required", withField({ type: "array", items: { type: "object", properties: { k: { type: "string" } } }, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"] }), "items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"],
+    ["set of maps", withField({ type: "array", items: { type: "object" }, "x-kubernetes-list-type": "set" }), "items.x-kubernetes-map-type: Invalid value: null: must be atomic as item of a list with x-kubernetes-list-type=set"],
+    ["list type", withField({ type: "string", "x-kubernetes-list-type": "set" }), 'type: Invalid value: "string": must be array if x-kubernetes-list-type is specified'],
+    ["preserve", withField({ type: "object", "x-kubernetes-preserve-unknown-fields": false }), "x-kubernetes-preserve-unknown-fields: Invalid value: false: must be true or undefined"],
+    ["rule", withField({ type: "string", "x-kubernetes-validations": [{ rule: "self ==" }] }), "x-kubernetes-validations[0].rule: Invalid value: \"self ==\": compilation failed: ERROR: <input>:"],
+    ["rule's type", withField({ type: "string", "x-kubernetes-validations": [{ rule: "1 + 1" }] }), "cel expression must evaluate to a bool"],
+    ["rule on items", withField({ type: "array", items: { type: "string", "x-kubernetes-validations": [{ rule: "self == oldSelf" }] } }), `oldSelf cannot be used on the uncorrelatable portion of the schema within ${at}.properties[x]`],
+    ["beside status", withSchema({ type: "object", minProperties: 1 }, { subresources: { status: {} } }), "are allowed at the root of the schema if the status subresource is enabled"],
+  ])("is refused for its %s", (_, crd, want) => {
+    expect(errorsOf(crd).join("\n")).toContain(want);
+  });
+
+  it.each<[string, SchemaProps]>([
+    ["int or string", { "x-kubernetes-int-or-string": true, anyOf: [{ type: "integer" }, { type: "string" }], pattern: "^[0-9]+%?$" }],
+    ["int or string with more", { "x-kubernetes-int-or-string": true, allOf: [{ anyOf: [{ type: "integer" }, { type: "string" }] }, { minimum: 1 }] }],
+    ["conditions", { type: "object", properties: { a: { type: "string" }, b: { type: "string" } }, oneOf: [{ required: ["a"] }, { properties: { b: { enum: ["x"] } } }], not: { required: ["a", "b"] } }],
+    ["free object", { type: "object", "x-kubernetes-preserve-unknown-fields": true }],
+    ["anything", { "x-kubernetes-preserve-unknown-fields": true }],
+    ["default object", { type: "object", default: { a: 1 }, properties: { a: { type: "integer" }, b: { type: "string", default: "x" } } }],
+  ])("may be %s", (_, schema) => {
+    expect(errorsOf(withField(schema))).toEqual([]);
+  });
+});
