@@ -6,8 +6,9 @@ import { ApiError } from "@k3s-p/plugin-api/kube";
 import type { Obj } from "../resources/types.ts";
 import type { ApplyInput, FieldManagement, TrackInput } from "../verbs/engine.ts";
 import {
-  compare, difference, type FieldSet, fieldsOf, intersection, isEmptySet, mergeApplied, paths, prune, union,
+  compare, difference, equal, type FieldSet, fieldsOf, intersection, isEmptySet, mergeApplied, paths, prune, union,
 } from "./fieldset.ts";
+import { byFields, intern } from "./fieldtext.ts";
 import { type Shape, shapeOf } from "./shape.ts";
 
 interface Entry {
@@ -26,10 +27,10 @@ const ANCIENT = "ancient-changes";
 const BEFORE_FIRST_APPLY = "before-first-apply";
 
 /** Nobody owns what the server itself sets. */
-const systemMetadata = [
+const systemMetadata = new Set([
   "name", "namespace", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid", "generation",
   "managedFields", "resourceVersion",
-] as const;
+]);
 
 export interface FieldManagementOptions {
   /** Semantics of kinds that are not built in; undefined = look among the built-in ones. */
@@ -77,8 +78,11 @@ function track(input: TrackInput, shape: Shape): readonly object[] | undefined {
   // A create by server-side apply has been recorded just now, by `apply`.
   if (!live && given.length === 1 && given[0]!.operation === "Apply" && given[0]!.manager === manager) return given;
   if (given.length === 1 && Object.keys(given[0]!).length === 0) return undefined;
-  const before = live ? (given.length > 0 ? given : entriesOf(live)) : [];
-  const { changed, removed } = compare(live ? owned(live) : blank, owned(next), shape);
+  if (!live) return created(input, shape);
+  const [was, is] = [owned(live, input.ignoreStatus), owned(next, input.ignoreStatus)];
+  const known = entriesOf(live);
+  const before = given.length === 0 || equal(given, known) ? known : given;
+  const { changed, removed } = compare(was, is, shape);
   if (isEmptySet(changed) && isEmptySet(removed)) return before;
   const identity = { manager, operation, apiVersion: apiVersionOf(input), ...(subresource && { subresource }) };
   const isOwn = (entry: Entry) => entry.operation === operation && entry.manager === manager &&
@@ -90,6 +94,17 @@ function track(input: TrackInput, shape: Shape): readonly object[] | undefined {
   const mine = own && sameSet(own.fieldsV1, fields) ? own : newEntry(identity, fields, now);
   return tidy([...others, mine], now);
 }
+
+/** Who creates an object owns all that it states. */
+function created(input: TrackInput, shape: Shape): readonly object[] {
+  const { next, manager, operation, subresource, now } = input;
+  const stated = owned(next, input.ignoreStatus);
+  const fields = whatIsCreated.get(stated, shape, () => intern(compare(blank, stated, shape).changed));
+  if (isEmptySet(fields)) return [];
+  return [newEntry({ manager, operation, apiVersion: apiVersionOf(input), ...(subresource && { subresource }) }, fields, now)];
+}
+
+const whatIsCreated = byFields<FieldSet>();
 
 /** What exists before an object does: upstream's types hold these structs always, so nobody owns them as such. */
 const blank: object = Object.freeze({ metadata: {}, spec: {}, status: {} });
@@ -106,13 +121,13 @@ function firstApply(live: Obj, shape: Shape, apiVersion: string, now: string): E
 type Identity = Pick<Entry, "manager" | "operation" | "apiVersion" | "subresource">;
 
 const newEntry = ({ subresource, ...identity }: Identity, fieldsV1: FieldSet, time: string): Entry =>
-  ({ ...identity, time, fieldsType: "FieldsV1", fieldsV1, ...(subresource && { subresource }) });
+  Object.freeze({ ...identity, time, fieldsType: "FieldsV1", fieldsV1: intern(fieldsV1), ...(subresource && { subresource }) });
 
 /** An entry without the fields that another manager has taken over or that are gone. */
 function take(entry: Entry, apiVersion: string, fields: FieldSet): Entry {
   if (entry.apiVersion !== apiVersion) return entry;
   const left = difference(entry.fieldsV1, fields);
-  return sameSet(left, entry.fieldsV1) ? entry : { ...entry, fieldsV1: left };
+  return sameSet(left, entry.fieldsV1) ? entry : Object.freeze({ ...entry, fieldsV1: intern(left) });
 }
 
 const sameSet = (a: FieldSet, b: FieldSet): boolean => {
@@ -143,11 +158,12 @@ function withManagers(object: Obj, entries: readonly Entry[]): Obj {
 }
 
 /** The part of an object that clients can own. */
-function owned(object: Obj): Obj {
+function owned(object: Obj, ignoreStatus = false): Obj {
   const { apiVersion: _, kind: __, metadata, ...rest } = object;
-  const meta = { ...metadata } as Record<string, unknown>;
-  for (const key of systemMetadata) delete meta[key];
-  return (Object.keys(meta).length > 0 ? { ...rest, metadata: meta } : rest) as Obj;
+  if (ignoreStatus && rest["status"] !== undefined) delete rest["status"];
+  const meta: Record<string, unknown> = {};
+  for (const key in metadata) if (!systemMetadata.has(key)) meta[key] = (metadata as Record<string, unknown>)[key];
+  return (isEmptySet(meta as FieldSet) ? rest : { ...rest, metadata: meta }) as Obj;
 }
 
 /** `status` is stated on its own subresource, and nothing else is stated there. */

@@ -34,24 +34,41 @@ function nodeOf(member: boolean, children: Draft): FieldSet | undefined {
   return children;
 }
 
+/** `a` itself when `b` adds nothing. */
 export function union(a: FieldSet, b: FieldSet): FieldSet {
-  const result: Draft = { ...(a as Draft) };
+  if (a === b) return a;
+  let result: Draft | undefined;
   for (const key in b) {
     const [x, y] = [a[key], b[key]!];
-    result[key] = (x === undefined || key === SELF ? y : joined(x, y)) as Draft;
+    const both = x === undefined || key === SELF ? (x ?? y) : joined(x, y);
+    if (both !== x) (result ??= { ...(a as Draft) })[key] = both as Draft;
   }
-  return result;
+  return result ?? a;
 }
 
 function joined(a: FieldSet, b: FieldSet): FieldSet {
+  if (a === b) return a;
   const member = isMember(a) || isMember(b);
   const { [SELF]: _a, ...left } = a;
   const { [SELF]: _b, ...right } = b;
-  return nodeOf(member, union(left, right) as Draft) ?? leaf;
+  const both = union(left, right);
+  if (both === left && member === isMember(a)) return a;
+  return nodeOf(member, both as Draft) ?? leaf;
 }
 
-export const difference = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, (x, y) => x && !y, true);
-export const intersection = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, (x, y) => x && y, false);
+/** `a` itself when `b` takes nothing away. */
+export const difference = (a: FieldSet, b: FieldSet): FieldSet => (overlaps(a, b) ? combine(a, b, (x, y) => x && !y, true) : a);
+export const intersection = (a: FieldSet, b: FieldSet): FieldSet => (overlaps(a, b) ? combine(a, b, (x, y) => x && y, false) : leaf);
+
+/** Whether any field belongs to both. */
+export function overlaps(a: FieldSet, b: FieldSet): boolean {
+  for (const key in b) {
+    if (key === SELF) continue;
+    const [x, y] = [a[key], b[key]!];
+    if (x !== undefined && ((isMember(x) && isMember(y)) || overlaps(x, y))) return true;
+  }
+  return false;
+}
 
 function combine(a: FieldSet, b: FieldSet, rule: (x: boolean, y: boolean) => boolean, keepAlone: boolean): FieldSet {
   const result: Draft = {};
@@ -89,7 +106,7 @@ function elementText(key: string): string {
 const isMap = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Owned as one: scalars, nulls, atomic structs and lists, and what is empty. */
-function isLeaf(value: unknown, shape: Shape): boolean {
+export function isLeaf(value: unknown, shape: Shape): boolean {
   if (typeof value !== "object" || value === null || shape.atomic) return true;
   if (Array.isArray(value)) return value.length === 0 || (shape.list ?? "atomic") === "atomic";
   for (const _ in value) return false;
@@ -102,6 +119,16 @@ export function elementOf(item: unknown, shape: Shape): string {
   const keys = [...shape.keys!].sort();
   const pairs = keys.map((key) => [key, item[key] ?? shape.keyDefaults?.[key]] as const).filter(([, value]) => value !== undefined);
   return `k:${JSON.stringify(Object.fromEntries(pairs))}`;
+}
+
+/** As `elementOf`, only quicker to make. */
+export function elementKey(item: unknown, shape: Shape): string {
+  if (shape.list !== "map" || !isMap(item)) return JSON.stringify(item);
+  if (shape.keys!.length === 1) {
+    const value = item[shape.keys![0]!];
+    if (typeof value === "string") return `=${value}`;
+  }
+  return elementOf(item, shape);
 }
 
 /** What an applied configuration states. */

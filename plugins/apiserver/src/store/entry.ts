@@ -2,6 +2,8 @@
  * One stored object: canonical JSON bytes and the parsed, frozen object. `resourceVersion` is the first field of
  * metadata in the bytes, so that it is written at a known place and never by parsing.
  */
+import { equal, type FieldSet } from "../patch/fieldset.ts";
+import { internParsed, textOf } from "../patch/fieldtext.ts";
 import type { Obj } from "../resources/types.ts";
 
 const MARK = Buffer.from('"metadata":{');
@@ -15,6 +17,7 @@ export class Entry {
   /** What a client receives. */
   readonly bytes: Buffer;
   #object: Obj | undefined;
+  #wasRead = false;
 
   constructor(namespace: string, name: string, revision: number, bytes: Buffer, object?: Obj) {
     this.namespace = namespace;
@@ -24,38 +27,72 @@ export class Entry {
     this.#object = object;
   }
 
-  /** Frozen; parsed on first use. */
+  /** Frozen, and parsed if need be, when somebody reads it for the first time. */
   get object(): Obj {
-    return (this.#object ??= deepFreeze(JSON.parse(this.bytes.toString("utf8")) as Obj));
+    if (!this.#wasRead) {
+      this.#object = deepFreeze(this.#object ?? parse(this.bytes));
+      this.#wasRead = true;
+    }
+    return this.#object!;
   }
 
   /** Superseded versions stay in the history as bytes only. */
   release(): void {
     this.#object = undefined;
+    this.#wasRead = false;
+  }
+
+  /** Many objects are written and never looked at in this process: they stay as bytes only. */
+  releaseUnread(): void {
+    if (!this.#wasRead) this.#object = undefined;
   }
 }
 
-/** A private object brought into stored form: its bytes without a resourceVersion, and the copy to freeze. */
+function parse(bytes: Buffer): Obj {
+  const object = JSON.parse(bytes.toString("utf8")) as Obj;
+  for (const entry of (object.metadata?.managedFields ?? []) as { fieldsV1?: FieldSet }[]) {
+    if (entry.fieldsV1) entry.fieldsV1 = internParsed(entry.fieldsV1);
+  }
+  return object;
+}
+
+/** A private object brought into stored form: its bytes without a resourceVersion, and the object to freeze. */
 export interface Canonical {
   readonly raw: Buffer;
   readonly object: Obj;
 }
 
-/** `apiVersion`, `kind`, `metadata` first, all other keys sorted, `undefined` and resourceVersion dropped. */
+/**
+ * `apiVersion`, `kind` and `metadata` first, `undefined` and resourceVersion dropped. The source's parts become the stored
+ * object's: nobody may change them any more.
+ */
 export function canonicalize(source: Obj): Canonical {
   const { apiVersion, kind, metadata, ...rest } = source;
-  const meta = sorted({ ...metadata, resourceVersion: undefined }, false);
-  const object = { apiVersion, kind, metadata: meta } as Obj;
-  for (const key of Object.keys(rest).sort()) if (rest[key] !== undefined) object[key] = sorted(rest[key], true);
-  return { raw: Buffer.from(JSON.stringify(object)), object };
+  const { resourceVersion: _, managedFields = [], ...meta } = metadata ?? {};
+  const managed = managedFields.length > 0 ? `"managedFields":[${managedFields.map(managerText).join(",")}]` : "";
+  const head = `{"apiVersion":${JSON.stringify(apiVersion)},"kind":${JSON.stringify(kind)},"metadata":${joined(JSON.stringify(meta), managed)}}`;
+  const text = joined(head, JSON.stringify(rest).slice(1, -1));
+  return { raw: Buffer.from(text), object: { apiVersion, kind, metadata: managed ? { ...meta, managedFields } : meta, ...rest } as Obj };
 }
 
-/** The stored form with its revision; the canonical object is frozen and handed over. */
+/** The text of an object with more members. */
+function joined(object: string, members: string): string {
+  if (!members) return object;
+  return object === "{}" ? `{${members}}` : `${object.slice(0, -1)},${members}}`;
+}
+
+type Manager = NonNullable<NonNullable<Obj["metadata"]>["managedFields"]>[number];
+
+/** The text of a field set is known already, and is most of it. */
+function managerText(manager: Manager): string {
+  const { fieldsV1, ...rest } = manager;
+  return joined(JSON.stringify(rest), fieldsV1 ? `"fieldsV1":${textOf(fieldsV1 as FieldSet)}` : "");
+}
+
+/** The stored form with its revision. */
 export function toEntry(namespace: string, name: string, revision: number, canonical: Canonical): Entry {
   const { object } = canonical;
   object.metadata!.resourceVersion = String(revision);
-  Object.freeze(object.metadata);
-  Object.freeze(object);
   return new Entry(namespace, name, revision, splice(canonical.raw, revision), object);
 }
 
@@ -75,14 +112,13 @@ export function rawBytes(entry: Entry): Buffer {
   return Buffer.concat([entry.bytes.subarray(0, at), entry.bytes.subarray(end)]);
 }
 
-/** Whether storing `canonical` would change nothing. */
-export function sameContent(entry: Entry, canonical: Canonical): boolean {
-  const { bytes } = entry;
-  const { raw } = canonical;
-  const at = bytes.indexOf(MARK) + MARK.length;
-  const end = bytes.indexOf('"', at + HEAD.length) + 2;
-  if (bytes.length - (end - at) !== raw.length) return false;
-  return bytes.compare(raw, 0, at, 0, at) === 0 && bytes.compare(raw, at, raw.length, end, bytes.length) === 0;
+/** Whether storing `object` would change nothing. */
+export function sameContent({ object: stored }: Entry, object: Obj): boolean {
+  for (const key in object) if (key !== "metadata" && !equal(object[key], stored[key])) return false;
+  for (const key in stored) if (object[key] === undefined) return false;
+  const { resourceVersion: _, ...after } = object.metadata ?? {};
+  const { resourceVersion: __, ...before } = stored.metadata ?? {};
+  return equal(after, before);
 }
 
 function splice(raw: Buffer, revision: number): Buffer {
@@ -95,20 +131,17 @@ function splice(raw: Buffer, revision: number): Buffer {
   return bytes;
 }
 
-function sorted(value: unknown, freeze: boolean): any {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return Object.freeze(value.map((item) => sorted(item, true)));
-  const source = value as Record<string, unknown>;
-  const copy: Record<string, unknown> = {};
-  for (const key of Object.keys(source).sort()) {
-    const item = source[key];
-    if (item !== undefined) copy[key] = typeof item === "object" && item !== null ? sorted(item, true) : item;
-  }
-  return freeze ? Object.freeze(copy) : copy;
-}
-
+/** Also drops members that are undefined. */
 export function deepFreeze<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
-  for (const key of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[key]);
+  if (Array.isArray(value)) for (const item of value) deepFreeze(item);
+  else {
+    const map = value as Record<string, unknown>;
+    for (const key in map) {
+      const item = map[key];
+      if (item === undefined) delete map[key];
+      else if (typeof item === "object") deepFreeze(item);
+    }
+  }
   return Object.freeze(value);
 }

@@ -27,6 +27,8 @@ export interface Store extends CacheView {
 }
 
 const ROOT = "/registry/";
+/** Own writes whose object is at hand without parsing, as whoever follows them reads them soon. */
+const MAX_UNREAD = 512;
 
 export async function openStore(datastore: Datastore, onError: (error: unknown) => void = () => {}): Promise<Store> {
   const collections = new Map<string, MutableCollection>();
@@ -37,6 +39,8 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
   const waiting = new Set<{ readonly revision: number; readonly resolve: () => void }>();
   const queue: Change[] = [];
   let draining = false;
+  const unread: Entry[] = [];
+  let writes = 0;
 
   const { revision: start, rows } = await datastore.range(ROOT);
   let revision = start;
@@ -76,7 +80,14 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
     if (!change.value) return undefined;
     const own = proposed.get(change.value);
     if (!own) return rawToEntry(namespace, name, change.revision, change.value);
-    return (own.entry = toEntry(namespace, name, change.revision, own.canonical));
+    return (own.entry = written(toEntry(namespace, name, change.revision, own.canonical)));
+  }
+
+  /** Lets go of the object written `MAX_UNREAD` writes ago if nobody has read it by now. */
+  function written(entry: Entry): Entry {
+    unread[writes % MAX_UNREAD]?.releaseUnread();
+    unread[writes++ % MAX_UNREAD] = entry;
+    return entry;
   }
 
   const stop = await datastore.watch(start, receive);

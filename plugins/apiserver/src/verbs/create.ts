@@ -1,8 +1,8 @@
 /** CREATE: system fields, defaults, admission, strategy, validation, and the write. */
-import { alreadyExists, apiError, badRequest, invalid, timestamp } from "@k3s-p/plugin-api/kube";
+import { alreadyExists, apiError, badRequest, invalid } from "@k3s-p/plugin-api/kube";
 import type { Obj } from "../resources/types.ts";
 import type { Entry } from "../store/entry.ts";
-import { admissionRequest, apiVersion, type Call, collectionOf, type Engine, present, strategyContext, toStored, unstored } from "./engine.ts";
+import { admissionRequest, apiVersion, type Call, collectionOf, currentTime, type Engine, present, privateCopy, strategyContext, toStored, unstored } from "./engine.ts";
 import { validateMetadata } from "./metadata.ts";
 
 /** Tries of a generated name before the collision is the client's. */
@@ -14,7 +14,7 @@ export async function create(engine: Engine, call: Call, object: Obj): Promise<E
   checkType(call, object);
   const generated = !object.metadata?.name && Boolean(object.metadata?.generateName);
   for (let attempt = 1; ; attempt++) {
-    const copy = generated ? structuredClone(object) : object;
+    const copy = generated ? privateCopy(object) : object;
     const entry = await tryCreate(engine, call, copy);
     if (entry) return present(engine, call.def, entry);
     if (!generated || attempt === NAME_TRIES) throw alreadyExists(call.def, copy.metadata!.name!);
@@ -26,17 +26,17 @@ async function tryCreate(engine: Engine, call: Call, object: Obj): Promise<Entry
   const { def } = call;
   fillSystemFields(engine, call, object);
   def.defaults?.(object);
+  const context = strategyContext(engine, call);
+  trackFields(engine, call, undefined, object, context.now);
   const admitted = await engine.admission.mutate(admissionRequest(call, "CREATE", object, undefined));
   if (admitted !== object) def.defaults?.(admitted);
   const next = admitted;
-  const context = strategyContext(engine, call);
   def.prepareCreate?.(next, context);
   if (def.generationOf) next.metadata!.generation = 1;
   else delete next.metadata!.generation;
   const errors = [...validateMetadata(next, def), ...(def.validate?.(next, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, next.metadata!.name ?? "", errors);
   await engine.admission.validate(admissionRequest(call, "CREATE", next, undefined));
-  trackFields(engine, call, undefined, next, context.now);
 
   const { name = "", namespace = "" } = next.metadata!;
   const collection = collectionOf(engine, def);
@@ -75,7 +75,7 @@ function fillSystemFields(engine: Engine, call: Call, object: Obj): void {
   if (call.name) meta.name = call.name;
   if (!meta.name && meta.generateName) meta.name = meta.generateName.slice(0, MAX_GENERATED_PREFIX) + engine.suffix();
   meta.uid = engine.newUid();
-  meta.creationTimestamp = timestamp(engine.now());
+  meta.creationTimestamp = currentTime(engine);
   delete meta.deletionTimestamp;
   delete meta.deletionGracePeriodSeconds;
   delete meta.selfLink;
@@ -83,13 +83,15 @@ function fillSystemFields(engine: Engine, call: Call, object: Obj): void {
 }
 
 /**
- * Records who owns which fields. Kinds that are written behind (Events, Leases) have one writer and are left out: the
- * record would be larger than they are.
+ * Records who owns which fields: what the client stated, before admission and the strategy add theirs. Kinds that are
+ * written behind (Events, Leases) have one writer and are left out: the record would be larger than they are.
  */
 export function trackFields(engine: Engine, call: Call, live: Obj | undefined, next: Obj, now: string): void {
-  const { group, version, kind, tier } = call.def;
+  const { group, version, kind, tier, subresources } = call.def;
+  const ignoreStatus = !call.subresource && subresources?.includes("status");
   const fields = tier === "lazy" ? undefined : engine.fields?.track({
     live, next, manager: call.manager, operation: "Update", group, version, kind, subresource: call.subresource, now,
+    ...(ignoreStatus && { ignoreStatus }),
   });
   if (fields && fields.length > 0) next.metadata!.managedFields = fields as NonNullable<Obj["metadata"]>["managedFields"];
   else delete next.metadata!.managedFields;

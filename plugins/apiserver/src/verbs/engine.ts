@@ -46,6 +46,8 @@ export interface TrackInput {
   readonly kind: string;
   readonly subresource: string;
   readonly now: string;
+  /** The kind has a subresource for its status: a write on the object itself says nothing about it. */
+  readonly ignoreStatus?: boolean;
 }
 
 export interface Engine {
@@ -99,15 +101,29 @@ export function present(engine: Pick<Engine, "registry">, def: ResourceDef, entr
 const converted = new WeakMap<Entry, Map<ResourceDef, Entry>>();
 
 /** The form in which an object of `def` is kept. */
-export const toStored = (def: ResourceDef, object: Obj): Canonical =>
-  canonicalize(def.storedAs && def.toStored ? def.toStored(object) : object);
+export const storedForm = (def: ResourceDef, object: Obj): Obj => (def.storedAs && def.toStored ? def.toStored(object) : object);
+export const toStored = (def: ResourceDef, object: Obj): Canonical => canonicalize(storedForm(def, object));
 
 export const collectionOf = (engine: Pick<Engine, "registry" | "store">, def: ResourceDef): Collection =>
   engine.store.collection(def.storedAs ?? def);
 
 export function strategyContext(engine: Engine, call: Call): StrategyContext {
   const { user, dryRun } = call;
-  return { now: timestamp(engine.now()), user, dryRun, view: engine.store, cluster: engine.cluster };
+  return { now: currentTime(engine), user, dryRun, view: engine.store, cluster: engine.cluster };
+}
+
+let second = 0;
+let secondText = "";
+
+/** Now as a timestamp of the API; its text is made once a second. */
+export function currentTime({ now }: Pick<Engine, "now">): string {
+  const date = now();
+  const seconds = Math.floor(date.getTime() / 1000);
+  if (seconds !== second) {
+    second = seconds;
+    secondText = timestamp(date);
+  }
+  return secondText;
 }
 
 export function admissionRequest(
@@ -153,3 +169,13 @@ export const isPlainObject = (value: unknown): value is Record<string, unknown> 
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 export type { KubeObject };
+/** A private copy of an object, except for the record of its field managers, which is replaced and never changed. */
+export function privateCopy(object: Obj): Obj {
+  const { metadata } = object;
+  if (!metadata?.managedFields) return clone(object);
+  const { managedFields, ...rest } = metadata;
+  const copy = clone({ ...object, metadata: rest }) as Obj;
+  copy.metadata!.managedFields = managedFields;
+  return copy;
+}
+

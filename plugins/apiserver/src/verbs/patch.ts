@@ -4,7 +4,7 @@ import { applyJsonPatch } from "../patch/json.ts";
 import { applyMergePatch } from "../patch/merge.ts";
 import { applyStrategicPatch } from "../patch/strategic.ts";
 import type { Obj } from "../resources/types.ts";
-import { type Call, checkBody, clone, type Engine, isPlainObject } from "./engine.ts";
+import { type Call, checkBody, currentTime, type Engine, isPlainObject, privateCopy } from "./engine.ts";
 import { modify, type Modified } from "./update.ts";
 
 export interface PatchInput {
@@ -34,7 +34,7 @@ export async function patch(engine: Engine, call: Call, input: PatchInput): Prom
 
 /** The result of a patch on any object, as a private copy. */
 export function patched(call: Pick<Call, "def">, old: Obj, input: PatchInput): Obj {
-  const next = clone(applied(call, old, input));
+  const next = privateCopy(applied(call, old, input));
   // A patch competes with other writers only when it names another resourceVersion than the current one.
   if (next.metadata?.resourceVersion === old.metadata?.resourceVersion) delete next.metadata?.resourceVersion;
   return next;
@@ -64,9 +64,9 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
   const applied = input.patch as unknown as Obj;
   checkApplied(call, applied);
   checkBody(engine, call, applied);
-  const apply = (live: Obj | undefined): Obj => clone(fields.apply({
+  const apply = (live: Obj | undefined): Obj => privateCopy(fields.apply({
     live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
-    now: engine.now().toISOString().replace(/\.\d+Z$/, "Z"),
+    now: currentTime(engine),
   }));
   return modify(engine, call, {
     next: (old) => unpinned(apply(old), applied),

@@ -1,9 +1,10 @@
 /** UPDATE, of objects and of their subresources: one read-modify-write that PATCH shares. */
 import { apiError, badRequest, conflict, invalid, notFound } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef } from "../resources/types.ts";
-import { type Entry, sameContent } from "../store/entry.ts";
+import { equal as sameJson } from "../patch/fieldset.ts";
+import { canonicalize, type Entry, sameContent } from "../store/entry.ts";
 import { checkType, create, trackFields } from "./create.ts";
-import { admissionRequest, type Call, clone, collectionOf, type Engine, present, strategyContext, toStored, unstored } from "./engine.ts";
+import { admissionRequest, type Call, collectionOf, type Engine, present, privateCopy, storedForm, strategyContext, unstored } from "./engine.ts";
 import { validateMetadataUpdate } from "./metadata.ts";
 
 export interface Modified {
@@ -28,8 +29,8 @@ export async function update(engine: Engine, call: Call, object: Obj): Promise<M
   checkIdentity(call, object);
   const mayCreate = call.def.createOnUpdate && !call.subresource;
   return modify(engine, call, {
-    next: () => clone(object),
-    ...(mayCreate && { fresh: () => clone(object) }),
+    next: () => privateCopy(object),
+    ...(mayCreate && { fresh: () => privateCopy(object) }),
   });
 }
 
@@ -86,6 +87,7 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked:
   const scoped = restrict(call, wanted, old);
   keepSystemFields(scoped, old);
   def.defaults?.(scoped);
+  if (!tracked) trackFields(engine, call, old, scoped, context.now);
   const next = await engine.admission.mutate(admissionRequest(call, "UPDATE", scoped, old));
   if (call.subresource === "status" && def.prepareStatusUpdate) def.prepareStatusUpdate(next, old, context);
   else if (!call.subresource) def.prepareUpdate?.(next, old, context);
@@ -95,7 +97,6 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked:
   const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
   await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
-  if (!tracked) trackFields(engine, call, old, next, context.now);
   return next;
 }
 
@@ -110,7 +111,7 @@ const scopes: Readonly<Record<string, (next: Obj, old: Obj) => Obj>> = {
 
 function restrict(call: Call, next: Obj, old: Obj): Obj {
   const scope = scopes[call.subresource];
-  return scope ? clone(scope(next, old)) : next;
+  return scope ? privateCopy(scope(next, old)) : next;
 }
 
 function freeMetadata(next: Obj, old: Obj): NonNullable<Obj["metadata"]> {
@@ -134,7 +135,7 @@ function keepSystemFields(next: Obj, old: Obj): void {
     if (before[key] === undefined) delete meta[key];
     else meta[key] = before[key];
   }
-  if (meta["managedFields"] === undefined && before["managedFields"]) meta["managedFields"] = clone(before["managedFields"]);
+  if (meta["managedFields"] === undefined && before["managedFields"]) meta["managedFields"] = before["managedFields"];
   delete meta["selfLink"];
 }
 
@@ -144,17 +145,7 @@ function bumpGeneration(def: ResourceDef, next: Obj, old: Obj): void {
   next.metadata!.generation = sameJson(def.generationOf(next), def.generationOf(old)) ? before : before + 1;
 }
 
-/** Deep equality of JSON data; key order and `undefined` members do not count. */
-export function sameJson(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  if (Array.isArray(a) !== Array.isArray(b)) return false;
-  if (Array.isArray(a)) return a.length === (b as unknown[]).length && a.every((item, i) => sameJson(item, (b as unknown[])[i]));
-  const left = Object.entries(a).filter(([, value]) => value !== undefined);
-  const right = b as Record<string, unknown>;
-  if (left.length !== Object.values(right).filter((value) => value !== undefined).length) return false;
-  return left.every(([key, value]) => sameJson(value, right[key]));
-}
+export { sameJson };
 
 /** Undefined when another writer was faster. An object whose last finalizer goes away is deleted instead. */
 async function write(engine: Engine, call: Call, next: Obj, stored: Entry): Promise<Entry | undefined> {
@@ -164,10 +155,10 @@ async function write(engine: Engine, call: Call, next: Obj, stored: Entry): Prom
     const gone = await engine.store.remove(def, stored);
     return gone.ok ? unstored(next, gone.entry.revision) : undefined;
   }
-  const canonical = toStored(call.def, next);
-  if (sameContent(stored, canonical)) return stored;
+  const kept = storedForm(call.def, next);
+  if (sameContent(stored, kept)) return stored;
   if (call.dryRun) return unstored(next, stored.revision);
-  const result = await engine.store.put(def, stored.namespace, stored.name, canonical, stored);
+  const result = await engine.store.put(def, stored.namespace, stored.name, canonicalize(kept), stored);
   return result.ok ? result.entry : undefined;
 }
 
