@@ -11,6 +11,8 @@ const mediaTypes = ["application/json", "application/yaml", "application/vnd.kub
 const patchTypes = [
   "application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
 ];
+/** kubectl reads from here how it may patch. */
+const patchTypesOf = ({ isCustom }: Operation): readonly string[] => (isCustom ? patchTypes.filter((type) => !type.includes("strategic")) : patchTypes);
 
 /** `schemaOf` gives the OpenAPI v3 schema of rows that are not built in. */
 export type SchemaOf = (def: ResourceDef) => object | undefined;
@@ -68,7 +70,7 @@ function operationV2(operation: Operation, known: Known): object {
   const response = known(operation.response);
   return {
     description: summary, operationId: id, tags: [tagOf(operation)], schemes: ["https"],
-    consumes: method === "patch" ? patchTypes : ["*/*"],
+    consumes: method === "patch" ? patchTypesOf(operation) : ["*/*"],
     produces: mediaTypes,
     parameters: [
       ...pathParameters.map((name) => ({ name, in: "path", required: true, type: "string", uniqueItems: true })),
@@ -96,7 +98,7 @@ function operationV3(operation: Operation, known: Known): object {
       ...pathParameters.map((name) => ({ name, in: "path", required: true, schema: { type: "string", uniqueItems: true } })),
       ...query.map(({ name, type }) => ({ name, in: "query", schema: { type, uniqueItems: true } })),
     ],
-    ...(body && { requestBody: { content: contentOf(method === "patch" ? patchTypes : ["*/*"], body) } }),
+    ...(body && { requestBody: { content: contentOf(method === "patch" ? patchTypesOf(operation) : ["*/*"], body) } }),
     responses: {
       ...Object.fromEntries(codes.map((code) => [code, { description: reasons[code]!, ...(response && { content: contentOf(mediaTypes, response) }) }])),
       401: { description: "Unauthorized" },

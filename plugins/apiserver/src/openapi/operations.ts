@@ -23,6 +23,8 @@ export interface Operation {
   readonly codes: readonly number[];
   readonly query: readonly Parameter[];
   readonly pathParameters: readonly string[];
+  /** Of a CustomResourceDefinition's kind. */
+  readonly isCustom: boolean;
 }
 
 const text = (...names: string[]): Parameter[] => names.map((name) => ({ name, type: "string" }));
@@ -102,6 +104,7 @@ function operation(def: ResourceDef, path: string, shape: Shape, kind: Kind, nam
   return {
     path, method: shape.method, action: shape.action, id: `${shape.word}${name}`,
     summary: `${shape.word} ${def.kind}`, kind, codes: shape.codes, query: shape.query, pathParameters,
+    isCustom: def.custom === true,
     ...(shape.body && { body: bodies[shape.body] }),
     ...(shape.response && { response: responses[shape.response] }),
   };
