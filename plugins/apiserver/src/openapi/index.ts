@@ -107,7 +107,7 @@ function makeIndex(groups: ReadonlyMap<string, readonly ResourceDef[]>, schemaOf
 function hashOf(defs: readonly ResourceDef[], schemaOf: SchemaOf): string {
   const rows = defs.map((def) => {
     const { schemaId } = def as { schemaId?: string };
-    return [def.kind, def.plural, def.version, def.namespaced, def.verbs, def.subresources, schemaId ?? schemaOf(def)];
+    return [def.kind, def.plural, def.version, def.namespaced, def.verbs, def.subresources, def.custom, schemaId ?? schemaOf(def)];
   });
   return createHash("sha512").update(definitionsHash()).update(JSON.stringify(rows)).digest("hex").slice(0, 64).toUpperCase();
 }
