@@ -1,6 +1,7 @@
 /** For plugin tests: a runner of plain child processes, K3s's layout below a folder, and one plugin started by itself. */
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Logger, Plugin, PluginContext } from "./plugin.ts";
 import type { ClusterSettings, NodeInfo, Paths, Runner, RunningProcess, RunResult } from "./refs.ts";
@@ -75,6 +76,15 @@ export function testNode(root: string, node: Partial<NodeInfo> = {}, cluster: Pa
     },
     ...node,
   };
+}
+
+/** A TCP port of 127.0.0.1 that nobody uses now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 export interface StartedPlugin<T> {

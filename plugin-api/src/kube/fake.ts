@@ -25,6 +25,8 @@ export interface FakeOptions {
   readonly onWrite?: (verb: string, resource: Resource, object: KubeObject) => void;
 }
 
+const verbs: readonly string[] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
 type Listener = (before: KubeObject | undefined, after: KubeObject | undefined) => void;
 
 export function fakeKube(options: FakeOptions = {}): FakeKube {
@@ -128,7 +130,7 @@ export function fakeKube(options: FakeOptions = {}): FakeKube {
       const special = options.onRequest?.(method, path, body);
       if (special) return special;
       const gv = path.replace(/^\/apis?\//, "");
-      const resources = served.filter((r) => apiVersionOf(r) === gv).map((r) => ({ name: r.plural, kind: r.kind, namespaced: r.namespaced }));
+      const resources = served.filter((r) => apiVersionOf(r) === gv).map((r) => ({ name: r.plural, kind: r.kind, namespaced: r.namespaced, verbs }));
       return resources.length ? { status: 200, body: { resources } } : { status: 404, body: {} as Status };
     },
   };

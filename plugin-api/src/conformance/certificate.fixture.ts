@@ -1,0 +1,20 @@
+/** A self-signed certificate for the fakes of a conformance run, and its key; it guards nothing. */
+
+export const certificate = `-----BEGIN CERTIFICATE-----
+MIIBajCCARGgAwIBAgIRAMRBHUatkP+0P1+vFftvcX4wCgYIKoZIzj0EAwIwFDES
+MBAGA1UEAwwJbG9jYWxob3N0MCAXDTI1MTIzMTIzNTkwMFoYDzIxMjUxMjA4MDAw
+MDAwWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMB
+BwNCAARkNGYCQxnoruySBe5Q+4Dat5NHPGMRG6oWob7RlXwezOhCNc8+S9NI13Fg
+9iLSPuSjagZyxdqS6okIoLa6lyMto0IwQDAOBgNVHQ8BAf8EBAMCAqQwDwYDVR0T
+AQH/BAUwAwEB/zAdBgNVHQ4EFgQUDhnGl7eHtNCBkKqajbqGsOCwaIUwCgYIKoZI
+zj0EAwIDRwAwRAIgCL4iCLDTk+wbULX6na0lRUDtVkQUFxA2LQQrFhEExMUCIHGh
+3MkxU4rqLKpcPWA/+B+OH0CpPBxhL24/wNFzOmsQ
+-----END CERTIFICATE-----
+`;
+
+export const privateKey = `-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIHzjGi2M1bmwWdomJSHFUcpISxugO+pKp04R7HKCE+PooAoGCCqGSM49
+AwEHoUQDQgAEZDRmAkMZ6K7skgXuUPuA2reTRzxjERuqFqG+0ZV8HszoQjXPPkvT
+SNdxYPYi0j7ko2oGcsXakuqJCKC2upcjLQ==
+-----END EC PRIVATE KEY-----
+`;

@@ -1,0 +1,93 @@
+/** What every plugin owes whatever its slot: it starts, says how it is, ends when told to, and leaves nothing behind. */
+import assert from "node:assert/strict";
+import { growth, liveResources, type ResourceCount } from "./leaks.ts";
+import type { Requirement } from "./requirements.ts";
+import { startSubject, type Subject } from "./subject.ts";
+import { pause, test, type ConformanceContext, type ConformanceTest } from "./suite.ts";
+import { dataPlane } from "./data-plane.ts";
+
+const CYCLES = 20;
+/** Milliseconds in which a start must give way to an abort. */
+const ABORT_LIMIT = 1_000;
+/** Sockets and timers of the system's own may take a moment to go. */
+const SETTLE_LIMIT = 3_000;
+
+/** Slots whose providers change the node, and so need namespaces or programs of their own. */
+const requirements: Readonly<Record<string, readonly Requirement[]>> = {
+  cni: ["netns"], proxy: ["netns"], "network-policy": ["netns"], runtime: ["containerd"],
+};
+
+export function lifecycleSuite(subject: Subject): readonly ConformanceTest[] {
+  const requires = [...new Set(subject.provides.flatMap((slot) => requirements[slot] ?? []))];
+  const begin = (ctx: ConformanceContext, abort?: AbortController) => startSubject(subject, ctx.dir, { ...placeOf(subject, ctx), ...(abort && { abort }) });
+  return [
+    test("its code provides what its manifest says", [], () => {
+      const token = subject.plugin.definition.provides as { readonly id: string } | undefined;
+      assert.deepEqual(subject.provides, token ? [token.id] : [], "k3sp.provides of package.json, and provides of definePlugin");
+    }),
+    test("starts, is healthy, and stops", requires, async (ctx) => {
+      const started = await begin(ctx);
+      const health = await started.health();
+      await started.stop();
+      assert.ok(health.ok, `unhealthy after the start: ${health.message}`);
+      assert.deepEqual(started.failures, [], "it reported itself as failed");
+    }),
+    test("stop may be called twice", requires, async (ctx) => {
+      const started = await begin(ctx);
+      await started.stop();
+      await started.stop();
+    }),
+    test(`starting and stopping ${CYCLES} times leaks no timer, socket, server, watcher or process`, requires, (ctx) => cycles(subject, ctx)),
+    test(`an abort during the start is honoured within ${ABORT_LIMIT / 1000} s and leaves nothing`, requires, (ctx) => abortedStart(ctx, begin)),
+    ...(subject.validate ? [test("a section with an unknown option is refused before the start", [], () => refusesBadConfig(subject))] : []),
+  ];
+}
+
+type Begin = (ctx: ConformanceContext, abort?: AbortController) => ReturnType<typeof startSubject>;
+
+function placeOf(subject: Subject, ctx: ConformanceContext) {
+  const inNetns = subject.provides.some((slot) => requirements[slot]?.includes("netns"));
+  return inNetns ? dataPlane(ctx).place : {};
+}
+
+async function cycles(subject: Subject, ctx: ConformanceContext): Promise<void> {
+  const place = placeOf(subject, ctx);
+  const once = async () => (await startSubject(subject, ctx.dir, place)).stop();
+  // The first start loads modules and fills caches that stay.
+  await once();
+  const meter = liveResources();
+  ctx.defer(() => meter.stop());
+  await once();
+  const before = await settled(meter.count, {});
+  for (let i = 0; i < CYCLES; i++) await once();
+  const after = await settled(meter.count, before);
+  assert.deepEqual(growth(before, after), [], `more is alive after ${CYCLES} starts and stops than after one`);
+}
+
+async function abortedStart(ctx: ConformanceContext, begin: Begin): Promise<void> {
+  const meter = liveResources();
+  ctx.defer(() => meter.stop());
+  const abort = new AbortController();
+  const starting = begin(ctx, abort).then((started) => started.stop(), () => undefined);
+  await pause(1);
+  abort.abort(new Error("the server is stopping"));
+  const late = await Promise.race([starting.then(() => false), pause(ABORT_LIMIT).then(() => true)]);
+  assert.ok(!late, `start() had not settled ${ABORT_LIMIT} ms after ctx.signal was aborted`);
+  const after = await settled(meter.count, {});
+  assert.deepEqual(growth({ Timeout: 1 }, after), [], "alive after a start that was aborted");
+}
+
+/** Waits until nothing more than `floor` is alive, or for so long that it is a leak. */
+async function settled(count: () => ResourceCount, floor: ResourceCount): Promise<ResourceCount> {
+  for (const end = Date.now() + SETTLE_LIMIT; ; ) {
+    // The wait's own timer is gone when it has passed.
+    await pause(20);
+    await new Promise((resolve) => setImmediate(resolve));
+    const now = count();
+    if (!growth({ Timeout: 1, ...floor }, now).length || Date.now() > end) return now;
+  }
+}
+
+async function refusesBadConfig({ id, validate }: Subject): Promise<void> {
+  await assert.rejects(async () => validate!({ "no-such-option": true }), `the schema of ${id} must have additionalProperties: false`);
+}
