@@ -16,6 +16,10 @@ export interface AdmissionRequest {
   readonly object: KubeObject | undefined;
   readonly oldObject: KubeObject | undefined;
   readonly dryRun: boolean;
+  /** CreateOptions, UpdateOptions, PatchOptions or DeleteOptions of the request. */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** Tells the client something beside the answer. */
+  readonly warn?: (warnings: readonly string[]) => void;
 }
 
 /** Mutators run before validators; each may return the object to go on with. Throw an `ApiError` to refuse. */

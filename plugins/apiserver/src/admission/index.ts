@@ -16,8 +16,13 @@ import {
 
 export type { AdmissionDeps } from "./common.ts";
 
-/** ResourceQuota comes last: it writes down usage, so nothing after it may refuse. */
-export const builtinAdmission = (deps: AdmissionDeps): readonly AdmissionPlugin[] => [
+/** `own` come before ResourceQuota, which is last: it writes down usage, so nothing after it may refuse. */
+export const builtinAdmission = (deps: AdmissionDeps, own: (builtin: readonly AdmissionPlugin[]) => readonly AdmissionPlugin[] = () => []): readonly AdmissionPlugin[] => {
+  const builtin = builtinPlugins(deps);
+  return [...builtin, ...own(builtin), resourceQuota(deps)];
+};
+
+const builtinPlugins = (deps: AdmissionDeps): readonly AdmissionPlugin[] => [
   namespaceLifecycle(deps),
   roleEscalation(deps),
   limitRanger(deps),
@@ -33,7 +38,6 @@ export const builtinAdmission = (deps: AdmissionDeps): readonly AdmissionPlugin[
   ...certificateRights(deps),
   certificateSubjectRestriction(),
   defaultIngressClass(deps),
-  resourceQuota(deps),
 ];
 
 const RBAC = "rbac.authorization.k8s.io";

@@ -1,13 +1,14 @@
 /** CEL as Kubernetes has it: the language from a library that is loaded when first needed, and Kubernetes' own functions. */
 import { createRequire } from "node:module";
 import type * as Cel from "@marcbachmann/cel-js";
+import { type Budget, chargeLoops, charged } from "./cost.ts";
 import { register } from "./library.ts";
 
 export type Environment = Cel.Environment;
 
 export interface Program {
-  /** Throws an Error whose message is upstream's, such as `no such key: foo`. */
-  evaluate(variables: Readonly<Record<string, unknown>>): unknown;
+  /** Throws an Error whose message is upstream's, such as `no such key: foo`, also when it costs too much. */
+  evaluate(variables: Readonly<Record<string, unknown>>, budget?: Budget): unknown;
   /** Type of the result, `dyn` when it is known only at run time. */
   readonly type: string;
   /** Whether the expression names a variable. */
@@ -29,9 +30,10 @@ export function compile(environment: Environment, expression: string): Program {
   const parsed = guarded(() => environment.parse(withOwnFunctions(expression)));
   const { valid, type = "dyn", error } = parsed.check();
   if (!valid) throw celError(error);
+  chargeLoops(parsed.ast);
   return {
     type: String(type),
-    evaluate: (variables) => guarded(() => parsed(variables)),
+    evaluate: (variables, budget) => guarded(() => charged(() => parsed(variables), budget)),
     uses: (name) => mentions(parsed.ast, name),
   };
 }

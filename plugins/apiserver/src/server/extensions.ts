@@ -14,6 +14,8 @@ import { openapiRoutes } from "../openapi/index.ts";
 import { createFieldManagement } from "../patch/apply.ts";
 import { type Aggregator, createAggregator } from "../subresources/aggregate.ts";
 import { subresourceHandlers } from "../subresources/index.ts";
+import { connectAdmission } from "../webhook/connect.ts";
+import { createDynamicAdmission } from "../webhook/index.ts";
 import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.ts";
 import { localAddress } from "./credentials.ts";
 import type { Route } from "./handler.ts";
@@ -34,7 +36,8 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, issuer, audiences: [issuer, "k3s"] });
   const authorizer = createAuthorizer(store, rbacRevision(deps));
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
-  const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki, now: engine.now });
+  const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission) });
+  const dynamic = createDynamicAdmission({ engine, authorizer });
   const aggregator = createAggregator({
     view: store, client, pki, now: engine.now,
     serves: (group, version) => registry.list().some((def) => def.group === group && def.version === version),
@@ -43,7 +46,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   return {
     authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),
     authorize: (user, info) => authorizer.check(user, info),
-    admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }),
+    admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }, dynamic.plugins),
     checkFields: (def, body, mode) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode)),
     fields: createFieldManagement({
       shapeOf: (group, version, kind) => {
@@ -61,6 +64,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
       const stopCustom = custom.start();
       return () => {
         stopCustom();
+        dynamic.stop();
         aggregator.stop();
       };
     },

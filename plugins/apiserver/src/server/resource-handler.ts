@@ -82,7 +82,7 @@ function callOf(def: ResourceDef, req: ApiRequest, res: ApiResponse): Call {
   const { subresource, name } = info;
   if (reading.has(info.verb)) return { user, def, subresource, namespace, name, dryRun: false, manager: "" };
   return {
-    user, def, subresource, namespace, name, dryRun: isDryRun(query.getAll("dryRun")), manager: managerOf(req),
+    user, def, subresource, namespace, name, verb: info.verb, dryRun: isDryRun(query.getAll("dryRun")), manager: managerOf(req),
     fieldValidation: validationOf(query.get("fieldValidation")), warn: (warnings) => warn(res, warnings),
   };
 }
@@ -246,8 +246,11 @@ const kindOf = (value: unknown): string => (Array.isArray(value) ? "array" : val
 export function warn(res: ApiResponse, warnings: readonly string[]): void {
   if (warnings.length === 0) return;
   const before = (res.getHeader("warning") as string[] | undefined) ?? [];
-  res.setHeader("warning", [...before, ...warnings.map((text) => `299 - ${JSON.stringify(text)}`)]);
+  res.setHeader("warning", [...before, ...warnings.map((text) => `299 - ${headerText(JSON.stringify(text))}`)]);
 }
+
+/** Headers take bytes: UTF-8 in the disguise of Latin-1. */
+const headerText = (text: string): string => Buffer.from(text.replaceAll("\x7f", ""), "utf8").toString("latin1");
 
 async function patchOf({ req, def }: Context): Promise<PatchInput> {
   const media = mediaType(req.headers["content-type"]);

@@ -9,6 +9,7 @@ import type { CacheView, Obj } from "../resources/types.ts";
 import type { ApiRequest, ApiResponse } from "../server/request.ts";
 import type { SubresourceHandler } from "../server/resource-handler.ts";
 import { sendObject } from "../server/respond.ts";
+import type { AdmitConnect } from "../webhook/connect.ts";
 import { forwardUpgrade, type Target, wantsUpgrade } from "./forward.ts";
 import {
   type Location, logLocation, nodeProxyLocation, podProxyLocation, serviceProxyLocation, streamLocation,
@@ -24,6 +25,8 @@ export interface SubresourceDeps {
   readonly tokens: TokenKeys;
   readonly pki: Pick<Pki, "ca" | "issue">;
   readonly now: () => Date;
+  /** Admission of streams and proxies. */
+  readonly connect?: AdmitConnect;
 }
 
 export interface Subresources {
@@ -34,7 +37,7 @@ export interface Subresources {
 }
 
 export function subresourceHandlers(deps: SubresourceDeps): Subresources {
-  const { view, tokens, now } = deps;
+  const { view, tokens, now, connect = async () => {} } = deps;
   const toTarget = createTargets(deps.pki);
   const answers = reviews({
     authorizer: deps.authorizer, audiences: tokens.audiences, now,
@@ -58,8 +61,10 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
       streamLocation(view, kind, req.info.namespace, req.info.name, req.query);
       throw badRequest("Upgrade request required");
     }] as const),
-    ...(["pods", "services", "nodes"] as const).map((plural) => [`${plural}/proxy`, async (req: ApiRequest, res: ApiResponse) =>
-      serveProxy(req, res, await toTarget(proxyLocation(view, req)))] as const),
+    ...(["pods", "services", "nodes"] as const).map((plural) => [`${plural}/proxy`, async (req: ApiRequest, res: ApiResponse) => {
+      await connect(req);
+      return serveProxy(req, res, await toTarget(proxyLocation(view, req)));
+    }] as const),
   ]);
 
   return {
@@ -68,6 +73,7 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
       const { resource, subresource, namespace, name, group } = req.info;
       if (group !== "" || !wantsUpgrade(req.headers)) throw badRequest("upgrade request required");
       if (subresource === "proxy" && handlers.has(`${resource}/proxy`)) {
+        await connect(req);
         return forwardUpgrade(req, socket, head, await toTarget(proxyLocation(view, req)));
       }
       if (resource === "pods" && subresource === "log") {
@@ -78,6 +84,7 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
       // A WebSocket starts with GET, but what it does is what POST does.
       deps.authorizer.check(req.user, { ...req.info, verb: "create" });
       checkProtocol(req.headers);
+      await connect(req);
       return forwardUpgrade(req, socket, head, await toTarget(streamLocation(view, subresource, namespace, name, req.query)));
     },
   };

@@ -32,7 +32,9 @@ export async function remove(engine: Engine, call: Call, options: Deletion): Pro
     if (!stored) throw notFound(call.def, call.name);
     const current = present(engine, call.def, stored);
     checkPreconditions(call.def, current, options);
-    await engine.admission.validate(admissionRequest(call, "DELETE", undefined, current.object));
+    const admission = admissionRequest(call, "DELETE", undefined, current.object, options);
+    await engine.admission.mutate(admission);
+    await engine.admission.validate(admission);
     const next = marked(call.def, current.object, options, engine.now());
     const result = await commit(engine, call, stored, next);
     if (result) return result;

@@ -78,6 +78,8 @@ export interface Call {
   /** What to do about unknown fields; default: drop them silently. */
   readonly fieldValidation?: FieldValidation;
   readonly warn?: (warnings: readonly string[]) => void;
+  /** Verb of the request, when it came as one. */
+  readonly verb?: string;
 }
 
 /** Checks a body, or the result of a patch, against the kind's schema. */
@@ -127,13 +129,26 @@ export function currentTime({ now }: Pick<Engine, "now">): string {
 }
 
 export function admissionRequest(
-  call: Call, operation: AdmissionRequest["operation"], object: Obj | undefined, oldObject: Obj | undefined,
+  call: Call, operation: AdmissionRequest["operation"], object: Obj | undefined, oldObject: Obj | undefined, options?: object,
 ): AdmissionRequest {
   const { group, version, plural } = call.def;
-  const { user, subresource, namespace, name, dryRun } = call;
+  const { user, subresource, namespace, name, dryRun, warn } = call;
   return {
     operation, user, group, version, resource: plural, subresource, namespace, name: object?.metadata?.name ?? name,
-    object, oldObject, dryRun,
+    object, oldObject, dryRun, ...(warn && { warn }),
+    // Few look at the options: they are put together for those.
+    get options() { return optionsOf(call, operation, options); },
+  };
+}
+
+const optionKinds = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions", CONNECT: "" } as const;
+
+function optionsOf(call: Call, operation: AdmissionRequest["operation"], options?: object): Record<string, unknown> {
+  const { manager, fieldValidation, dryRun, verb } = call;
+  const kind = verb === "patch" && operation !== "DELETE" ? "PatchOptions" : optionKinds[operation];
+  return {
+    kind, apiVersion: "meta.k8s.io/v1", ...options, ...(dryRun && { dryRun: ["All"] }),
+    ...(operation !== "DELETE" && { ...(manager && { fieldManager: manager }), ...(fieldValidation && { fieldValidation }) }),
   };
 }
 
@@ -158,6 +173,16 @@ export function clone<T>(value: T): T {
   return copy as T;
 }
 
+/** A private copy of an object, except for the record of its field managers, which is replaced and never changed. */
+export function privateCopy(object: Obj): Obj {
+  const { metadata } = object;
+  if (!metadata?.managedFields) return clone(object);
+  const { managedFields, ...rest } = metadata;
+  const copy = clone({ ...object, metadata: rest }) as Obj;
+  copy.metadata!.managedFields = managedFields;
+  return copy;
+}
+
 export const fieldError = (type: FieldError["type"], field: string, message: string): FieldError => ({ type, field, message });
 
 export function internalError(error: unknown): Error {
@@ -169,13 +194,3 @@ export const isPlainObject = (value: unknown): value is Record<string, unknown> 
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 export type { KubeObject };
-/** A private copy of an object, except for the record of its field managers, which is replaced and never changed. */
-export function privateCopy(object: Obj): Obj {
-  const { metadata } = object;
-  if (!metadata?.managedFields) return clone(object);
-  const { managedFields, ...rest } = metadata;
-  const copy = clone({ ...object, metadata: rest }) as Obj;
-  copy.metadata!.managedFields = managedFields;
-  return copy;
-}
-

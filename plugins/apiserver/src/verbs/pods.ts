@@ -12,7 +12,7 @@ export async function bind(engine: Engine, call: Call, binding: Obj): Promise<St
   const node: string = binding.target?.name ?? "";
   if (!node) throw badRequest("target.name: Required value");
   if (binding.target.kind && binding.target.kind !== "Node") throw badRequest(`target.kind: Unsupported value: ${JSON.stringify(binding.target.kind)}: supported values: "Node", "<empty>"`);
-  await engine.admission.validate(admissionRequest(call, "CREATE", binding, undefined));
+  binding = await admitted(engine, call, binding);
   const refuse = (why: string): Error => conflict({ group: "", plural: "pods/binding" }, call.name, why);
   await modify(engine, { ...call, subresource: "binding" }, {
     next(old) {
@@ -34,11 +34,17 @@ export async function bind(engine: Engine, call: Call, binding: Obj): Promise<St
   return success;
 }
 
+async function admitted(engine: Engine, call: Call, object: Obj): Promise<Obj> {
+  const next = await engine.admission.mutate(admissionRequest(call, "CREATE", object, undefined));
+  await engine.admission.validate(admissionRequest(call, "CREATE", next, undefined));
+  return next;
+}
+
 /** Deletes a pod if no disruption budget forbids it: 429 otherwise. */
 export async function evict(engine: Engine, call: Call, eviction: Obj): Promise<Status> {
   const pod = collectionOf(engine, call.def).get(call.name, call.namespace)?.object;
   if (!pod) throw notFound(call.def, call.name);
-  await engine.admission.validate(admissionRequest(call, "CREATE", eviction, undefined));
+  eviction = await admitted(engine, call, eviction);
   const options: Deletion = eviction.deleteOptions ?? {};
   const dryRun = call.dryRun || eviction.deleteOptions?.dryRun?.includes("All") === true;
   const plain = { ...call, subresource: "", dryRun };

@@ -30,7 +30,6 @@ const scaleDef = (def: ResourceDef): ResourceDef => ({ ...def, ...scaleRow });
 
 async function writeScale(engine: Engine, call: Call, wanted: (current: Obj) => Obj): Promise<Entry> {
   const { def } = call;
-  const { specReplicas } = def.scale!;
   const result = await modify(engine, { ...call, subresource: "scale" }, {
     next(old) {
       const scale = wanted(scaleObject(def, old));
@@ -40,8 +39,7 @@ async function writeScale(engine: Engine, call: Call, wanted: (current: Obj) => 
           type: "FieldValueInvalid", field: "spec.replicas", message: `Invalid value: ${replicas}: must be greater than or equal to 0`,
         }]);
       }
-      const next = clone(old);
-      setPath(next, specReplicas, replicas);
+      const next = withReplicas(def, old, replicas);
       const { resourceVersion, uid } = scale.metadata ?? {};
       delete next.metadata!.resourceVersion;
       if (resourceVersion) next.metadata!.resourceVersion = resourceVersion;
@@ -54,7 +52,8 @@ async function writeScale(engine: Engine, call: Call, wanted: (current: Obj) => 
 
 const scaleEntry = (def: ResourceDef, entry: Entry): Entry => unstored(scaleObject(def, entry.object), entry.revision);
 
-function scaleObject(def: ResourceDef, object: Obj): Obj {
+/** What the subresource shows of an object. */
+export function scaleObject(def: ResourceDef, object: Obj): Obj {
   const { specReplicas, statusReplicas, selector } = def.scale as ScaleDef;
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata!;
   const found = selector ? getPath(object, selector) : undefined;
@@ -65,6 +64,13 @@ function scaleObject(def: ResourceDef, object: Obj): Obj {
     spec: { replicas: getPath(object, specReplicas) ?? 0 },
     status: { replicas: getPath(object, statusReplicas) ?? 0, ...(text && { selector: text }) },
   };
+}
+
+/** The object with another number of replicas. */
+export function withReplicas(def: ResourceDef, object: Obj, replicas: number): Obj {
+  const next = clone(object);
+  setPath(next, def.scale!.specReplicas, replicas);
+  return next;
 }
 
 /** ReplicationControllers select by a plain map. */
