@@ -112,16 +112,17 @@ function customDefinitions(
   builtin: Definitions, defs: readonly ResourceDef[], schemaOf: SchemaOf, convert: (schema: Schema) => Schema | undefined, prefix: string,
 ): Record<string, Schema> {
   const result: Record<string, Schema> = {};
+  const { apiVersion, kind: kindField, metadata } = standardFields(builtin);
+  const typeMeta = { apiVersion, kind: kindField };
   const meta = (type: string) => ({ $ref: `${prefix}${definitionName(`meta/v1.${type}`)}` });
   for (const def of defs) {
     const { group, version, kind } = def;
     const name = kindDefinition(group, version, kind);
     if (builtin[name]) continue;
-    const typeMeta = { apiVersion: { type: "string", description: typeMetaDescriptions.apiVersion }, kind: { type: "string", description: typeMetaDescriptions.kind } };
     const schema = convert((schemaOf(def) ?? { type: "object", "x-kubernetes-preserve-unknown-fields": true }) as Schema);
     result[name] = {
       ...schema, type: "object",
-      ...(schema && { properties: { ...(schema["properties"] as object), ...typeMeta, metadata: { ...meta("ObjectMeta"), description: typeMetaDescriptions.metadata } } }),
+      ...(schema && { properties: { ...(schema["properties"] as object), ...typeMeta, metadata } }),
       "x-kubernetes-group-version-kind": [{ group, version, kind }],
     };
     result[`${name}List`] = {
@@ -136,11 +137,9 @@ function customDefinitions(
   return result;
 }
 
-const typeMetaDescriptions = {
-  apiVersion: "The versioned schema of this representation of an object.",
-  kind: "The REST resource that this object represents, in CamelCase.",
-  metadata: "Standard object's metadata.",
-} as const;
+/** What every kind has; `kubectl explain` shows the same words for custom kinds as for built-in ones. */
+const standardFields = (builtin: Definitions): Readonly<Record<string, Schema>> =>
+  builtin[definitionName("core/v1.ConfigMap")]!["properties"] as Record<string, Schema>;
 
 /** Clients of v2 take no unknown field where there are known ones: a kind that keeps any says nothing. */
 const kindToV2 = (schema: Schema): Schema | undefined => (schema["x-kubernetes-preserve-unknown-fields"] === true ? undefined : toV2(schema));

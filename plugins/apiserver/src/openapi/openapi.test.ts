@@ -54,6 +54,7 @@ describe("/openapi/v2", () => {
     const { definitions } = json("/openapi/v2");
     const found = definitions["com.example.stable.v1.CronTab"];
     expect(found.properties.metadata.$ref).toBe("#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    expect(found.properties.apiVersion.description).toMatch(/^APIVersion defines/);
     expect(found.properties.spec.properties.size).toEqual({ "x-kubernetes-int-or-string": true });
     expect(definitions["com.example.stable.v1.CronTabList"].properties.items.items.$ref).toBe("#/definitions/com.example.stable.v1.CronTab");
   });
