@@ -49,7 +49,7 @@ test("the object form: undefined matches nothing, empty matches all", () => {
 });
 
 test("a condition keeps its transition time until its status changes", () => {
-  const first = setCondition([], { type: "Ready", status: "False", reason: "A" }, "t1");
+  const first = setCondition<{ type: string; status: string; reason?: string; lastTransitionTime?: string }>([], { type: "Ready", status: "False", reason: "A" }, "t1");
   const second = setCondition(first, { type: "Ready", status: "False", reason: "B" }, "t2");
   expect(findCondition(second, "Ready")).toMatchObject({ reason: "B", lastTransitionTime: "t1" });
   expect(setCondition(second, { type: "Ready", status: "False", reason: "B" }, "t3")).toBe(second);

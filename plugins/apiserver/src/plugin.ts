@@ -1,5 +1,6 @@
 /** Registers the API server: its certificates, its listener, and the points that others contribute to. */
-import { type Contributions, definePlugin } from "@k3s-p/plugin-api";
+import { readFile } from "node:fs/promises";
+import { type Contributions, definePlugin, k3spError } from "@k3s-p/plugin-api";
 import { admission, healthCheck, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
@@ -10,6 +11,7 @@ import { toResourceDef } from "./server/native.ts";
 
 interface Config {
   readonly token?: string;
+  readonly tokenFile?: string;
 }
 
 export default definePlugin({
@@ -38,18 +40,28 @@ export default definePlugin({
     ctx.defer(serveNative(server, ctx.contributions(nativeResource)));
 
     const listener = await server.listen({
-      cert: serving.cert, key: serving.key, clientCas: [keys.ca("client-ca").cert],
+      cert: serving.cert, key: serving.key, clientCas: [keys.ca("client-ca").cert], requestHeaderCas: [keys.ca("request-header-ca").cert],
       address: cluster.bindAddress || "0.0.0.0", port: cluster.httpsListenPort,
     });
     const url = `https://${localAddress(cluster.bindAddress)}:${listener.port}`;
     await Promise.all([
       server.bootstrap(),
       writeKubeconfig(keys, url, cluster.kubeconfig),
-      writeToken(paths.token, serverCa, (ctx.config as Config).token),
+      writeToken(paths.token, serverCa, await givenToken(ctx.config as Config)),
     ]);
     return { url, port: listener.port, client: (user) => server.client(user) };
   },
 });
+
+/** `--token`, else the text of `--token-file`. */
+async function givenToken({ token, tokenFile }: Config): Promise<string | undefined> {
+  if (token !== undefined || tokenFile === undefined) return token;
+  try {
+    return (await readFile(tokenFile, "utf8")).trim();
+  } catch (cause) {
+    throw k3spError("K3SP_FLAG_INVALID", { message: `token-file: ${tokenFile} cannot be read`, fix: "give a file that holds the token", cause });
+  }
+}
 
 const text = (body: string): Route => (_req, res) => {
   res.writeHead(200, { "content-type": "text/plain", "content-length": Buffer.byteLength(body) });
