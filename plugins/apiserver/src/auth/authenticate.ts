@@ -1,13 +1,15 @@
-/** Who a request comes from: client certificates, ServiceAccount tokens, and impersonation on top of either. */
+/** Who a request comes from: client certificates, front proxies, ServiceAccount tokens, and impersonation on top of any. */
 import { apiError, forbidden } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { CacheView, Obj } from "../resources/types.ts";
 import type { Authorizer } from "./rbac.ts";
 import type { TokenClaims, TokenKeys } from "./tokens.ts";
 
-/** The subject of a client certificate whose chain the TLS layer has verified against client-ca. */
+/** The subject of a certificate whose chain the TLS layer has verified: against client-ca, or against request-header-ca. */
 export interface PeerCertificate {
   readonly subject: { readonly CN?: string | string[]; readonly O?: string | string[] };
+  /** By request-header-ca: it says nothing of the user, the headers do. */
+  readonly isFrontProxy?: boolean;
 }
 
 export interface Credentials {
@@ -34,7 +36,10 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const reviewer = createTokenReviewer(deps);
 
   const userOf = ({ peerCertificate, headers }: Credentials): UserInfo | undefined => {
-    if (peerCertificate) {
+    if (peerCertificate?.isFrontProxy) {
+      const user = proxiedUser(peerCertificate, headers);
+      if (user) return user;
+    } else if (peerCertificate) {
       const known = byCertificate.get(peerCertificate);
       if (known) return known;
       const user = certificateUser(peerCertificate);
@@ -54,6 +59,21 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
 function certificateUser({ subject }: PeerCertificate): UserInfo | undefined {
   const name = asList(subject.CN)[0];
   return name ? Object.freeze({ name, groups: withAuthenticated(asList(subject.O)) }) : undefined;
+}
+
+/** K3s's `--requestheader-allowed-names`. */
+const FRONT_PROXY = "system:auth-proxy";
+
+/** The user whom a front proxy speaks for. Without the proxy's certificate these headers mean nothing. */
+function proxiedUser({ subject }: PeerCertificate, headers: Credentials["headers"]): UserInfo | undefined {
+  const name = first(headers["x-remote-user"]);
+  if (!name || asList(subject.CN)[0] !== FRONT_PROXY) return undefined;
+  const uid = first(headers["x-remote-uid"]);
+  const extra = extraHeaders(headers, "x-remote-extra-");
+  return {
+    name, ...(uid && { uid }), groups: withAuthenticated(listOf(headers["x-remote-group"])),
+    ...(Object.keys(extra).length > 0 && { extra }),
+  };
 }
 
 const asList = (value: string | readonly string[] | undefined): readonly string[] =>
@@ -165,7 +185,7 @@ function impersonate(user: UserInfo, headers: Credentials["headers"], authorizer
   const name = first(headers["impersonate-user"]);
   const groups = listOf(headers["impersonate-group"]);
   const uid = first(headers["impersonate-uid"]);
-  const extra = extraHeaders(headers);
+  const extra = extraHeaders(headers, "impersonate-extra-");
   if (!name) {
     if (groups.length > 0 || uid || Object.keys(extra).length > 0) {
       throw apiError(500, "InternalError", "Internal error occurred: requested impersonation of groups, uid or extra without impersonating a user");
@@ -199,14 +219,16 @@ const first = (value: string | readonly string[] | undefined): string => asList(
 const listOf = (value: string | readonly string[] | undefined): readonly string[] =>
   asList(value).flatMap((text) => text.split(", ")).filter(Boolean);
 
-const EXTRA = "impersonate-extra-";
-
-function extraHeaders(headers: Credentials["headers"]): Record<string, readonly string[]> {
+function extraHeaders(headers: Credentials["headers"], prefix: string): Record<string, readonly string[]> {
   const extra: Record<string, readonly string[]> = {};
-  for (const key in headers) {
-    if (!key.startsWith(EXTRA)) continue;
-    const name = decodeURIComponent(key.slice(EXTRA.length));
-    extra[name] = listOf(headers[key]);
-  }
+  for (const key in headers) if (key.startsWith(prefix)) extra[unescaped(key.slice(prefix.length))] = listOf(headers[key]);
   return extra;
+}
+
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

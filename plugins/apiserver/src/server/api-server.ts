@@ -72,7 +72,7 @@ export interface RunningApiServer {
   setAdmission(plugins: readonly AdmissionPlugin[]): void;
   /** Bootstrap objects, then readiness. */
   bootstrap(): Promise<void>;
-  listen(options: Pick<ListenerOptions, "cert" | "key" | "clientCas" | "address" | "port">): Promise<Listener>;
+  listen(options: Pick<ListenerOptions, "cert" | "key" | "clientCas" | "requestHeaderCas" | "address" | "port">): Promise<Listener>;
   close(): Promise<void>;
 }
 

@@ -16,7 +16,11 @@ export interface Incoming {
   readonly stream: Readable;
   readonly remoteAddress: string;
   /** The verified client certificate's subject. */
-  readonly peerCertificate?: { readonly subject: { readonly CN?: string; readonly O?: string | string[] } } | undefined;
+  readonly peerCertificate?: {
+    readonly subject: { readonly CN?: string; readonly O?: string | string[] };
+    /** Signed by an authority of front proxies, and by none of clients. */
+    readonly isFrontProxy?: boolean;
+  } | undefined;
   /** Set by calls in memory, whose user is known. */
   readonly user?: UserInfo;
 }

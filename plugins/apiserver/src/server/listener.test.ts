@@ -29,13 +29,17 @@ function certificate(ca: string, name: string, subject: string, san = ""): void 
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "k3sp-tls-"));
-  for (const name of ["server-ca", "client-ca", "other-ca"]) authority(name);
+  for (const name of ["server-ca", "client-ca", "other-ca", "request-header-ca"]) authority(name);
   certificate("server-ca", "server", "/CN=kube-apiserver", "IP:127.0.0.1,DNS:localhost");
   certificate("client-ca", "admin", "/O=system:masters/CN=system:admin");
   certificate("client-ca", "user", "/CN=alice");
   certificate("other-ca", "stranger", "/O=system:masters/CN=stranger");
+  certificate("request-header-ca", "proxy", "/CN=system:auth-proxy");
+  certificate("request-header-ca", "other-proxy", "/CN=someone");
+  certificate("request-header-ca", "proxy-as-admin", "/O=system:masters/CN=system:admin");
+  certificate("client-ca", "user-as-proxy", "/CN=system:auth-proxy");
   api = await startTestServer({ open: new Map([["/ping", (_req, res) => { res.writeHead(200, {}); res.end("pong"); }]]) });
-  server = { cert: read("server.crt"), key: read("server.key"), clientCas: [read("client-ca.crt")], address: "127.0.0.1", port: 0 };
+  server = { cert: read("server.crt"), key: read("server.key"), clientCas: [read("client-ca.crt")], requestHeaderCas: [read("request-header-ca.crt")], address: "127.0.0.1", port: 0 };
   listener = await api.listen(server);
 });
 afterAll(async () => {
@@ -117,6 +121,33 @@ describe("the listener", () => {
     const answer = await http1("/api/v1/secrets", name);
     expect(answer.status).toBe(status);
     expect(JSON.parse(answer.text)).toMatchObject(status === 200 ? { kind: "SecretList" } : { kind: "Status", code: status });
+  });
+
+  const REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+  const headers = { "x-remote-user": "bob", "x-remote-group": ["dev", "ops"], "x-remote-extra-a%2fb": "c", "content-type": "application/json" };
+  const proxied: readonly [string, string | undefined, object | number][] = [
+    ["a front proxy", "proxy", { username: "bob", groups: ["dev", "ops", "system:authenticated"], extra: { "a/b": ["c"] } }],
+    ["another client of the proxies' authority", "other-proxy", 401],
+    ["an admin by the proxies' authority", "proxy-as-admin", 401],
+    ["a client that has the proxy's name", "user-as-proxy", { username: "system:auth-proxy", groups: ["system:authenticated"] }],
+    ["a user", "user", { username: "alice", groups: ["system:authenticated"] }],
+    ["nobody", undefined, 401], ["a stranger", "stranger", 401],
+  ];
+  test.each(proxied)("takes the user from headers of a front proxy alone: %s", async (_, name, expected) => {
+    const { status, text } = await http1(REVIEW, name, { method: "POST", headers }, "{}");
+    expect(status === 201 ? JSON.parse(text).status.userInfo : status, text).toEqual(expected);
+  });
+
+  test("knows nobody when a front proxy names none, over HTTP/2 either", async () => {
+    expect((await http1("/api", "proxy")).status).toBe(401);
+    const session = connectHttp2(`https://127.0.0.1:${listener.port}`, client("proxy"));
+    const statusOf = (extra: object): Promise<number> => new Promise((resolve) => {
+      const stream = session.request({ ":path": "/api", ...extra });
+      stream.on("response", ({ ":status": status }) => resolve(status!));
+      stream.resume();
+    });
+    expect([await statusOf({}), await statusOf({ "x-remote-user": "bob" })]).toEqual([401, 200]);
+    session.destroy();
   });
 
   test("leaves only what K3s leaves open without authentication", async () => {

@@ -1,9 +1,10 @@
 /** The TLS listener: HTTP/1.1 and HTTP/2 on one port, client certificates verified against the cluster's CAs. */
+import { X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { createSecureServer, type Http2SecureServer, type Http2ServerRequest } from "node:http2";
 import { isIP, type AddressInfo, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { PeerCertificate, TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { k3spError } from "@k3s-p/plugin-api";
 import type { Incoming } from "./handler.ts";
 import type { ApiResponse } from "./request.ts";
@@ -13,6 +14,8 @@ export interface ListenerOptions {
   readonly key: string;
   /** PEM of the authorities of client certificates. */
   readonly clientCas: readonly string[];
+  /** PEM of the authorities of front proxies, which name the user in headers. */
+  readonly requestHeaderCas?: readonly string[];
   readonly address: string;
   /** 0 = any free port. */
   readonly port: number;
@@ -30,9 +33,10 @@ export interface Listener {
 const CLOSE_GRACE = 500;
 
 export async function listen(options: ListenerOptions): Promise<Listener> {
-  const { cert, key, clientCas } = options;
+  const { cert, key, clientCas, requestHeaderCas = [] } = options;
+  const peerOf = createPeers(clientCas, requestHeaderCas);
   const server = createSecureServer({
-    cert, key, ca: [...clientCas], requestCert: true, rejectUnauthorized: false, allowHTTP1: true, minVersion: "TLSv1.2",
+    cert, key, ca: [...clientCas, ...requestHeaderCas], requestCert: true, rejectUnauthorized: false, allowHTTP1: true, minVersion: "TLSv1.2",
     settings: { maxConcurrentStreams: 1000, initialWindowSize: 1 << 20 },
   });
   const sockets = new Set<Socket>();
@@ -43,8 +47,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   });
   server.on("tlsClientError", () => {});
   server.on("sessionError", () => {});
-  server.on("request", (req, res) => options.onRequest(incomingOf(req), res as unknown as ApiResponse));
-  server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => options.onUpgrade(incomingOf(req), socket, head));
+  server.on("request", (req, res) => options.onRequest(incomingOf(req, peerOf), res as unknown as ApiResponse));
+  server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => options.onUpgrade(incomingOf(req, peerOf), socket, head));
   // For HTTP/1.1: how long a request may take to arrive, and how long an idle connection is kept.
   Object.assign(server, { requestTimeout: 300_000, headersTimeout: 60_000, keepAliveTimeout: 120_000 });
   await open(server, options);
@@ -81,7 +85,9 @@ function open(server: Http2SecureServer, { address, port }: ListenerOptions): Pr
 
 type AnyRequest = IncomingMessage | Http2ServerRequest;
 
-function incomingOf(req: AnyRequest): Incoming {
+type PeerOf = (req: AnyRequest) => Incoming["peerCertificate"];
+
+function incomingOf(req: AnyRequest, peerOf: PeerOf): Incoming {
   const socket = req.socket as TLSSocket;
   return {
     method: req.method!, url: req.url!, headers: req.headers, stream: req,
@@ -89,18 +95,43 @@ function incomingOf(req: AnyRequest): Incoming {
   };
 }
 
-type Subject = { readonly subject: PeerCertificate["subject"] };
-const peers = new WeakMap<object, Subject | null>();
-
 /** The verified certificate of a connection; read once, as decoding it costs more than a request. */
-function peerOf(req: AnyRequest): Incoming["peerCertificate"] {
-  const holder = "stream" in req && "session" in req.stream ? (req.stream.session as object | undefined) ?? req.socket : req.socket;
-  let peer = peers.get(holder);
-  if (peer === undefined) {
-    const socket = req.socket as TLSSocket;
-    const certificate = socket.authorized ? socket.getPeerCertificate() : undefined;
-    peer = certificate?.subject ? { subject: certificate.subject } : null;
-    peers.set(holder, peer);
+function createPeers(clientCas: readonly string[], requestHeaderCas: readonly string[]): PeerOf {
+  const peers = new WeakMap<object, NonNullable<Incoming["peerCertificate"]> | null>();
+  const clients = requestHeaderCas.length > 0 ? certificates(clientCas) : [];
+  const proxies = certificates(requestHeaderCas);
+
+  const read = (socket: TLSSocket): NonNullable<Incoming["peerCertificate"]> | null => {
+    const subject = socket.authorized ? socket.getPeerCertificate().subject : undefined;
+    if (!subject) return null;
+    const known = subject as NonNullable<Incoming["peerCertificate"]>["subject"];
+    if (proxies.length === 0) return { subject: known };
+    const leaf = socket.getPeerX509Certificate();
+    if (leaf && isSignedBy(leaf, proxies)) return { subject: known, isFrontProxy: true };
+    return leaf && isSignedBy(leaf, clients) ? { subject: known } : null;
+  };
+
+  return (req) => {
+    const holder = "stream" in req && "session" in req.stream ? (req.stream.session as object | undefined) ?? req.socket : req.socket;
+    let peer = peers.get(holder);
+    if (peer === undefined) peers.set(holder, (peer = read(req.socket as TLSSocket)));
+    return peer ?? undefined;
+  };
+}
+
+const certificates = (pems: readonly string[]): X509Certificate[] =>
+  pems.flatMap((pem) => pem.match(/-----BEGIN CERTIFICATE-----[^]+?-----END CERTIFICATE-----/g) ?? []).map((pem) => new X509Certificate(pem));
+
+const MAX_CHAIN = 8;
+
+/** Names prove nothing where several authorities are trusted: every signature up to one of `authorities` is checked. */
+function isSignedBy(leaf: X509Certificate, authorities: readonly X509Certificate[]): boolean {
+  let certificate: X509Certificate | undefined = leaf;
+  for (let i = 0; certificate && i < MAX_CHAIN; i++) {
+    const current: X509Certificate = certificate;
+    if (authorities.some((ca) => current.checkIssued(ca) && current.verify(ca.publicKey))) return true;
+    const issuer: X509Certificate | undefined = current.issuerCertificate;
+    certificate = issuer && issuer.ca && current.verify(issuer.publicKey) ? issuer : undefined;
   }
-  return (peer ?? undefined) as Incoming["peerCertificate"];
+  return false;
 }
