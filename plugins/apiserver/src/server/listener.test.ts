@@ -13,7 +13,7 @@ import { startTestServer, type TestServer } from "./testing.ts";
 let folder: string;
 let api: TestServer;
 let listener: Listener;
-let server: Pick<ListenerOptions, "cert" | "key" | "clientCas" | "address" | "port">;
+let server: Pick<ListenerOptions, "cert" | "key" | "clientCas" | "requestHeaderCas" | "address" | "port">;
 
 const read = (name: string): string => readFileSync(join(folder, name), "utf8");
 const openssl = (...args: string[]): void => void execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
