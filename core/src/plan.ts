@@ -19,13 +19,33 @@ export interface ServerPlan {
   readonly node: NodeInfo;
 }
 
-export async function planServer(argv: readonly string[], env: Readonly<Record<string, string | undefined>> = process.env): Promise<ServerPlan> {
-  const settings = loadSettings({ argv, env, flags });
-  const manifests = readManifests(sources(settings));
+/** What was changed by hand on a running server; it goes before the settings. */
+export interface Overrides {
+  /** Plugin id -> why it is off. */
+  readonly disabled: ReadonlyMap<string, string>;
+  readonly enabled: ReadonlySet<string>;
+  /** Folders or files of plugins; each takes the place of a plugin of the same name. */
+  readonly plugins: readonly string[];
+  readonly slots: ReadonlyMap<string, string>;
+}
+export const noOverrides: Overrides = { disabled: new Map(), enabled: new Set(), plugins: [], slots: new Map() };
+
+type Env = Readonly<Record<string, string | undefined>>;
+export const readSettings = (argv: readonly string[], env: Env = process.env): Settings => loadSettings({ argv, env, flags });
+
+export const planServer = async (argv: readonly string[], env: Env = process.env): Promise<ServerPlan> => planFrom(readSettings(argv, env));
+
+export async function planFrom(settings: Settings, overrides: Overrides = noOverrides): Promise<ServerPlan> {
+  const changed = readManifests(overrides.plugins.map((path) => ({ kind: "user", label: `plugin replace ${path}`, path })));
+  const others = readManifests(sources(settings)).filter((m) => !changed.some((c) => c.id === m.id));
+  const manifests = [...others, ...changed];
   const disabled = disabledPlugins(settings, manifests);
+  for (const [id, why] of overrides.disabled) disabled.set(id, why);
+  for (const id of overrides.enabled) disabled.delete(id);
   const agent = settings.values.get("disable-agent")?.value !== true;
   const plan = resolvePlan({
-    manifests, role: "server", roles: agent ? ["server", "agent"] : ["server"], disabled, slots: slotChoices(settings),
+    manifests, role: "server", roles: agent ? ["server", "agent"] : ["server"], disabled,
+    slots: new Map([...slotChoices(settings), ...overrides.slots]),
   });
   checkSections(settings, manifests);
   const configs = await pluginConfigs(plan.plugins, settings);

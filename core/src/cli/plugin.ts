@@ -1,32 +1,106 @@
-/** `k3s-p plugin plan [--json]`: resolves and validates everything without running plugin code. */
+/** `k3s-p plugin VERB`: `plan` resolves and validates without running plugin code, the others ask a running server. */
+import { resolve } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
-import { planServer, type ServerPlan } from "../plan.ts";
+import { ask } from "../admin/client.ts";
+import { adminSocket } from "../admin/path.ts";
+import type { ChangeResult, GraphResult, ListResult, Request, TimelineResult } from "../admin/protocol.ts";
+import type { LogLine } from "../admin/logs.ts";
+import { didYouMean } from "../kernel/manifest.ts";
+import { nodePaths } from "../node/identity.ts";
+import { readSettings } from "../plan.ts";
+import { graphAs, inspectText, listText, logText, timelineText } from "./plugin-format.ts";
+
+interface Arguments {
+  readonly words: readonly string[];
+  readonly flags: ReadonlyMap<string, string>;
+}
+
+interface Verb {
+  readonly usage: string;
+  readonly words: number;
+  readonly run: (args: Arguments, to: string) => Promise<string>;
+}
+
+const change = (op: string, words: number, usage: string): Verb => ({
+  usage, words,
+  async run({ words: [name = "", by = ""], flags }, to) {
+    const request: Request = { op, name, ...(by && { by: isPath(by) ? resolve(by) : by }), force: flags.has("force") };
+    return (await ask<ChangeResult>(to, request)).lines.map((line) => `${line}\n`).join("");
+  },
+});
+const isPath = (word: string): boolean => /[/\\.]/.test(word);
+const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+/** A table, so that help and dispatch cannot disagree. */
+export const verbs: Readonly<Record<string, Verb>> = {
+  list: {
+    usage: "list [--json]", words: 0,
+    async run({ flags }, to) {
+      const result = await ask<ListResult>(to, { op: "list" });
+      return flags.has("json") ? json(result) : listText(result, Date.now());
+    },
+  },
+  inspect: {
+    usage: "inspect NAME [--json]", words: 1,
+    async run({ words: [name = ""], flags }, to) {
+      const result = await ask<Record<string, unknown>>(to, { op: "inspect", name });
+      return flags.has("json") ? json(result) : inspectText(result);
+    },
+  },
+  enable: change("enable", 1, "enable NAME"),
+  disable: change("disable", 1, "disable NAME [--force]"),
+  reload: change("reload", 1, "reload NAME"),
+  replace: change("replace", 2, "replace NAME PATH|NAME"),
+  graph: {
+    usage: "graph [--format text|dot|mermaid]", words: 0,
+    run: async ({ flags }, to) => graphAs(flags.get("format") || "text", await ask<GraphResult>(to, { op: "graph" })),
+  },
+  timeline: {
+    usage: "timeline [--json]", words: 0,
+    async run({ flags }, to) {
+      const result = await ask<TimelineResult>(to, { op: "timeline" });
+      return flags.has("json") ? json(result) : timelineText(result);
+    },
+  },
+  logs: {
+    usage: "logs NAME [--follow]", words: 1,
+    async run({ words: [name = ""], flags }, to) {
+      await ask(to, { op: "logs", name, follow: flags.has("follow") }, (line: LogLine) => process.stdout.write(logText(line)));
+      return "";
+    },
+  },
+};
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const [verb, ...rest] = argv;
-  if (verb !== "plan") throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "plugin ${verb ?? ""}"`, fix: "use k3s-p plugin plan [--json] [server flags]" });
-  const plan = await planServer(rest.filter((arg) => arg !== "--json"));
-  process.stdout.write(rest.includes("--json") ? `${JSON.stringify(asJson(plan), null, 2)}\n` : asText(plan));
+  const [verb = "", ...rest] = argv;
+  if (verb === "plan") return (await import("./plugin-plan.ts")).run(rest);
+  const known = ["plan", ...Object.keys(verbs)];
+  const found = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
+  if (!found) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "plugin ${verb}"${didYouMean(verb, known)}`, fix: `use k3s-p plugin ${known.join("|")}` });
+  const args = parse(rest, found);
+  const dataDir = args.flags.get("data-dir");
+  const settings = readSettings(dataDir ? ["--data-dir", dataDir] : []);
+  process.stdout.write(await found.run(args, adminSocket(nodePaths(settings))));
   return 0;
 }
 
-function asJson({ plan, configs }: ServerPlan) {
-  return {
-    plugins: plan.plugins.map((m) => ({
-      id: m.id, version: m.version, from: m.source.label, provides: m.provides, after: plan.edges.get(m.id), config: configs.get(m.id),
-    })),
-    slots: Object.fromEntries(plan.choices.map((c) => [c.slot, { plugin: c.plugin, ...(c.replaces && { replaces: c.replaces }) }])),
-    leftOut: plan.leftOut,
-  };
-}
+const flagsOf = (verb: Verb): readonly string[] => [...verb.usage.matchAll(/--(\w+)/g)].map((m) => m[1]!);
+const withValue = ["data-dir", "format"];
 
-function asText({ plan }: ServerPlan): string {
-  const rows = plan.plugins.map((m) => {
-    const slots = Object.keys(m.provides).join(",") || "-";
-    const after = plan.edges.get(m.id)!.join(", ") || "-";
-    return `${m.id.padEnd(20)} ${m.version.padEnd(9)} ${slots.padEnd(20)} ${after}`;
-  });
-  const replaced = plan.choices.filter((c) => c.replaces).map((c) => `${c.slot}: ${c.plugin} ${c.version} (replaces ${c.replaces})`);
-  const left = plan.leftOut.map((l) => `${l.plugin}: left out (${l.why})`);
-  return [`${"PLUGIN".padEnd(20)} ${"VERSION".padEnd(9)} ${"SLOT".padEnd(20)} AFTER`, ...rows, ...replaced, ...left, ""].join("\n");
+function parse(argv: readonly string[], verb: Verb): Arguments {
+  const words: string[] = [];
+  const flags = new Map<string, string>();
+  for (let i = 0; i < argv.length; i++) {
+    const [name = "", inline] = argv[i]!.split(/=(.*)/s);
+    if (!name.startsWith("-")) {
+      words.push(argv[i]!);
+      continue;
+    }
+    const flag = name === "-f" ? "follow" : name.replace(/^--/, "");
+    const known = [...flagsOf(verb), "data-dir"];
+    if (!known.includes(flag)) throw k3spError("K3SP_FLAG_UNKNOWN", { message: `unknown flag ${name}${didYouMean(flag, known)}`, fix: `use k3s-p plugin ${verb.usage}` });
+    flags.set(flag, inline ?? (withValue.includes(flag) ? (argv[++i] ?? "") : ""));
+  }
+  if (words.length !== verb.words) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `plugin ${verb.usage}: ${verb.words} arguments are expected, not ${words.length}`, fix: `use k3s-p plugin ${verb.usage}` });
+  return { words, flags };
 }

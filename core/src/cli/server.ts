@@ -1,11 +1,16 @@
 /** `k3s-p server`: plans, starts, and stays until a signal. */
+import { createLogBook } from "../admin/logs.ts";
+import { createOperations } from "../admin/operations.ts";
+import { adminSocket } from "../admin/path.ts";
+import { listenAdmin, type AdminServer } from "../admin/server.ts";
 import { createLogger } from "../log.ts";
 import { planServer } from "../plan.ts";
 import { attributeStrayErrors, describeError, startServer, type RunningServer } from "../server.ts";
 
 export async function run(argv: readonly string[]): Promise<number> {
   const plan = await planServer(argv);
-  const log = createLogger({ debug: plan.settings.values.get("debug")?.value === true });
+  const logs = createLogBook(createLogger({ debug: plan.settings.values.get("debug")?.value === true }));
+  const { log } = logs;
   const ended = Promise.withResolvers<number>();
   const fail = (error: unknown): void => {
     process.stderr.write(`${describeError(error)}\n`);
@@ -27,10 +32,16 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
   const starting = startServer(plan, { log, onFatal: fail });
   const outcome = await Promise.race([starting.then(() => "started" as const), signalled.promise.then(() => "signalled" as const)]);
-  if (outcome === "started") running = await starting;
+  let admin: AdminServer | void = undefined;
+  if (outcome === "started") {
+    running = await starting;
+    const operations = createOperations({ kernel: running.kernel, server: plan, argv, logs });
+    admin = await listenAdmin(adminSocket(plan.node.paths), operations).catch((error: Error) => void log("kernel").warn(`k3s-p plugin cannot reach this server: ${error.message}`));
+  }
   if (outcome === "started") void signalled.promise.then(() => ended.resolve(0));
   else ended.resolve(0);
   const code = await ended.promise;
+  if (admin) await admin.close();
   await starting.then((server) => server.stop(), () => {});
   log("kernel").info("stopped");
   // Sockets of clients that do not hang up must not hold the process.

@@ -29,12 +29,33 @@ export interface Manifest {
   readonly contributes: readonly string[];
   readonly criticality: "required" | "optional";
   readonly isolation: "inline" | "process" | "exec" | "rpc";
+  readonly permissions: Permissions;
   /** JSON Schema of the plugin's section. */
   readonly schema: Readonly<Record<string, unknown>>;
   readonly example: Readonly<Record<string, unknown>>;
   /** K3s flag -> option of the plugin's config. */
   readonly flags: Readonly<Record<string, string>>;
   readonly source: PluginSource;
+}
+
+/** What a plugin may do beyond its slots; declared, shown by `plugin inspect`, enforced where that is possible. */
+export interface Permissions {
+  /** RBAC rules of its client, or `admin` for all rights. */
+  readonly kube?: "admin" | readonly KubeRule[];
+  /** Programs that it may run through the `runner`. */
+  readonly exec?: readonly string[];
+  /** Paths, or `{name}` of the node's path table: `{cniConf}`. Its own folders are always allowed. */
+  readonly fs?: { readonly read?: readonly string[]; readonly write?: readonly string[] };
+  /** Sockets of its own. */
+  readonly net?: boolean;
+  /** Megabytes of heap in a process of its own; default 256. */
+  readonly memory?: number;
+}
+
+export interface KubeRule {
+  readonly groups: readonly string[];
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
 }
 
 /** One finding: file, path inside it, what is wrong. */
@@ -108,7 +129,7 @@ function parseManifest(source: PluginSource, file: string, entry: string | undef
     contributes: (k3sp.contributes as string[] | undefined) ?? [],
     criticality: (k3sp.criticality as Manifest["criticality"] | undefined) ?? "required",
     isolation: (k3sp.isolation as Manifest["isolation"] | undefined) ?? "inline",
-    schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
+    permissions: (k3sp.permissions as Permissions | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
   };
 }
 
@@ -137,8 +158,32 @@ function checkFields(k3sp: Record<string, unknown>, report: Report): void {
   for (const key of ["provides", "needs", "wants"] as const) checkSlots(key, k3sp[key], report);
   checkList("k3sp.roles", k3sp.roles, ["server", "agent"], report);
   checkList("k3sp.contributes", k3sp.contributes, pointIds, report);
+  checkPermissions(k3sp.permissions, report);
   checkOneOf("k3sp.isolation", k3sp.isolation, ["inline", "process", "exec", "rpc"], report);
   checkOneOf("k3sp.criticality", k3sp.criticality, ["required", "optional"], report);
+}
+
+const ofStrings = (value: unknown): boolean => Array.isArray(value) && value.every((item) => typeof item === "string");
+const optional = (check: (value: unknown) => boolean) => (value: unknown): boolean => value === undefined || check(value);
+const isKubeRule = (rule: unknown): boolean => isRecord(rule) && ["groups", "resources", "verbs"].every((key) => ofStrings(rule[key]));
+
+const permissionChecks: Readonly<Record<string, readonly [(value: unknown) => boolean, string]>> = {
+  kube: [(v) => v === "admin" || (Array.isArray(v) && v.every(isKubeRule)), '"admin", or a list of { "groups": [""], "resources": ["pods"], "verbs": ["get"] }'],
+  exec: [ofStrings, 'a list of programs such as ["ip"]'],
+  fs: [(v) => isRecord(v) && Object.keys(v).every((k) => k === "read" || k === "write") && optional(ofStrings)(v.read) && optional(ofStrings)(v.write), '{ "read": ["/etc/x"], "write": ["{cniConf}"] }'],
+  net: [(v) => typeof v === "boolean", "true or false"],
+  memory: [(v) => typeof v === "number" && v >= 16, "megabytes, at least 16"],
+};
+
+function checkPermissions(value: unknown, report: Report): void {
+  if (value === undefined) return;
+  if (!isRecord(value)) return report("k3sp.permissions", "must be an object");
+  const known = Object.keys(permissionChecks);
+  for (const [key, granted] of Object.entries(value)) {
+    const [check, good] = permissionChecks[key] ?? [];
+    if (!check) report(`k3sp.permissions.${key}`, `unknown permission${didYouMean(key, known)}`);
+    else if (!check(granted)) report(`k3sp.permissions.${key}`, `must be ${good}`);
+  }
 }
 
 function checkSlots(key: "provides" | "needs" | "wants", value: unknown, report: Report): void {

@@ -30,6 +30,8 @@ export interface Plan {
   readonly choices: readonly Choice[];
   /** Plugin -> the plugins that must be ready before it starts. */
   readonly edges: ReadonlyMap<string, readonly string[]>;
+  /** Known plugins that the plan does not start. */
+  readonly spare: readonly Manifest[];
   readonly leftOut: readonly { readonly plugin: string; readonly why: string }[];
 }
 
@@ -56,6 +58,7 @@ export function resolvePlan(input: ResolveInput): Plan {
     plugins: order.map((id) => byId.get(id)!),
     choices: choicesOf(providers, input.manifests),
     edges,
+    spare: input.manifests.filter((m) => !byId.has(m.id)),
     leftOut: leftOut.sort((a, b) => a.plugin.localeCompare(b.plugin)),
   };
 }

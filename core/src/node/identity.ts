@@ -10,6 +10,9 @@ import { layout } from "./layout.ts";
 
 type Get = <T>(name: string) => T | undefined;
 
+export const nodePaths = (settings: Settings): Paths =>
+  layout(dataDirOf(<T>(name: string) => settings.values.get(name)?.value as T | undefined));
+
 export function nodeInfo(settings: Settings, disabled: readonly string[]): NodeInfo {
   const get: Get = <T>(name: string) => settings.values.get(name)?.value as T | undefined;
   const paths = layout(dataDirOf(get));
