@@ -4,15 +4,20 @@ import { apiError, badRequest } from "@k3s-p/plugin-api/kube";
 
 export const MAX_BODY = 3 * 1024 * 1024;
 
-export async function readBody(stream: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY) throw apiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${MAX_BODY}`);
-    chunks.push(chunk);
-  }
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+export function readBody(stream: Readable): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    stream.on("data", (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= MAX_BODY) return void chunks.push(chunk);
+      chunks.length = 0;
+      reject(apiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${MAX_BODY}`));
+    });
+    stream.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
+    stream.on("error", reject);
+    stream.on("close", () => reject(badRequest("unexpected EOF")));
+  });
 }
 
 export const mediaType = (contentType: string | undefined): string =>

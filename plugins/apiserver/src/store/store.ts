@@ -28,7 +28,7 @@ export interface Store extends CacheView {
 
 const ROOT = "/registry/";
 /** Own writes whose object is at hand without parsing, as whoever follows them reads them soon. */
-const MAX_UNREAD = 512;
+const MAX_UNREAD = 32;
 
 export async function openStore(datastore: Datastore, onError: (error: unknown) => void = () => {}): Promise<Store> {
   const collections = new Map<string, MutableCollection>();

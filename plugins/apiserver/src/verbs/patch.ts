@@ -25,19 +25,28 @@ export async function patch(engine: Engine, call: Call, input: PatchInput): Prom
   if (input.type === "apply") return serverSideApply(engine, call, input);
   return modify(engine, call, {
     next(old) {
-      const next = named(call, patched(call, old, input));
-      checkBody(engine, call, next);
-      return next;
+      return checked(engine, call, named(call, patched(call, old, input)), old);
     },
   });
 }
 
-/** The result of a patch on any object, as a private copy. */
+/** The result of a patch on any object; what the patch leaves alone is the object's own. */
 export function patched(call: Pick<Call, "def">, old: Obj, input: PatchInput): Obj {
-  const next = privateCopy(applied(call, old, input));
+  const next = applied(call, old, input);
   // A patch competes with other writers only when it names another resourceVersion than the current one.
-  if (next.metadata?.resourceVersion === old.metadata?.resourceVersion) delete next.metadata?.resourceVersion;
-  return next;
+  if (!next.metadata || next.metadata.resourceVersion !== old.metadata?.resourceVersion) return next;
+  const { resourceVersion: _, ...metadata } = next.metadata;
+  return { ...next, metadata };
+}
+
+/** Checks what the patch has touched: the rest was checked when it was written. A custom kind may default any of it. */
+function checked(engine: Engine, call: Call, next: Obj, old: Obj): Obj {
+  const isTouched = (key: string): boolean => call.def.custom || key === "apiVersion" || key === "kind" || next[key] !== old[key];
+  const [touched, rest]: [Obj, Obj] = [{}, {}];
+  for (const key in next) (isTouched(key) ? touched : rest)[key] = next[key];
+  const checkedPart = privateCopy(touched);
+  checkBody(engine, call, checkedPart);
+  return { ...checkedPart, ...rest };
 }
 
 function applied(call: Pick<Call, "def">, old: Obj, input: PatchInput): Obj {
@@ -64,10 +73,10 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
   const applied = input.patch as unknown as Obj;
   checkApplied(call, applied);
   checkBody(engine, call, applied);
-  const apply = (live: Obj | undefined): Obj => privateCopy(fields.apply({
+  const apply = (live: Obj | undefined): Obj => fields.apply({
     live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
     now: currentTime(engine),
-  }));
+  });
   return modify(engine, call, {
     next: (old) => unpinned(apply(old), applied),
     ...(!call.subresource && { fresh: () => unpinned(apply(undefined), applied) }),

@@ -13,7 +13,7 @@ export interface Modified {
 }
 
 export interface Modification {
-  /** The wanted object, private, from the current one (frozen). May throw. */
+  /** The wanted object, from the current one (frozen), with which it may share what is the same. May throw. */
   readonly next: (old: Obj) => Obj | Promise<Obj>;
   /** The object to create when there is none; undefined = 404. */
   readonly fresh?: () => Obj | Promise<Obj>;
@@ -29,7 +29,7 @@ export async function update(engine: Engine, call: Call, object: Obj): Promise<M
   checkIdentity(call, object);
   const mayCreate = call.def.createOnUpdate && !call.subresource;
   return modify(engine, call, {
-    next: () => privateCopy(object),
+    next: () => object,
     ...(mayCreate && { fresh: () => privateCopy(object) }),
   });
 }
@@ -95,6 +95,7 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked:
   const whole = call.subresource === "" || call.subresource === "scale";
   const validate = whole ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
   const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
+  share(next, old);
   if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
   await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
   return next;
@@ -111,8 +112,9 @@ const scopes: Readonly<Record<string, (next: Obj, old: Obj) => Obj>> = {
 
 function restrict(call: Call, next: Obj, old: Obj): Obj {
   const scope = scopes[call.subresource];
-  return scope ? privateCopy(scope(next, old)) : next;
+  return privateCopy(scope ? scope(next, old) : next);
 }
+/** A private object with what the write may change. */
 
 function freeMetadata(next: Obj, old: Obj): NonNullable<Obj["metadata"]> {
   const { labels, annotations, finalizers, managedFields } = next.metadata ?? {};
@@ -143,6 +145,19 @@ function bumpGeneration(def: ResourceDef, next: Obj, old: Obj): void {
   if (!def.generationOf) return;
   const before = old.metadata?.generation ?? 0;
   next.metadata!.generation = sameJson(def.generationOf(next), def.generationOf(old)) ? before : before + 1;
+/** What is as it was becomes the very same: to compare, freeze and keep it costs nothing from here on. */
+function share(next: Obj, old: Obj): void {
+  shareMembers(next, old);
+  if (next.metadata && old.metadata) shareMembers(next.metadata as Record<string, unknown>, old.metadata as Record<string, unknown>);
+}
+
+function shareMembers(next: Record<string, unknown>, old: Record<string, unknown>): void {
+  for (const key in next) {
+    const value = next[key];
+    if (typeof value === "object" && value !== old[key] && key !== "metadata" && sameJson(value, old[key])) next[key] = old[key];
+  }
+}
+
 }
 
 export { sameJson };

@@ -1,0 +1,118 @@
+/** Plugins change on a running server, and what runs on it does not notice. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
+import { busyboxImage } from "../kit/images.ts";
+import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { tool } from "../kit/tools.ts";
+
+const reason = sandboxUnavailable();
+if (reason) console.log(`skipped: hot changes ${reason}`);
+const root = join(import.meta.dirname, "../..");
+const myCni = join(root, "plugin-api/examples/my-cni");
+
+const pod = (name: string, script: string) => `
+apiVersion: v1
+kind: Pod
+metadata: { name: ${name} }
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{ name: c, image: "docker.io/library/busybox:e2e", command: [sh, -c, "${script}"] }]
+`;
+
+describe.skipIf(reason)("hot changes", () => {
+  let cluster: Cluster;
+  let watched = "";
+  let received = async (): Promise<number[]> => [];
+
+  /** `k3s-p plugin ...` as an operator would type it on the node. */
+  const plugin = (...args: readonly string[]) =>
+    cluster.sandbox.run([join(root, "node_modules/node/bin/node"), join(root, "core/src/cli/main.ts"), "plugin", ...args]);
+  async function must(...args: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await plugin(...args);
+    if (code !== 0) throw new Error(`plugin ${args.join(" ")}: ${stdout}${stderr}`);
+    return stdout;
+  }
+
+  beforeAll(async () => {
+    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
+    await cluster.start();
+    await cluster.apply(pod("listener", "mkdir -p /tmp; sleep 100000 | nc -l -p 9000 > /tmp/received"));
+    await cluster.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=60s");
+    const ip = await cluster.kubectl("get", "pod", "listener", "-o", "jsonpath={.status.podIP}");
+    await cluster.apply(pod("talker", `i=0; while true; do echo $i; i=$((i+1)); sleep 0.2; done | nc ${ip} 9000`));
+    await cluster.kubectl("wait", "--for=condition=Ready", "pod/talker", "--timeout=60s");
+    received = async () => (await cluster.kubectl("exec", "listener", "--", "cat", "/tmp/received")).trim().split("\n").map(Number);
+    await eventually(async () => (await received()).length > 3, "the stream flows");
+    const watch = cluster.sandbox.spawn([tool("kubectl"), "--kubeconfig", "/etc/rancher/k3s/k3s.yaml", "get", "configmaps", "-w", "-o", "name"]);
+    watch.stdout!.setEncoding("utf8").on("data", (chunk: string) => (watched += chunk));
+  });
+  afterAll(() => cluster?.dispose());
+
+  /** The TCP stream lost nothing and goes on; the watch that was open all the time sees a new object. */
+  async function nothingNoticed(mark: string): Promise<void> {
+    const before = await received();
+    expect(before).toEqual(before.map((_, i) => i));
+    await eventually(async () => (await received()).length > before.length + 3, "the stream goes on", 10_000);
+    await cluster.kubectl("create", "configmap", mark);
+    await eventually(async () => watched.includes(`configmap/${mark}`), "the watch goes on", 10_000);
+  }
+
+  test("list, inspect, graph, timeline and logs tell what runs", async () => {
+    const list = await must("list");
+    for (const name of ["apiserver", "kubelet", "flannel"]) expect(list).toMatch(new RegExp(`^${name} +0\\.1\\.0 +\\S+ +inline +ready `, "m"));
+    expect(await must("inspect", "flannel")).toMatch(/^provides: +\{"cni":"1\.0"\}$/m);
+    expect(await must("graph", "--format", "dot")).toContain('"kubelet" -> "containerd";');
+    expect(await must("graph", "--format", "mermaid")).toContain("kubelet --> containerd");
+    expect(await must("timeline")).toMatch(/^critical path \(#\): datastore-sqlite \d+ ms -> apiserver \d+ ms/m);
+    expect(await must("logs", "deployer")).toMatch(/INFO /);
+  });
+
+  test("what others need is not taken away, unless it is forced", async () => {
+    const { code, stderr } = await plugin("disable", "deployer");
+    expect([code, stderr]).toEqual([1, "K3SP_PLUGIN_NEEDED  deployer is needed by coredns, local-storage, metrics-server, traefik\n  fix: disable them first, or stop them as well: k3s-p plugin disable deployer --force\n"]);
+    expect((await plugin("reload", "corednss")).stderr).toContain('K3SP_PLUGIN_UNKNOWN  no plugin is named "corednss"; did you mean "coredns"?');
+  });
+
+  test("the CNI is replaced under running pods: new pods get their address from my-cni, and back", async () => {
+    expect(await must("replace", "flannel", myCni)).toContain("cni: my-cni 0.3.0 (replaces flannel)");
+    await cluster.apply(pod("fresh", "sleep 100000"));
+    await cluster.kubectl("wait", "--for=condition=Ready", "pod/fresh", "--timeout=60s");
+    expect(await cluster.kubectl("get", "pod", "fresh", "-o", "jsonpath={.status.podIP}")).toMatch(/^10\.77\.0\./);
+    await nothingNoticed("after-cni");
+    expect(await must("replace", "my-cni", "flannel")).toContain("cni: flannel 0.1.0 (replaces my-cni)");
+    await cluster.apply(pod("fresh2", "sleep 100000"));
+    await cluster.kubectl("wait", "--for=condition=Ready", "pod/fresh2", "--timeout=60s");
+    expect(await cluster.kubectl("get", "pod", "fresh2", "-o", "jsonpath={.status.podIP}")).toMatch(/^10\.42\./);
+  });
+
+  test("an ingress that is disabled takes its objects with it, and brings them back", async () => {
+    const ingressClass = async () => cluster.kubectl("get", "ingressclass/traefik", "addon/traefik", "-n", "kube-system", "--ignore-not-found", "-o", "name");
+    await eventually(async () => (await ingressClass()).includes("ingressclass"), "the objects of traefik");
+    expect(await must("disable", "traefik")).toContain("stopped traefik 0.1.0");
+    await eventually(async () => (await ingressClass()) === "", "the objects are gone", 20_000);
+    expect(await must("list")).toMatch(/^traefik .*left out .*k3s-p plugin disable traefik$/m);
+    expect(await must("enable", "traefik")).toContain("started traefik 0.1.0");
+    await eventually(async () => (await ingressClass()).includes("ingressclass"), "the objects are back", 20_000);
+    await nothingNoticed("after-ingress");
+  });
+
+  test("one plugin takes a new configuration, and a wrong one changes nothing", async () => {
+    const config = join(cluster.sandbox.dir, "private/etc/rancher/k3s/config.yaml");
+    writeFileSync(config, "plugins:\n  coredns:\n    config:\n      port: 5454\n");
+    expect(await must("reload", "coredns")).toBe("coredns: the new configuration is in force\n");
+    expect(await must("inspect", "coredns")).toMatch(/^config: +\{"port":5454\}$/m);
+    writeFileSync(config, "plugins:\n  coredns:\n    config:\n      port: none\n");
+    expect((await plugin("reload", "coredns")).stderr).toContain("K3SP_CONFIG_INVALID  plugins.coredns.config.port:");
+    expect(await must("list")).toMatch(/^coredns .* ready /m);
+    await nothingNoticed("after-reload");
+  });
+
+  test("the proxy restarts alone: services answer, and nobody noticed", async () => {
+    expect(await must("disable", "kube-proxy")).toContain("stopped kube-proxy");
+    expect(await must("enable", "kube-proxy")).toContain("started kube-proxy");
+    await nothingNoticed("after-proxy");
+    expect(cluster.output()).not.toContain("K3SP_PLUGIN_CRASHED");
+  });
+});
