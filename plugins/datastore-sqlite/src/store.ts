@@ -59,6 +59,7 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
   let tail: Pending[] = [];
   let unsent: Pending[] = [];
   let committing = false;
+  let scheduled = false;
   let timer: NodeJS.Timeout | undefined;
   let failure: string | undefined;
   const watchers = new Set<Watcher>();
@@ -77,7 +78,7 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     const pending: Pending = { op, revision, created, before, settled: op.tier === "lazy", emitted: false, resolve, reject };
     tail.push(pending);
     unsent.push(pending);
-    if (!pending.settled || unsent.length >= MAX_LAZY) flush();
+    if (!pending.settled || unsent.length >= MAX_LAZY) flushSoon();
     else {
       schedule(LAZY_DELAY);
       emit();
@@ -89,6 +90,16 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
       timer = undefined;
       flush();
     }, delay);
+  }
+
+  /** Requests that came in together are committed together. */
+  function flushSoon(): void {
+    if (committing || scheduled) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      flush();
+    });
   }
 
   function flush(): void {
