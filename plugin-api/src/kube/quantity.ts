@@ -67,8 +67,21 @@ export function formatNano(nano: bigint, format: "decimal" | "binary" = "decimal
   return `${sign}${value}n`;
 }
 
+const canonical = new Map<string | number, string>();
+const MAX_CANONICAL = 1000;
+
 /** `0.5` -> `500m`, `1024Mi` -> `1Gi`; keeps the family of suffixes. Throws TypeError on bad text. */
 export function canonicalQuantity(text: string | number): string {
+  // The same few amounts come with every pod.
+  const known = canonical.get(text);
+  if (known !== undefined) return known;
+  if (canonical.size >= MAX_CANONICAL) canonical.clear();
+  const made = makeCanonical(text);
+  canonical.set(text, made);
+  return made;
+}
+
+function makeCanonical(text: string | number): string {
   const family = /[KMGTPE]i$/.test(String(text)) ? "binary" : "decimal";
   return formatNano(orThrow(text), family);
 }
