@@ -62,6 +62,7 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
       const call = begin(resource, "get", name, namespace);
       const entry = collectionOf(engine, call.def).get(name, call.namespace);
       if (!entry) throw notFound(call.def, name);
+      if (call.def.prepareRead) await call.def.prepareRead([entry]);
       return objectOf<T>(present(engine, call.def, entry));
     },
     async list<T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}) {

@@ -29,8 +29,9 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
   let stopWaiting = (): void => {};
 
   function connect(): boolean {
-    const def = engine.registry.get(resource.group, resource.version, resource.plural);
-    if (!def) return false;
+    const served = engine.registry.get(resource.group, resource.version, resource.plural);
+    if (!served) return false;
+    const def = served.prepareRead ? asKept(served) : served;
     const collection = collectionOf(engine, def);
     const selection = compileSelection(def, options.labelSelector, options.fieldSelector);
     source = { def, collection, selection, unsubscribe: collection.subscribe(receive) };
@@ -113,6 +114,11 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
       handlers.clear();
     },
   };
+}
+
+/** A view that must not wait shows objects that only a webhook can convert in the version in which they are kept. */
+function asKept({ fromStored: _, ...def }: ResourceDef): ResourceDef {
+  return def;
 }
 
 function notify(handler: InformerHandlers<KubeObject>, before: Obj | undefined, after: Obj | undefined, last: Obj | undefined): void {

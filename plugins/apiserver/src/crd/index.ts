@@ -8,9 +8,11 @@ import type { Obj } from "../resources/types.ts";
 import type { Entry } from "../store/store.ts";
 import type { Engine } from "../verbs/engine.ts";
 import { sameJson } from "../verbs/update.ts";
+import { createWebhookClient } from "../webhook/client.ts";
 import { createApiServices } from "./apiservices.ts";
 import { approval } from "./approval.ts";
 import { cleanUp } from "./cleanup.ts";
+import { webhookConversion } from "./convert.ts";
 import { acceptNames, type Claimed, type Condition, established, type Names, notEstablished, type Verdict, withCondition } from "./names.ts";
 import { type CrdSpec, type CustomDef, customRow, isCustom, type VersionProps } from "./resource.ts";
 import type { SchemaProps } from "./schema.ts";
@@ -50,6 +52,7 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
   const definitions = store.collection(customResourceDefinitions);
   const known = new Map<string, Known>();
   const apiServices = createApiServices({ client, view: store, onError: engine.onError });
+  const webhooks = createWebhookClient(store);
   const stopping = new AbortController();
   let writing = false;
 
@@ -105,11 +108,13 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
   }
 
   function rowsOf(name: string, { spec }: Crd, accepted: Partial<Names>): CustomDef[] {
+    const convert = webhookConversion(spec.conversion ?? {}, spec.names.kind, webhooks);
     const lean = { group: spec.group, scope: spec.scope, versions: spec.versions.map(({ name: version, storage }) => ({ name: version, storage })) };
     return spec.versions.filter((version) => version.served).map((version) => customRow({
       spec: lean, names: { ...spec.names, ...accepted }, version: withoutSchema(version),
       readSchema: () => schemaOf(name, version.name),
       schemaId: known.get(name)?.digest ?? "",
+      convert,
       isTerminating: () => known.get(name)?.terminating ?? true,
     }));
   }
@@ -138,9 +143,11 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     }
   }
 
+  /** For deletions, which no conversion may hold up. */
   const storageRow = (name: string, crd: Crd): CustomDef => {
     const storage = crd.spec.versions.find((version) => version.storage)!;
-    return rowsOf(name, { ...crd, spec: { ...crd.spec, versions: [{ ...storage, served: true }] } } as Crd, known.get(name)?.accepted ?? {})[0]!;
+    const { conversion: _, ...spec } = crd.spec;
+    return rowsOf(name, { ...crd, spec: { ...spec, versions: [{ ...storage, served: true }] } } as Crd, known.get(name)?.accepted ?? {})[0]!;
   };
 
   function servedVersions(): ReadonlySet<string> {
@@ -173,6 +180,7 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
       return () => {
         unsubscribe();
         stopping.abort();
+        webhooks.close();
       };
     },
   };

@@ -6,6 +6,7 @@ import { keepStatus } from "../resources/strategy.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { FieldValidation } from "../verbs/engine.ts";
 import { type ColumnProps, customColumns } from "./columns.ts";
+import { type ConversionProps, type Convert, convertedSteps } from "./convert.ts";
 import { parseJsonPath } from "./jsonpath.ts";
 import { validateEmbedded, validateLists } from "./lists.ts";
 import type { Names } from "./names.ts";
@@ -38,6 +39,7 @@ export interface CrdSpec {
   readonly names: Names;
   readonly scope: "Namespaced" | "Cluster";
   readonly versions: readonly VersionProps[];
+  readonly conversion?: ConversionProps;
 }
 
 export interface CustomRowInput {
@@ -49,6 +51,8 @@ export interface CustomRowInput {
   /** Says which schema it is: changes with every change of the definition. */
   readonly schemaId: string;
   readonly isTerminating: () => boolean;
+  /** A webhook that converts; without it versions differ by name, fields and defaults. */
+  readonly convert?: Convert | undefined;
 }
 
 /** A row that also carries what OpenAPI, field checks and server-side apply want to know. */
@@ -72,7 +76,7 @@ export function customRow(input: CustomRowInput): CustomDef {
   let compiled: Node | undefined;
   const node = (): Node => (compiled ??= readSchema(input.readSchema()));
   const form = { group, version: version.name, kind };
-  return {
+  const row: Omit<CustomDef, "schema" | "shape"> = {
     ...form, plural, singular, namespaced: scope === "Namespaced", verbs: allVerbs, custom: true,
     ...(shortNames?.length && { shortNames }), ...(categories?.length && { categories }),
     subresources: [...(status ? ["status"] : []), ...(scale ? ["scale"] : [])],
@@ -90,14 +94,16 @@ export function customRow(input: CustomRowInput): CustomDef {
     validateUpdate: (object, old) => findings(node(), version, object, old),
     validateStatusUpdate: (object, old) => findings(node(), version, object, old),
     schemaId: input.schemaId,
-    get schema() { return input.readSchema(); },
-    get shape() { return shapeOfNode(node()); },
     checkFields(body, mode) {
       const warnings = prune(node(), body).map((field) => `unknown field ${JSON.stringify(field)}`);
       if (warnings.length > 0 && mode === "Strict") throw strictError(form, warnings);
       return mode === "Ignore" ? [] : warnings;
     },
   };
+  // A copy of the row does not have to read them.
+  return Object.defineProperties(row, {
+    schema: { get: () => input.readSchema() }, shape: { get: () => shapeOfNode(node()) },
+  }) as CustomDef;
 }
 
 const strictError = ({ version, kind }: Pick<ResourceDef, "version" | "kind">, warnings: readonly string[]): Error =>
@@ -120,20 +126,27 @@ function strategy(hasStatus: boolean, isTerminating: () => boolean): Strategy {
   };
 }
 
+type Storage = Pick<ResourceDef, "storedAs" | "toStored" | "fromStored" | "isCurrent" | "prepareRead" | "prepareWrite">;
+
 /** Objects are kept in the storage version; another version differs by its name, its pruning and its defaults. */
-function storage({ spec, names, version }: CustomRowInput, node: () => Node): Pick<ResourceDef, "storedAs" | "toStored" | "fromStored" | "isCurrent"> {
+function storage({ spec, names, version, convert }: CustomRowInput, node: () => Node): Storage {
   const stored = spec.versions.find((candidate) => candidate.storage)!;
   const own = `${spec.group}/${version.name}`;
   const kept = `${spec.group}/${stored.name}`;
+  const renamed = {
+    toStored: (object: Obj) => ({ ...object, apiVersion: kept }),
+    fromStored: (object: Obj) => ({ ...object, apiVersion: own }),
+  };
+  const steps = convert ? convertedSteps(convert, own, kept) : renamed;
   return {
+    ...steps,
     storedAs: { group: spec.group, version: stored.name, plural: names.plural },
-    toStored: (object) => ({ ...object, apiVersion: kept }),
     isCurrent: (object) => object.apiVersion === own && isComplete(node(), object),
     fromStored: (object) => {
-      object.apiVersion = own;
-      prune(node(), object);
-      fillDefaults(node(), object);
-      return object;
+      const shown = steps.fromStored(object);
+      prune(node(), shown);
+      fillDefaults(node(), shown);
+      return shown;
     },
   };
 }

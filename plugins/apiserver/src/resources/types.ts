@@ -66,6 +66,10 @@ export interface ResourceDef {
   readonly storedAs?: { readonly group: string; readonly version: string; readonly plural: string };
   readonly toStored?: (object: Obj) => Obj;
   readonly fromStored?: (object: Obj) => Obj;
+  /** Waits until `fromStored` can convert these at once: for conversions that somebody else does. */
+  readonly prepareRead?: (entries: readonly { readonly object: Obj }[]) => Promise<void>;
+  /** Waits until `toStored` can convert this very object at once. */
+  readonly prepareWrite?: (object: Obj) => Promise<void>;
   /** The kept form of this very object is also the served one: `fromStored` would change nothing. */
   readonly isCurrent?: (object: Obj) => boolean;
   /** `lazy`: written behind (Events, Leases). */

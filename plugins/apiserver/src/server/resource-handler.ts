@@ -124,7 +124,7 @@ const resourceVerbs: Readonly<Record<string, Handler>> = {
 };
 const writable = { get: getOne, update: updateOne, patch: patchOne };
 const scaleVerbs: Readonly<Record<string, Handler>> = {
-  get: async ({ engine, req, res, def, call, format }) => sendEntry(req, res, 200, def, getScale(engine, call), format),
+  get: async ({ engine, req, res, def, call, format }) => sendEntry(req, res, 200, def, await getScale(engine, call), format),
   update: async (c) => sendEntry(c.req, c.res, 200, c.def, await updateScale(c.engine, c.call, await bodyOf(c, false)), c.format),
   patch: async (c) => sendEntry(c.req, c.res, 200, c.def, await patchScale(c.engine, c.call, await patchOf(c)), c.format),
 };
@@ -140,6 +140,7 @@ async function getOne({ engine, req, res, def, call, format }: Context): Promise
   if (wanted > engine.store.revision) await list(engine, def, call.namespace, { resourceVersion: String(wanted), limit: 1 });
   const entry = collectionOf(engine, def).get(call.name, call.namespace);
   if (!entry) throw notFoundFor(call);
+  if (def.prepareRead) await def.prepareRead([entry]);
   return sendEntry(req, res, 200, def, present(engine, def, entry), format);
 }
 

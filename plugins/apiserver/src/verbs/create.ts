@@ -16,7 +16,10 @@ export async function create(engine: Engine, call: Call, object: Obj): Promise<E
   for (let attempt = 1; ; attempt++) {
     const copy = generated ? privateCopy(object) : object;
     const entry = await tryCreate(engine, call, copy);
-    if (entry) return present(engine, call.def, entry);
+    if (entry) {
+      if (call.def.prepareRead) await call.def.prepareRead([entry]);
+      return present(engine, call.def, entry);
+    }
     if (!generated || attempt === NAME_TRIES) throw alreadyExists(call.def, copy.metadata!.name!);
   }
 }
@@ -42,6 +45,7 @@ async function tryCreate(engine: Engine, call: Call, object: Obj): Promise<Entry
   const collection = collectionOf(engine, def);
   if (call.dryRun) return collection.get(name, namespace) ? undefined : unstored(next, engine.store.revision);
   const stored = engine.registry.stored(def);
+  if (def.prepareWrite) await def.prepareWrite(next);
   const result = await engine.store.put(stored, namespace, name, toStored(def, next), undefined);
   return result.ok ? result.entry : undefined;
 }

@@ -30,6 +30,7 @@ export async function remove(engine: Engine, call: Call, options: Deletion): Pro
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const stored = collection.get(call.name, call.namespace);
     if (!stored) throw notFound(call.def, call.name);
+    if (call.def.prepareRead) await call.def.prepareRead([stored]);
     const current = present(engine, call.def, stored);
     checkPreconditions(call.def, current, options);
     const admission = admissionRequest(call, "DELETE", undefined, current.object, options);
@@ -142,10 +143,13 @@ async function commit(engine: Engine, call: Call, stored: Entry, next: Obj): Pro
   if (call.dryRun) return { entry: present(engine, call.def, stored), gone };
   if (gone) {
     const result = await engine.store.remove(def, stored);
+    if (result.ok && call.def.prepareRead) await call.def.prepareRead([result.entry]);
     return result.ok ? { entry: present(engine, call.def, result.entry), gone } : undefined;
   }
   if (sameMarks(stored.object, next)) return { entry: present(engine, call.def, stored), gone };
+  if (call.def.prepareWrite) await call.def.prepareWrite(next);
   const result = await engine.store.put(def, stored.namespace, stored.name, toStored(call.def, next), stored);
+  if (result.ok && call.def.prepareRead) await call.def.prepareRead([result.entry]);
   return result.ok ? { entry: present(engine, call.def, result.entry), gone } : undefined;
 }
 

@@ -39,6 +39,7 @@ export async function list(engine: Engine, def: ResourceDef, namespace: string, 
     ? [collection.get(selection.name!, namespace)].filter((entry) => entry !== undefined)
     : revision === undefined ? collection.list(namespace) : collection.listAt(revision, namespace);
   if (!entries) throw gone("The resourceVersion for the provided list is too old.");
+  if (def.prepareRead) await def.prepareRead(entries);
   return page(engine, def, entries, revision ?? engine.store.revision, query);
 }
 
@@ -94,7 +95,7 @@ function decodeToken(text: string): Token {
   throw badRequest("continue key is not valid: the token cannot be decoded");
 }
 
-function nextPage(engine: Engine, def: ResourceDef, namespace: string, query: ListQuery, text: string): Page {
+async function nextPage(engine: Engine, def: ResourceDef, namespace: string, query: ListQuery, text: string): Promise<Page> {
   if (query.resourceVersion && query.resourceVersion !== "0") {
     throw badRequest("specifying resource version is not allowed when using continue");
   }
@@ -102,7 +103,9 @@ function nextPage(engine: Engine, def: ResourceDef, namespace: string, query: Li
   const revision = token.rv === -1 ? engine.store.revision : token.rv;
   const all = collectionOf(engine, def).listAt(revision, namespace);
   if (!all) throw expiredToken(token);
-  return page(engine, def, all.filter((entry) => keyOf(entry) > token.start), revision, query);
+  const rest = all.filter((entry) => keyOf(entry) > token.start);
+  if (def.prepareRead) await def.prepareRead(rest);
+  return page(engine, def, rest, revision, query);
 }
 
 function expiredToken(token: Token): ApiError {

@@ -10,9 +10,10 @@ import { modify } from "./update.ts";
 /** The row under which a Scale is answered, whatever it scales. */
 const scaleRow = { group: "autoscaling", version: "v1", kind: "Scale" } as const;
 
-export function getScale(engine: Engine, call: Call): Entry {
+export async function getScale(engine: Engine, call: Call): Promise<Entry> {
   const stored = collectionOf(engine, call.def).get(call.name, call.namespace);
   if (!stored) throw notFound(call.def, call.name);
+  if (call.def.prepareRead) await call.def.prepareRead([stored]);
   return scaleEntry(call.def, present(engine, call.def, stored));
 }
 

@@ -43,13 +43,17 @@ export async function modify(engine: Engine, call: Call, modification: Modificat
       if (!modification.fresh) throw notFound(call.def, call.name);
       return { entry: await create(engine, call, await modification.fresh()), created: true };
     }
+    if (call.def.prepareRead) await call.def.prepareRead([stored]);
     const current = present(engine, call.def, stored);
     const wanted = await modification.next(current.object);
     const pinned = Boolean(wanted.metadata?.resourceVersion);
     checkPreconditions(call.def, wanted, current);
     const next = await admit(engine, call, wanted, current.object, modification.tracked ?? false);
     const result = await write(engine, call, next, stored);
-    if (result) return { entry: present(engine, call.def, result), created: false };
+    if (result) {
+      if (call.def.prepareRead) await call.def.prepareRead([result]);
+      return { entry: present(engine, call.def, result), created: false };
+    }
     if (pinned && stale(wanted, collection.get(call.name, call.namespace))) throw conflict(call.def, call.name);
   }
   throw apiError(500, "InternalError", `Internal error occurred: too many conflicting writes of ${call.def.plural} "${call.name}"`);
@@ -91,11 +95,11 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked:
   const next = await engine.admission.mutate(admissionRequest(call, "UPDATE", scoped, old));
   if (call.subresource === "status" && def.prepareStatusUpdate) def.prepareStatusUpdate(next, old, context);
   else if (!call.subresource) def.prepareUpdate?.(next, old, context);
+  share(next, old);
   bumpGeneration(def, next, old);
   const whole = call.subresource === "" || call.subresource === "scale";
   const validate = whole ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
   const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
-  share(next, old);
   if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
   await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
   return next;
@@ -110,11 +114,11 @@ const scopes: Readonly<Record<string, (next: Obj, old: Obj) => Obj>> = {
   resize: (next, old) => ({ ...old, spec: { ...old.spec, containers: resized(next, old, "containers"), ...(old.spec?.initContainers && { initContainers: resized(next, old, "initContainers") }) } }),
 };
 
+/** A private object with what the write may change. */
 function restrict(call: Call, next: Obj, old: Obj): Obj {
   const scope = scopes[call.subresource];
   return privateCopy(scope ? scope(next, old) : next);
 }
-/** A private object with what the write may change. */
 
 function freeMetadata(next: Obj, old: Obj): NonNullable<Obj["metadata"]> {
   const { labels, annotations, finalizers, managedFields } = next.metadata ?? {};
@@ -141,10 +145,6 @@ function keepSystemFields(next: Obj, old: Obj): void {
   delete meta["selfLink"];
 }
 
-function bumpGeneration(def: ResourceDef, next: Obj, old: Obj): void {
-  if (!def.generationOf) return;
-  const before = old.metadata?.generation ?? 0;
-  next.metadata!.generation = sameJson(def.generationOf(next), def.generationOf(old)) ? before : before + 1;
 /** What is as it was becomes the very same: to compare, freeze and keep it costs nothing from here on. */
 function share(next: Obj, old: Obj): void {
   shareMembers(next, old);
@@ -158,6 +158,10 @@ function shareMembers(next: Record<string, unknown>, old: Record<string, unknown
   }
 }
 
+function bumpGeneration(def: ResourceDef, next: Obj, old: Obj): void {
+  if (!def.generationOf) return;
+  const before = old.metadata?.generation ?? 0;
+  next.metadata!.generation = sameJson(def.generationOf(next), def.generationOf(old)) ? before : before + 1;
 }
 
 export { sameJson };
@@ -170,6 +174,7 @@ async function write(engine: Engine, call: Call, next: Obj, stored: Entry): Prom
     const gone = await engine.store.remove(def, stored);
     return gone.ok ? unstored(next, gone.entry.revision) : undefined;
   }
+  if (call.def.prepareWrite) await call.def.prepareWrite(next);
   const kept = storedForm(call.def, next);
   if (sameContent(stored, kept)) return stored;
   if (call.dryRun) return unstored(next, stored.revision);

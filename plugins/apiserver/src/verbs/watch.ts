@@ -1,7 +1,7 @@
 /** WATCH: the events that one watcher sees, from a resourceVersion on, filtered by its selectors. */
 import { gone, type ApiError } from "@k3s-p/plugin-api/kube";
 import type { ResourceDef } from "../resources/types.ts";
-import { type CacheEvent, type Collection } from "../store/collection.ts";
+import type { CacheEvent } from "../store/collection.ts";
 import { type Entry, withRevision } from "../store/entry.ts";
 import { compileSelection, type Selection } from "../store/selectors.ts";
 import { collectionOf, type Engine, present } from "./engine.ts";
@@ -33,11 +33,18 @@ export function startWatch(engine: Engine, def: ResourceDef, namespace: string, 
   const selection = compileSelection(def, query.labelSelector, query.fieldSelector);
   const collection = collectionOf(engine, def);
   const from = Number(query.resourceVersion || 0);
-  const follow = (event: CacheEvent): void => deliver(engine, def, namespace, selection, event, sink);
+  const prepared = inTurn(def, sink);
+  const show = (event: CacheEvent): void => deliver(engine, def, namespace, selection, event, sink);
+  const follow = !def.prepareRead ? show
+    : (event: CacheEvent): void => prepared(event.previous ? [event.entry, event.previous] : [event.entry], () => show(event));
 
   if (query.sendInitialEvents || (from === 0 && query.sendInitialEvents === undefined)) {
-    for (const entry of initial(engine, def, collection, namespace, selection)) sink.event("ADDED", entry);
-    if (query.sendInitialEvents) sink.synced(engine.store.revision);
+    const entries = collection.list(namespace);
+    const { revision } = engine.store;
+    prepared(entries, () => {
+      for (const entry of initial(engine, def, entries, selection)) sink.event("ADDED", entry);
+      if (query.sendInitialEvents) sink.synced(revision);
+    });
   } else if (from > 0) {
     const missed = collection.since(from);
     if (!missed) {
@@ -64,9 +71,26 @@ function checkQuery(query: WatchQuery): void {
   }
 }
 
-function initial(engine: Engine, def: ResourceDef, collection: Collection, namespace: string, selection: Selection): Entry[] {
-  const entries = collection.list(namespace).map((entry) => present(engine, def, entry));
-  return selection.everything ? entries : entries.filter((entry) => selection.matches(entry.object));
+/** Runs steps at once, or for conversions that take time one after the other; the first that fails ends the watch. */
+function inTurn(def: ResourceDef, sink: WatchSink): (entries: readonly Entry[], step: () => void) => void {
+  if (!def.prepareRead) return (_, step) => step();
+  let last = Promise.resolve();
+  let isOver = false;
+  return (entries, step) => {
+    last = last.then(async () => {
+      if (isOver) return;
+      await def.prepareRead!(entries);
+      step();
+    }).catch((error: ApiError) => {
+      isOver = true;
+      sink.failed(error);
+    });
+  };
+}
+
+function initial(engine: Engine, def: ResourceDef, entries: readonly Entry[], selection: Selection): readonly Entry[] {
+  const shown = entries.map((entry) => present(engine, def, entry));
+  return selection.everything ? shown : shown.filter((entry) => selection.matches(entry.object));
 }
 
 /** A change that moves an object into or out of the selection is an addition or a deletion to this watcher. */
