@@ -16,7 +16,10 @@ export interface ApiServicesDeps {
 export function createApiServices({ client, view, onError }: ApiServicesDeps): { follow(wanted: ReadonlySet<string>): void } {
   let last = "";
   const quiet = (error: unknown): void => {
-    if (!isAlreadyExists(error) && !isNotFound(error) && !isConflict(error)) onError(error);
+    if (isAlreadyExists(error) || isNotFound(error) || isConflict(error)) return;
+    // The next change of any definition tries again.
+    last = "";
+    onError(error);
   };
   return {
     follow(wanted) {

@@ -2,7 +2,6 @@
  * CustomResourceDefinitions at work: follows them in the object cache, serves what they define, states their names and
  * conditions, and clears up behind deleted ones. Everything happens on a change; nothing polls.
  */
-import { createHash } from "node:crypto";
 import { customResourceDefinitions, isConflict, isNotFound, type KubeClient, timestamp } from "@k3s-p/plugin-api/kube";
 import type { Obj } from "../resources/types.ts";
 import type { Entry } from "../store/store.ts";
@@ -35,8 +34,8 @@ interface Known {
   readonly group: string;
   readonly accepted: Partial<Names>;
   readonly generation: number;
-  /** Digest of the spec, which says which schemas the rows have. */
-  readonly digest: string;
+  /** Moves with every change of the spec. */
+  readonly schemaId: string;
   /** Tells the rows that are served. */
   readonly key: string;
   readonly terminating: boolean;
@@ -56,7 +55,7 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
   const stopping = new AbortController();
   let writing = false;
 
-  function reconcile(name: string): void {
+  function reconcile(name: string, previous?: Entry): void {
     const entry = definitions.get(name, "");
     const before = known.get(name);
     if (!entry) return forget(name, before);
@@ -64,9 +63,11 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     const verdict = decide(name, crd);
     const isServed = hasCondition(crd, "Established") || verdict.condition.status === "True";
     const { uid, generation = 0, deletionTimestamp } = crd.metadata!;
-    const digest = before?.generation === generation ? before.digest : createHash("sha256").update(JSON.stringify(crd.spec)).digest("hex");
-    const key = isServed ? JSON.stringify([uid, digest, verdict.accepted]) : "";
-    const now = { group: crd.spec.group, accepted: verdict.accepted, generation, digest, key, terminating: deletionTimestamp !== undefined };
+    // Deletion moves the generation, too.
+    const isSameSpec = before?.generation === generation || (previous !== undefined && sameJson(read(previous).spec, crd.spec));
+    const schemaId = before && isSameSpec ? before.schemaId : `${uid}/${generation}`;
+    const key = isServed ? JSON.stringify([schemaId, verdict.accepted]) : "";
+    const now = { group: crd.spec.group, accepted: verdict.accepted, generation, schemaId, key, terminating: deletionTimestamp !== undefined };
     known.set(name, { ...now, withdraw: before?.withdraw ?? (() => {}) });
     if (key !== before?.key) {
       const withdraw = isServed ? registry.add(rowsOf(name, crd, verdict.accepted)) : () => {};
@@ -113,7 +114,7 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     return spec.versions.filter((version) => version.served).map((version) => customRow({
       spec: lean, names: { ...spec.names, ...accepted }, version: withoutSchema(version),
       readSchema: () => schemaOf(name, version.name),
-      schemaId: known.get(name)?.digest ?? "",
+      schemaId: known.get(name)?.schemaId ?? "",
       convert,
       isTerminating: () => known.get(name)?.terminating ?? true,
     }));
@@ -169,10 +170,10 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
 
   for (const entry of definitions.list("")) {
     const { spec, status } = read(entry);
-    known.set(entry.name, { group: spec.group, accepted: status?.acceptedNames ?? {}, generation: -1, digest: "", key: "", terminating: false, withdraw: () => {} });
+    known.set(entry.name, { group: spec.group, accepted: status?.acceptedNames ?? {}, generation: -1, schemaId: "", key: "", terminating: false, withdraw: () => {} });
   }
   for (const name of [...known.keys()]) reconcile(name);
-  const unsubscribe = definitions.subscribe((event) => reconcile(event.entry.name));
+  const unsubscribe = definitions.subscribe((event) => reconcile(event.entry.name, event.previous));
   return {
     start() {
       writing = true;

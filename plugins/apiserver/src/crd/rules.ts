@@ -1,5 +1,6 @@
 /** CEL rules of schemas (`x-kubernetes-validations`): checked when the definition is written, compiled when first needed. */
 import type { FieldError, FieldErrorType } from "@k3s-p/plugin-api/kube";
+import { type Budget, newBudget } from "../cel/cost.ts";
 import { celEnvironment, compile, type Environment, optional, type Program } from "../cel/environment.ts";
 import { invalidValue, notSupported, required } from "../resources/validate/field.ts";
 import { sameJson } from "../verbs/update.ts";
@@ -19,21 +20,27 @@ const environment = (): Environment => (shared ??= celEnvironment({ self: "dyn",
 const compiled = new WeakMap<Node, readonly Rule[]>();
 
 export function validateRules(root: Node, object: object, old?: object): FieldError[] {
-  const errors: FieldError[] = [];
-  walk(root, object, "", errors, old && { value: old }, true);
-  return errors;
+  const run: Run = { errors: [], budget: newBudget() };
+  walk(root, object, "", run, old && { value: old }, true);
+  return run.errors;
+}
+
+/** All rules of an object share one budget. */
+interface Run {
+  readonly errors: FieldError[];
+  readonly budget: Budget;
 }
 
 type Before = { readonly value: unknown } | undefined;
 
-function walk(node: Node, value: unknown, path: string, errors: FieldError[], before: Before, isRoot = false): void {
+function walk(node: Node, value: unknown, path: string, run: Run, before: Before, isRoot = false): void {
   if (!node.hasRules || value === null || value === undefined) return;
-  if (node.rules.length > 0) runRules(node, value, path, errors, before, isRoot);
+  if (node.rules.length > 0) runRules(node, value, path, run, before, isRoot);
   if (Array.isArray(value)) {
     const { items } = node;
     if (!items?.hasRules) return;
     const old = oldItems(before, node.listType, node.listKeys);
-    value.forEach((item, i) => walk(items, item, `${path}[${i}]`, errors, old?.(item)));
+    value.forEach((item, i) => walk(items, item, `${path}[${i}]`, run, old?.(item)));
   } else if (isRecord(value)) {
     const previous = before && isRecord(before.value) ? before.value : undefined;
     for (const key of Object.keys(value)) {
@@ -41,12 +48,12 @@ function walk(node: Node, value: unknown, path: string, errors: FieldError[], be
       const place = field ? (path ? `${path}.${key}` : key) : `${path}[${key}]`;
       const inner = field ?? (node.values === true ? undefined : node.values);
       const has = previous && Object.hasOwn(previous, key);
-      if (inner) walk(inner, value[key], place, errors, has ? { value: previous[key] } : undefined);
+      if (inner) walk(inner, value[key], place, run, has ? { value: previous[key] } : undefined);
     }
   }
 }
 
-function runRules(node: Node, value: unknown, path: string, errors: FieldError[], before: Before, isRoot: boolean): void {
+function runRules(node: Node, value: unknown, path: string, { errors, budget }: Run, before: Before, isRoot: boolean): void {
   let variables: Record<string, unknown> | undefined;
   const isSame = before !== undefined && sameJson(before.value, value);
   for (const rule of rulesOf(node)) {
@@ -58,7 +65,7 @@ function runRules(node: Node, value: unknown, path: string, errors: FieldError[]
     }
     variables ??= { self: toCel(node, value, isRoot), oldSelf: before && toCel(node, before.value, isRoot) };
     const given = props.optionalOldSelf ? { ...variables, oldSelf: optional(variables["oldSelf"]) } : variables;
-    const problem = evaluate(rule, program, given);
+    const problem = evaluate(rule, program, given, budget);
     // What has not changed was good enough before the rule came.
     if (problem === undefined || (isSame && !usesOld)) continue;
     errors.push(finding(node, path, problem.failed ? props : undefined, problem.text));
@@ -66,10 +73,10 @@ function runRules(node: Node, value: unknown, path: string, errors: FieldError[]
 }
 
 /** Undefined when the rule holds. */
-function evaluate({ props, message }: Rule, program: Program, variables: Readonly<Record<string, unknown>>): { readonly failed: boolean; readonly text: string } | undefined {
+function evaluate({ props, message }: Rule, program: Program, variables: Readonly<Record<string, unknown>>, budget: Budget): { readonly failed: boolean; readonly text: string } | undefined {
   const name = props.message?.trim() || props.rule.trim();
   try {
-    if (program.evaluate(variables) === true) return undefined;
+    if (program.evaluate(variables, budget) === true) return undefined;
   } catch (error) {
     return { failed: false, text: `${(error as Error).message} evaluating rule: ${name}` };
   }

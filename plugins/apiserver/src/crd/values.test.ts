@@ -172,3 +172,9 @@ describe("CEL rules", () => {
     expect(lines(validateRules(node, { metadata: { name: "b" } }))[0]).toMatch('<nil>: Invalid value: "object": failed rule: ');
   });
 });
+
+it("a rule that never ends is cut off", () => {
+  const node = readSchema(field({ type: "array", items: { type: "integer" }, "x-kubernetes-validations": [{ rule: "self.all(a, self.all(b, self.all(c, a + b + c >= 0)))" }] }));
+  const [line] = lines(validateRules(node, { spec: { x: Array.from({ length: 2000 }, () => 1) } }));
+  expect(line).toMatch(/spec\.x: Invalid value: "array": operation cancelled: .*evaluating rule:/);
+});
