@@ -37,10 +37,10 @@ export function maxUnavailable(d: Deployment): number {
   return Math.min(fenceposts(d).unavailable, replicasOf(d));
 }
 
-export const revisionOf = (object: Deployment | ReplicaSet): number => {
-  const text = object.metadata.annotations?.[annotation.revision];
-  return text === undefined ? 0 : Number.parseInt(text, 10) || 0;
-};
+/** Revisions have 64 bits, more than a number holds exactly. */
+export const parseRevision = (text: string | undefined): bigint => (/^\d+$/.test(text ?? "") ? BigInt(text!) : 0n);
+
+export const revisionOf = (object: Deployment | ReplicaSet): bigint => parseRevision(object.metadata.annotations?.[annotation.revision]);
 
 const countAnnotation = (set: ReplicaSet, name: string): number | undefined => {
   const value = Number.parseInt(set.metadata.annotations?.[name] ?? "", 10);

@@ -9,7 +9,7 @@ import { referenceTo } from "../lib/pod-control.ts";
 import { isTerminatingNamespace } from "../lib/pod-control.ts";
 import { canonicalJson, hashSuffix, messageOf } from "../lib/values.ts";
 import {
-  annotation, HASH_LABEL, maxSurge, newSetReplicas, oldestFirst, replicasOf, revisionOf, sameTemplate,
+  annotation, HASH_LABEL, maxSurge, newSetReplicas, oldestFirst, parseRevision, replicasOf, revisionOf, sameTemplate,
 } from "./deployment-math.ts";
 import { conditionOf, hasDeadline, withCondition, type NextCondition } from "./deployment-status.ts";
 
@@ -42,7 +42,8 @@ export async function syncNewSet(
 ): Promise<Synced> {
   const existing = findNewSet(d, sets);
   const oldSets = sets.filter((set) => set !== existing);
-  const revision = String(Math.max(0, ...oldSets.map(revisionOf)) + 1);
+  const latest = oldSets.map(revisionOf).reduce((a, b) => (a > b ? a : b), 0n);
+  const revision = String(latest + 1n);
   if (existing) {
     const newSet = await refreshSet(ctl, d, existing, revision);
     const found: NextCondition = {
@@ -96,7 +97,7 @@ function inheritedAnnotations(
   for (const [key, value] of Object.entries(d.metadata.annotations ?? {}))
     if (!notInherited.has(key)) annotations[key] = value;
   const old = before?.[annotation.revision];
-  if (old !== undefined && Number(old) >= Number(revision)) return annotations;
+  if (old !== undefined && parseRevision(old) >= parseRevision(revision)) return annotations;
   annotations[annotation.revision] = revision;
   if (old === undefined) return annotations;
   const history = (before?.[annotation.revisionHistory] ?? "").split(",").filter(Boolean);
@@ -239,7 +240,7 @@ export async function cleanUp({ client }: SetControl, d: Deployment, oldSets: re
   if (limit === undefined || limit === 2 ** 31 - 1) return;
   const alive = oldSets
     .filter((set) => !set.metadata.deletionTimestamp)
-    .sort((a, b) => revisionOf(a) - revisionOf(b) || oldestFirst(a, b));
+    .sort((a, b) => Number(revisionOf(a) - revisionOf(b)) || oldestFirst(a, b));
   for (const set of alive.slice(0, Math.max(0, alive.length - limit))) {
     const idle =
       (set.status?.replicas ?? 0) === 0 &&

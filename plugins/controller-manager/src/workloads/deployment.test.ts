@@ -118,6 +118,15 @@ describe("deployment", () => {
     });
   });
 
+  it("counts revisions exactly beyond what a number holds", async () => {
+    await run(deployment(1));
+    const edited = setOf("v1").metadata;
+    h.client.edit(replicaSets, edited.name, "ns", (x: any) => void (x.metadata.annotations["deployment.kubernetes.io/revision"] = "3546343826724305832"));
+    setImage("v2");
+    await h.advance(2);
+    expect(d().metadata.annotations["deployment.kubernetes.io/revision"]).toBe("3546343826724305833");
+  });
+
   it("a paused Deployment takes no new template but scales", async () => {
     await run(deployment(2));
     edit((x) => void (x.spec.paused = true));
