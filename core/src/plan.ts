@@ -38,7 +38,7 @@ export const planServer = async (argv: readonly string[], env: Env = process.env
 export async function planFrom(settings: Settings, overrides: Overrides = noOverrides): Promise<ServerPlan> {
   const changed = readManifests(overrides.plugins.map((path) => ({ kind: "user", label: `plugin replace ${path}`, path })));
   const others = readManifests(sources(settings)).filter((m) => !changed.some((c) => c.id === m.id));
-  const manifests = [...others, ...changed];
+  const manifests = [...others, ...changed].map((m) => isolated(m, settings));
   const disabled = disabledPlugins(settings, manifests);
   for (const [id, why] of overrides.disabled) disabled.set(id, why);
   for (const id of overrides.enabled) disabled.delete(id);
@@ -51,6 +51,12 @@ export async function planFrom(settings: Settings, overrides: Overrides = noOver
   const configs = await pluginConfigs(plan.plugins, settings);
   const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort());
   return { settings, plan, configs, node };
+}
+
+/** Code that did not come with the server runs in its process only when both the manifest and the user say so. */
+function isolated(m: Manifest, settings: Settings): Manifest {
+  const allowed = (settings.values.get("allow-inline")?.value ?? []) as readonly string[];
+  return m.source.kind === "user" && m.isolation === "inline" && !allowed.includes(m.id) ? { ...m, isolation: "process" } : m;
 }
 
 const unique = <T>(value: T, index: number, all: readonly T[]): boolean => all.indexOf(value) === index;

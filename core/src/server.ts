@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { unreadFlags } from "./config/flags.ts";
 import { criticalPath } from "./kernel/graph.ts";
+import { createHosts } from "./kernel/hosts/index.ts";
 import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts";
 import { createLogger } from "./log.ts";
 import { createPki } from "./pki/pki.ts";
@@ -28,10 +29,11 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const kernelLog = log("kernel");
   const runner = createRunner();
   mkdirSync(node.paths.server, { recursive: true, mode: 0o700 });
-  const kernel = createKernel({
-    plan, configs, log,
-    refs: { node, runner, pki: createPki(node.paths.tls) },
-    dirs: { data: join(node.paths.server, "plugins"), run: join(node.paths.run, "plugins") },
+  const refs = { node, runner, pki: createPki(node.paths.tls) };
+  const dirs = { data: join(node.paths.server, "plugins"), run: join(node.paths.run, "plugins") };
+  const kernel: Kernel = createKernel({
+    plan, configs, log, refs, dirs,
+    host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot) }),
     ...(options.onFatal && { onFatal: options.onFatal }),
   });
   const stop = async (): Promise<void> => {

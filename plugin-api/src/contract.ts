@@ -31,6 +31,9 @@ export interface Derivation<T> {
   readonly from: string;
   // The source implementation is typed by the slot that `from` names; the one place where it is erased.
   readonly view: (source: any, plugin: { readonly id: string }) => T;
+  /** For plugins in a process of their own: what `connect` needs there, as plain data. */
+  readonly link?: (source: any, plugin: { readonly id: string }, refs: any) => Promise<unknown>;
+  readonly connect?: (connection: any) => Promise<T>;
 }
 
 export interface Point<T> {

@@ -83,6 +83,8 @@ export interface PluginContext<N extends SlotMap = SlotMap, W extends SlotMap = 
   /** Ready handles of the slots that the plugin needs. */
   readonly needs: Deps<N>;
   readonly wants: Partial<Deps<W>>;
+  /** The handle of a slot that the manifest names, by its id; undefined when it has no provider. */
+  slot(id: string): object | undefined;
   /** Aborted on stop, restart and start timeout. */
   readonly signal: AbortSignal;
   /** Own folders: `data` survives a reboot, `run` does not. Created on first start, mode 0700. */

@@ -115,6 +115,7 @@ export async function startAlone<T = unknown>(
   const ctx: PluginContext<any, any, any> = {
     id: options.id ?? "alone", config: options.config ?? {}, needs: options.needs, wants: {}, signal: abort.signal, dirs,
     log: memoryLogger(logged), hooks: {} as never, contribute: () => undefined, tap: () => undefined,
+    slot: (name) => options.needs[name] as object | undefined,
     onReplaced: () => undefined,
     contributions: () => ({ list: () => [], onChange: () => () => undefined }),
     defer: (step) => void undo.push(step),

@@ -65,7 +65,7 @@ describe.skipIf(reason)("hot changes", () => {
     expect(await must("inspect", "flannel")).toMatch(/^provides: +\{"cni":"1\.0"\}$/m);
     expect(await must("graph", "--format", "dot")).toContain('"kubelet" -> "containerd";');
     expect(await must("graph", "--format", "mermaid")).toContain("kubelet --> containerd");
-    expect(await must("timeline")).toMatch(/^critical path \(#\): datastore-sqlite \d+ ms -> apiserver \d+ ms/m);
+    expect(await must("timeline")).toMatch(/^critical path \(#\): .+ \d+ ms -> .+ \d+ ms$/m);
     expect(await must("logs", "deployer")).toMatch(/INFO /);
   });
 
@@ -77,6 +77,7 @@ describe.skipIf(reason)("hot changes", () => {
 
   test("the CNI is replaced under running pods: new pods get their address from my-cni, and back", async () => {
     expect(await must("replace", "flannel", myCni)).toContain("cni: my-cni 0.3.0 (replaces flannel)");
+    expect(await must("list")).toMatch(/^my-cni +0\.3\.0 +cni +process +ready /m);
     await cluster.apply(pod("fresh", "sleep 100000"));
     await cluster.kubectl("wait", "--for=condition=Ready", "pod/fresh", "--timeout=60s");
     expect(await cluster.kubectl("get", "pod", "fresh", "-o", "jsonpath={.status.podIP}")).toMatch(/^10\.77\.0\./);

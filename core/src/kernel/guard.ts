@@ -81,8 +81,8 @@ function runSync(hook: string, tap: Tap, args: readonly unknown[], options: Guar
   const start = performance.now();
   try {
     const result = options.run(tap.plugin, () => tap.fn(...args));
-    if (result instanceof Promise) {
-      result.catch(() => {});
+    if (isThenable(result)) {
+      result.then(undefined, () => {});
       throw new TypeError("a tap of a synchronous hook returned a promise");
     }
   } catch (cause) {
@@ -98,7 +98,7 @@ async function runAsync(hook: string, tap: Tap, args: readonly unknown[], option
   let timer: NodeJS.Timeout | undefined;
   try {
     const result = options.run(tap.plugin, () => tap.fn(...args));
-    if (!(result instanceof Promise)) return result;
+    if (!isThenable(result)) return result;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error(`did not end within ${timeout} ms`)), timeout);
     });
@@ -110,6 +110,9 @@ async function runAsync(hook: string, tap: Tap, args: readonly unknown[], option
     options.onSpan?.(hook, tap.plugin, performance.now() - start);
   }
 }
+
+/** A function of another process returns a promise that is none of ours. */
+const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
 
 const hookError = (hook: string, plugin: string, cause: unknown) =>
   k3spError("K3SP_PLUGIN_HOOK_FAILED", { message: `${plugin} failed in the hook "${hook}": ${(cause as Error)?.message ?? cause}`, plugin, cause });

@@ -28,6 +28,7 @@ export interface Manifest {
   readonly wants: Readonly<Record<string, string>>;
   readonly contributes: readonly string[];
   readonly criticality: "required" | "optional";
+  /** Default plugins run inline, others in a process of their own, unless the manifest says otherwise. */
   readonly isolation: "inline" | "process" | "exec" | "rpc";
   readonly permissions: Permissions;
   /** JSON Schema of the plugin's section. */
@@ -128,7 +129,7 @@ function parseManifest(source: PluginSource, file: string, entry: string | undef
     provides: record(k3sp.provides), needs: record(k3sp.needs), wants: record(k3sp.wants),
     contributes: (k3sp.contributes as string[] | undefined) ?? [],
     criticality: (k3sp.criticality as Manifest["criticality"] | undefined) ?? "required",
-    isolation: (k3sp.isolation as Manifest["isolation"] | undefined) ?? "inline",
+    isolation: (k3sp.isolation as Manifest["isolation"] | undefined) ?? (source.kind === "user" ? "process" : "inline"),
     permissions: (k3sp.permissions as Permissions | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
   };
 }

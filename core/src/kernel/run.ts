@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { isK3spError, k3spError, type K3spError, type Logger, type PluginContext } from "@k3s-p/plugin-api";
 import type { Board } from "./board.ts";
 import { runAs, slotById } from "./board.ts";
+import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Declared, PluginHost } from "./hosts/host.ts";
+import { restrictRunner } from "./hosts/permissions.ts";
 import type { Manifest } from "./manifest.ts";
 
 export interface RunOptions {
@@ -30,6 +32,10 @@ export interface Run {
   /** Takes its slots away, aborts its signal and undoes, within `budget` milliseconds. May be called more than once. */
   dispose(reason: string, budget: number): Promise<void>;
 }
+
+/** Third-party plugins run only the programs that they declare; the others declare by the code that ships with us. */
+const slotFor = (board: Board, manifest: Manifest, slot: string): object =>
+  slot === "runner" && manifest.source.kind === "user" ? restrictRunner(board.handle(slot, manifest.id) as Runner, manifest) : board.handle(slot, manifest.id);
 
 export function createRun(options: RunOptions): Run {
   const { manifest, host, board, log } = options;
@@ -83,10 +89,11 @@ function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal,
   const dirs = { data: join(options.dirs.data, id), run: join(options.dirs.run, id) };
   for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const handles = (wanted: Readonly<Record<string, string>>) => Object.freeze(Object.fromEntries(
-    Object.entries(wanted).filter(([, slot]) => board.provider(slot)).map(([name, slot]) => [name, board.handle(slot, id)]),
+    Object.entries(wanted).filter(([, slot]) => board.provider(slot)).map(([name, slot]) => [name, slotFor(board, options.manifest, slot)]),
   ));
   return {
     id, dirs, signal, log, hooks: board.hooks, config: options.config,
+    slot: (slot) => ((slot in options.manifest.needs || slot in options.manifest.wants) && board.provider(slot) ? slotFor(board, options.manifest, slot) : undefined),
     needs: handles(declared.needs), wants: handles(declared.wants),
     contribute: (point, impl, order) => void undos.push(board.points.contribute(point, id, impl, order)),
     contributions: (point) => board.points.contributions(point),

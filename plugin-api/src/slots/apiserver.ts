@@ -1,6 +1,8 @@
 /** The `apiserver` slot, and the `kube` client that every plugin derives from it. */
 import { defineSlot } from "../contract.ts";
 import type { KubeClient } from "../kube/client.ts";
+import type { KubeConnection } from "../kube/https.ts";
+import type { Pki } from "../refs.ts";
 
 /** Who a request comes from, as RBAC sees it. */
 export interface UserInfo {
@@ -26,5 +28,15 @@ export const kube = defineSlot<KubeClient>("kube", {
     from: "apiserver",
     view: (server: ApiServer, plugin) =>
       server.client({ name: `system:k3sp:${plugin.id}`, groups: ["system:masters", "system:authenticated"] }),
+    link: linkTo,
+    connect: async (connection: KubeConnection) => (await import("../kube/https.ts")).createHttpsClient(connection),
   },
 });
+
+/** A client certificate of the plugin's own, for one that runs outside of the server's process. */
+async function linkTo(server: ApiServer, plugin: { readonly id: string }, refs: { readonly pki: Pki }): Promise<KubeConnection> {
+  const { cert, key } = await refs.pki.issue({
+    name: `client-k3sp-${plugin.id}`, ca: "client-ca", commonName: `system:k3sp:${plugin.id}`, organizations: ["system:masters"], usage: "client",
+  });
+  return { url: server.url, ca: refs.pki.ca("server-ca").cert, cert, key };
+}

@@ -28,3 +28,20 @@ export interface PluginHost {
   /** Of a plugin with a process of its own. */
   readonly pid?: number | undefined;
 }
+
+/** A host whose code is loaded with the plugin's. */
+export function lazyHost(make: () => Promise<PluginHost>): PluginHost {
+  const exited = Promise.withResolvers<K3spError>();
+  let host: PluginHost | undefined;
+  return {
+    exited: exited.promise,
+    get pid() { return host?.pid; },
+    async load() {
+      host = await make();
+      void host.exited.then(exited.resolve);
+      return host.load();
+    },
+    call: (part, ...args) => host!.call(part, ...args),
+    stop: async () => host?.stop(),
+  };
+}

@@ -11,7 +11,7 @@ export function inlineHost(manifest: Manifest, load: (manifest: Manifest) => Pro
   return {
     exited: new Promise(() => {}),
     async load() {
-      definition = pluginOf(manifest, await loaded(manifest, load)).definition;
+      definition = (await loadPlugin(manifest, () => load(manifest))).definition;
       return declared(definition);
     },
     call<K extends keyof Calls>(part: K, ...args: Parameters<Calls[K]>) {
@@ -22,29 +22,24 @@ export function inlineHost(manifest: Manifest, load: (manifest: Manifest) => Pro
   };
 }
 
-export const importPlugin = async (manifest: Pick<Manifest, "entry">): Promise<unknown> =>
-  ((await import(pathToFileURL(manifest.entry).href)) as { default?: unknown }).default;
+const importPlugin = async ({ entry }: Pick<Manifest, "entry">): Promise<unknown> =>
+  ((await import(pathToFileURL(entry).href)) as { default?: unknown }).default;
 
-async function loaded(manifest: Manifest, load: (manifest: Manifest) => Promise<unknown>): Promise<unknown> {
+type Named = Pick<Manifest, "id" | "version" | "entry">;
+
+export async function loadPlugin(manifest: Named, load: () => Promise<unknown> = () => importPlugin(manifest)): Promise<Plugin> {
+  let value: unknown;
   try {
-    return await load(manifest);
+    value = await load();
   } catch (cause) {
-    throw loadError(manifest, String((cause as Error)?.message ?? cause), cause);
+    throw loadError(manifest, String((cause as Error)?.message ?? cause), { cause });
   }
-}
-
-function pluginOf(manifest: Manifest, value: unknown): Plugin {
   if (isPlugin(value)) return value;
-  throw k3spError("K3SP_PLUGIN_LOAD_FAILED", {
-    message: `${manifest.id} ${manifest.version}: the default export is not a plugin`,
-    detail: [`module: ${manifest.entry}`], plugin: manifest.id, fix: "export default definePlugin({ ... }) from @k3s-p/plugin-api",
-  });
+  throw loadError(manifest, "the default export is not a plugin", { fix: "export default definePlugin({ ... }) from @k3s-p/plugin-api" });
 }
 
-export const loadError = (manifest: Pick<Manifest, "id" | "version" | "entry">, message: string, cause?: unknown) =>
-  k3spError("K3SP_PLUGIN_LOAD_FAILED", {
-    message: `${manifest.id} ${manifest.version}: ${message}`, detail: [`module: ${manifest.entry}`], plugin: manifest.id, ...(cause !== undefined && { cause }),
-  });
+const loadError = ({ id, version, entry }: Named, message: string, more: object) =>
+  k3spError("K3SP_PLUGIN_LOAD_FAILED", { message: `${id} ${version}: ${message}`, detail: [`module: ${entry}`], plugin: id, ...more });
 
 export function declared(definition: Definition): Declared {
   const ids = (slots: SlotMap | undefined) => Object.fromEntries(Object.entries(slots ?? {}).map(([name, slot]) => [name, slot.id]));

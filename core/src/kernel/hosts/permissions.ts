@@ -1,0 +1,57 @@
+/** From a manifest's permissions to what Node and the runner enforce. */
+import { existsSync, realpathSync } from "node:fs";
+import { findPackageJSON } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { k3spError } from "@k3s-p/plugin-api";
+import type { Runner } from "@k3s-p/plugin-api/slots";
+import type { Manifest } from "../manifest.ts";
+
+type Paths = Readonly<Record<string, string>>;
+
+export const memoryOf = ({ permissions }: Pick<Manifest, "permissions">): number => permissions.memory ?? 256;
+
+/** A process may always read its code and write its own folders. */
+export function permissionFlags(manifest: Manifest, paths: Paths, dirs: { readonly data: string; readonly run: string }): string[] {
+  const { fs = {}, net = false } = manifest.permissions;
+  const own = [dirs.data, dirs.run].map((dir) => join(dir, manifest.id));
+  const write = [...own, ...(fs.write ?? []).map((path) => expand(path, paths))];
+  const read = [...codeFolders(manifest.dir), ...write, ...(fs.read ?? []).map((path) => expand(path, paths))];
+  const reachesServer = "kube" in manifest.needs || "kube" in manifest.wants;
+  return [
+    "--permission", "--disable-warning=SecurityWarning",
+    ...read.map((path) => `--allow-fs-read=${path}`), ...write.map((path) => `--allow-fs-write=${path}`),
+    ...(net || reachesServer ? ["--allow-net"] : []),
+  ];
+}
+
+const expand = (path: string, paths: Paths): string => path.replace(/^\{(\w+)\}/, (whole, name: string) => paths[name] ?? whole);
+
+/** The plugin's folder, this package, plugin-api, and every node_modules above them. */
+function codeFolders(pluginDir: string): string[] {
+  const api = dirname(realpathSync(findPackageJSON("@k3s-p/plugin-api", import.meta.url)!));
+  const core = resolve(import.meta.dirname, "../../..");
+  const folders = [pluginDir, api, core].map((dir) => realpathSync(dir));
+  return [...new Set(folders.flatMap((dir) => [dir, ...modulesAbove(dir)]))];
+}
+
+function modulesAbove(dir: string): string[] {
+  const found: string[] = [];
+  for (let at = dir; ; at = dirname(at)) {
+    for (const name of ["node_modules", "package.json"]) if (existsSync(join(at, name))) found.push(join(at, name));
+    if (at === dirname(at)) return found;
+  }
+}
+
+/** The runner as a third-party plugin gets it: only the programs that its manifest names. */
+export function restrictRunner(runner: Runner, { id, permissions: { exec = [] } }: Manifest): Runner {
+  const check = (command: string): void => {
+    if (exec.includes(command)) return;
+    throw k3spError("K3SP_PERMISSION_DENIED", {
+      message: `${id} may not run "${command}"`, plugin: id, fix: `declare it: "permissions": { "exec": ["${command}"] } in the plugin's package.json`,
+    });
+  };
+  return {
+    run: async (command, args, options) => (check(command), runner.run(command, args, options)),
+    spawn: async (command, args, options) => (check(command), runner.spawn(command, args, options)),
+  };
+}
