@@ -12,10 +12,10 @@ import { discoveryRoutes, type RouteAnswer, type Route as Documents } from "../d
 import { checkFields } from "../openapi/fields.ts";
 import { openapiRoutes } from "../openapi/index.ts";
 import { createFieldManagement } from "../patch/apply.ts";
+import { configuredAdmission } from "../policy/index.ts";
 import { type Aggregator, createAggregator } from "../subresources/aggregate.ts";
 import { subresourceHandlers } from "../subresources/index.ts";
 import { connectAdmission } from "../webhook/connect.ts";
-import { createDynamicAdmission } from "../webhook/index.ts";
 import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.ts";
 import { localAddress } from "./credentials.ts";
 import type { Route } from "./handler.ts";
@@ -37,7 +37,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const authorizer = createAuthorizer(store, rbacRevision(deps));
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
   const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission) });
-  const dynamic = createDynamicAdmission({ engine, authorizer });
+  const configured = configuredAdmission({ engine, authorizer });
   const aggregator = createAggregator({
     view: store, client, pki, now: engine.now,
     serves: (group, version) => registry.list().some((def) => def.group === group && def.version === version),
@@ -46,7 +46,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   return {
     authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),
     authorize: (user, info) => authorizer.check(user, info),
-    admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }, dynamic.plugins),
+    admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }, configured.plugins),
     checkFields: (def, body, mode) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode)),
     fields: createFieldManagement({
       shapeOf: (group, version, kind) => {
@@ -64,7 +64,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
       const stopCustom = custom.start();
       return () => {
         stopCustom();
-        dynamic.stop();
+        configured.stop();
         aggregator.stop();
       };
     },

@@ -8,7 +8,7 @@ import { applyJsonPatch } from "../patch/json.ts";
 import type { Obj } from "../resources/types.ts";
 import { clone, type Engine, isPlainObject } from "../verbs/engine.ts";
 import type { WebhookClient } from "./client.ts";
-import { createEvaluation } from "./evaluation.ts";
+import { createEvaluation, requestVariables } from "./evaluation.ts";
 import { type Form, formOf, type Kind, kindOf, matchPlace } from "./forms.ts";
 import type { Hook } from "./hooks.ts";
 import { denied, internal, readAnswer, requestFields, reviewBody, type Verdict } from "./review.ts";
@@ -37,7 +37,7 @@ export function concernedBy({ engine, authorizer }: DispatchDeps, hook: Hook, re
   const own = { group: request.group, version: request.version, resource: request.resource };
   const concerned: Concerned = { hook, request, form: formOf(request, place, registry), requestKind: kindOf(request, own, registry) };
   if (!hook.conditions) return concerned;
-  const { matches, error } = hook.conditions.test(createEvaluation({ ...concerned, authorizer }));
+  const { matches, error } = hook.conditions.test(createEvaluation(requestVariables({ ...concerned, authorizer })));
   if (error) throw forbidden({ group: request.group, plural: request.resource }, request.name, error);
   return matches ? concerned : undefined;
 }
@@ -82,15 +82,15 @@ export function patched({ engine }: DispatchDeps, { request, form, hook }: Conce
     if (changed.apiVersion !== before.apiVersion || changed.kind !== before.kind) {
       throw new Error(`the patch makes ${before.apiVersion}, Kind=${before.kind} a ${changed.apiVersion}, Kind=${changed.kind}`);
     }
-    const own = !request.subresource || changed.kind === (request.object as Obj).kind;
-    return own ? completed(engine, request, form, changed) : form.back(changed);
+    return completed(engine, request, form, changed);
   } catch (error) {
     throw internal(`the patch of webhook ${JSON.stringify(hook.name)} cannot be applied: ${(error as Error).message}`);
   }
 }
 
-/** As if the client had sent the object like this. */
-function completed(engine: DispatchDeps["engine"], request: AdmissionRequest, form: Form, changed: Obj): Obj {
+/** As if the client had sent the object like this: back in the request's form, without unknown fields, defaulted. */
+export function completed(engine: DispatchDeps["engine"], request: AdmissionRequest, form: Form, changed: Obj): Obj {
+  if (request.subresource && changed.kind !== (request.object as Obj).kind) return form.back(changed);
   const { registry } = engine;
   const { place } = form;
   const def = registry.get(place.group, place.version, place.resource);

@@ -23,19 +23,19 @@ export interface EvaluationInput {
   readonly authorizer: Authorizer;
 }
 
-export function createEvaluation(input: EvaluationInput, budget: Budget = newBudget()): Evaluation {
-  const variables = lazy(variablesOf(input));
+/** `variables` may be shared by evaluations; each has a budget of its own. */
+export function createEvaluation(variables: Variables, budget: Budget = newBudget()): Evaluation {
   return { variables, run: (program, own = variables) => program.evaluate(own, budget) };
 }
 
-function variablesOf({ request, form, requestKind, authorizer }: EvaluationInput): Readonly<Record<string, () => unknown>> {
+export function requestVariables({ request, form, requestKind, authorizer }: EvaluationInput): Variables {
   const { group, resource, subresource, namespace, name, user } = request;
-  return {
+  return lazy({
     object: () => toCel(form.object ?? null),
     oldObject: () => toCel(form.oldObject ?? null),
     request: () => toCel(requestFields(request, form, requestKind)),
     authorizer: () => authorizerValue(authorizer, user, { group, resource, subresource, namespace, name }),
-  };
+  });
 }
 
 /** An object whose members are computed on first access; `base` stays visible through it. */

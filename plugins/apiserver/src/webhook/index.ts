@@ -1,27 +1,9 @@
 /** The admission plugins MutatingAdmissionWebhook and ValidatingAdmissionWebhook. */
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { Obj } from "../resources/types.ts";
-import { createWebhookClient } from "./client.ts";
 import { ask, concernedBy, type DispatchDeps, patched } from "./dispatch.ts";
 import { followHooks, type Hook, type Hooks } from "./hooks.ts";
 import { isExempt } from "./rules.ts";
-
-export interface DynamicAdmission {
-  /** What objects of admissionregistration.k8s.io demand, given the server's own plugins. */
-  plugins(builtin: readonly AdmissionPlugin[]): readonly AdmissionPlugin[];
-  stop(): void;
-}
-
-export function createDynamicAdmission(deps: Omit<DispatchDeps, "client">): DynamicAdmission {
-  const client = createWebhookClient(deps.engine.store);
-  return {
-    plugins: (builtin) => [
-      mutatingWebhooks({ ...deps, client, mutators: builtin.filter((plugin) => plugin.mutate) }),
-      validatingWebhooks({ ...deps, client }),
-    ],
-    stop: () => client.close(),
-  };
-}
 
 export interface WebhookDeps extends DispatchDeps {
   /** Mutators of the server itself: they run again over what webhooks changed. */

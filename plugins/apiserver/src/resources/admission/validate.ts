@@ -1,4 +1,5 @@
 /** Validation of webhook configurations, admission policies and flow control. */
+import { policyExpressionErrors, webhookConditionErrors } from "../../policy/validate.ts";
 import { isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { duplicate, type FieldError, forbidden, invalidAll, invalidValue, notSupported, oneOf, optionalOneOf, required } from "../validate/field.ts";
@@ -40,10 +41,7 @@ function validateWebhook(at: string, webhook: Obj): FieldError[] {
   } else if (!webhook.admissionReviewVersions.some((v: string) => v === "v1" || v === "v1beta1")) {
     errors.push(invalidValue(`${at}.admissionReviewVersions`, webhook.admissionReviewVersions, "must include at least one of v1, v1beta1"));
   }
-  items(webhook, "matchConditions").forEach((condition, i) => {
-    for (const name of ["name", "expression"]) if (!condition[name]) errors.push(required(`${at}.matchConditions[${i}].${name}`));
-  });
-  return errors;
+  return [...errors, ...webhookConditionErrors(`${at}.matchConditions`, items(webhook, "matchConditions"))];
 }
 
 function validateQualifiedDomain(field: string, name: unknown): FieldError[] {
@@ -94,7 +92,7 @@ export function validatePolicy({ spec = {} }: Obj): FieldError[] {
   items(spec, "validations").forEach((validation, i) => {
     if (!validation.expression?.trim()) errors.push(required(`spec.validations[${i}].expression`, "expression is not specified"));
   });
-  return errors;
+  return [...errors, ...policyExpressionErrors({ spec })];
 }
 
 export function validateValidatingPolicy(policy: Obj): FieldError[] {
