@@ -74,7 +74,9 @@ export const verbs: Readonly<Record<string, Verb>> = {
 export async function run(argv: readonly string[]): Promise<number> {
   const [verb = "", ...rest] = argv;
   if (verb === "plan") return (await import("./plugin-plan.ts")).run(rest);
-  const known = ["plan", ...Object.keys(verbs)];
+  if (verb === "new") return (await import("./plugin-new.ts")).run(rest);
+  if (verb === "test") return (await import("./plugin-test.ts")).run(rest);
+  const known = ["plan", "new", "test", ...Object.keys(verbs)];
   const found = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
   if (!found) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "plugin ${verb}"${didYouMean(verb, known)}`, fix: `use k3s-p plugin ${known.join("|")}` });
   const args = parse(rest, found);

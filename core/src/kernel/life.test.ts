@@ -236,3 +236,12 @@ test("nothing is restarted while the server stops", async () => {
   await clock.pass(60_000);
   expect(crash.events).toEqual(["start", "undo"]);
 });
+
+test("a plugin that fails itself while it starts is not started", async () => {
+  const plugin = definePlugin({ start(ctx) {
+    ctx.fail(new Error("no cable"));
+    return new Promise<void>(() => {});
+  } });
+  const { kernel } = kernelOf({ plugin: { plugin } });
+  await expect(kernel.start()).rejects.toThrow("plugin 1.0.0 failed to start: no cable");
+});

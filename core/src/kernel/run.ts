@@ -33,6 +33,9 @@ export interface Run {
   dispose(reason: string, budget: number): Promise<void>;
 }
 
+/** What a plugin that provides no slot is known by once it is ready. */
+const none = Object.freeze({});
+
 /** Third-party plugins run only the programs that they declare; the others declare by the code that ships with us. */
 const slotFor = (board: Board, manifest: Manifest, slot: string): object =>
   slot === "runner" && manifest.source.kind === "user" ? restrictRunner(board.handle(slot, manifest.id) as Runner, manifest) : board.handle(slot, manifest.id);
@@ -50,7 +53,9 @@ export function createRun(options: RunOptions): Run {
     abort.signal.throwIfAborted();
     checkDeclared(manifest, declared);
     options.onLoaded();
-    const ctx = contextOf(options, declared, abort.signal, undos);
+    // A failure that is told before the plugin is ready ends its start.
+    const onFail = (error: Error): void => (impl === undefined ? abort.abort(error) : options.onFail(error));
+    const ctx = contextOf({ ...options, onFail }, declared, abort.signal, undos);
     const value = await withTimeout(manifest, abort, options.startTimeout, async () => {
       const started = await host.call("start", ctx);
       if (declared!.parts.has("ready")) await host.call("ready", started, abort.signal);
@@ -58,7 +63,7 @@ export function createRun(options: RunOptions): Run {
     });
     abort.signal.throwIfAborted();
     checkShape(manifest, value);
-    impl = value;
+    impl = value ?? none;
     for (const slot of Object.keys(manifest.provides)) board.provide(slot, impl as object);
   }
 

@@ -52,6 +52,7 @@ export function manualClock(): ManualClock {
 export interface TestKernel {
   readonly kernel: Kernel;
   readonly lines: string[];
+  readonly defaults: Fakes;
   readonly clock: ManualClock;
   /** The plan of other plugins, or of these without some. */
   readonly planOf: (fakes: Fakes, disabled?: readonly string[], slots?: Readonly<Record<string, string>>) => Plan;
@@ -81,7 +82,7 @@ export function kernelOf(fakes: Fakes, more: Partial<KernelOptions> = {}): TestK
     plan: planOf(fakes), configs: new Map(), refs: {}, dirs: { data: join(dir, "data"), run: join(dir, "run") }, log,
     load: async (m) => known[m.id]!.plugin, clock, random: () => 0.5, ...more,
   });
-  return { kernel, lines, clock, planOf, state: (id) => kernel.status().find((s) => s.id === id)?.state };
+  return { kernel, lines, defaults, clock, planOf, state: (id) => kernel.status().find((s) => s.id === id)?.state };
 }
 
 const defaults: Fakes = {

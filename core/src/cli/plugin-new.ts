@@ -1,0 +1,172 @@
+/** `k3s-p plugin new NAME [--slot SLOT]`: writes a plugin that works, to go on from. */
+import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { findPackageJSON } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { isPlugin, k3spError, type Plugin, type Slot } from "@k3s-p/plugin-api";
+import { kernelSlots, slotCatalogue } from "@k3s-p/plugin-api/slots";
+import { didYouMean } from "../kernel/manifest.ts";
+import { parseWords } from "./words.ts";
+
+interface Template {
+  /** Files beside plugin.ts: template -> name in `src`. */
+  readonly more?: Readonly<Record<string, string>>;
+  readonly options?: Readonly<Record<string, { readonly type: string; readonly default: unknown; readonly description: string; readonly pattern?: string }>>;
+  readonly does: string;
+  readonly permissions: string;
+  /** Parts that are the author's to write before the slot's suite passes. */
+  readonly unfinished?: string;
+}
+
+const reads = (what: string): string => `Reads ${what} of the cluster.`;
+
+/** Slot, or `controller` for none. The code is in plugin-api/examples/templates. */
+export const templates: Readonly<Record<string, Template>> = {
+  apiserver: { does: "Serves the Kubernetes API.", permissions: "The datastore and the cluster's keys.", unfinished: "client" },
+  cni: {
+    does: "Gives each pod an address of `subnet` on a bridge, and masquerades what leaves the node.",
+    options: { subnet: { type: "string", default: "10.77.0.0/24", description: "range that pods on this node get their addresses from", pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$" } },
+    permissions: "Root. Runs `nft` and `sh`, and writes one file into the runtime's CNI folder.",
+  },
+  controller: {
+    does: "Writes an annotation on every Namespace that has the label `note`.",
+    options: { text: { type: "string", default: "hello", description: "text of the annotation" } },
+    permissions: "Namespaces: get, list, watch, patch.",
+  },
+  "controller-manager": { does: "Runs controllers of your own in place of the built-in ones.", permissions: "What its controllers read and write." },
+  datastore: { does: "Keeps the cluster in memory.", permissions: "None." },
+  deployer: { does: "Applies manifests as AddOns.", permissions: "Whatever the manifests hold.", unfinished: "deploy, remove" },
+  dns: {
+    more: { "dns-wire.ts": "dns-wire.ts", "dns-zone.ts": "dns-zone.ts" },
+    does: "Answers the names of Services and endpoints over UDP and TCP, and deploys the Service `kube-dns` that leads to it.",
+    options: { ttl: { type: "integer", default: 5, description: "seconds for which clients may keep an answer" } },
+    permissions: `${reads("Services and EndpointSlices")} Writes one EndpointSlice. One port on the node's address.`,
+  },
+  ingress: {
+    more: { "ingress-routes.ts": "ingress-routes.ts" },
+    does: "Sends HTTP requests to the Services that Ingresses of its class name, by host and path.",
+    options: { port: { type: "integer", default: 0, description: "port on the node's address; 0 is any free one" } },
+    permissions: `${reads("Ingresses, Services and EndpointSlices")} One port on the node's address.`,
+  },
+  kubelet: { does: "Registers this node.", permissions: "Nodes: create, patch. One port on the node's address." },
+  loadbalancer: { does: "Gives Services of its class the address of this node.", permissions: "Services: get, list, watch; their status: patch." },
+  metrics: { does: "Answers the API `metrics.k8s.io`.", permissions: "A certificate, and one port on the node's address." },
+  "network-policy": { does: "Follows NetworkPolicies and pods.", permissions: reads("NetworkPolicies and pods"), unfinished: "apply" },
+  proxy: {
+    more: { "proxy-rules.ts": "proxy-rules.ts" },
+    does: "Leads Service addresses and node ports to endpoints with one nftables table.",
+    permissions: `Root. Runs \`nft\`. ${reads("Services and EndpointSlices")}`,
+  },
+  runtime: {
+    does: "Speaks CRI to a container runtime.", unfinished: "every call of CRI", permissions: "The runtime's socket.",
+    options: { endpoint: { type: "string", default: "unix:///run/my-runtime.sock", description: "socket of the runtime" } },
+  },
+  scheduler: { does: "Binds each pod to the ready node with the fewest pods.", permissions: "Pods and Nodes: get, list, watch. Bindings: create." },
+  storage: { does: "Makes a hostPath volume for each claim of its StorageClasses.", permissions: "Claims and StorageClasses: get, list, watch. PersistentVolumes: all. Its own data folder." },
+};
+
+export const usage = "plugin new NAME [--slot SLOT]";
+const apiFolder = (): string => dirname(findPackageJSON("@k3s-p/plugin-api", import.meta.url)!);
+
+export async function run(argv: readonly string[]): Promise<number> {
+  const { words: [where = ""], flags } = parseWords(argv, usage, 1, ["slot"]);
+  const slot = flags.get("slot") ?? "controller";
+  const folder = resolve(where);
+  const name = folder.split("/").at(-1)!;
+  check(name, slot, folder);
+  const files = await render(name, slot);
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), text);
+  }
+  link(folder);
+  const { unfinished } = templates[slot]!;
+  const lines = [
+    ...Object.keys(files).map((path) => `  ${join(where, path)}`), "",
+    ...(unfinished ? [`yours to write: ${unfinished}; until then the suite of the slot fails`] : []),
+    `next: k3s-p plugin test ${where}`,
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+  return 0;
+}
+
+function check(name: string, slot: string, folder: string): void {
+  if (!/^[a-z][a-z0-9-]{0,40}[a-z0-9]$/.test(name)) {
+    throw k3spError("K3SP_FLAG_INVALID", { message: `"${name}" cannot be a plugin's name`, fix: "use lower-case letters, digits and dashes, such as my-cni" });
+  }
+  if (!Object.hasOwn(templates, slot)) {
+    const known = slotCatalogue.filter((s) => !s.derive && !kernelSlots.includes(s.id)).map((s) => s.id).sort();
+    throw k3spError("K3SP_SLOT_UNKNOWN", { message: `no slot is named "${slot}"${didYouMean(slot, known)}`, fix: `use one of ${known.join(", ")}` });
+  }
+  if (existsSync(folder) && readdirSync(folder).length) {
+    throw k3spError("K3SP_FLAG_INVALID", { message: `${folder} is not empty`, fix: "give another name, or remove the folder" });
+  }
+}
+
+/** Path -> text. The manifest says what the code of the template declares. */
+async function render(name: string, slot: string): Promise<Record<string, string>> {
+  const dir = join(apiFolder(), "examples/templates");
+  const { more = {} } = templates[slot]!;
+  const source = (file: string) => readFileSync(join(dir, file), "utf8").replaceAll("TEMPLATE_NAME", name).replaceAll("TEMPLATE_LINK", `${name.replaceAll("-", "").slice(0, 13)}0`);
+  const { default: plugin } = (await import(pathToFileURL(join(dir, `${slot}.ts`)).href)) as { default: unknown };
+  if (!isPlugin(plugin)) throw new TypeError(`the template ${slot} is not a plugin`);
+  const options = templates[slot]!.options ?? {};
+  return {
+    "package.json": text(manifest(name, plugin, options)),
+    "config.schema.json": text({ $schema: "https://json-schema.org/draft/2020-12/schema", type: "object", properties: options, additionalProperties: false }),
+    "README.md": readme(name, slot),
+    "src/plugin.ts": source(`${slot}.ts`),
+    ...Object.fromEntries(Object.entries(more).map(([from, to]) => [`src/${to}`, source(from)])),
+    "src/conformance.test.ts": 'import { conformance } from "@k3s-p/plugin-api/conformance/node-test";\n\nawait conformance(new URL("..", import.meta.url));\n',
+    ".github/workflows/test.yml": workflow,
+  };
+}
+
+const text = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
+
+function manifest(name: string, { definition }: Plugin, options: NonNullable<Template["options"]>): object {
+  const { provides, needs = {} } = definition as { provides?: Slot<unknown>; needs?: Record<string, Slot<unknown>> };
+  const api = JSON.parse(readFileSync(join(apiFolder(), "package.json"), "utf8")) as { version: string };
+  return {
+    name, version: "0.1.0", description: "A plugin for k3s-p", type: "module", exports: "./src/plugin.ts",
+    scripts: { test: "node --test" },
+    k3sp: {
+      api: `^${api.version}`, roles: ["server", "agent"], ...(provides && { provides: { [provides.id]: provides.contract } }),
+      needs: Object.fromEntries(Object.values(needs).map(({ id, contract }) => [id, `^${contract.split(".")[0]}`])),
+      config: "./config.schema.json", criticality: "required",
+      example: Object.fromEntries(Object.entries(options).map(([option, schema]) => [option, schema.default])),
+    },
+    peerDependencies: { "@k3s-p/plugin-api": `^${api.version}` },
+  };
+}
+
+function readme(name: string, slot: string): string {
+  const { does, options = {}, permissions } = templates[slot]!;
+  const rows = Object.entries(options).map(([option, schema]) => `| \`${option}\` | \`${JSON.stringify(schema.default)}\` | ${schema.description} |`);
+  const table = rows.length ? ["| option | default | meaning |", "|---|---|---|", ...rows] : ["None."];
+  const section = Object.entries(options).map(([option, schema]) => `      ${option}: ${JSON.stringify(schema.default)}`);
+  const example = ["```yaml k3sp", "plugin:", `  - ./${name}`, ...(section.length ? ["plugins:", `  ${name}:`, "    config:", ...section] : []), "```"];
+  return [
+    `# ${name}`, "", "## What it does", "", does, "", "## Config", "", ...table, "", "## Examples", "", `    k3s-p server --plugin ./${name}`, "", ...example, "",
+    "## Health", "", "Ready once it has started.", "", "## Permissions", "", permissions, "",
+  ].join("\n");
+}
+
+const workflow = `name: test
+on: [push, pull_request]
+jobs:
+  test:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-node@v4
+        with: {node-version: 26}
+      - run: npm install
+      - run: sudo env "PATH=$PATH" npm test
+`;
+
+/** The plugin finds the API of the k3s-p that made it; `npm install` puts a released one in its place. */
+function link(folder: string): void {
+  mkdirSync(join(folder, "node_modules/@k3s-p"), { recursive: true });
+  symlinkSync(apiFolder(), join(folder, "node_modules/@k3s-p/plugin-api"), "dir");
+}

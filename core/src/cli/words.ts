@@ -1,0 +1,25 @@
+/** The words and flags of a small command. */
+import { k3spError } from "@k3s-p/plugin-api";
+import { didYouMean } from "../kernel/manifest.ts";
+
+export interface Words {
+  readonly words: readonly string[];
+  readonly flags: ReadonlyMap<string, string>;
+}
+
+/** `valued` flags take a value (`--slot cni` or `--slot=cni`), the `plain` ones none. */
+export function parseWords(argv: readonly string[], usage: string, count: number, valued: readonly string[], plain: readonly string[] = []): Words {
+  const words: string[] = [];
+  const flags = new Map<string, string>();
+  const fix = `use k3s-p ${usage}`;
+  for (let i = 0; i < argv.length; i++) {
+    const [name = "", inline] = argv[i]!.split(/=(.*)/s);
+    const flag = name.replace(/^--/, "");
+    if (!name.startsWith("--")) words.push(argv[i]!);
+    else if (plain.includes(flag)) flags.set(flag, "");
+    else if (valued.includes(flag)) flags.set(flag, inline ?? argv[++i] ?? "");
+    else throw k3spError("K3SP_FLAG_UNKNOWN", { message: `unknown flag ${name}${didYouMean(flag, [...valued, ...plain])}`, fix });
+  }
+  if (words.length !== count) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `${usage}: ${words.length} arguments, ${count} expected`, fix });
+  return { words, flags };
+}
