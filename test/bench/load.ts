@@ -49,6 +49,8 @@ export function pod(name: string): { readonly metadata: object } {
 export interface Answer {
   readonly status: number;
   readonly bytes: number;
+  /** When the connection was opened for them. */
+  readonly body?: string;
 }
 
 /** One keep-alive connection with at most one request under way. */
@@ -57,13 +59,13 @@ export interface Connection {
   end(): void;
 }
 
-export async function open({ port, tls }: Pick<Load, "port" | "tls">): Promise<Connection> {
+export async function open({ port, tls }: Pick<Load, "port" | "tls">, withBodies = false): Promise<Connection> {
   const socket = connect({ port, host: "127.0.0.1", ...tls });
   socket.setNoDelay(true);
   await new Promise<void>((resolve, reject) => socket.once("secureConnect", resolve).once("error", reject));
   let waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
   const fail = (error?: Error): void => waiting?.reject(error ?? new Error("the server closed the connection"));
-  readAnswers(socket, (answer) => {
+  readAnswers(socket, withBodies, (answer) => {
     const { resolve } = waiting!;
     waiting = undefined;
     resolve(answer);
@@ -78,12 +80,13 @@ export async function open({ port, tls }: Pick<Load, "port" | "tls">): Promise<C
   };
 }
 
-/** Counts the bytes of answers by their content-length; they are not looked at. */
-function readAnswers(socket: TLSSocket, onAnswer: (answer: Answer) => void): void {
+/** Counts the bytes of answers by their content-length; they are looked at only on demand. */
+function readAnswers(socket: TLSSocket, withBodies: boolean, onAnswer: (answer: Answer) => void): void {
   let head = "";
   let status = 0;
   let bytes = 0;
   let left = -1;
+  let body = "";
   socket.on("data", (chunk: Buffer) => {
     if (left < 0) {
       head += chunk.toString("latin1");
@@ -92,11 +95,15 @@ function readAnswers(socket: TLSSocket, onAnswer: (answer: Answer) => void): voi
       status = Number(head.slice(9, 12));
       bytes = Number(/content-length: (\d+)/i.exec(head)![1]);
       left = bytes - (head.length - end - 4);
+      if (withBodies) body = head.slice(end + 4);
       head = "";
-    } else left -= chunk.length;
+    } else {
+      left -= chunk.length;
+      if (withBodies) body += chunk.toString("latin1");
+    }
     if (left > 0) return;
     left = -1;
-    onAnswer({ status, bytes });
+    onAnswer({ status, bytes, ...(withBodies && { body }) });
   });
 }
 

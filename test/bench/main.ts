@@ -2,8 +2,9 @@
 import { benchApi } from "./api.ts";
 import { benchFull } from "./full.ts";
 import { print } from "./report.ts";
+import { benchWatch } from "./watch.ts";
 
-const parts: Readonly<Record<string, () => Promise<void>>> = { api: benchApi, full: benchFull };
+const parts: Readonly<Record<string, () => Promise<void>>> = { api: benchApi, watch: benchWatch, full: benchFull };
 const wanted = process.argv.slice(2);
 for (const name of wanted) {
   if (parts[name]) continue;

@@ -6,15 +6,14 @@ import { startWatch, type WatchQuery } from "../verbs/watch.ts";
 import type { Format } from "./negotiate.ts";
 import type { ApiRequest, ApiResponse } from "./request.ts";
 import { encoderFor, type WatchEncoder } from "./watch-encoder.ts";
+import { createTurn, openStream, type Turn, type WatchStream } from "./watch-stream.ts";
 
-/** A client that leaves this much unread is cut off; it lists and watches again. */
-const MAX_UNREAD = 16 << 20;
 const BOOKMARK_INTERVAL = 60_000;
 /** Upstream ends a watch without `timeoutSeconds` after half an hour to an hour. */
 const MIN_TIMEOUT = 1800;
 
 /** What all watches share. */
-export interface WatchHub {
+export interface WatchHub extends Turn {
   /** Calls back once a minute as long as somebody listens; one timer for all watches. */
   everyMinute(fn: () => void): () => void;
   /** Calls back when the server closes. */
@@ -27,6 +26,7 @@ export function createWatchHub(): WatchHub {
   const closing = new Set<() => void>();
   let timer: NodeJS.Timeout | undefined;
   return {
+    ...createTurn(),
     everyMinute(fn) {
       ticking.add(fn);
       timer ??= setInterval(() => [...ticking].forEach((listener) => listener()), BOOKMARK_INTERVAL).unref();
@@ -59,16 +59,17 @@ export async function serveWatch(engine: Engine, req: ApiRequest, res: ApiRespon
   const { def, namespace, query, hub } = target;
   const found = encoderFor(req, def, target.format);
   const encoder = found instanceof Promise ? await found : found;
-  const stream = openStream(res, encoder);
+  const stream = openStream(res, encoder, hub);
   const bookmark = bookmarks(engine, stream, encoder, query.allowWatchBookmarks === true);
   stream.undo(startWatch(engine, def, namespace, query, {
-    event: (type, entry, shared) => stream.send(encoder.event(type, entry, shared)),
+    event: (type, entry, shared) => stream.event({ type, entry, shared }),
     synced: () => bookmark(true),
     failed(error: ApiError) {
       stream.send(encoder.error(error.status));
       queueMicrotask(stream.end);
     },
   }));
+  stream.started();
   stream.begin();
   if (query.allowWatchBookmarks) stream.undo(hub.everyMinute(() => bookmark(false)));
   stream.undo(hub.onClose(stream.end));
@@ -87,50 +88,6 @@ function onReplaced({ registry }: Engine, def: ResourceDef, end: () => void): ()
   return registry.onChange(() => {
     if (registry.get(def.group, def.version, def.plural) !== def) queueMicrotask(end);
   });
-}
-
-interface WatchStream {
-  /** Sends the head; the first event does so too. */
-  begin(): void;
-  send(chunk: Buffer): void;
-  end(): void;
-  /** Steps to take when the stream ends; at once when it has. */
-  undo(fn: () => void): void;
-  readonly ended: Promise<void>;
-}
-
-function openStream(res: ApiResponse, encoder: WatchEncoder): WatchStream {
-  const { promise: ended, resolve } = Promise.withResolvers<void>();
-  const steps: (() => void)[] = [];
-  let isEnded = false;
-  const end = (): void => {
-    if (isEnded) return;
-    isEnded = true;
-    for (const step of steps) step();
-    if (!res.writableEnded) res.end();
-    resolve();
-  };
-  const begin = (): void => {
-    if (res.headersSent) return;
-    res.writeHead(200, { "content-type": encoder.contentType, "cache-control": "no-cache, private" });
-    res.flushHeaders();
-    res.on("close", end);
-    res.on("error", end);
-  };
-  return {
-    begin, end, ended,
-    send(chunk) {
-      if (isEnded) return;
-      begin();
-      if (res.writableLength <= MAX_UNREAD) return void res.write(chunk);
-      res.destroy();
-      end();
-    },
-    undo(fn) {
-      if (isEnded) fn();
-      else steps.push(fn);
-    },
-  };
 }
 
 /** Tells a client how far it has come when there was something to miss. */

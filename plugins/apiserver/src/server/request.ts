@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import type { AuditRecord } from "../audit/index.ts";
 
 /** Upstream's RequestInfo: what a path and a method mean. */
 export interface RequestInfo {
@@ -37,6 +38,8 @@ export interface ApiRequest {
   object<T = Record<string, unknown>>(): Promise<T>;
   /** The unread body, for proxies that stream; do not mix with `body`. */
   readonly stream: Readable;
+  /** Where the request is written down, if it is. */
+  readonly audit?: AuditRecord | undefined;
 }
 
 /** The common part of HTTP/1.1, HTTP/2 and in-memory responses. */
@@ -44,6 +47,8 @@ export interface ApiResponse {
   statusCode: number;
   readonly headersSent: boolean;
   readonly writableEnded: boolean;
+  /** Each write is a message of its own (WebSockets). */
+  readonly isMessages?: boolean;
   /** Bytes accepted but not yet taken by the client. */
   readonly writableLength: number;
   setHeader(name: string, value: string | string[]): unknown;

@@ -53,7 +53,14 @@ function watch(url: string, headers: Record<string, string> = {}): Watcher {
   return watcher;
 }
 
-const create = (name: string, labels: object = {}): Promise<any> => api.http("POST", CM, { metadata: { name, labels } });
+/** Watchers get their events at the end of the turn. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const http = async (...args: Parameters<TestServer["http"]>): ReturnType<TestServer["http"]> => {
+  const answer = await api.http(...args);
+  await turn();
+  return answer;
+};
+const create = (name: string, labels: object = {}): Promise<any> => http("POST", CM, { metadata: { name, labels } });
 const revision = async (): Promise<string> => (await api.http("GET", CM)).body.metadata.resourceVersion;
 
 describe("a watch", () => {
@@ -61,8 +68,8 @@ describe("a watch", () => {
     await create("a");
     const watcher = watch(`${CM}?watch=true`);
     await create("b");
-    await api.http("PATCH", `${CM}/a`, { data: { x: "1" } }, merge);
-    await api.http("DELETE", `${CM}/b`);
+    await http("PATCH", `${CM}/a`, { data: { x: "1" } }, merge);
+    await http("DELETE", `${CM}/b`);
     expect(watcher.seen).toEqual(["ADDED a", "ADDED b", "MODIFIED a", "DELETED b"]);
     const revisions = watcher.events.map(({ object }) => Number(object.metadata.resourceVersion));
     expect(revisions).toEqual([...revisions].sort((x, y) => x - y));
@@ -79,10 +86,10 @@ describe("a watch", () => {
   });
 
   test("of one namespace does not see others", async () => {
-    await api.http("POST", "/api/v1/namespaces", { metadata: { name: "other" } });
+    await http("POST", "/api/v1/namespaces", { metadata: { name: "other" } });
     const watcher = watch(`${CM}?watch=1&resourceVersion=${await revision()}`);
     const all = watch(`/api/v1/configmaps?watch=1&resourceVersion=${await revision()}`);
-    await api.http("POST", "/api/v1/namespaces/other/configmaps", { metadata: { name: "x" } });
+    await http("POST", "/api/v1/namespaces/other/configmaps", { metadata: { name: "x" } });
     expect([watcher.seen, all.seen]).toEqual([[], ["ADDED x"]]);
   });
 
@@ -90,11 +97,11 @@ describe("a watch", () => {
     await create("a", { on: "yes" });
     const watcher = watch(`${CM}?watch=1&labelSelector=on%3Dyes&resourceVersion=${await revision()}`);
     await create("b");
-    await api.http("PATCH", `${CM}/b`, { metadata: { labels: { on: "yes" } } }, merge);
-    const { body } = await api.http("PATCH", `${CM}/a`, { metadata: { labels: { on: "no" } } }, merge);
-    await api.http("PATCH", `${CM}/a`, { data: { x: "1" } }, merge);
-    await api.http("DELETE", `${CM}/a`);
-    await api.http("DELETE", `${CM}/b`);
+    await http("PATCH", `${CM}/b`, { metadata: { labels: { on: "yes" } } }, merge);
+    const { body } = await http("PATCH", `${CM}/a`, { metadata: { labels: { on: "no" } } }, merge);
+    await http("PATCH", `${CM}/a`, { data: { x: "1" } }, merge);
+    await http("DELETE", `${CM}/a`);
+    await http("DELETE", `${CM}/b`);
     expect(watcher.seen).toEqual(["ADDED b", "DELETED a", "DELETED b"]);
     expect(watcher.events[1].object.metadata).toMatchObject({ labels: { on: "yes" }, resourceVersion: body.metadata.resourceVersion });
   });
@@ -130,7 +137,7 @@ describe("a watch", () => {
   });
 
   test("refuses sendInitialEvents without resourceVersionMatch", async () => {
-    const { status, body } = await api.http("GET", `${CM}?watch=1&sendInitialEvents=true`);
+    const { status, body } = await http("GET", `${CM}?watch=1&sendInitialEvents=true`);
     expect([status, body.message]).toEqual([422, expect.stringContaining("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")]);
   });
 
@@ -181,7 +188,7 @@ describe("a watch", () => {
     expect(frames).toHaveLength(1);
     expect(frames[0]!.readUInt32BE(0)).toBe(frames[0]!.length - 4);
     expect(frames[0]!.includes("ADDED")).toBe(true);
-    const list = await api.http("GET", CM, undefined, { accept: "application/vnd.kubernetes.protobuf" });
+    const list = await http("GET", CM, undefined, { accept: "application/vnd.kubernetes.protobuf" });
     expect([list.headers["content-type"], list.text.slice(0, 4)]).toEqual(["application/vnd.kubernetes.protobuf", "k8s\0"]);
   });
 

@@ -17,6 +17,7 @@ export async function upgradeWatch(handler: RequestHandler, incoming: Incoming, 
 
 /** Presents a WebSocket as the response that a watch writes to. */
 class WebSocketResponse extends EventEmitter {
+  readonly isMessages = true;
   statusCode = 200;
   headersSent = false;
   writableEnded = false;
