@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { created, rowOf, updated } from "../testing.ts";
+import { created, fakeContext, rowOf, updated } from "../testing.ts";
 import type { Obj } from "../types.ts";
 
 const labels = { app: "web" };
@@ -66,6 +66,13 @@ describe("a Deployment", () => {
     });
     expect(errors).toEqual(['spec.selector: Invalid value: {"matchLabels":{"app":"x"}}: field is immutable']);
     expect(object.status).toEqual({ replicas: 1 });
+  });
+
+  it("keeps its labels when its status is written", () => {
+    const old: Obj = { metadata: { name: "d", labels: { a: "1" } }, spec: {} };
+    const next: Obj = { ...old, metadata: { name: "d", labels: { a: "2" } }, status: { replicas: 1 } };
+    deployments.prepareStatusUpdate!(next, old, fakeContext());
+    expect(next).toMatchObject({ metadata: { labels: { a: "1" } }, status: { replicas: 1 } });
   });
 });
 

@@ -16,6 +16,11 @@ export const deployment: Behaviour = {
   ...withGeneration(),
   // Annotations are copied to the replica sets, so their change is one that the controller must see.
   generationOf: ({ spec, metadata }) => [spec, metadata?.annotations ?? {}],
+  // Of all workloads, only a Deployment's status write leaves the labels alone.
+  prepareStatusUpdate: (object, old) => {
+    if (old.metadata?.labels) object.metadata!.labels = old.metadata.labels;
+    else delete object.metadata!.labels;
+  },
   columns: deploymentColumns,
   defaults: defaultDeployment,
   validate: validateDeployment,
