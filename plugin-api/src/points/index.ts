@@ -20,6 +20,8 @@ export interface AdmissionRequest {
   readonly options?: Readonly<Record<string, unknown>>;
   /** Tells the client something beside the answer. */
   readonly warn?: (warnings: readonly string[]) => void;
+  /** Adds to the audit log's record of the request; absent when there is none. */
+  readonly annotate?: (key: string, value: string) => void;
 }
 
 /** Mutators run before validators; each may return the object to go on with. Throw an `ApiError` to refuse. */

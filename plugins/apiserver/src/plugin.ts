@@ -1,8 +1,9 @@
 /** Registers the API server: its certificates, its listener, and the points that others contribute to. */
 import { readFile } from "node:fs/promises";
-import { type Contributions, definePlugin, k3spError } from "@k3s-p/plugin-api";
+import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { admission, healthCheck, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
+import type { Audit } from "./audit/index.ts";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
 import { localAddress, servingCertificate, servingNames, writeKubeconfig, writeToken } from "./server/credentials.ts";
 import { extensions } from "./server/extensions.ts";
@@ -12,6 +13,7 @@ import { toResourceDef } from "./server/native.ts";
 interface Config {
   readonly token?: string;
   readonly tokenFile?: string;
+  readonly args?: readonly string[];
 }
 
 export default definePlugin({
@@ -25,12 +27,15 @@ export default definePlugin({
     ]);
     const serverCa = keys.ca("server-ca").cert;
     const checks = ctx.contributions(healthCheck);
+    const { args = [] } = ctx.config as Config;
+    const audit = args.length > 0 ? await openAudit(args, ctx) : undefined;
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster,
       extend: (deps) => extensions({ cluster, pki: keys, serviceAccountKey: accountKey.privateKey }, deps),
       open: openRoutes(serverCa),
       checks: () => checks.list().map(({ impl }) => impl),
       onError: (error) => ctx.log.error({ err: error }, "request failed"),
+      audit,
     });
     ctx.defer(() => server.close());
     const admissions = ctx.contributions(admission);
@@ -52,6 +57,14 @@ export default definePlugin({
     return { url, port: listener.port, client: (user) => server.client(user) };
   },
 });
+
+/** Loaded by those alone who want an audit log. */
+async function openAudit(args: readonly string[], ctx: Pick<PluginContext, "log" | "defer">): Promise<Audit | undefined> {
+  const { auditOf } = await import("./audit/options.ts");
+  const opened = await auditOf(args, (message) => ctx.log.warn(message), (error) => ctx.log.error({ err: error }, "the audit log cannot be written"));
+  if (opened) ctx.defer(() => opened.close());
+  return opened?.audit;
+}
 
 /** `--token`, else the text of `--token-file`. */
 async function givenToken({ token, tokenFile }: Config): Promise<string | undefined> {

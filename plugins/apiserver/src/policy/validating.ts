@@ -9,6 +9,8 @@ interface Finding {
   readonly case: Case;
   readonly message: string;
   readonly reason: string;
+  /** Of the validation in its policy. */
+  readonly index: number;
 }
 
 export function validatingPolicies(deps: PolicyDeps): AdmissionPlugin {
@@ -32,21 +34,30 @@ function judge(deps: PolicyDeps, policies: readonly Policy[], request: Admission
       request.warn?.([`Validation failed for ValidatingAdmissionPolicy '${policy.name}' with binding '${binding.name}': ${message}`]);
     }
   }
+  if (request.annotate) note(request.annotate, findings);
   if (denials.length > 0) throw refusal(request, denials[0]!);
+}
+
+/** For bindings with the action `Audit`. */
+function note(annotate: NonNullable<AdmissionRequest["annotate"]>, findings: readonly Finding[]): void {
+  const noted = findings.filter(({ case: { binding } }) => binding.actions.includes("Audit"));
+  if (noted.length === 0) return;
+  annotate("validation.policy.admission.k8s.io/validation_failure", JSON.stringify(noted.map(({ case: { policy, binding }, message, index }) =>
+    ({ message, policy: policy.name, binding: binding.name, expressionIndex: String(index), validationActions: binding.actions }))));
 }
 
 /** A failure counts as a finding unless the policy lets failures pass. */
 function findingsOf(one: Case): Finding[] {
   const { policy } = one;
   const { matches, error } = testCase(one);
-  const failed = (message: string): Finding[] => (policy.isFailClosed ? [{ case: one, message, reason: "Invalid" }] : []);
+  const failed = (message: string, index = 0): Finding[] => (policy.isFailClosed ? [{ case: one, message, reason: "Invalid", index }] : []);
   if (!matches) return error ? failed(error) : [];
-  return policy.validations.flatMap((validation) => {
+  return policy.validations.flatMap((validation, index) => {
     try {
       if (run(validation.expression, one.evaluation, one.variables) === true) return [];
-      return [{ case: one, message: messageOf(one, validation), reason: validation.reason }];
+      return [{ case: one, message: messageOf(one, validation), reason: validation.reason, index }];
     } catch (failure) {
-      return failed((failure as Error).message);
+      return failed((failure as Error).message, index);
     }
   });
 }

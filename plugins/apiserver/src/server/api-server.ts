@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import { type KubeClient, randomSuffix } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, HealthCheck } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
+import type { Audit, AuditRecord } from "../audit/index.ts";
 import { createClient } from "../client/client.ts";
 import { builtinResources } from "../resources/index.ts";
 import type { ResourceDef } from "../resources/types.ts";
@@ -61,6 +62,7 @@ export interface ApiServerOptions {
   readonly random?: () => number;
   readonly newUid?: () => string;
   readonly onError?: (error: unknown) => void;
+  readonly audit?: Audit | undefined;
 }
 
 export interface RunningApiServer {
@@ -122,7 +124,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
     routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: metrics.render, contributed: options.checks }),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
-    onError,
+    onError, audit: options.audit,
   });
   const housekeeping = startHousekeeping(engine, onError);
   const listeners = new Set<Listener>();
@@ -208,9 +210,17 @@ function startHousekeeping(engine: Engine, onError: (error: unknown) => void): N
   }, HOUSEKEEPING_INTERVAL).unref();
 }
 
+const SWITCHED = 101;
+
 function upgrade(handler: RequestHandler, extensions: Extensions, stopped: AbortSignal, incoming: Incoming, socket: Duplex, head: Buffer): void {
+  let record: AuditRecord | undefined;
+  const over = (...how: Parameters<AuditRecord["complete"]>): void => {
+    record?.complete(...how);
+    record = undefined;
+  };
   const refuse = (error: unknown): void => {
     const status = statusOf(error);
+    over(status.code ?? 500, status);
     const body = JSON.stringify(status);
     socket.end(`HTTP/1.1 ${status.code ?? 500} ${status.reason ?? "Error"}\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
@@ -218,8 +228,12 @@ function upgrade(handler: RequestHandler, extensions: Extensions, stopped: Abort
   socket.on("error", () => {});
   try {
     const closed = new AbortController();
-    socket.on("close", () => closed.abort());
+    socket.on("close", () => {
+      closed.abort();
+      over(SWITCHED);
+    });
     const req = handler.admit(incoming, AbortSignal.any([closed.signal, stopped]));
+    record = req.audit;
     if (req.info.isResource && req.info.verb === "watch") return void upgradeWatch(handler, incoming, socket, head).catch(refuse);
     const result = extensions.upgrade?.(req, socket, head);
     if (result instanceof Promise) result.catch(refuse);

@@ -3,10 +3,11 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { apiError, badRequest, forbidden } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import type { Audit, AuditRecord } from "../audit/index.ts";
 import { decodeBody, readBody } from "./body.ts";
 import { handleResource, pathNotFound, type ResourceRoutes } from "./resource-handler.ts";
 import { type ApiRequest, type ApiResponse, parseRequestInfo, type RequestInfo } from "./request.ts";
-import { sendError } from "./respond.ts";
+import { sendError, statusOf } from "./respond.ts";
 
 /** What a transport hands over; HTTP/1.1 and HTTP/2 requests and calls in memory all have this form. */
 export interface Incoming {
@@ -40,6 +41,7 @@ export interface HandlerOptions extends ResourceRoutes {
   readonly aggregate: (info: RequestInfo) => Route | undefined;
   readonly observe: (req: { readonly method: string; readonly info: RequestInfo }, status: number, seconds: number) => void;
   readonly onError: (error: unknown) => void;
+  readonly audit?: Audit | undefined;
 }
 
 export interface RequestHandler {
@@ -49,12 +51,20 @@ export interface RequestHandler {
 }
 
 export function createHandler(options: HandlerOptions): RequestHandler {
-  function admit(incoming: Incoming, closed: AbortSignal | (() => AbortSignal)): ApiRequest {
+  function admit(incoming: Incoming, closed: AbortSignal | (() => AbortSignal), res?: ApiResponse): ApiRequest {
     const info = parseRequestInfo(incoming.method, incoming.url);
     const user = incoming.user ?? options.authenticate(incoming);
     if (!user) throw apiError(401, "Unauthorized", "Unauthorized");
-    options.authorize(user, info);
-    return createRequest(incoming, info, user, closed);
+    const record = options.audit?.begin(incoming, info, user, res);
+    try {
+      options.authorize(user, info);
+    } catch (error) {
+      record?.decided(false);
+      record?.complete(statusOf(error).code ?? 500, statusOf(error));
+      throw error;
+    }
+    record?.decided(true);
+    return createRequest(incoming, info, user, closed, record);
   }
 
   async function route(req: ApiRequest, res: ApiResponse): Promise<void> {
@@ -72,22 +82,32 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     admit,
     async handle(incoming, res) {
       const start = performance.now();
-      let info: RequestInfo | undefined;
+      let req: ApiRequest | undefined;
+      let failure: unknown;
       try {
         const open = options.open.get(pathOf(incoming.url));
         if (open) return await open(createRequest(incoming, parseRequestInfo(incoming.method, incoming.url), anonymous, () => closedSignal(res)), res);
         if (!known.has(incoming.method)) throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
-        const req = admit(incoming, () => closedSignal(res));
-        info = req.info;
+        req = admit(incoming, () => closedSignal(res), res);
+        if (req.audit && req.info.verb === "watch") req.audit.started(200);
         await route(req, res);
       } catch (error) {
+        failure = error;
         if ((error as Error)?.name !== "ApiError") options.onError(error);
         sendError(incoming, res, error);
       } finally {
-        if (info) options.observe({ method: incoming.method, info }, res.statusCode, (performance.now() - start) / 1000);
+        if (req) options.observe({ method: incoming.method, info: req.info }, res.statusCode, (performance.now() - start) / 1000);
+        if (req?.audit) finish(req.audit, req.info, res, failure);
       }
     },
   };
+}
+
+/** A watch is over when its connection is; all else, when it has been answered. */
+function finish(record: AuditRecord, { verb }: RequestInfo, res: ApiResponse, failure: unknown): void {
+  const complete = (): void => record.complete(res.statusCode, failure === undefined ? undefined : statusOf(failure));
+  if (verb === "watch" && failure === undefined && !res.writableEnded) res.once("close", complete);
+  else complete();
 }
 
 const known = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
@@ -104,19 +124,19 @@ function closedSignal(res: ApiResponse): AbortSignal {
   return controller.signal;
 }
 
-function createRequest(incoming: Incoming, info: RequestInfo, user: UserInfo, closed: AbortSignal | (() => AbortSignal)): ApiRequest {
+function createRequest(incoming: Incoming, info: RequestInfo, user: UserInfo, closed: AbortSignal | (() => AbortSignal), audit?: AuditRecord): ApiRequest {
   const { method, url, headers, stream, remoteAddress } = incoming;
   let query: URLSearchParams | undefined;
   let bytes: Promise<Buffer> | undefined;
   let signal: AbortSignal | undefined;
   const request: ApiRequest = {
-    method, url, headers, stream, remoteAddress, info, user,
+    method, url, headers, stream, remoteAddress, info, user, audit,
     get query() {
       const mark = url.indexOf("?");
       return (query ??= new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1)));
     },
     get signal() { return (signal ??= typeof closed === "function" ? closed() : closed); },
-    body: () => (bytes ??= readBody(stream)),
+    body: () => (bytes ??= audit ? recorded(readBody(stream), audit) : readBody(stream)),
     async object<T>() {
       const body = await request.body();
       if (body.length === 0) throw badRequest("unexpected EOF");
@@ -124,6 +144,12 @@ function createRequest(incoming: Incoming, info: RequestInfo, user: UserInfo, cl
     },
   };
   return request;
+}
+
+async function recorded(body: Promise<Buffer>, audit: AuditRecord): Promise<Buffer> {
+  const bytes = await body;
+  audit.body(bytes);
+  return bytes;
 }
 
 /** Until rules are at hand only superusers may do anything. */

@@ -84,6 +84,7 @@ function callOf(def: ResourceDef, req: ApiRequest, res: ApiResponse): Call {
   return {
     user, def, subresource, namespace, name, verb: info.verb, dryRun: isDryRun(query.getAll("dryRun")), manager: managerOf(req),
     fieldValidation: validationOf(query.get("fieldValidation")), warn: (warnings) => warn(res, warnings),
+    ...(req.audit && { annotate: req.audit.annotate }),
   };
 }
 

@@ -78,6 +78,8 @@ export interface Call {
   /** What to do about unknown fields; default: drop them silently. */
   readonly fieldValidation?: FieldValidation;
   readonly warn?: (warnings: readonly string[]) => void;
+  /** Adds to the audit log's record of the request. */
+  readonly annotate?: (key: string, value: string) => void;
   /** Verb of the request, when it came as one. */
   readonly verb?: string;
 }
@@ -132,10 +134,10 @@ export function admissionRequest(
   call: Call, operation: AdmissionRequest["operation"], object: Obj | undefined, oldObject: Obj | undefined, options?: object,
 ): AdmissionRequest {
   const { group, version, plural } = call.def;
-  const { user, subresource, namespace, name, dryRun, warn } = call;
+  const { user, subresource, namespace, name, dryRun, warn, annotate } = call;
   return {
     operation, user, group, version, resource: plural, subresource, namespace, name: object?.metadata?.name ?? name,
-    object, oldObject, dryRun, ...(warn && { warn }),
+    object, oldObject, dryRun, ...(warn && { warn }), ...(annotate && { annotate }),
     // Few look at the options: they are put together for those.
     get options() { return optionsOf(call, operation, options); },
   };

@@ -60,6 +60,7 @@ export async function ask({ client, newUid = randomUUID }: DispatchDeps, concern
     if (!hook.isFailClosed) return undefined;
     throw internal(`failed calling webhook ${JSON.stringify(name)}: ${(error as Error).message}`);
   }
+  for (const [key, value] of Object.entries(verdict.auditAnnotations)) request.annotate?.(`${name}/${key}`, String(value));
   if (verdict.warnings.length > 0) request.warn?.(verdict.warnings);
   if (!verdict.allowed) throw denied(name, verdict.status);
   return verdict;
