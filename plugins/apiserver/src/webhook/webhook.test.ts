@@ -1,5 +1,7 @@
+import { request } from "node:https";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Obj } from "../resources/types.ts";
+import { testCertificate, testPrivateKey } from "../subresources/testing.ts";
 import { canonicalize } from "../store/entry.ts";
 import { startTestServer, type TestAnswer, type TestServer } from "../server/testing.ts";
 import { type Behaviour, caBundle, configuration, jsonPatch, startTestWebhook, type TestWebhook } from "./testing.ts";
@@ -323,6 +325,30 @@ describe("streams and proxies", () => {
       operation: "CONNECT", subResource: "proxy", name: "web", namespace: "default", object: { path: "/x/y" }, oldObject: null,
       kind: { group: "", version: "v1", kind: "ServiceProxyOptions" }, resource: { resource: "services" },
     });
+  });
+});
+
+describe("an attach that asks to upgrade", () => {
+  test("is refused before anything is joined", async () => {
+    hook.behave = ({ request }) => ({ allowed: false, status: { message: `attaching to pod '${request["name"]}' is not allowed` } });
+    await register("Validating", "h", { rules: [{ operations: ["CONNECT"], apiGroups: [""], apiVersions: ["v1"], resources: ["pods/attach"] }] });
+    await api.http("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+      metadata: { name: "t" }, roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "cluster-admin" }, subjects: [{ kind: "User", name: "test", apiGroup: "rbac.authorization.k8s.io" }],
+    });
+    const identity = { cert: testCertificate, key: testPrivateKey };
+    const { port } = await api.listen({ ...identity, clientCas: [testCertificate], address: "127.0.0.1", port: 0 });
+    const text = await new Promise<string>((resolve, reject) => {
+      const req = request({
+        ...identity, ca: testCertificate, host: "127.0.0.1", port, method: "POST", agent: false,
+        path: "/api/v1/namespaces/default/pods/p/attach?container=c&stdin=true&tty=true", headers: { connection: "Upgrade", upgrade: "SPDY/3.1" },
+      }, (res) => {
+        let body = "";
+        res.on("data", (chunk: Buffer) => (body += chunk.toString())).on("end", () => resolve(body));
+      });
+      req.on("error", reject).end();
+    });
+    expect(JSON.parse(text).message).toBe("admission webhook \"h.example.com\" denied the request: attaching to pod 'p' is not allowed");
+    expect(hook.seen[0]!.request).toMatchObject({ subResource: "attach", object: { kind: "PodAttachOptions", container: "c", stdin: true, tty: true } });
   });
 });
 
