@@ -6,7 +6,7 @@ import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Audit, AuditRecord } from "../audit/index.ts";
 import { decodeBody, readBody } from "./body.ts";
 import { handleResource, pathNotFound, type ResourceRoutes } from "./resource-handler.ts";
-import { type ApiRequest, type ApiResponse, parseRequestInfo, type RequestInfo } from "./request.ts";
+import { accessedBy, type ApiRequest, type ApiResponse, parseRequestInfo, type RequestInfo } from "./request.ts";
 import { sendError, statusOf } from "./respond.ts";
 
 /** What a transport hands over; HTTP/1.1 and HTTP/2 requests and calls in memory all have this form. */
@@ -57,7 +57,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     if (!user) throw apiError(401, "Unauthorized", "Unauthorized");
     const record = options.audit?.begin(incoming, info, user, res);
     try {
-      options.authorize(user, info);
+      options.authorize(user, accessedBy(info, incoming.url));
     } catch (error) {
       record?.decided(false);
       record?.complete(statusOf(error).code ?? 500, statusOf(error));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { negotiate } from "./negotiate.ts";
-import { parseRequestInfo } from "./request.ts";
+import { accessedBy, parseRequestInfo } from "./request.ts";
 
 describe("what a path means", () => {
   const cases: readonly [string, string, object][] = [
@@ -24,6 +24,18 @@ describe("what a path means", () => {
   test.each(cases)("%s %s", (method, url, expected) => {
     expect(parseRequestInfo(method, url)).toMatchObject({ isResource: true, ...expected });
   });
+});
+
+describe("what a request is authorized for", () => {
+  const cases: readonly [string, string, string][] = [
+    ["GET", "/api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dx&limit=5", "x"],
+    ["GET", "/api/v1/configmaps?watch=1&fieldSelector=metadata.namespace=a,metadata.name==x", "x"],
+    ["GET", "/api/v1/configmaps?fieldSelector=metadata.name!=x", ""],
+    ["GET", "/api/v1/configmaps?fieldSelector=metadata.name=..", ""],
+    ["GET", "/api/v1/configmaps?labelSelector=metadata.name=x", ""],
+    ["DELETE", "/api/v1/namespaces/a/configmaps?fieldSelector=metadata.name=x", ""],
+  ];
+  test.each(cases)("%s %s", (method, url, name) => expect(accessedBy(parseRequestInfo(method, url), url).name).toBe(name));
 });
 
 describe("content negotiation", () => {

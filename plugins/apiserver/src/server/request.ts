@@ -79,6 +79,17 @@ export function parseRequestInfo(method: string, url: string): RequestInfo {
   return info ?? { ...nothing, path, verb: method.toLowerCase() };
 }
 
+/**
+ * What a request is authorized for: a list or watch of the one object that a field selector names counts as a request
+ * for that name, so that a role with `resourceNames` allows it.
+ */
+export function accessedBy(info: RequestInfo, url: string): RequestInfo {
+  if (info.name || (info.verb !== "list" && info.verb !== "watch") || !url.includes("fieldSelector=")) return info;
+  const selector = new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("fieldSelector") ?? "";
+  const name = selector.split(",").map((term) => /^metadata\.name==?([^=/%]+)$/.exec(term)?.[1]).find(Boolean);
+  return name && name !== "." && name !== ".." ? { ...info, name } : info;
+}
+
 const nothing = {
   isResource: false, group: "", version: "", resource: "", subresource: "", namespace: "", name: "", rest: [],
 } as const;
