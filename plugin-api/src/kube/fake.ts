@@ -1,183 +1,182 @@
-/** A Kubernetes client over a map, for plugin tests: no validation, no defaults, informers told at once. */
-import type { Informer, InformerHandlers, InformerOptions, KubeClient } from "./client.ts";
-import { alreadyExists, apiError, notFound } from "./errors.ts";
-import { apiVersionOf, type Resource } from "./resources.ts";
-import { matches, parseLabelSelector } from "./selectors.ts";
-import type { KubeObject, Status } from "./types.ts";
+/**
+ * The API server of plugin tests: a Kubernetes client over a map. It keeps resource versions, generations, finalizers,
+ * grace periods and what subresources may change; it neither validates nor defaults.
+ */
+import type { KubeClient } from "./client.ts";
+import { alreadyExists, apiError, conflict } from "./errors.ts";
+import { fakeDiscovery } from "./fake-discovery.ts";
+import { mergePatch, strategicPatch } from "./fake-patch.ts";
+import { fakeStore, type FakeStore } from "./fake-store.ts";
+import { namespaces, type Resource } from "./resources.ts";
+import type { KubeObject } from "./types.ts";
 
-export interface FakeKube extends KubeClient {
-  /** Every call, as `VERB resource namespace/name`. */
-  readonly calls: readonly string[];
-  /** Creates or replaces without being recorded. */
-  put<T extends KubeObject>(resource: Resource<T>, object: object): T;
-  drop(resource: Resource, name: string, namespace?: string): void;
-  read<T extends KubeObject>(resource: Resource<T>, name: string, namespace?: string): T | undefined;
-  all<T extends KubeObject>(resource: Resource<T>): readonly T[];
-  /** Adds a resource to what discovery answers. */
-  serve(...resources: readonly Resource[]): void;
+type Obj = any;
+
+/** One write, in the order in which they came. */
+export interface Write {
+  readonly verb: "create" | "update" | "patch" | "delete" | "deletecollection";
+  /** `pods`, `pods/status`. */
+  readonly resource: string;
+  readonly name: string;
+  readonly namespace?: string;
+  /** What was sent: object, patch or delete options. */
+  readonly body?: Obj;
 }
 
 export interface FakeOptions {
+  /** What discovery answers; by default every resource that the test has touched. */
   readonly serve?: readonly Resource[];
-  /** Answers `request` before discovery does. */
-  readonly onRequest?: (method: string, path: string, body: unknown) => { readonly status: number; readonly body: unknown } | undefined;
-  /** Called before a write takes place; throw an `ApiError` to refuse it. */
-  readonly onWrite?: (verb: string, resource: Resource, object: KubeObject) => void;
+  /** Answers `request` before the fake does. */
+  readonly onRequest?: FakeKube["onRequest"];
+  readonly onWrite?: FakeKube["onWrite"];
+  readonly now?: () => Date;
 }
 
-const verbs: readonly string[] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-
-type Listener = (before: KubeObject | undefined, after: KubeObject | undefined) => void;
+export interface FakeKube extends KubeClient {
+  /** Everything written through the client. */
+  readonly writes: Write[];
+  onRequest?: ((method: string, path: string, body?: any) => { readonly status: number; readonly body: unknown } | undefined) | undefined;
+  /** Called before a write takes place; throw an `ApiError` to refuse it. */
+  onWrite?: ((write: Write) => void) | undefined;
+  /** Creates or replaces, status included, as somebody else would; the uid stays, and the generation counts. */
+  put<T extends KubeObject>(resource: Resource<T>, object: object): T;
+  /** Changes a draft of a stored object (status included) and stores it, as a kubelet or user would. */
+  edit<T extends KubeObject>(resource: Resource<T>, name: string, namespace: string | undefined, change: (draft: Obj) => void): T;
+  /** Takes the object away at once, whatever holds it. */
+  drop(resource: Resource, name: string, namespace?: string): void;
+  read<T extends KubeObject>(resource: Resource<T>, name: string, namespace?: string): T | undefined;
+  all<T extends KubeObject>(resource: Resource<T>, namespace?: string): readonly T[];
+  /** Adds a resource to what discovery answers. */
+  serve(...resources: readonly Resource[]): void;
+  /** While held, informers see nothing; releasing delivers what happened. */
+  hold(): void;
+  release(): void;
+}
 
 export function fakeKube(options: FakeOptions = {}): FakeKube {
-  const store = new Map<string, Map<string, KubeObject>>();
-  const listeners = new Map<string, Set<Listener>>();
-  const served: Resource[] = [...(options.serve ?? [])];
-  const calls: string[] = [];
-  let revision = 0;
+  const { now = () => new Date() } = options;
+  const store = fakeStore(now);
+  let served = options.serve;
+  let serial = 0;
 
-  const tableOf = (r: Resource) => {
-    const id = `${r.group}/${r.plural}`;
-    if (!store.has(id)) store.set(id, new Map());
-    return store.get(id)!;
-  };
-  const keyFor = (r: Resource, name: string, namespace?: string) => (r.namespaced ? `${namespace || "default"}/${name}` : name);
-  const note = (verb: string, r: Resource, name: string, namespace?: string) =>
-    void calls.push(`${verb} ${r.plural} ${keyFor(r, name, namespace)}`);
+  function note(verb: Write["verb"], r: Resource, subresource: string | undefined, rest: Omit<Write, "verb" | "resource">): void {
+    const write: Write = { verb, resource: subresource ? `${r.plural}/${subresource}` : r.plural, ...rest };
+    fake.writes.push(write);
+    fake.onWrite?.(write);
+  }
 
-  function write(r: Resource, object: KubeObject): KubeObject {
-    const key = keyFor(r, object.metadata!.name!, object.metadata!.namespace);
-    const before = tableOf(r).get(key);
-    revision++;
-    const stored = freeze(structuredClone({
-      ...object, apiVersion: apiVersionOf(r), kind: r.kind,
-      metadata: {
-        uid: before?.metadata?.uid ?? `uid-${revision}`, creationTimestamp: "2026-01-01T00:00:00Z", ...object.metadata,
-        ...(r.namespaced && { namespace: object.metadata!.namespace || "default" }), resourceVersion: String(revision),
-      },
-    }));
-    tableOf(r).set(key, stored);
-    tell(r, before, stored);
-    return stored;
-  }
-  function tell(r: Resource, before: KubeObject | undefined, after: KubeObject | undefined): void {
-    for (const listener of [...(listeners.get(`${r.group}/${r.plural}`) ?? [])]) listener(before, after);
-  }
-  function drop(r: Resource, name: string, namespace?: string): KubeObject | undefined {
-    const before = tableOf(r).get(keyFor(r, name, namespace));
-    tableOf(r).delete(keyFor(r, name, namespace));
-    if (before) tell(r, before, undefined);
-    return before;
-  }
-  function must(r: Resource, name: string, namespace?: string): KubeObject {
-    const found = tableOf(r).get(keyFor(r, name, namespace));
-    if (!found) throw notFound(r, name);
-    return found;
-  }
-  const select = (r: Resource, o: { namespace?: string; labelSelector?: string; fieldSelector?: string }) => {
-    const labels = o.labelSelector ? parseLabelSelector(o.labelSelector) : [];
-    const name = /metadata\.name=([^,]+)/.exec(o.fieldSelector ?? "")?.[1];
-    return (x: KubeObject) =>
-      (!o.namespace || x.metadata?.namespace === o.namespace) && matches(labels, x.metadata?.labels) && (!name || x.metadata?.name === name);
-  };
-
-  const client: FakeKube = {
-    calls,
-    put: (r, object) => write(r, object as KubeObject) as never,
-    drop: (r, name, namespace) => void drop(r, name, namespace),
-    read: (r, name, namespace) => tableOf(r).get(keyFor(r, name, namespace)) as never,
-    all: (r) => [...tableOf(r).values()] as never,
-    serve: (...resources) => void served.push(...resources),
-    async get(r, name, namespace) {
-      note("GET", r, name, namespace);
-      return must(r, name, namespace) as never;
+  const fake: FakeKube = {
+    writes: [],
+    onRequest: options.onRequest,
+    onWrite: options.onWrite,
+    put(r, object: Obj) {
+      const before = store.find(r, object.metadata.name, object.metadata.namespace);
+      if (!before) return store.save(r, object);
+      const { uid = before.metadata.uid, generation = before.metadata.generation } = object.metadata;
+      const changed = generation === before.metadata.generation && generationOf(before, object);
+      return store.save(r, { ...object, metadata: { ...object.metadata, uid, generation: changed || generation } });
     },
-    async list(r, o = {}) {
-      return { metadata: { resourceVersion: String(revision) }, items: [...tableOf(r).values()].filter(select(r, o)) as never };
+    edit(r, name, namespace, change) {
+      const before = store.must(r, name, namespace);
+      const draft = structuredClone(before);
+      change(draft);
+      draft.metadata.generation = generationOf(before, draft);
+      return settle(store, r, draft);
     },
-    async create(r, object, o = {}) {
-      const named = { ...object, metadata: { ...object.metadata, ...(o.namespace && { namespace: o.namespace }) } } as KubeObject;
-      note("CREATE", r, named.metadata!.name!, named.metadata!.namespace);
-      options.onWrite?.("create", r, named);
-      if (tableOf(r).has(keyFor(r, named.metadata!.name!, named.metadata!.namespace))) throw alreadyExists(r, named.metadata!.name!);
-      return write(r, named) as never;
+    drop(r, name, namespace) {
+      const object = store.find(r, name, namespace);
+      if (object) store.remove(r, object);
     },
-    async update(r, object) {
-      note("UPDATE", r, object.metadata!.name!, object.metadata!.namespace);
-      must(r, object.metadata!.name!, object.metadata!.namespace);
-      options.onWrite?.("update", r, object);
-      return write(r, object) as never;
+    read: (r, name, namespace) => store.find(r, name, namespace),
+    all: (r, namespace) => store.select(r, namespace ? { namespace } : {}),
+    serve: (...resources) => void (served = [...(served ?? []), ...resources]),
+    hold: store.hold,
+    release: store.release,
+    get: async (r, name, namespace) => store.must(r, name, namespace),
+    list: async (r, o) => ({ metadata: { resourceVersion: String(store.revision) }, items: store.select(r, o) }),
+    async create(r, object: Obj, o = {}) {
+      const { generateName, namespace = o.namespace } = object.metadata ?? {};
+      const name = o.name ?? object.metadata?.name ?? `${generateName}${(++serial).toString(36).padStart(5, "x")}`;
+      note("create", r, o.subresource, { name, namespace, body: object });
+      if (o.subresource) return createSubresource(store, now, r, o.subresource, store.must(r, name, namespace), object);
+      if (store.find(r, name, namespace)) throw alreadyExists(r, name);
+      return store.save(r, { ...object, metadata: { ...object.metadata, name, ...(namespace && { namespace }) } });
     },
-    async patch(r, name, patch, o = {}) {
-      note("PATCH", r, name, o.namespace);
-      const next = mergePatch(must(r, name, o.namespace), patch) as KubeObject;
-      options.onWrite?.("patch", r, next);
-      return write(r, next) as never;
+    async update(r, object: Obj, o = {}) {
+      const { name, namespace } = object.metadata;
+      note("update", r, o.subresource, { name, namespace, body: object });
+      return settle(store, r, accepted(r, store.must(r, name, namespace), object, o.subresource));
+    },
+    async patch(r, name, patch: Obj, o = {}) {
+      note("patch", r, o.subresource, { name, ...(o.namespace && { namespace: o.namespace }), body: patch });
+      const before = store.must(r, name, o.namespace);
+      const next = (o.type === "strategic" ? strategicPatch : mergePatch)(before, patch);
+      return settle(store, r, accepted(r, before, next, o.subresource));
     },
     async delete(r, name, o = {}) {
-      note("DELETE", r, name, o.namespace);
-      must(r, name, o.namespace);
-      return drop(r, name, o.namespace) as never;
+      note("delete", r, undefined, { name, ...(o.namespace && { namespace: o.namespace }), body: o });
+      return store.terminate(r, store.must(r, name, o.namespace), o);
     },
     async deleteCollection(r, o = {}) {
-      for (const x of [...tableOf(r).values()].filter(select(r, o))) drop(r, x.metadata!.name!, x.metadata!.namespace);
+      note("deletecollection", r, undefined, { name: "", ...(o.namespace && { namespace: o.namespace }), body: o });
+      for (const object of store.select(r, o)) store.terminate(r, object, o);
     },
     async watch() {
       throw apiError(501, "NotImplemented", "the fake has informers only");
     },
-    informer: (r, o = {}) => fakeInformer(r, tableOf(r), select(r, o), o, listeners) as never,
+    informer: store.informer,
     async request(method, path, body) {
-      const special = options.onRequest?.(method, path, body);
-      if (special) return special;
-      const gv = path.replace(/^\/apis?\//, "");
-      const resources = served.filter((r) => apiVersionOf(r) === gv).map((r) => ({ name: r.plural, kind: r.kind, namespaced: r.namespaced, verbs }));
-      return resources.length ? { status: 200, body: { resources } } : { status: 404, body: {} as Status };
+      const answer = fake.onRequest?.(method, path, body);
+      if (answer) return answer;
+      const finalized = /^\/api\/v1\/namespaces\/([^/]+)\/finalize$/.exec(path)?.[1];
+      return finalized ? finalize(store, finalized, body) : fakeDiscovery(path, served ?? store.resources);
     },
   };
-  return client;
+  return fake;
 }
 
-function fakeInformer<T extends KubeObject>(
-  r: Resource, table: Map<string, KubeObject>, selected: (x: KubeObject) => boolean, o: InformerOptions<T>, listeners: Map<string, Set<Listener>>,
-): Informer<T> {
-  const id = `${r.group}/${r.plural}`;
-  const own = new Set<Listener>();
-  const list = (namespace?: string) =>
-    [...table.values()].filter((x) => selected(x) && (!namespace || x.metadata?.namespace === namespace)) as unknown as T[];
-  return {
-    synced: Promise.resolve(),
-    get: (name, namespace) => list(namespace).find((x) => x.metadata!.name === name),
-    list,
-    byIndex: (index, key) => list().filter((x) => o.indexes![index]!(x).includes(key)),
-    on(handlers: InformerHandlers<T>) {
-      const listener: Listener = (before, after) => {
-        const [was, is] = [before && selected(before), after && selected(after)];
-        if (was && is) handlers.updated?.(after as unknown as T, before as unknown as T);
-        else if (is) handlers.added?.(after as unknown as T);
-        else if (was) handlers.deleted?.(before as unknown as T);
-      };
-      for (const x of list()) handlers.added?.(x);
-      if (!listeners.has(id)) listeners.set(id, new Set());
-      listeners.get(id)!.add(listener);
-      own.add(listener);
-      return () => void listeners.get(id)!.delete(listener);
-    },
-    stop: () => own.forEach((listener) => listeners.get(id)?.delete(listener)),
-  };
+/** Stores an object, or lets it go when it is being deleted and nothing holds it any more. */
+function settle(store: FakeStore, r: Resource, object: Obj): Obj {
+  const { deletionTimestamp, deletionGracePeriodSeconds, finalizers } = object.metadata;
+  const held = finalizers?.length || deletionGracePeriodSeconds || (r.plural === "namespaces" && object.spec?.finalizers?.length);
+  if (!deletionTimestamp || held) return store.save(r, object);
+  store.remove(r, object);
+  return object;
 }
 
-/** RFC 7386; every patch type is taken as a merge patch. */
-function mergePatch(target: unknown, patch: unknown): unknown {
-  if (typeof patch !== "object" || patch === null || Array.isArray(patch)) return patch;
-  const result: Record<string, unknown> = { ...(target as object) };
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = mergePatch(typeof result[key] === "object" ? result[key] : {}, value);
+/** What a write makes of an object: it meets the newest one, keeps what it may not change, and counts the generation. */
+function accepted(r: Resource, before: Obj, next: Obj, subresource?: string): Obj {
+  const { uid, resourceVersion } = next.metadata;
+  const { name, creationTimestamp, deletionTimestamp } = before.metadata;
+  if (uid && uid !== before.metadata.uid) throw conflict(r, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${before.metadata.uid}`);
+  if (resourceVersion && resourceVersion !== before.metadata.resourceVersion) throw conflict(r, name);
+  const metadata = { ...next.metadata, uid: before.metadata.uid, creationTimestamp, deletionTimestamp, generation: before.metadata.generation };
+  if (!deletionTimestamp) delete metadata.deletionTimestamp;
+  if (subresource) return { ...before, status: next.status, metadata };
+  return { ...next, ...("status" in before && { status: before.status }), metadata: { ...metadata, generation: generationOf(before, next) } };
+}
+
+function generationOf(before: Obj, next: Obj): number {
+  return (before.metadata.generation ?? 1) + Number(JSON.stringify(before.spec) !== JSON.stringify(next.spec));
+}
+
+function createSubresource(store: FakeStore, now: () => Date, r: Resource, subresource: string, parent: Obj, object: Obj): Obj {
+  switch (subresource) {
+    case "binding":
+      return store.save(r, { ...parent, spec: { ...parent.spec, nodeName: object.target.name } });
+    case "eviction":
+      return store.terminate(r, parent, object.deleteOptions);
+    case "token": {
+      const seconds = object.spec?.expirationSeconds ?? 3600;
+      const expirationTimestamp = new Date(now().getTime() + seconds * 1000).toISOString();
+      return { ...object, status: { token: `token-of-${parent.metadata.name}`, expirationTimestamp } };
+    }
+    default:
+      throw apiError(404, "NotFound", `the fake has no ${r.plural}/${subresource}`);
   }
-  return result;
 }
 
-function freeze<T>(value: T): T {
-  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) Object.values(Object.freeze(value)).forEach(freeze);
-  return value;
+function finalize(store: FakeStore, name: string, body: Obj): { status: number; body: unknown } {
+  const next = { ...store.must(namespaces, name), spec: body.spec };
+  return { status: 200, body: settle(store, namespaces, next) };
 }

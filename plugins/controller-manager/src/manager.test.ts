@@ -26,8 +26,8 @@ describe("startControllers", () => {
     const entry = { name: "x", when: [jobs], start: async () => void starts++ };
     await startControllers(h.deps, { entries: [entry], onFailure: () => {} });
     expect(starts).toBe(0);
-    h.client.seed(jobs, { metadata: { name: "a" } });
-    h.client.seed(jobs, { metadata: { name: "b" } });
+    h.client.put(jobs, { metadata: { name: "a" } });
+    h.client.put(jobs, { metadata: { name: "b" } });
     await h.settle();
     expect(starts).toBe(1);
   });
@@ -46,7 +46,7 @@ describe("startControllers", () => {
         throw new Error(name, { cause: error });
       },
     });
-    h.client.seed(deployments, {
+    h.client.put(deployments, {
       metadata: { name: "d" },
       spec: {
         replicas: 2,

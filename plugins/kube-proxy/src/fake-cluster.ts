@@ -1,55 +1,21 @@
-/** For tests: informers over plain maps, and short ways to write Services and EndpointSlices. */
-import type { EndpointSlice, Informer, InformerHandlers, InformerOptions, KubeObject, Service } from "@k3s-p/plugin-api/kube";
+/** For tests: a fake API server that is told of Services and EndpointSlices, and short ways to write them. */
+import { endpointSlices, services, type EndpointSlice, type Resource, type Service } from "@k3s-p/plugin-api/kube";
+import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 
 export interface FakeCluster {
-  readonly kube: { informer(resource: { readonly kind: string }, options?: InformerOptions<any>): Informer<any> };
+  readonly kube: FakeKube;
   put(object: Service | EndpointSlice): void;
   remove(object: Service | EndpointSlice): void;
 }
 
+const resourceOf = ({ kind }: Service | EndpointSlice): Resource<any> => (kind === "Service" ? services : endpointSlices);
+
 export function fakeCluster(): FakeCluster {
-  const kinds = new Map<string, { objects: Map<string, KubeObject>; handlers: Set<InformerHandlers<KubeObject>> }>();
-  const store = (kind: string) => {
-    if (!kinds.has(kind)) kinds.set(kind, { objects: new Map(), handlers: new Set() });
-    return kinds.get(kind)!;
-  };
-  const key = (object: KubeObject) => `${object.metadata?.namespace}/${object.metadata?.name}`;
+  const kube = fakeKube();
   return {
-    kube: {
-      informer(resource, options = {}) {
-        const { objects, handlers } = store(resource.kind);
-        return {
-          synced: Promise.resolve(),
-          get: (name, namespace) => objects.get(`${namespace}/${name}`),
-          list: () => [...objects.values()],
-          byIndex: (index, value) => {
-            // Every slice here is named after its Service, so one look-up replaces a real index.
-            const likely = objects.get(`${value}-x`);
-            return likely && options.indexes?.[index]?.(likely).includes(value) ? [likely] : [];
-          },
-          on: (each) => {
-            handlers.add(each);
-            for (const object of objects.values()) each.added?.(object);
-            return () => handlers.delete(each);
-          },
-          stop: () => undefined,
-        };
-      },
-    },
-    put(object) {
-      const { objects, handlers } = store(object.kind!);
-      const previous = objects.get(key(object));
-      objects.set(key(object), object);
-      for (const each of handlers) {
-        if (previous) each.updated?.(object, previous);
-        else each.added?.(object);
-      }
-    },
-    remove(object) {
-      const { objects, handlers } = store(object.kind!);
-      objects.delete(key(object));
-      for (const each of handlers) each.deleted?.(object);
-    },
+    kube,
+    put: (object) => void kube.put(resourceOf(object), object),
+    remove: (object) => kube.drop(resourceOf(object), object.metadata.name!, object.metadata.namespace),
   };
 }
 

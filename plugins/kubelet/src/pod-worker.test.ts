@@ -75,7 +75,7 @@ describe("a pod's life", () => {
     h.markDeleted("web", 7);
     await h.until(() => h.api("web") === undefined);
     expect(h.runtime.calls).toContain("stopContainer c 7");
-    expect(h.kube.writes.at(-1)).toBe("delete pods web");
+    expect(h.kube.writes.at(-1)).toMatchObject({ verb: "delete", resource: "pods", name: "web" });
     await h.until(() => h.runtime.sandboxes.size === 0 && h.runtime.containers.size === 0);
     await h.until(() => h.worker("web") === undefined);
     expect(existsSync(join(h.paths.kubelet, "pods", "uid-web"))).toBe(false);

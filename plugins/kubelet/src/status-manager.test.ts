@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { pods, type PodStatus } from "@k3s-p/plugin-api/kube";
+import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { statusManager, statusPatch } from "./status-manager.ts";
 import { systemClock } from "./clock.ts";
-import { fakeClient } from "./testing/fake-client.ts";
 import { testPod } from "./testing/harness.ts";
 
 const log = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
@@ -36,7 +36,7 @@ describe("the patch of a status", () => {
 
 describe("the writer of statuses", () => {
   it("sends the last of many changes, one patch at a time", async () => {
-    const kube = fakeClient();
+    const kube = fakeKube();
     const pod = kube.put(pods, testPod("web"));
     const manager = statusManager({ kube, clock: systemClock, log });
     for (let i = 0; i < 10; i++) manager.publish(pod, status("Pending", { message: String(i) }));
@@ -47,7 +47,7 @@ describe("the writer of statuses", () => {
   });
 
   it("writes again what somebody else overwrote", async () => {
-    const kube = fakeClient();
+    const kube = fakeKube();
     const pod = kube.put(pods, testPod("web"));
     const manager = statusManager({ kube, clock: systemClock, log });
     manager.publish(pod, status("Running"));
@@ -59,7 +59,7 @@ describe("the writer of statuses", () => {
   });
 
   it("gives up on a pod that is gone", async () => {
-    const kube = fakeClient();
+    const kube = fakeKube();
     const manager = statusManager({ kube, clock: systemClock, log });
     manager.publish(testPod("web"), status("Running"));
     await manager.flush("uid-web");

@@ -1,4 +1,4 @@
-/** For this plugin's tests: a fake API server with bindings, and a scheduler running on it. */
+/** For this plugin's tests: a scheduler running on a fake API server, and short ways to put nodes and pods there. */
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { events, nodes, pods, type CoreEvent, type KubeClient, type Node, type Pod } from "@k3s-p/plugin-api/kube";
 import { startScheduler, type RunningScheduler } from "./scheduler.ts";
@@ -32,23 +32,11 @@ export interface TestOptions {
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 export async function testCluster(options: TestOptions = {}): Promise<TestCluster> {
-  const kube = fakeKube();
-  const client: KubeClient = {
-    ...kube,
-    async create(resource, object, create = {}) {
-      if (create.subresource !== "binding") return kube.create(resource, object, create) as never;
-      const pod = kube.read(pods, create.name!, create.namespace)!;
-      const node = (object as { target?: { name?: string } }).target!.name!;
-      options.onBind?.(create.name!, node);
-      return kube.put(pods, { ...pod, spec: { ...pod.spec, nodeName: node } }) as never;
-    },
-  };
-  if (options.gracefulDeletion) {
-    client.delete = async (resource, name, { namespace } = {}) => {
-      const object = kube.read(resource, name, namespace)!;
-      return kube.put(resource, { ...object, metadata: { ...object.metadata, deletionTimestamp: "2026-01-01T00:00:00Z" } }) as never;
-    };
-  }
+  const kube = fakeKube({
+    onWrite: ({ resource, name, body }) => resource === "pods/binding" && options.onBind?.(name, body.target.name),
+  });
+  const client: KubeClient = { ...kube };
+  if (!options.gracefulDeletion) client.delete = (resource, name, o) => kube.delete(resource, name, { ...o, gracePeriodSeconds: 0 });
   const running = await startScheduler({ client, log: silent, random: options.random ?? (() => 0.9) });
   return {
     kube,

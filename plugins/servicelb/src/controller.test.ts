@@ -139,7 +139,7 @@ it("writes nothing when nothing changed", async () => {
   addNode("n1", "10.0.0.1");
   addService("web");
   await vi.waitFor(() => expect(addresses("web")).toEqual(["10.0.0.1"]));
-  const writes = () => kube.calls.filter((call) => call.startsWith("PATCH services")).length;
+  const writes = () => kube.writes.filter((write) => write.resource.startsWith("services")).length;
   const before = writes();
   addNode("n1", "10.0.0.1");
   addService("other", { type: "ClusterIP" });

@@ -11,7 +11,7 @@ afterEach(() => h.stop());
 
 describe("cronjob", () => {
   const run = async (spec: object = {}) => {
-    h.client.seed(cronJobs, {
+    h.client.put(cronJobs, {
       metadata: { name: "cj", namespace: "ns" },
       spec: {
         schedule: "*/1 * * * *",
@@ -136,7 +136,7 @@ describe("schedules", () => {
 
 describe("ttl-after-finished", () => {
   it("deletes a finished Job when its time is over, not before", async () => {
-    h.client.seed(jobs, {
+    h.client.put(jobs, {
       metadata: { name: "j", namespace: "ns" },
       spec: { ttlSecondsAfterFinished: 60 },
       status: { conditions: [{ type: "Complete", status: "True", lastTransitionTime: "2026-01-01T00:00:00Z" }] },

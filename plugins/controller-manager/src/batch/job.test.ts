@@ -29,7 +29,7 @@ describe("job", () => {
   afterEach(() => h.stop());
 
   const run = async (spec: object = {}) => {
-    h.client.seed(jobs, job(spec));
+    h.client.put(jobs, job(spec));
     await h.start(start);
     await h.advance(1);
   };
@@ -89,7 +89,7 @@ describe("job", () => {
       h.client.edit(pods, pod.metadata.name, "ns", (p) => void p.metadata.finalizers.push("test/hold"));
     await h.advance(6);
     expect(conditions()).toEqual(["FailureTarget=True DeadlineExceeded"]);
-    for (const pod of h.client.all(pods)) h.client.finish(pods, pod.metadata.name, "ns");
+    for (const pod of h.client.all(pods)) h.client.drop(pods, pod.metadata.name, "ns");
     await h.advance(1);
     expect(conditions()).toEqual(["FailureTarget=True DeadlineExceeded", "Failed=True DeadlineExceeded"]);
     expect(j().status).toMatchObject({ failed: 2, active: 0 });

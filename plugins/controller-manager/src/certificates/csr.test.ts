@@ -69,7 +69,7 @@ const seed = async (
   subject = "CN=system:node:n1,O=system:nodes",
   names: { type: "dns" | "ip"; value: string }[] = [],
 ) =>
-  h.client.seed(certificateSigningRequests, {
+  h.client.put(certificateSigningRequests, {
     metadata: { name: "r" },
     spec: { request: await request(subject, names), ...spec },
     status,
@@ -138,7 +138,7 @@ describe("signing", () => {
     await seed({ signerName: "example.com/mine", usages: ["client auth"] }, approved);
     await h.start(startSigner);
     await h.advance(1);
-    expect(h.client.actions).toEqual([]);
+    expect(h.client.writes).toEqual([]);
   });
 });
 
@@ -178,8 +178,8 @@ describe("approving", () => {
 });
 
 it("cleaning deletes decided requests after an hour and pending ones after a day", async () => {
-  h.client.seed(certificateSigningRequests, { metadata: { name: "done" }, spec: {}, status: approved });
-  h.client.seed(certificateSigningRequests, { metadata: { name: "open" }, spec: {} });
+  h.client.put(certificateSigningRequests, { metadata: { name: "done" }, spec: {}, status: approved });
+  h.client.put(certificateSigningRequests, { metadata: { name: "open" }, spec: {} });
   await h.start(startCleaner);
   await h.advance(3601);
   expect(h.client.all(certificateSigningRequests).map((c) => c.metadata.name)).toEqual(["open"]);

@@ -10,7 +10,7 @@ let h: Harness;
 beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 const ns = (name: string) =>
-  h.client.seed(namespaces, { metadata: { name }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } });
+  h.client.put(namespaces, { metadata: { name }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } });
 
 describe("serviceaccount", () => {
   it("makes the default account in every namespace, and again when it is deleted", async () => {
@@ -25,11 +25,13 @@ describe("serviceaccount", () => {
 
   it("does not insist in a namespace that is being deleted", async () => {
     const refused = apiError(403, "Forbidden", "being terminated", { causes: [{ reason: "NamespaceTerminating" }] });
-    h.client.react = (verb) => (verb === "create" ? refused : undefined);
+    h.client.onWrite = ({ verb }) => {
+      if (verb === "create") throw refused;
+    };
     ns("a");
     await h.start(startServiceAccount);
     await h.advance(10);
-    expect(h.client.actions).toHaveLength(1);
+    expect(h.client.writes).toHaveLength(1);
     expect(h.problems).toEqual([]);
   });
 });
@@ -51,8 +53,8 @@ describe("root-ca-certificate-publisher", () => {
 describe("namespace", () => {
   it("empties a namespace and removes its finalizer", async () => {
     ns("a");
-    h.client.seed(configMaps, { metadata: { name: "c", namespace: "a" } });
-    h.client.seed(configMaps, { metadata: { name: "c", namespace: "b" } });
+    h.client.put(configMaps, { metadata: { name: "c", namespace: "a" } });
+    h.client.put(configMaps, { metadata: { name: "c", namespace: "b" } });
     await h.start(startNamespace);
     await h.client.delete(namespaces, "a");
     await h.advance(1);
@@ -62,12 +64,12 @@ describe("namespace", () => {
 
   it("waits for pods before it deletes the rest, and reports what remains", async () => {
     ns("a");
-    h.client.seed(pods, {
+    h.client.put(pods, {
       metadata: { name: "p", namespace: "a", finalizers: ["x/y"] },
       spec: { nodeName: "n" },
       status: { phase: "Running" },
     });
-    h.client.seed(services, { metadata: { name: "s", namespace: "a" }, spec: {} });
+    h.client.put(services, { metadata: { name: "s", namespace: "a" }, spec: {} });
     await h.start(startNamespace);
     await h.client.delete(namespaces, "a");
     await h.advance(1);
@@ -83,7 +85,7 @@ describe("namespace", () => {
       status: "True",
       message: "Some content in the namespace has finalizers remaining: x/y in 1 resource instances",
     });
-    h.client.finish(pods, "p", "a");
+    h.client.drop(pods, "p", "a");
     await h.settle();
     expect(h.client.all(namespaces)).toEqual([]);
     expect(h.client.all(services)).toEqual([]);
@@ -91,7 +93,7 @@ describe("namespace", () => {
 
   it("reports a group that cannot be discovered and goes on with the others", async () => {
     ns("a");
-    h.client.seed(configMaps, { metadata: { name: "c", namespace: "a" } });
+    h.client.put(configMaps, { metadata: { name: "c", namespace: "a" } });
     h.client.onRequest = (_, path) => {
       if (path === "/apis")
         return {
@@ -121,14 +123,14 @@ describe("namespace", () => {
 
 describe("pod-garbage-collector", () => {
   const pod = (name: string, nodeName?: string, extra: object = {}) =>
-    h.client.seed(pods, {
+    h.client.put(pods, {
       metadata: { name, namespace: "a", ...extra },
       spec: { ...(nodeName && { nodeName }) },
       status: { phase: "Running" },
     });
 
   it("removes pods of a node that has been missing for 40 s, marked as disrupted", async () => {
-    h.client.seed(nodes, { metadata: { name: "n1" } });
+    h.client.put(nodes, { metadata: { name: "n1" } });
     pod("gone", "n2");
     pod("fine", "n1");
     await h.start(startPodGc);
@@ -136,9 +138,9 @@ describe("pod-garbage-collector", () => {
     expect(h.client.all(pods)).toHaveLength(2);
     await h.advance(2);
     expect(h.client.all(pods).map((p) => p.metadata.name)).toEqual(["fine"]);
-    const patch = h.client.actions.find((a) => a.verb === "patch")!;
+    const patch = h.client.writes.find((a) => a.verb === "patch")!;
     expect(patch).toMatchObject({
-      subresource: "status",
+      resource: "pods/status",
       body: {
         status: {
           phase: "Failed",
@@ -152,13 +154,13 @@ describe("pod-garbage-collector", () => {
     pod("p", undefined, { deletionTimestamp: "2026-01-01T00:00:00Z", deletionGracePeriodSeconds: 30 });
     await h.start(startPodGc);
     await h.settle();
-    expect(h.client.actions.find((a) => a.verb === "delete")!.body).toMatchObject({ gracePeriodSeconds: 0 });
+    expect(h.client.writes.find((a) => a.verb === "delete")!.body).toMatchObject({ gracePeriodSeconds: 0 });
   });
 
   it("keeps only as many finished pods as the threshold", async () => {
-    h.client.seed(nodes, { metadata: { name: "n1" } });
+    h.client.put(nodes, { metadata: { name: "n1" } });
     for (const name of ["a", "b", "c"]) {
-      h.client.seed(pods, { metadata: { name, namespace: "a" }, spec: { nodeName: "n1" }, status: { phase: "Succeeded" } });
+      h.client.put(pods, { metadata: { name, namespace: "a" }, spec: { nodeName: "n1" }, status: { phase: "Succeeded" } });
     }
     await h.start((deps) => startPodGc({ ...deps, tuning: { ...deps.tuning, terminatedPodThreshold: 2 } }));
     expect(h.client.all(pods).map((p) => p.metadata.name)).toEqual(["b", "c"]);

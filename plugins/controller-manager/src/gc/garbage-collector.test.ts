@@ -25,7 +25,7 @@ describe("garbage collector", () => {
     ...extra,
   });
   const make = (resource: Resource<any>, name: string, owners: OwnerReference[] = [], namespace = "ns") =>
-    h.client.seed(resource, {
+    h.client.put(resource, {
       metadata: { name, ...(resource.namespaced && { namespace }), ...(owners.length && { ownerReferences: owners }) },
       spec: {},
     });
@@ -40,7 +40,7 @@ describe("garbage collector", () => {
     await h.client.delete(deployments, "d", { namespace: "ns" });
     await h.advance(1);
     expect([names(replicaSets), names(pods)]).toEqual([[], []]);
-    const gone = h.client.actions.find((a) => a.verb === "delete" && a.resource === "replicasets");
+    const gone = h.client.writes.find((a) => a.verb === "delete" && a.resource === "replicasets");
     expect(gone!.body).toMatchObject({ propagationPolicy: "Background", preconditions: { uid: set.metadata!.uid } });
   });
 
@@ -53,7 +53,7 @@ describe("garbage collector", () => {
 
   it("keeps an owner in the foreground until its blocking dependents are gone", async () => {
     const set = make(replicaSets, "rs");
-    h.client.seed(pods, {
+    h.client.put(pods, {
       metadata: { name: "p", namespace: "ns", ownerReferences: [ref(set)] },
       spec: { nodeName: "n1" },
       status: { phase: "Running" },
@@ -63,7 +63,7 @@ describe("garbage collector", () => {
     await h.advance(1);
     expect(names(replicaSets)).toEqual(["rs"]);
     expect(h.client.all(pods)[0].metadata.deletionTimestamp).toBeDefined();
-    h.client.finish(pods, "p", "ns");
+    h.client.drop(pods, "p", "ns");
     await h.advance(1);
     expect(names(replicaSets)).toEqual([]);
   });
@@ -118,7 +118,7 @@ describe("garbage collector", () => {
   it("collects objects of a CustomResourceDefinition that came later", async () => {
     await begin();
     const widgets = defineResource("example.com", "v1", "widgets", "Widget");
-    h.client.seed(customResourceDefinitions, {
+    h.client.put(customResourceDefinitions, {
       metadata: { name: "widgets.example.com" },
       status: { conditions: [{ type: "Established", status: "True" }] },
       spec: {

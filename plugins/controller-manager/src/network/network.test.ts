@@ -10,7 +10,7 @@ beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 
 const service = (extra: object = {}) =>
-  h.client.seed(services, {
+  h.client.put(services, {
     metadata: { name: "web", namespace: "ns", labels: { team: "a" } },
     spec: {
       clusterIP: "10.43.0.5",
@@ -21,7 +21,7 @@ const service = (extra: object = {}) =>
     },
   });
 const pod = (name: string, ip: string, ready = true, extra: any = {}) =>
-  h.client.seed(pods, {
+  h.client.put(pods, {
     metadata: { name, namespace: "ns", labels: { app: "web" }, ...extra.metadata },
     spec: {
       nodeName: "n1",
@@ -41,7 +41,7 @@ const edit = (name: string, change: (p: any) => void) => h.client.edit(pods, nam
 
 describe("endpointslice", () => {
   it("lists ready and unready pods with ports, node, zone and labels", async () => {
-    h.client.seed(nodes, { metadata: { name: "n1", labels: { "topology.kubernetes.io/zone": "z1" } } });
+    h.client.put(nodes, { metadata: { name: "n1", labels: { "topology.kubernetes.io/zone": "z1" } } });
     service();
     pod("a", "10.42.0.2");
     pod("b", "10.42.0.3", false);
@@ -90,7 +90,7 @@ describe("endpointslice", () => {
     await h.client.delete(pods, "a", { namespace: "ns" });
     await h.settle();
     expect(slices()[0].endpoints[0].conditions).toEqual({ ready: false, serving: true, terminating: true });
-    h.client.finish(pods, "a", "ns");
+    h.client.drop(pods, "a", "ns");
     await h.settle();
     expect(slices()[0].endpoints).toEqual([]);
   });
@@ -100,10 +100,10 @@ describe("endpointslice", () => {
     for (let i = 0; i < 250; i++) pod(`p${i}`, `10.42.${i >> 7}.${(i & 127) + 1}`);
     await h.start(startSlices);
     expect(slices().map((s) => s.endpoints.length).sort()).toEqual([100, 100, 50]);
-    h.client.actions.length = 0;
+    h.client.writes.length = 0;
     edit("p3", (p) => void (p.status.conditions[0].status = "False"));
     await h.settle();
-    expect(h.client.actions.map((a) => a.verb)).toEqual(["update"]);
+    expect(h.client.writes.map((a) => a.verb)).toEqual(["update"]);
   });
 
   it("gives pods with another number for a named port a slice of their own", async () => {
@@ -127,7 +127,7 @@ describe("endpointslice", () => {
 
   it("ignores ExternalName Services and Services without selector, and repairs a removed slice", async () => {
     service({ type: "ExternalName" });
-    h.client.seed(services, { metadata: { name: "manual", namespace: "ns" }, spec: { ports: [{ port: 80 }] } });
+    h.client.put(services, { metadata: { name: "manual", namespace: "ns" }, spec: { ports: [{ port: 80 }] } });
     await h.start(startSlices);
     expect(slices()).toEqual([]);
     h.client.edit(services, "web", "ns", (s) => void (s.spec.type = "ClusterIP"));
@@ -140,7 +140,7 @@ describe("endpointslice", () => {
   it("does not create slices twice while its informers lag", async () => {
     service();
     await h.start(startSlices);
-    h.client.finish(endpointSlices, slices()[0].metadata.name, "ns");
+    h.client.drop(endpointSlices, slices()[0].metadata.name, "ns");
     await h.settle();
     h.client.hold();
     pod("x", "10.42.0.9");
@@ -172,22 +172,22 @@ describe("endpoints", () => {
   });
 
   it("leaves Endpoints that users manage alone", async () => {
-    h.client.seed(endpoints, { metadata: { name: "own", namespace: "ns" }, subsets: [] });
+    h.client.put(endpoints, { metadata: { name: "own", namespace: "ns" }, subsets: [] });
     await h.start(startEndpoints);
     h.client.edit(endpoints, "own", "ns", (e) => void (e.subsets = [{ addresses: [{ ip: "1.2.3.4" }] }]));
     await h.settle();
     expect(h.client.all(endpoints)).toHaveLength(1);
-    expect(h.client.actions).toEqual([]);
+    expect(h.client.writes).toEqual([]);
   });
 });
 
 describe("endpointslice mirroring", () => {
   it("mirrors Endpoints of a Service without selector and takes the mirror away with them", async () => {
-    h.client.seed(services, {
+    h.client.put(services, {
       metadata: { name: "ext", namespace: "ns" },
       spec: { clusterIP: "10.43.0.9", ports: [{ port: 80 }] },
     });
-    h.client.seed(endpoints, {
+    h.client.put(endpoints, {
       metadata: { name: "ext", namespace: "ns", labels: { x: "y" } },
       subsets: [{ addresses: [{ ip: "1.2.3.4" }], ports: [{ port: 8080, protocol: "TCP" }] }],
     });
@@ -208,11 +208,11 @@ describe("endpointslice mirroring", () => {
   });
 
   it("skips what carries the skip-mirror label", async () => {
-    h.client.seed(services, {
+    h.client.put(services, {
       metadata: { name: "kubernetes", namespace: "default" },
       spec: { ports: [{ port: 443 }] },
     });
-    h.client.seed(endpoints, {
+    h.client.put(endpoints, {
       metadata: {
         name: "kubernetes",
         namespace: "default",

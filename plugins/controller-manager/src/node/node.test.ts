@@ -10,7 +10,7 @@ beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 
 const node = (name: string, ready = "True", extra: any = {}) =>
-  h.client.seed(nodes, {
+  h.client.put(nodes, {
     metadata: { name, labels: { "kubernetes.io/os": "linux" } },
     spec: extra.spec ?? {},
     status: {
@@ -21,11 +21,11 @@ const node = (name: string, ready = "True", extra: any = {}) =>
     },
   });
 const lease = (name: string, renewTime: string) =>
-  h.client.seed(leases, { metadata: { name, namespace: "kube-node-lease" }, spec: { renewTime } });
+  h.client.put(leases, { metadata: { name, namespace: "kube-node-lease" }, spec: { renewTime } });
 const taints = (name: string) =>
   (h.client.all(nodes).find((n) => n.metadata.name === name).spec.taints ?? []).map((t: any) => `${t.key}:${t.effect}`);
 const pod = (name: string, extra: any = {}) =>
-  h.client.seed(pods, {
+  h.client.put(pods, {
     metadata: { name, namespace: "ns" },
     spec: { nodeName: "n1", tolerations: extra.tolerations, containers: [] },
     status: { phase: "Running", conditions: [{ type: "Ready", status: "True" }] },
@@ -70,12 +70,12 @@ describe("node-lifecycle", () => {
     node("n1");
     lease("n1", "2026-01-01T00:00:00.000000Z");
     await h.start(startLifecycle);
-    const writes = h.client.actions.length;
+    const writes = h.client.writes.length;
     for (let i = 0; i < 12; i++) {
       await h.advance(10);
       h.client.edit(leases, "n1", "kube-node-lease", (l) => void (l.spec.renewTime = new Date().toISOString()));
     }
-    expect(h.client.actions.length).toBe(writes);
+    expect(h.client.writes.length).toBe(writes);
   });
 
   it("does not evict while no node at all is ready", async () => {

@@ -22,7 +22,7 @@ beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 
 const pod = (name: string, extra: any = {}) =>
-  h.client.seed(pods, {
+  h.client.put(pods, {
     metadata: { name, namespace: "ns", labels: { app: "web" }, ...extra.metadata },
     spec: { nodeName: "n1", containers: [{ name: "c", resources: extra.resources ?? {} }], ...extra.spec },
     status: {
@@ -37,7 +37,7 @@ const pod = (name: string, extra: any = {}) =>
 
 describe("resourcequota", () => {
   const quota = (hard: object, extra: object = {}) =>
-    h.client.seed(resourceQuotas, { metadata: { name: "q", namespace: "ns" }, spec: { hard, ...extra } });
+    h.client.put(resourceQuotas, { metadata: { name: "q", namespace: "ns" }, spec: { hard, ...extra } });
   const used = () => h.client.all(resourceQuotas)[0].status.used;
 
   it("counts pods, requests, services, storage and any object, and follows their end", async () => {
@@ -64,17 +64,17 @@ describe("resourcequota", () => {
         containers: [{ name: "c", resources: { requests: { cpu: "250m" } } }],
       },
     });
-    h.client.seed(services, {
+    h.client.put(services, {
       metadata: { name: "s", namespace: "ns" },
       spec: { type: "NodePort", ports: [{ port: 1 }] },
     });
-    h.client.seed(persistentVolumeClaims, {
+    h.client.put(persistentVolumeClaims, {
       metadata: { name: "p", namespace: "ns" },
       spec: { storageClassName: "fast", resources: { requests: { storage: "3Gi" } } },
     });
-    h.client.seed(configMaps, { metadata: { name: "c", namespace: "ns" } });
-    h.client.seed(configMaps, { metadata: { name: "c", namespace: "other" } });
-    h.client.seed(deployments, { metadata: { name: "d", namespace: "ns" }, spec: {} });
+    h.client.put(configMaps, { metadata: { name: "c", namespace: "ns" } });
+    h.client.put(configMaps, { metadata: { name: "c", namespace: "other" } });
+    h.client.put(deployments, { metadata: { name: "d", namespace: "ns" }, spec: {} });
     await h.settle();
     expect(used()).toEqual({
       pods: "2",
@@ -92,7 +92,7 @@ describe("resourcequota", () => {
     });
     expect(h.client.all(resourceQuotas)[0].status.hard.pods).toBe("5");
     h.client.edit(pods, "a", "ns", (p) => void (p.status.phase = "Succeeded"));
-    h.client.finish(configMaps, "c", "ns");
+    h.client.drop(configMaps, "c", "ns");
     await h.settle();
     expect(used()).toMatchObject({ pods: "1", "requests.cpu": "400m", memory: "0", configmaps: "0" });
   });
@@ -117,7 +117,7 @@ describe("resourcequota", () => {
 
 describe("disruption", () => {
   const budget = (spec: object) =>
-    h.client.seed(podDisruptionBudgets, {
+    h.client.put(podDisruptionBudgets, {
       metadata: { name: "b", namespace: "ns" },
       spec: { selector: { matchLabels: { app: "web" } }, ...spec },
     });
@@ -146,11 +146,11 @@ describe("disruption", () => {
   });
 
   it("takes percentages of what the pods' controller is scaled to", async () => {
-    const d = h.client.seed(deployments, { metadata: { name: "d", namespace: "ns" }, spec: { replicas: 4 } }) as any;
+    const d = h.client.put(deployments, { metadata: { name: "d", namespace: "ns" }, spec: { replicas: 4 } }) as any;
     const ref = (o: any) => [
       { apiVersion: o.apiVersion, kind: o.kind, name: o.metadata.name, uid: o.metadata.uid, controller: true },
     ];
-    const rs = h.client.seed(replicaSets, {
+    const rs = h.client.put(replicaSets, {
       metadata: { name: "d-1", namespace: "ns", ownerReferences: ref(d) },
       spec: { replicas: 4 },
     }) as any;
@@ -184,7 +184,7 @@ describe("horizontal-pod-autoscaler", () => {
   beforeEach(() => {
     usage = {};
     replicas = 2;
-    h.client.seed(deployments, { metadata: { name: "web", namespace: "ns" }, spec: { replicas } });
+    h.client.put(deployments, { metadata: { name: "web", namespace: "ns" }, spec: { replicas } });
     h.client.onRequest = (method, path, body: any) => {
       if (path.endsWith("/deployments/web/scale")) {
         if (method === "PUT") replicas = body.spec.replicas;
@@ -202,7 +202,7 @@ describe("horizontal-pod-autoscaler", () => {
   });
   const run = async (spec: object = {}) => {
     for (const name of ["a", "b"]) pod(name, { resources: { requests: { cpu: "100m" } } });
-    h.client.seed(horizontalPodAutoscalers, {
+    h.client.put(horizontalPodAutoscalers, {
       metadata: { name: "hpa", namespace: "ns" },
       spec: {
         minReplicas: 1,
@@ -273,9 +273,9 @@ describe("horizontal-pod-autoscaler", () => {
 
 it("clusterrole aggregation joins the rules of selected roles and follows them", async () => {
   const role = (name: string, labels: object, rules: object[]) =>
-    h.client.seed(clusterRoles, { metadata: { name, labels }, rules });
+    h.client.put(clusterRoles, { metadata: { name, labels }, rules });
   role("a", { agg: "true" }, [{ verbs: ["get"], resources: ["x"] }]);
-  h.client.seed(clusterRoles, {
+  h.client.put(clusterRoles, {
     metadata: { name: "admin" },
     aggregationRule: { clusterRoleSelectors: [{ matchLabels: { agg: "true" } }] },
     rules: [],

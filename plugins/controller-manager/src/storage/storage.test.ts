@@ -9,7 +9,7 @@ beforeEach(() => void (h = createHarness()));
 afterEach(() => h.stop());
 
 const volume = (name: string, spec: object = {}, metadata: object = {}) =>
-  h.client.seed(persistentVolumes, {
+  h.client.put(persistentVolumes, {
     metadata: { name, ...metadata },
     spec: {
       capacity: { storage: "5Gi" },
@@ -19,7 +19,7 @@ const volume = (name: string, spec: object = {}, metadata: object = {}) =>
     },
   });
 const claim = (name: string, spec: object = {}, metadata: object = {}) =>
-  h.client.seed(persistentVolumeClaims, {
+  h.client.put(persistentVolumeClaims, {
     metadata: { name, namespace: "ns", ...metadata },
     spec: {
       accessModes: ["ReadWriteOnce"],
@@ -29,7 +29,7 @@ const claim = (name: string, spec: object = {}, metadata: object = {}) =>
     },
   });
 const sc = (name: string, extra: object = {}, metadata: object = {}) =>
-  h.client.seed(storageClasses, { metadata: { name, ...metadata }, provisioner: "rancher.io/local-path", ...extra });
+  h.client.put(storageClasses, { metadata: { name, ...metadata }, provisioner: "rancher.io/local-path", ...extra });
 const pvc = (name: string) => h.client.all(persistentVolumeClaims).find((c) => c.metadata.name === name);
 const pv = (name: string) => h.client.all(persistentVolumes).find((v) => v.metadata.name === name);
 
@@ -151,7 +151,7 @@ describe("persistentvolume-binder", () => {
     await h.client.delete(persistentVolumeClaims, "a", { namespace: "ns" });
     await h.settle();
     expect(pv("keep").status.phase).toBe("Released");
-    h.client.finish(persistentVolumes, "drop");
+    h.client.drop(persistentVolumes, "drop");
     await h.settle();
     expect(pvc("b").status.phase).toBe("Lost");
     expect(h.events().join()).toContain("ClaimLost Bound claim has lost its PersistentVolume");
@@ -161,7 +161,7 @@ describe("persistentvolume-binder", () => {
 describe("protection", () => {
   it("adds the finalizer and keeps a claim while a pod uses it", async () => {
     claim("c");
-    h.client.seed(pods, {
+    h.client.put(pods, {
       metadata: { name: "p", namespace: "ns" },
       spec: { nodeName: "n", volumes: [{ name: "v", persistentVolumeClaim: { claimName: "c" } }] },
       status: { phase: "Running" },
@@ -171,7 +171,7 @@ describe("protection", () => {
     await h.client.delete(persistentVolumeClaims, "c", { namespace: "ns" });
     await h.settle();
     expect(pvc("c")).toBeDefined();
-    h.client.finish(pods, "p", "ns");
+    h.client.drop(pods, "p", "ns");
     await h.settle();
     expect(pvc("c")).toBeUndefined();
   });

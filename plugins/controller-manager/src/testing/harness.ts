@@ -5,10 +5,13 @@ import type { Logger } from "@k3s-p/plugin-api";
 import type { ControllerDeps, StartController } from "../controller.ts";
 import { sharedInformers } from "../lib/informers.ts";
 import { defaultTuning } from "../options.ts";
-import { createFakeClient, type FakeClient } from "./fake-client.ts";
+import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
+
+/** Tests look deep into what controllers wrote, where every level is optional in the types. */
+type TestKube = Omit<FakeKube, "all"> & { all(...args: Parameters<FakeKube["all"]>): any[] };
 
 export interface Harness {
-  readonly client: FakeClient;
+  readonly client: TestKube;
   readonly deps: ControllerDeps;
   /** Everything that was logged as warn or error. */
   readonly problems: string[];
@@ -27,7 +30,7 @@ export function createHarness(
   vi.useFakeTimers({ now: Date.parse(startAt), toFake: ["setTimeout", "clearTimeout", "Date"] });
   let seed = 0;
   const now = () => new Date();
-  const client = createFakeClient(now);
+  const client = fakeKube({ now }) as TestKube;
   const undo: (() => void | Promise<void>)[] = [];
   const abort = new AbortController();
   const problems: string[] = [];
@@ -56,7 +59,7 @@ export function createHarness(
       await settle();
     },
     events: () =>
-      client.actions
+      client.writes
         .filter((a) => a.resource === "events" && a.verb === "create")
         .map((a) => `${a.body.reason} ${a.body.message}`),
     async stop() {

@@ -1,20 +1,20 @@
 /** A pretended kubelet: pods become ready when they appear, and vanish when they are deleted. */
 import { pods, type Pod } from "@k3s-p/plugin-api/kube";
-import type { FakeClient } from "./fake-client.ts";
+import type { FakeKube } from "@k3s-p/plugin-api/kube/fake";
 
 export interface FakeKubelet {
   /** Pods for which this returns false stay pending. */
   accepts: (pod: Pod) => boolean;
 }
 
-export function runKubelet(client: FakeClient, node = "n1"): FakeKubelet {
+export function runKubelet(client: FakeKube, node = "n1"): FakeKubelet {
   const kubelet: FakeKubelet = { accepts: () => true };
   const settle = (pod: Pod) => {
     const { name, namespace, deletionTimestamp, finalizers } = pod.metadata;
     queueMicrotask(() => {
       const live = client.all(pods, namespace).find((p) => p.metadata.uid === pod.metadata.uid);
       if (!live) return;
-      if (deletionTimestamp) return finalizers?.length ? undefined : client.finish(pods, name!, namespace);
+      if (deletionTimestamp) return finalizers?.length ? undefined : client.drop(pods, name!, namespace);
       if (live.status?.phase || !kubelet.accepts(live)) return;
       markReady(client, name!, namespace!, node);
     });
@@ -23,7 +23,7 @@ export function runKubelet(client: FakeClient, node = "n1"): FakeKubelet {
   return kubelet;
 }
 
-export function markReady(client: FakeClient, name: string, namespace: string, node = "n1"): void {
+export function markReady(client: FakeKube, name: string, namespace: string, node = "n1"): void {
   client.edit(pods, name, namespace, (p) => {
     p.spec.nodeName ??= node;
     p.status = {
@@ -34,7 +34,7 @@ export function markReady(client: FakeClient, name: string, namespace: string, n
 }
 
 export function endPod(
-  client: FakeClient,
+  client: FakeKube,
   name: string,
   namespace: string,
   phase: "Succeeded" | "Failed",

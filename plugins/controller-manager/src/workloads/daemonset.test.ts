@@ -23,9 +23,9 @@ describe("daemonset", () => {
   afterEach(() => h.stop());
 
   const node = (name: string, labels: object = {}, taints: object[] = []) =>
-    h.client.seed(nodes, { metadata: { name, labels }, spec: { taints } });
+    h.client.put(nodes, { metadata: { name, labels }, spec: { taints } });
   const run = async (spec: object = {}, template: object = {}) => {
-    h.client.seed(daemonSets, {
+    h.client.put(daemonSets, {
       metadata: { name: "ds", namespace: "ns" },
       spec: {
         selector: { matchLabels: { app: "d" } },

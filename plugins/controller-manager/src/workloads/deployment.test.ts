@@ -24,7 +24,7 @@ describe("deployment", () => {
   afterEach(() => h.stop());
 
   const run = async (object: object) => {
-    h.client.seed(deployments, object);
+    h.client.put(deployments, object);
     await h.start(startReplicaSet);
     await h.start(startDeployment);
     await h.advance(1);
@@ -167,7 +167,7 @@ describe("deployment", () => {
   });
 
   it("adopts a matching replica set and takes it as the old one", async () => {
-    h.client.seed(replicaSets, {
+    h.client.put(replicaSets, {
       metadata: { name: "legacy", namespace: "ns", labels: { app: "web", pod: "x" } },
       spec: {
         replicas: 1,
@@ -189,7 +189,7 @@ describe("deployment", () => {
     const name = setOf("v1").metadata.name;
     const h2 = createHarness();
     runKubelet(h2.client);
-    h2.client.seed(replicaSets, {
+    h2.client.put(replicaSets, {
       metadata: { name, namespace: "ns", labels: {} },
       spec: {
         replicas: 0,
@@ -197,7 +197,7 @@ describe("deployment", () => {
         template: { metadata: { labels: { z: "z" } }, spec: {} },
       },
     });
-    h2.client.seed(deployments, deployment(1));
+    h2.client.put(deployments, deployment(1));
     await h2.start(startReplicaSet);
     await h2.start(startDeployment);
     await h2.advance(1);

@@ -27,7 +27,7 @@ describe("replicaset", () => {
     });
 
   it("creates the missing pods with owner, labels and events", async () => {
-    h.client.seed(replicaSets, set(3));
+    h.client.put(replicaSets, set(3));
     await h.start(startReplicaSet);
     expect(names()).toHaveLength(3);
     const pod = h.client.all(pods)[0];
@@ -47,7 +47,7 @@ describe("replicaset", () => {
   });
 
   it("does not create twice while its informers lag", async () => {
-    h.client.seed(replicaSets, set(2));
+    h.client.put(replicaSets, set(2));
     await h.start(startReplicaSet);
     h.client.hold();
     h.client.edit(replicaSets, "web", "ns", (s) => void (s.spec.replicas = 4));
@@ -61,7 +61,7 @@ describe("replicaset", () => {
   });
 
   it("removes not-ready pods first when it scales down", async () => {
-    h.client.seed(replicaSets, set(3));
+    h.client.put(replicaSets, set(3));
     await h.start(startReplicaSet);
     const [a, b] = names();
     ready(a!);
@@ -73,7 +73,7 @@ describe("replicaset", () => {
   });
 
   it("counts a ready pod as available after minReadySeconds", async () => {
-    h.client.seed(replicaSets, set(1, { minReadySeconds: 10 }));
+    h.client.put(replicaSets, set(1, { minReadySeconds: 10 }));
     await h.start(startReplicaSet);
     ready(names()[0]!);
     await h.settle();
@@ -83,12 +83,12 @@ describe("replicaset", () => {
   });
 
   it("adopts a matching orphan and releases a pod whose labels changed", async () => {
-    h.client.seed(pods, {
+    h.client.put(pods, {
       metadata: { name: "orphan", namespace: "ns", labels: { app: "web" } },
       spec: {},
       status: { phase: "Running" },
     });
-    h.client.seed(replicaSets, set(1));
+    h.client.put(replicaSets, set(1));
     await h.start(startReplicaSet);
     expect(names()).toEqual(["orphan"]);
     expect(h.client.all(pods)[0].metadata.ownerReferences[0]).toMatchObject({ name: "web", controller: true });
@@ -100,7 +100,7 @@ describe("replicaset", () => {
   });
 
   it("replaces a pod that failed or is being deleted", async () => {
-    h.client.seed(replicaSets, set(2));
+    h.client.put(replicaSets, set(2));
     await h.start(startReplicaSet);
     const [a, b] = names();
     h.client.edit(pods, a!, "ns", (p) => void (p.status = { phase: "Failed" }));
@@ -112,9 +112,10 @@ describe("replicaset", () => {
   });
 
   it("surfaces a refused create as condition and event, and clears it later", async () => {
-    h.client.react = (verb, resource) =>
-      verb === "create" && resource.plural === "pods" ? apiError(403, "Forbidden", "exceeded quota") : undefined;
-    h.client.seed(replicaSets, set(3));
+    h.client.onWrite = ({ verb, resource }) => {
+      if (verb === "create" && resource === "pods") throw apiError(403, "Forbidden", "exceeded quota");
+    };
+    h.client.put(replicaSets, set(3));
     await h.start(startReplicaSet);
     expect(status().conditions).toEqual([
       expect.objectContaining({
@@ -125,7 +126,7 @@ describe("replicaset", () => {
       }),
     ]);
     expect(h.events()).toContain("FailedCreate Error creating: exceeded quota");
-    h.client.react = undefined;
+    h.client.onWrite = undefined;
     await h.advance(10);
     expect(names()).toHaveLength(3);
     expect(status().conditions).toEqual([]);
@@ -135,7 +136,7 @@ describe("replicaset", () => {
 describe("replicationcontroller", () => {
   it("keeps its replicas by a map selector", async () => {
     const h = createHarness();
-    h.client.seed(replicationControllers, {
+    h.client.put(replicationControllers, {
       metadata: { name: "rc", namespace: "ns" },
       spec: { replicas: 2, selector: { app: "web" }, template },
     });

@@ -14,7 +14,7 @@ describe("statefulset", () => {
   afterEach(() => h.stop());
 
   const run = async (spec: object = {}) => {
-    h.client.seed(statefulSets, {
+    h.client.put(statefulSets, {
       metadata: { name: "ss", namespace: "ns" },
       spec: {
         replicas: 3, serviceName: "svc", selector: { matchLabels: { app: "s" } }, podManagementPolicy: "OrderedReady",

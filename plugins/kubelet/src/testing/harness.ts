@@ -1,6 +1,7 @@
 /** A kubelet's pod half on fakes: in-memory API and runtime, a clock that tests move, folders below a temporary one. */
 import { join } from "node:path";
 import { configMaps, pods, type Pod } from "@k3s-p/plugin-api/kube";
+import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import type { NodeInfo, Paths } from "@k3s-p/plugin-api/slots";
 import { backoff } from "../backoff.ts";
 import type { Clock } from "../clock.ts";
@@ -19,11 +20,10 @@ import { statusManager } from "../status-manager.ts";
 import { tokenSource } from "../volumes/payload.ts";
 import type { Mounter } from "../volumes/mounts.ts";
 import { volumes } from "../volumes/volumes.ts";
-import { fakeClient, type FakeClient } from "./fake-client.ts";
 import { fakeRuntime, type FakeRuntime } from "./fake-runtime.ts";
 
 export interface Harness {
-  readonly kube: FakeClient;
+  readonly kube: FakeKube;
   readonly runtime: FakeRuntime;
   readonly paths: Paths;
   readonly services: PodServices;
@@ -97,7 +97,7 @@ export const noMounts: Mounter = {
   unmountBelow: async () => {},
 };
 
-export function harness(root: string, kube = fakeClient(), runtime = fakeRuntime()): Harness {
+export function harness(root: string, kube = fakeKube(), runtime = fakeRuntime()): Harness {
   const clock = testClock();
   const node = testNode(root);
   const recorded: string[] = [];
@@ -111,7 +111,7 @@ export function harness(root: string, kube = fakeClient(), runtime = fakeRuntime
   const services = testServices(ctx, () => manager, () => network);
   manager = podManager(services, node.paths.podManifests);
   const ready = services.view.start().then(() => manager.start());
-  const api = (name: string): Pod | undefined => kube.informer(pods).get(name, "default");
+  const api = (name: string): Pod | undefined => kube.read(pods, name, "default");
   const self: Harness = {
     kube, runtime, paths: node.paths, services, api,
     get network() {
@@ -177,7 +177,7 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
     }),
     publish: (pod, next) => status.publish(manager().apiObject(pod) ?? pod, next),
     published: (pod) => status.flush(pod.metadata.uid!),
-    deleteFromApi: async (pod) => void (await kube.delete(pods, nameOf(pod), { namespace: namespaceOf(pod) })),
+    deleteFromApi: async (pod) => void (await kube.delete(pods, nameOf(pod), { namespace: namespaceOf(pod), gracePeriodSeconds: 0 })),
     forget: status.forget,
   };
 }

@@ -2,10 +2,10 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
-import { configMaps, persistentVolumeClaims, persistentVolumes, secrets, type Pod } from "@k3s-p/plugin-api/kube";
+import { configMaps, persistentVolumeClaims, persistentVolumes, secrets, serviceAccounts, type Pod } from "@k3s-p/plugin-api/kube";
+import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { systemClock } from "../clock.ts";
 import { referencedObjects, referencesOf } from "../objects.ts";
-import { fakeClient, type FakeClient } from "../testing/fake-client.ts";
 import { noMounts, testNode, testPod } from "../testing/harness.ts";
 import { writeAtomically } from "./atomic-writer.ts";
 import { checkHostPath } from "./host-path.ts";
@@ -14,13 +14,13 @@ import { prepareSubPath } from "./sub-path.ts";
 import { volumes, type Volumes } from "./volumes.ts";
 
 let root: string;
-let kube: FakeClient;
+let kube: FakeKube;
 let mounted: string[];
 let subject: Volumes;
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "volumes-"));
-  kube = fakeClient();
+  kube = fakeKube();
   mounted = [];
   const mounts = { ...noMounts, tmpfs: async (path: string, options: readonly string[] = []) => void mounted.push([path.split("/").at(-1), ...options].join(" ")) };
   subject = volumes({
@@ -76,6 +76,7 @@ describe("a volume", () => {
   });
 
   it("of kind projected joins its sources, with a token that is asked for once", async () => {
+    kube.put(serviceAccounts, { metadata: { name: "default", namespace: "default" } });
     kube.put(configMaps, { metadata: { name: "cm", namespace: "default" }, data: { a: "1" } });
     const sources = [
       { serviceAccountToken: { path: "token", expirationSeconds: 3600 } }, { configMap: { name: "cm", items: [{ key: "a", path: "ca" }] } },
@@ -85,7 +86,7 @@ describe("a volume", () => {
     const path = await mount(pod);
     expect(content(path)).toMatchObject({ ca: "1", ns: "default", cpu: "2", token: expect.stringMatching(/^token-/) });
     await mount(pod);
-    expect(kube.writes.filter((w) => w.includes("token"))).toHaveLength(1);
+    expect(kube.writes.filter((w) => w.resource === "serviceaccounts/token")).toHaveLength(1);
     expect(subject.refreshAt("uid-p")! - Date.now()).toBeLessThanOrEqual(0.8 * 3600_000);
   });
 
