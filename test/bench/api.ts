@@ -10,7 +10,7 @@ import { percentile, record } from "./report.ts";
 const execute = promisify(execFile);
 const pods = "/api/v1/namespaces/default/pods";
 
-async function load(options: Load): Promise<LoadResult> {
+export async function load(options: Load): Promise<LoadResult> {
   const { stdout } = await execute(process.execPath, [join(import.meta.dirname, "load.ts"), JSON.stringify(options)], { maxBuffer: 1 << 24 });
   const result = JSON.parse(stdout) as LoadResult;
   if (result.failed) throw new Error(`${options.kind}: ${result.failed} of ${result.requests} requests failed`);

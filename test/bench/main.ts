@@ -2,9 +2,10 @@
 import { benchApi } from "./api.ts";
 import { benchFull } from "./full.ts";
 import { print } from "./report.ts";
+import { benchScale } from "./scale.ts";
 import { benchWatch } from "./watch.ts";
 
-const parts: Readonly<Record<string, () => Promise<void>>> = { api: benchApi, watch: benchWatch, full: benchFull };
+const parts: Readonly<Record<string, () => Promise<void>>> = { api: benchApi, watch: benchWatch, scale: benchScale, full: benchFull };
 const wanted = process.argv.slice(2);
 for (const name of wanted) {
   if (parts[name]) continue;

@@ -124,7 +124,8 @@ export function sameContent({ object: stored }: Entry, object: Obj): boolean {
 function splice(raw: Buffer, revision: number): Buffer {
   const at = raw.indexOf(MARK) + MARK.length;
   const text = `${HEAD}${revision}",`;
-  const bytes = Buffer.allocUnsafe(raw.length + text.length);
+  // Outside of the shared pool: its slabs would live as long as the last object in them, with all the garbage between.
+  const bytes = Buffer.allocUnsafeSlow(raw.length + text.length);
   raw.copy(bytes, 0, 0, at);
   bytes.write(text, at, "latin1");
   raw.copy(bytes, at + text.length, at);
