@@ -106,3 +106,13 @@ test("the work queue runs a key once at a time, again when it was added meanwhil
   queue.add("late");
   expect(queue.size).toBe(0);
 });
+
+test("the work queue may be stopped twice while a key is being worked on", async () => {
+  const gate = Promise.withResolvers<void>();
+  const queue = workQueue({ name: "q", reconcile: () => gate.promise });
+  queue.add("slow");
+  await Promise.resolve();
+  const stops = [queue.stop(), queue.stop()];
+  gate.resolve();
+  await Promise.all(stops);
+}, 1_000);

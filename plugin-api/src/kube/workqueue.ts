@@ -31,7 +31,7 @@ export function workQueue(options: QueueOptions): WorkQueue {
   const timers = new Map<string, { due: number; timer: unknown }>();
   let stopped = false;
   let scheduled = false;
-  let idle: (() => void) | undefined;
+  const idle = Promise.withResolvers<void>();
 
   const clear = (key: string) => {
     const entry = timers.get(key);
@@ -83,7 +83,7 @@ export function workQueue(options: QueueOptions): WorkQueue {
     } finally {
       active.delete(key);
       if (again.delete(key)) add(key);
-      if (stopped && active.size === 0) idle?.();
+      if (stopped && active.size === 0) idle.resolve();
       if (!stopped && waiting.size) pump();
     }
   }
@@ -98,7 +98,7 @@ export function workQueue(options: QueueOptions): WorkQueue {
       stopped = true;
       waiting.clear();
       for (const key of [...timers.keys()]) clear(key);
-      if (active.size) await new Promise<void>((resolve) => (idle = resolve));
+      if (active.size) await idle.promise;
     },
   };
 }
