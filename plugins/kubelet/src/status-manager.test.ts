@@ -1,5 +1,5 @@
-import { describe, expect, it } from "vitest";
-import { pods, type PodStatus } from "@k3s-p/plugin-api/kube";
+import { describe, expect, it, vi } from "vitest";
+import { apiError, pods, type PodStatus } from "@k3s-p/plugin-api/kube";
 import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { statusManager, statusPatch } from "./status-manager.ts";
 import { systemClock } from "./clock.ts";
@@ -56,6 +56,22 @@ describe("the writer of statuses", () => {
     manager.publish(other, status("Running"));
     await manager.flush(pod.metadata.uid!);
     expect((await kube.get(pods, "web", "default")).status!.phase).toBe("Running");
+  });
+
+  it("gives up on a pod of another uid, but not on one whose name looks like that", async () => {
+    const kube = fakeKube();
+    let failures = 1;
+    kube.onWrite = () => {
+      if (failures-- > 0) throw apiError(500, "InternalError", 'pods "squid" could not be written');
+    };
+    const pod = kube.put(pods, testPod("squid"));
+    const manager = statusManager({ kube, clock: systemClock, log });
+    manager.publish(pod, status("Running"));
+    await manager.flush("uid-squid");
+    expect(manager.last("uid-squid")).toMatchObject({ phase: "Running" });
+    kube.put(pods, { ...testPod("squid"), metadata: { ...testPod("squid").metadata, uid: "another" } });
+    await vi.waitFor(() => expect(manager.last("uid-squid")).toBeUndefined());
+    expect(kube.read(pods, "squid")!.status!.phase).toBe("Pending");
   });
 
   it("gives up on a pod that is gone", async () => {

@@ -2,7 +2,7 @@
  * The only writer of pod status: it sends what changed, one patch a pod at a time, and never holds a worker up.
  * While a patch is under way, newer statuses of the pod replace each other, and the last one is sent.
  */
-import { isNotFound, pods, type KubeClient, type Pod, type PodStatus } from "@k3s-p/plugin-api/kube";
+import { isConflict, isNotFound, pods, type KubeClient, type Pod, type PodStatus } from "@k3s-p/plugin-api/kube";
 import type { Logger } from "@k3s-p/plugin-api";
 import type { Clock } from "./clock.ts";
 import { messageOf } from "./context.ts";
@@ -52,8 +52,8 @@ export function statusManager(ctx: { kube: KubeClient; clock: Clock; log: Logger
       entry.revision = Number(written.metadata.resourceVersion);
       entry.failures = 0;
     } catch (error) {
-      // A pod that is gone, or another one of the same name (409 on the uid), needs no status any more.
-      if (isNotFound(error) || /uid/i.test(messageOf(error))) return void entries.delete(uid);
+      // A pod that is gone, or that gave way to another one of its name (the patch says its uid), needs no status any more.
+      if (isNotFound(error) || isConflict(error)) return void entries.delete(uid);
       entry.failures++;
       log.warn({ pod: `${namespaceOf(pod)}/${nameOf(pod)}`, err: messageOf(error) }, "pod status not written");
       clock.after(Math.min(30_000, 100 * 2 ** entry.failures), () => {
