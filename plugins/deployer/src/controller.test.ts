@@ -168,7 +168,7 @@ test("a name may have a folder, which --disable may name", async () => {
 });
 
 test("skips .skip, dotfiles and other extensions, and follows symlinked folders without deleting in them", async () => {
-  const outside = join(root, "..", "outside");
+  const outside = `${root}-of-others`;
   await mkdir(outside, { recursive: true });
   await mkdir(root, { recursive: true });
   await chmod(root, 0o700);

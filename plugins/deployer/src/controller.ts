@@ -270,6 +270,7 @@ async function writeManifest(path: string, text: string): Promise<void> {
 
 /** Deletes a file of the tree itself; what a symlinked folder leads to belongs to somebody else. */
 async function unlinkOwn(root: string, path: string): Promise<void> {
-  const inside = (await realpath(dirname(path)).catch(() => "")).startsWith(await realpath(root));
+  const [folder, own] = [await realpath(dirname(path)).catch(() => ""), await realpath(root)];
+  const inside = folder === own || folder.startsWith(`${own}/`);
   if (inside && (await lstat(path).catch(() => undefined))) await unlink(path);
 }
