@@ -30,10 +30,16 @@ export interface Slot<T> {
 export interface Derivation<T> {
   readonly from: string;
   // The source implementation is typed by the slot that `from` names; the one place where it is erased.
-  readonly view: (source: any, plugin: { readonly id: string }) => T;
+  readonly view: (source: any, plugin: PluginIdentity) => T;
   /** For plugins in a process of their own: what `connect` needs there, as plain data. */
-  readonly link?: (source: any, plugin: { readonly id: string }, refs: any) => Promise<unknown>;
+  readonly link?: (source: any, plugin: PluginIdentity, refs: any) => Promise<unknown>;
   readonly connect?: (connection: any) => Promise<T>;
+}
+
+export interface PluginIdentity {
+  readonly id: string;
+  /** Its manifest asks for all rights on the API server. */
+  readonly admin: boolean;
 }
 
 export interface Point<T> {

@@ -1,7 +1,7 @@
 /** What all plugins of a kernel share: the slots with their providers, the points, the hooks, and whose code runs now. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { AsyncSeriesHook, SyncHook } from "tapable";
-import type { KernelHooks, Slot } from "@k3s-p/plugin-api";
+import type { KernelHooks, PluginIdentity, Slot } from "@k3s-p/plugin-api";
 import { kernelSlots, slotCatalogue } from "@k3s-p/plugin-api/slots";
 import { createGuard, type Guard } from "./guard.ts";
 import { derivedHandle, liveHandle, type SlotCell } from "./handles.ts";
@@ -22,7 +22,7 @@ export interface Board {
   /** The provider's implementation of a slot, or of the slot that it is derived from. */
   provider(slot: string): object | undefined;
   /** A live handle, made for one plugin. */
-  handle(slot: string, plugin: string): object;
+  handle(slot: string, plugin: PluginIdentity): object;
   provide(slot: string, impl: object): void;
   /** Only when `impl` still is the provider: a late stop must not take away its successor. */
   withdraw(slot: string, impl: unknown): void;
@@ -32,6 +32,7 @@ export interface Board {
 
 export interface BoardOptions {
   readonly refs: Readonly<Record<string, object>>;
+  readonly hookTimeout?: number;
   readonly onSpan?: (hook: string, plugin: string, ms: number) => void;
   /** A listener of `onReplaced` threw. */
   readonly onError: (plugin: string, error: unknown) => void;
@@ -43,18 +44,18 @@ interface Cell extends SlotCell {
   readonly listeners: Set<{ readonly plugin: string; readonly fn: () => void }>;
 }
 
-export function createBoard({ refs, onSpan, onError }: BoardOptions): Board {
+export function createBoard({ refs, hookTimeout, onSpan, onError }: BoardOptions): Board {
   const cells = new Map([...slotById.keys()].map((id): [string, Cell] => [id, { slot: id, current: refs[id], used: false, listeners: new Set() }]));
   const cellOf = (slot: string): Cell => cells.get(sourceSlot(slot))!;
   return {
     hooks: createHooks(),
     points: createPoints(),
-    guard: createGuard({ run: runAs, ...(onSpan && { onSpan }) }),
+    guard: createGuard({ run: runAs, ...(hookTimeout !== undefined && { timeout: hookTimeout }), ...(onSpan && { onSpan }) }),
     provider: (slot) => cellOf(slot).current,
     handle(slot, plugin) {
       if (kernelSlots.includes(slot)) return refs[slot]!;
       const token = slotById.get(slot)!;
-      return token.derive ? derivedHandle(token, cellOf(slot), { id: plugin }) : liveHandle(cellOf(slot));
+      return token.derive ? derivedHandle(token, cellOf(slot), plugin) : liveHandle(cellOf(slot));
     },
     provide(slot, impl) {
       const cell = cellOf(slot);

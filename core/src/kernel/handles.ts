@@ -1,5 +1,5 @@
 /** Live handles: what a dependent holds of a slot, forwarding to whoever provides it now. */
-import { k3spError, type Slot } from "@k3s-p/plugin-api";
+import { k3spError, type PluginIdentity, type Slot } from "@k3s-p/plugin-api";
 
 export interface SlotCell {
   readonly slot: string;
@@ -41,7 +41,7 @@ export function liveHandle(cell: SlotCell): object {
 }
 
 /** A handle of a derived slot: the view is made again when the source's provider changes. */
-export function derivedHandle(slot: Slot<unknown>, source: SlotCell, plugin: { readonly id: string }): object {
+export function derivedHandle(slot: Slot<unknown>, source: SlotCell, plugin: PluginIdentity): object {
   let from: object | undefined;
   let view: object | undefined;
   const cell: SlotCell = {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { Skip, definePlugin } from "@k3s-p/plugin-api";
+import { apiGrant } from "@k3s-p/plugin-api/points";
 import { cni, datastore, kube } from "@k3s-p/plugin-api/slots";
 import { runningPlugin } from "./lifecycle.ts";
 import { kernelOf } from "./testing.ts";
@@ -29,6 +30,22 @@ test("kube is a client under the plugin's own identity", async () => {
   const { kernel } = kernelOf({ me: { plugin: definePlugin({ needs: { kube }, start: (ctx) => void (name = (ctx.needs.kube as unknown as { name: string }).name) }) } });
   await kernel.start();
   expect(name).toBe("system:k3sp:me");
+});
+
+test.each([
+  ["none, when its manifest declares none", {}, ["system:k3sp", "system:authenticated"], []],
+  ["those that its manifest declares", { kube: [{ groups: [""], resources: ["nodes"], verbs: ["get"] }] }, ["system:k3sp", "system:authenticated"], [{ user: "system:k3sp:me", rules: [{ apiGroups: [""], resources: ["nodes"], verbs: ["get"] }] }]],
+  ["all, when its manifest asks for them", { kube: "admin" }, ["system:masters", "system:authenticated"], []],
+] as const)("the rights of a plugin on the API server are %s", async (_, permissions, groups, grants) => {
+  let given: unknown;
+  let granted: unknown;
+  const me = definePlugin({ needs: { kube }, start(ctx) {
+    given = (ctx.needs.kube as unknown as { groups: unknown }).groups;
+    granted = ctx.contributions(apiGrant).list().map(({ impl }) => impl);
+  } });
+  const { kernel } = kernelOf({ me: { plugin: me, manifest: { permissions } } });
+  await kernel.start();
+  expect([given, granted]).toEqual([groups, grants]);
 });
 
 test("a required plugin that throws fails the start, with its name and what had been deferred undone", async () => {

@@ -38,6 +38,8 @@ export interface KernelOptions {
   readonly host?: (manifest: Manifest, log: Logger) => PluginHost;
   readonly load?: (manifest: Manifest) => Promise<unknown>;
   readonly startTimeout?: number;
+  /** Milliseconds that one tap of a hook may take. */
+  readonly hookTimeout?: number;
   readonly clock?: Clock;
   readonly random?: () => number;
   readonly onSpan?: (hook: string, plugin: string, ms: number) => void;
@@ -73,7 +75,7 @@ export function createKernel(options: KernelOptions): Kernel {
   const { refs, clock = systemClock, random = Math.random } = options;
   let { plan, configs } = options;
   const board = createBoard({
-    refs, ...(options.onSpan && { onSpan: options.onSpan }),
+    refs, ...(options.hookTimeout !== undefined && { hookTimeout: options.hookTimeout }), ...(options.onSpan && { onSpan: options.onSpan }),
     onError: (plugin, error) => void blame(plugin, error),
   });
   const { hooks } = board;
@@ -323,7 +325,7 @@ export function createKernel(options: KernelOptions): Kernel {
       await startInstances([...instances.values()]);
       booting = false;
       for (const { plugin } of plan.leftOut) await retire(plugin);
-      await hooks.serverReady.promise();
+      await hooks.serverReady.promise().catch((error: K3spError) => blame(error.plugin ?? "", error));
       cancelPoll = pollHealth({ clock, instances: () => instances.values(), enter, log: options.log });
     },
     async stop(budget = stopBudget) {
@@ -347,7 +349,7 @@ export function createKernel(options: KernelOptions): Kernel {
       await restartOne(instance);
     }),
     status: () => [...instances.values()].map(statusOf),
-    slot: <T>(id: string) => board.handle(id, "kernel") as T,
+    slot: <T>(id: string) => board.handle(id, { id: "kernel", admin: true }) as T,
   };
 }
 

@@ -78,7 +78,7 @@ function rejectDuplicates(manifests: readonly Manifest[]): void {
   }
 }
 
-const describe = (m: Manifest): string => `${m.id} ${m.version}`.padEnd(24) + `from ${m.source.label}`;
+const describe = (m: Manifest): string => `${m.id} ${m.version}`.padEnd(22) + `  from ${m.source.label}`;
 
 /** Precedence of a slot: explicit choice, then a plugin that the user named, then the default. */
 function chooseProviders(candidates: readonly Manifest[], input: ResolveInput, leftOut: { plugin: string; why: string }[]): Map<string, Manifest> {

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { isK3spError, k3spError, type K3spError, type Logger, type PluginContext } from "@k3s-p/plugin-api";
 import type { Board } from "./board.ts";
 import { runAs, slotById } from "./board.ts";
+import { apiGrant } from "@k3s-p/plugin-api/points";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Declared, PluginHost } from "./hosts/host.ts";
-import { restrictRunner } from "./hosts/permissions.ts";
+import { grantedRules, identityOf, restrictRunner } from "./hosts/permissions.ts";
 import type { Manifest } from "./manifest.ts";
 
 export interface RunOptions {
@@ -38,7 +39,7 @@ const none = Object.freeze({});
 
 /** Third-party plugins run only the programs that they declare; the others declare by the code that ships with us. */
 const slotFor = (board: Board, manifest: Manifest, slot: string): object =>
-  slot === "runner" && manifest.source.kind === "user" ? restrictRunner(board.handle(slot, manifest.id) as Runner, manifest) : board.handle(slot, manifest.id);
+  slot === "runner" && manifest.source.kind === "user" ? restrictRunner(board.handle(slot, identityOf(manifest)) as Runner, manifest) : board.handle(slot, identityOf(manifest));
 
 export function createRun(options: RunOptions): Run {
   const { manifest, host, board, log } = options;
@@ -91,6 +92,8 @@ export function createRun(options: RunOptions): Run {
 
 function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, undos: (() => void | Promise<void>)[]): PluginContext<any, any, any> {
   const { manifest: { id }, board, log } = options;
+  const rules = grantedRules(options.manifest);
+  if (rules.length) undos.push(board.points.contribute(apiGrant, id, { user: `system:k3sp:${id}`, rules }));
   const dirs = { data: join(options.dirs.data, id), run: join(options.dirs.run, id) };
   for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const handles = (wanted: Readonly<Record<string, string>>) => Object.freeze(Object.fromEntries(

@@ -64,4 +64,15 @@ export interface HealthCheck {
 }
 export const healthCheck = definePoint<HealthCheck>("health.check");
 
-export const pointCatalogue = [admission, healthCheck, nativeResource] as const;
+/** RBAC rules of one user beyond its role bindings; the kernel contributes what a plugin's manifest declares. */
+export interface ApiGrant {
+  readonly user: string;
+  readonly rules: readonly {
+    readonly verbs: readonly string[];
+    readonly apiGroups: readonly string[];
+    readonly resources: readonly string[];
+  }[];
+}
+export const apiGrant = definePoint<ApiGrant>("apiserver.grant");
+
+export const pointCatalogue = [admission, apiGrant, healthCheck, nativeResource] as const;

@@ -1,5 +1,5 @@
 /** The `apiserver` slot, and the `kube` client that every plugin derives from it. */
-import { defineSlot } from "../contract.ts";
+import { defineSlot, type PluginIdentity } from "../contract.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { KubeConnection } from "../kube/https.ts";
 import type { Pki } from "../refs.ts";
@@ -22,21 +22,23 @@ export interface ApiServer {
 
 export const apiserver = defineSlot<ApiServer>("apiserver", { required: ["server"], fixed: true });
 
-/** Typed client under the plugin's own identity `system:k3sp:<plugin>`. */
+/** Typed client under the plugin's own identity `system:k3sp:<plugin>`, with the rights that its manifest declares. */
 export const kube = defineSlot<KubeClient>("kube", {
   derive: {
     from: "apiserver",
-    view: (server: ApiServer, plugin) =>
-      server.client({ name: `system:k3sp:${plugin.id}`, groups: ["system:masters", "system:authenticated"] }),
+    view: (server: ApiServer, plugin) => server.client(userOf(plugin)),
     link: linkTo,
     connect: async (connection: KubeConnection) => (await import("../kube/https.ts")).createHttpsClient(connection),
   },
 });
 
+const userOf = ({ id, admin }: PluginIdentity): UserInfo =>
+  ({ name: `system:k3sp:${id}`, groups: [admin ? "system:masters" : "system:k3sp", "system:authenticated"] });
+
 /** A client certificate of the plugin's own, for one that runs outside of the server's process. */
-async function linkTo(server: ApiServer, plugin: { readonly id: string }, refs: { readonly pki: Pki }): Promise<KubeConnection> {
-  const { cert, key } = await refs.pki.issue({
-    name: `client-k3sp-${plugin.id}`, ca: "client-ca", commonName: `system:k3sp:${plugin.id}`, organizations: ["system:masters"], usage: "client",
-  });
+async function linkTo(server: ApiServer, plugin: PluginIdentity, refs: { readonly pki: Pki }): Promise<KubeConnection> {
+  const { name, groups } = userOf(plugin);
+  const organizations = groups.filter((group) => group !== "system:authenticated");
+  const { cert, key } = await refs.pki.issue({ name: `client-k3sp-${plugin.id}`, ca: "client-ca", commonName: name, organizations, usage: "client" });
   return { url: server.url, ca: refs.pki.ca("server-ca").cert, cert, key };
 }

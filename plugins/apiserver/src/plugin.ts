@@ -1,7 +1,7 @@
 /** Registers the API server: its certificates, its listener, and the points that others contribute to. */
 import { readFile } from "node:fs/promises";
 import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
-import { admission, healthCheck, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
+import { admission, type ApiGrant, apiGrant, healthCheck, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import type { Audit } from "./audit/index.ts";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
@@ -31,7 +31,7 @@ export default definePlugin({
     const audit = args.length > 0 ? await openAudit(args, ctx) : undefined;
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster,
-      extend: (deps) => extensions({ cluster, pki: keys, serviceAccountKey: accountKey.privateKey }, deps),
+      extend: (deps) => extensions({ cluster, pki: keys, serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)) }, deps),
       open: openRoutes(serverCa),
       checks: () => checks.list().map(({ impl }) => impl),
       onError: (error) => ctx.log.error({ err: error }, "request failed"),
@@ -82,6 +82,15 @@ const text = (body: string): Route => (_req, res) => {
 };
 
 const openRoutes = (serverCa: string): ReadonlyMap<string, Route> => new Map([["/ping", text("pong")], ["/cacerts", text(serverCa)]]);
+
+/** The rules that manifests declare, by user; looked up at every request, so kept ready. */
+function grantsOf(contributions: Contributions<ApiGrant>): (user: string) => ApiGrant["rules"] {
+  let byUser = new Map<string, ApiGrant["rules"]>();
+  const follow = (): void => void (byUser = new Map(contributions.list().map(({ impl }) => [impl.user, impl.rules])));
+  follow();
+  contributions.onChange(follow);
+  return (user) => byUser.get(user) ?? [];
+}
 
 /** Keeps the registry in step with what plugins contribute. */
 function serveNative(server: RunningApiServer, contributions: Contributions<NativeResource>): () => void {

@@ -4,6 +4,7 @@ import { slotById } from "../board.ts";
 import type { Manifest } from "../manifest.ts";
 import { lazyHost, type PluginHost } from "./host.ts";
 import { inlineHost } from "./inline.ts";
+import { identityOf } from "./permissions.ts";
 
 export interface HostsOptions {
   readonly paths: Readonly<Record<string, string>>;
@@ -18,7 +19,7 @@ export function createHosts({ paths, dirs, refs, provider }: HostsOptions): (man
     if (manifest.isolation === "inline") return inlineHost(manifest);
     const connect = async (slot: string): Promise<unknown> => {
       const { from, link } = slotById.get(slot)!.derive!;
-      return link!(provider(from), { id: manifest.id }, refs);
+      return link!(provider(from), identityOf(manifest), refs);
     };
     return lazyHost(async () => (await import("./process.ts")).processHost({ manifest, log, paths, dirs, connect }));
   };

@@ -2,7 +2,8 @@
 import { existsSync, realpathSync } from "node:fs";
 import { findPackageJSON } from "node:module";
 import { dirname, join, resolve } from "node:path";
-import { k3spError } from "@k3s-p/plugin-api";
+import { k3spError, type PluginIdentity } from "@k3s-p/plugin-api";
+import type { ApiGrant } from "@k3s-p/plugin-api/points";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Manifest } from "../manifest.ts";
 
@@ -40,6 +41,12 @@ function modulesAbove(dir: string): string[] {
     for (const name of ["node_modules", "package.json"]) if (existsSync(join(at, name))) found.push(join(at, name));
     if (at === dirname(at)) return found;
   }
+}
+
+export const identityOf = ({ id, permissions }: Manifest): PluginIdentity => ({ id, admin: permissions.kube === "admin" });
+
+export function grantedRules({ permissions: { kube = [] } }: Manifest): ApiGrant["rules"] {
+  return kube === "admin" ? [] : kube.map(({ groups, resources, verbs }) => ({ apiGroups: groups, resources, verbs }));
 }
 
 /** The runner as a third-party plugin gets it: only the programs that its manifest names. */

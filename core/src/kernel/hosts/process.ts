@@ -57,8 +57,9 @@ export function processHost(options: ProcessOptions): PluginHost {
     get pid() { return child?.pid; },
     async load() {
       child = spawnChild(options);
-      const tail = forwardOutput(child, log);
-      bridge = createBridge(channelOf(child), exportsFor(log, () => ctx));
+      const calm = limitLog(log);
+      const tail = forwardOutput(child, calm);
+      bridge = createBridge(channelOf(child), exportsFor(calm, () => ctx));
       child.on("error", (error) => end(crashed(manifest, `its process could not be started: ${error.message}`)));
       child.on("exit", (code, signal) => end(crashed(manifest, exitReason(manifest, code, signal, tail()), tail())));
       watchBeat();
@@ -144,20 +145,27 @@ function follow(ctx: Context, slot: string, bridge: Bridge, connect: ProcessOpti
 /** Lines that a plugin may write to its log in one second; more are counted and dropped. */
 const linesPerSecond = 200;
 
-/** Returns the last lines, which say why a process ended. */
-function forwardOutput(child: ChildProcess, log: Logger): () => readonly string[] {
-  const last: string[] = [];
+function limitLog(log: Logger): Logger {
   let second = 0;
   let count = 0;
-  const write = (level: "info" | "warn") => (line: string): void => {
-    if (last.push(line) > 20) last.shift();
+  const at = (level: keyof Logger) => (first: string | object, message?: string): void => {
     const now = Math.floor(performance.now() / 1000);
     if (now !== second) {
-      if (count > linesPerSecond) log.warn(`${count - linesPerSecond} lines of output were dropped: at most ${linesPerSecond} a second are kept`);
+      if (count > linesPerSecond) log.warn(`${count - linesPerSecond} lines were dropped: at most ${linesPerSecond} a second are kept`);
       second = now;
       count = 0;
     }
-    if (++count <= linesPerSecond) log[level](line);
+    if (++count <= linesPerSecond) (log[level] as (a: string | object, b?: string) => void)(first, message);
+  };
+  return { trace: at("trace"), debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") } as Logger;
+}
+
+/** Returns the last lines, which say why a process ended. */
+function forwardOutput(child: ChildProcess, log: Logger): () => readonly string[] {
+  const last: string[] = [];
+  const write = (level: "info" | "warn") => (line: string): void => {
+    if (last.push(line) > 20) last.shift();
+    log[level](line);
   };
   createInterface({ input: child.stdout! }).on("line", write("info"));
   createInterface({ input: child.stderr! }).on("line", write("warn"));

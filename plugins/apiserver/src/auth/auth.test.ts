@@ -239,3 +239,10 @@ describe("createAuthenticator", () => {
       .toBe(`users "jane" is forbidden: User "joe" cannot impersonate resource "users" in API group "" at the cluster scope`);
   });
 });
+
+it("rules that a plugin's manifest declares hold for its user alone", () => {
+  const rules = [{ verbs: ["get"], apiGroups: [""], resources: ["nodes"] }];
+  const { authorize, rulesFor } = createAuthorizer(testView(), () => 1, (name) => (name === "system:k3sp:x" ? rules : []));
+  const asked = [user("system:k3sp:x"), user("system:k3sp:y")].map((who) => authorize(who, ask("get", "nodes")).allowed);
+  expect([asked, authorize(user("system:k3sp:x"), ask("delete", "nodes")).allowed, rulesFor(user("system:k3sp:x"), "")]).toEqual([[true, false], false, rules]);
+});

@@ -38,9 +38,9 @@ interface Compiled {
 
 /**
  * `revision` tells when roles or bindings may have changed; without it the lists are compared by reference at every
- * check, which is right but slower.
+ * check, which is right but slower. `granted` are rules of users that no stored binding gives (those of plugins).
  */
-export function createAuthorizer(view: CacheView, revision: () => unknown = listSignature(view)): Authorizer {
+export function createAuthorizer(view: CacheView, revision: () => unknown = listSignature(view), granted: (user: string) => readonly PolicyRule[] = () => []): Authorizer {
   let compiled: Compiled | undefined;
   let compiledAt: unknown;
   const nodes = createNodeAuthorizer(view);
@@ -58,6 +58,7 @@ export function createAuthorizer(view: CacheView, revision: () => unknown = list
     if (user.groups.includes(SUPERUSERS)) return { allowed: true, reason: "" };
     const byNode = nodes.authorize(user, attributes);
     if (byNode?.allowed) return byNode;
+    if (granted(user.name).some((rule) => ruleAllows(rule, attributes))) return { allowed: true, reason: "allowed by the manifest of the plugin" };
     const { cluster, namespaced } = current();
     const grant = findGrant(cluster, user, attributes) ??
       (attributes.namespace ? findGrant(namespaced.get(attributes.namespace), user, attributes) : undefined);
@@ -75,8 +76,9 @@ export function createAuthorizer(view: CacheView, revision: () => unknown = list
       if (user.groups.includes(SUPERUSERS)) return everything;
       const { cluster, namespaced } = current();
       const indexes = [cluster, namespace ? namespaced.get(namespace) : undefined];
-      return indexes.flatMap((index) =>
+      const stored = indexes.flatMap((index) =>
         subjectKeys(user).flatMap((key) => (index?.get(key) ?? []).flatMap((grant) => grant.rules)));
+      return [...granted(user.name), ...stored];
     },
     rulesOfRole: (ref, namespace) => current().roles.get(roleKey(ref.kind, ref.name, namespace)),
   };

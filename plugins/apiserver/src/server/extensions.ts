@@ -4,6 +4,7 @@ import { builtinAdmission } from "../admission/index.ts";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { issuerRoutes } from "../auth/issuer.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
+import type { PolicyRule } from "../auth/rules.ts";
 import { createTokenKeys, type TokenKeys } from "../auth/tokens.ts";
 import { bootstrap } from "../bootstrap/index.ts";
 import { createCustomResources } from "../crd/index.ts";
@@ -26,6 +27,8 @@ export interface ExtensionOptions {
   readonly pki: Pick<Pki, "ca" | "issue">;
   /** PEM of the key that signs ServiceAccount tokens. */
   readonly serviceAccountKey: string;
+  /** Rules of a user that no stored binding gives. */
+  readonly granted?: (user: string) => readonly PolicyRule[];
 }
 
 export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Extensions {
@@ -34,7 +37,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const client = deps.client(loopbackUser);
   const issuer = `https://kubernetes.default.svc.${cluster.clusterDomain}`;
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, issuer, audiences: [issuer, "k3s"] });
-  const authorizer = createAuthorizer(store, rbacRevision(deps));
+  const authorizer = createAuthorizer(store, rbacRevision(deps), options.granted);
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
   const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission) });
   const configured = configuredAdmission({ engine, authorizer });
