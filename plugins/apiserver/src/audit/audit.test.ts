@@ -1,7 +1,9 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { encodeProtobuf } from "../protobuf/index.ts";
 import { adminUser, startTestServer, type TestServer } from "../server/testing.ts";
 import { parseRequestInfo } from "../server/request.ts";
 import { openLog } from "./file.ts";
@@ -39,11 +41,24 @@ describe("the audit log", () => {
     await serve(policyOf({ level: "Request", verbs: ["create"] }, { level: "RequestResponse", omitManagedFields: true, omitStages: ["RequestReceived"] }));
     await api.http("POST", MAPS, { metadata: { name: "a" }, data: { x: "1" } });
     await api.http("PATCH", `${MAPS}/a`, { data: { y: "2" } });
+    await expect.poll(() => events.length).toBe(3);
     expect(events).toMatchObject([
       { stage: "RequestReceived" }, { stage: "ResponseComplete", requestObject: { data: { x: "1" } } },
       { requestObject: { data: { y: "2" } }, responseObject: { kind: "ConfigMap", data: { x: "1", y: "2" } } },
     ]);
     expect([events[1].responseObject, events[2].responseObject.metadata.managedFields]).toEqual([undefined, undefined]);
+  });
+
+  test("holds bodies that came as protobuf", async () => {
+    await serve(policyOf({ level: "None" }));
+    const lines: string[] = [];
+    const audit = createAudit({ policy: policyOf({ level: "Request", omitStages: ["RequestReceived"] }), sink: { write: (line) => void lines.push(line) } });
+    const headers = { "content-type": "application/vnd.kubernetes.protobuf" };
+    const record = audit.begin({ method: "POST", url: MAPS, headers, stream: Readable.from([]), remoteAddress: "::ffff:192.0.2.1" }, parseRequestInfo("POST", MAPS), adminUser)!;
+    record.body(encodeProtobuf({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "p" }, data: { z: "3" } }));
+    record.complete(201);
+    await expect.poll(() => lines.length).toBe(1);
+    expect(JSON.parse(lines[0]!)).toMatchObject({ requestObject: { kind: "ConfigMap", data: { z: "3" } }, sourceIPs: ["192.0.2.1"] });
   });
 
   test("tells of refusals and failures", async () => {

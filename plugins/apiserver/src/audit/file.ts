@@ -28,6 +28,7 @@ export function openLog(options: FileOptions): LineSink {
   let stream = open(path, onError);
   return {
     write(line) {
+      if (stream.writableEnded) return;
       const text = `${line}\n`;
       size += Buffer.byteLength(text);
       stream.write(text);

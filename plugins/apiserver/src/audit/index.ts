@@ -1,6 +1,7 @@
 /** The audit log: who asked what of the server and what it answered, one JSON line for every stage of a request. */
 import { randomUUID } from "node:crypto";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import { decodeBody } from "../server/body.ts";
 import type { Incoming } from "../server/handler.ts";
 import type { ApiResponse, RequestInfo } from "../server/request.ts";
 import { isPlainObject } from "../verbs/engine.ts";
@@ -61,30 +62,34 @@ type Recording = AuditRecord & { readonly id: string; emit(stage: Stage, more?: 
 function startRecord({ incoming, info, user, treatment, sink, now, auditID }: Start): Recording {
   const { level, omitStages, omitManagedFields } = treatment;
   const annotations: Record<string, string> = {};
-  const bodies: { requestObject?: unknown; responseObject?: unknown } = {};
+  const bodies: { requestObject?: Buffer; responseObject?: Buffer } = {};
   const head = {
     kind: "Event", apiVersion: "audit.k8s.io/v1", level, auditID, requestURI: incoming.url, verb: info.verb, user: shownUser(user),
     sourceIPs: sourcesOf(incoming), ...(incoming.headers["user-agent"] && { userAgent: incoming.headers["user-agent"] }),
     ...(info.isResource && { objectRef: objectRef(info) }), requestReceivedTimestamp: micro(now()),
   };
-  const objectOf = (bytes: Buffer): unknown => readObject(bytes, omitManagedFields);
+  const holdsBodies = level === "Request" || level === "RequestResponse";
   const record: Recording = {
     id: auditID,
     emit(stage, more = {}) {
       if (omitStages.has(stage)) return;
       const tail = Object.keys(annotations).length > 0 && stage !== "RequestReceived" ? { annotations } : {};
-      sink.write(JSON.stringify({ ...head, stage, ...more, stageTimestamp: micro(now()), ...tail }));
+      sink.write(JSON.stringify({ ...head, stage, stageTimestamp: micro(now()), ...more, ...tail }));
     },
     body(bytes) {
-      if (level === "Request" || level === "RequestResponse") bodies.requestObject = objectOf(bytes);
+      if (holdsBodies) bodies.requestObject = bytes;
     },
-    response: (bytes) => void (bodies.responseObject = objectOf(bytes)),
+    response: (bytes) => void (bodies.responseObject = bytes),
     annotate: (key, value) => void (annotations[key] = value),
     decided: (allowed) => void (annotations["authorization.k8s.io/decision"] = allowed ? "allow" : "forbid"),
     started: (code) => record.emit("ResponseStarted", { responseStatus: { metadata: {}, code } }),
     complete(code, failure) {
       const status = { metadata: {}, ...(failure && { status: "Failure", message: failure.message, reason: failure.reason }), code };
-      record.emit("ResponseComplete", { responseStatus: status, ...bodies });
+      const more = { responseStatus: status, stageTimestamp: micro(now()) };
+      if (!bodies.requestObject && !bodies.responseObject) return record.emit("ResponseComplete", more);
+      const type = incoming.headers["content-type"];
+      void Promise.all([readObject(bodies.requestObject, type, omitManagedFields), readObject(bodies.responseObject, undefined, omitManagedFields)])
+        .then(([requestObject, responseObject]) => record.emit("ResponseComplete", { ...more, requestObject, responseObject }));
     },
   };
   return record;
@@ -107,11 +112,15 @@ function objectRef({ resource, namespace, name, group, version, subresource }: R
 
 const micro = (date: Date): string => date.toISOString().replace("Z", "000Z");
 
-/** Undefined for what is no JSON, such as a log or a protobuf. */
-function readObject(bytes: Buffer, omitManagedFields: boolean): unknown {
-  if (bytes.length === 0 || bytes.length > MAX_BODY) return undefined;
+const PROTOBUF = "application/vnd.kubernetes.protobuf";
+const MAGIC = Buffer.from("k8s\0");
+
+/** Undefined for what is no object, such as a log. */
+async function readObject(bytes: Buffer | undefined, type: string | undefined, omitManagedFields: boolean): Promise<unknown> {
+  if (!bytes || bytes.length === 0 || bytes.length > MAX_BODY) return undefined;
   try {
-    const object = JSON.parse(bytes.toString("utf8")) as unknown;
+    const isProtobuf = bytes.subarray(0, MAGIC.length).equals(MAGIC);
+    const object = await decodeBody(bytes, isProtobuf ? PROTOBUF : type);
     return omitManagedFields ? withoutManagedFields(object) : object;
   } catch {
     return undefined;

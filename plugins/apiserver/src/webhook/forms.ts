@@ -32,21 +32,27 @@ export function matchPlace({ rules, matchPolicy }: Matching, request: AdmissionR
   const own: Place = { group: request.group, version: request.version, resource: request.resource };
   if (rules.some((rule) => ruleMatches(rule, request, own))) return own;
   if (matchPolicy === "Exact") return undefined;
-  const equivalents = equivalentsOf(request, registry);
+  const others = equivalentsOf(request, registry);
   for (const rule of rules) {
-    const found = equivalents.find((place) => ruleMatches(rule, request, place));
+    const found = others.find((place) => ruleMatches(rule, request, place));
     if (found) return found;
   }
   return undefined;
 }
 
-/** Other rows over the same stored objects. */
+/** Other rows over the same stored objects; looked for once, until the registry changes. */
 function equivalentsOf({ group, version, resource }: AdmissionRequest, registry: Registry): readonly Place[] {
   const def = registry.get(group, version, resource);
   if (!def) return [];
+  const known = equivalents.get(def);
+  if (known?.revision === registry.revision) return known.places;
   const key = storageKey(def);
-  return registry.list().filter((other) => other !== def && storageKey(other) === key).map(placeOf);
+  const places = registry.list().filter((other) => other !== def && storageKey(other) === key).map(placeOf);
+  equivalents.set(def, { revision: registry.revision, places });
+  return places;
 }
+
+const equivalents = new WeakMap<ResourceDef, { readonly revision: number; readonly places: readonly Place[] }>();
 
 const storageKey = ({ storedAs, group, plural }: ResourceDef): string =>
   storedAs ? `${storedAs.group}/${storedAs.plural}` : `${group}/${plural}`;
