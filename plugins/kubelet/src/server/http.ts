@@ -1,4 +1,5 @@
 /** What the handlers of the server share: the request, errors with a status, whole answers. */
+import { once, type EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 /** What a handler is given: the parts of the path after its prefix, and the query. */
@@ -22,3 +23,7 @@ export function send(res: ServerResponse, body: string | Buffer, type = "text/pl
   res.writeHead(status, { "Content-Type": type, "Content-Length": Buffer.byteLength(body) });
   res.end(body);
 }
+
+/** Resolves when the reader has taken what waits for it, or when it is gone. */
+export const drained = (res: EventEmitter, gone: AbortSignal): Promise<unknown> =>
+  once(res, "drain", { signal: gone }).catch(() => undefined);

@@ -1,8 +1,8 @@
 /** `/containerLogs/<namespace>/<pod>/<container>` and the host's own logs under `/logs/`. */
-import { once } from "node:events";
 import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import type { ContainerStatus } from "@k3s-p/plugin-api/slots";
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import { containerLogName, podLogDir } from "../paths.ts";
@@ -10,7 +10,7 @@ import type { PodManager } from "../pod-manager.ts";
 import { allContainers, containerNameOf, restartCountOf, uidOf } from "../pod.ts";
 import type { PodServices } from "../pod-services.ts";
 import { streamLog, type LogOptions } from "./logs.ts";
-import { HttpError, send, type Request } from "./http.ts";
+import { drained, HttpError, send, type Request } from "./http.ts";
 
 export async function containerLogs(services: PodServices, manager: PodManager, request: Request): Promise<void> {
   const { parts: [namespace = "", podName = "", name = ""], query, req, res } = request;
@@ -34,7 +34,7 @@ export async function containerLogs(services: PodServices, manager: PodManager, 
     onChange: (fn: () => void) => view.onPod(uidOf(pod), fn),
   };
   await streamLog(source, options, async (text) => {
-    if (!res.write(text)) await Promise.race([once(res, "drain"), once(gone.signal, "abort")]);
+    if (!res.write(text)) await drained(res, gone.signal);
   }, gone.signal).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOENT") throw error;
   });
@@ -94,5 +94,6 @@ export async function hostLogs(root: string, { parts, res }: Request): Promise<v
     return send(res, `<pre>\n${items.join("\n")}\n</pre>\n`, "text/html; charset=utf-8");
   }
   res.writeHead(200, { "Content-Type": "text/plain; charset=utf-8" });
-  createReadStream(path).on("error", () => res.destroy()).pipe(res);
+  // Either end's failure closes the other; there is nobody left to tell.
+  await pipeline(createReadStream(path), res).catch(() => undefined);
 }
