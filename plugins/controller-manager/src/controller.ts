@@ -50,9 +50,6 @@ export interface ControllerOptions {
   readonly backoff?: readonly [number, number];
 }
 
-/** Longest delay that a timer of the runtime can hold; the work is only looked at once more then. */
-const LONGEST_TIMER = 2 ** 31 - 1;
-
 export function createController(deps: ControllerDeps, name: string, options: ControllerOptions = {}): Controller {
   const { workers = 5, component = `${name}-controller`, backoff = [5, 60_000] } = options;
   const synced: Promise<void>[] = [];
@@ -66,8 +63,7 @@ export function createController(deps: ControllerDeps, name: string, options: Co
     async reconcile(key) {
       await started;
       if (deps.signal.aborted) return;
-      const later = await reconcile!(key);
-      return typeof later === "number" ? Math.min(later, LONGEST_TIMER) : undefined;
+      return reconcile!(key);
     },
     onError(key, error, retries) {
       const message = error instanceof Error ? error.message : String(error);
@@ -107,7 +103,7 @@ export function createController(deps: ControllerDeps, name: string, options: Co
       return informer;
     },
     enqueue: (key) => queue.add(key),
-    enqueueAfter: (key, ms) => queue.addAfter(key, Math.min(ms, LONGEST_TIMER)),
+    enqueueAfter: (key, ms) => queue.addAfter(key, ms),
     run(fn) {
       reconcile = fn;
       // After the caller has returned: its handlers may use anything that it declares.
