@@ -13,12 +13,17 @@ interface Template {
   readonly more?: Readonly<Record<string, string>>;
   readonly options?: Readonly<Record<string, { readonly type: string; readonly default: unknown; readonly description: string; readonly pattern?: string }>>;
   readonly does: string;
+  /** For the README, and for the manifest: a plugin in a process of its own gets no more. */
   readonly permissions: string;
+  readonly grants?: object;
   /** Parts that are the author's to write before the slot's suite passes. */
   readonly unfinished?: string;
 }
 
 const reads = (what: string): string => `Reads ${what} of the cluster.`;
+const rule = (group: string, resources: readonly string[], ...verbs: readonly string[]) => ({ groups: [group], resources, verbs });
+const view = ["get", "list", "watch"];
+const endpointRules = [rule("", ["services"], ...view), rule("discovery.k8s.io", ["endpointslices"], ...view)];
 
 /** Slot, or `controller` for none. The code is in plugin-api/examples/templates. */
 export const templates: Readonly<Record<string, Template>> = {
@@ -27,42 +32,45 @@ export const templates: Readonly<Record<string, Template>> = {
     does: "Gives each pod an address of `subnet` on a bridge, and masquerades what leaves the node.",
     options: { subnet: { type: "string", default: "10.77.0.0/24", description: "range that pods on this node get their addresses from", pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$" } },
     permissions: "Root. Runs `nft` and `sh`, and writes one file into the runtime's CNI folder.",
+    grants: { exec: ["nft", "sh"], fs: { write: ["{cniConf}", "{cniBin}"] } },
   },
   controller: {
     does: "Writes an annotation on every Namespace that has the label `note`.",
     options: { text: { type: "string", default: "hello", description: "text of the annotation" } },
-    permissions: "Namespaces: get, list, watch, patch.",
+    permissions: "Namespaces: get, list, watch, patch.", grants: { kube: [rule("", ["namespaces"], ...view, "patch")] },
   },
-  "controller-manager": { does: "Runs controllers of your own in place of the built-in ones.", permissions: "What its controllers read and write." },
-  datastore: { does: "Keeps the cluster in memory.", permissions: "None." },
+  "controller-manager": { does: "Runs controllers of your own in place of the built-in ones.", permissions: "What its controllers read and write.", grants: { kube: [rule("", ["namespaces"], ...view), rule("", ["serviceaccounts"], "create")] } },
+  datastore: { more: { "datastore-journal.ts": "datastore-journal.ts" }, does: "Keeps the cluster in memory, with a journal on disk.", permissions: "Its own data folder." },
   deployer: { does: "Applies manifests as AddOns.", permissions: "Whatever the manifests hold.", unfinished: "deploy, remove" },
   dns: {
     more: { "dns-wire.ts": "dns-wire.ts", "dns-zone.ts": "dns-zone.ts" },
     does: "Answers the names of Services and endpoints over UDP and TCP, and deploys the Service `kube-dns` that leads to it.",
     options: { ttl: { type: "integer", default: 5, description: "seconds for which clients may keep an answer" } },
     permissions: `${reads("Services and EndpointSlices")} Writes one EndpointSlice. One port on the node's address.`,
+    grants: { net: true, kube: [...endpointRules, rule("discovery.k8s.io", ["endpointslices"], "create", "patch", "delete")] },
   },
   ingress: {
     more: { "ingress-routes.ts": "ingress-routes.ts" },
     does: "Sends HTTP requests to the Services that Ingresses of its class name, by host and path.",
     options: { port: { type: "integer", default: 0, description: "port on the node's address; 0 is any free one" } },
     permissions: `${reads("Ingresses, Services and EndpointSlices")} One port on the node's address.`,
+    grants: { net: true, kube: [...endpointRules, rule("networking.k8s.io", ["ingresses"], ...view)] },
   },
-  kubelet: { does: "Registers this node.", permissions: "Nodes: create, patch. One port on the node's address." },
-  loadbalancer: { does: "Gives Services of its class the address of this node.", permissions: "Services: get, list, watch; their status: patch." },
-  metrics: { does: "Answers the API `metrics.k8s.io`.", permissions: "A certificate, and one port on the node's address." },
-  "network-policy": { does: "Follows NetworkPolicies and pods.", permissions: reads("NetworkPolicies and pods"), unfinished: "apply" },
+  kubelet: { does: "Registers this node.", permissions: "Nodes: create, patch. One port on the node's address.", grants: { net: true, kube: [rule("", ["nodes", "nodes/status"], "create", "patch")] } },
+  loadbalancer: { does: "Gives Services of its class the address of this node.", permissions: "Services: get, list, watch; their status: patch.", grants: { kube: [rule("", ["services"], ...view), rule("", ["services/status"], "patch")] } },
+  metrics: { does: "Answers the API `metrics.k8s.io`.", permissions: "A certificate, and one port on the node's address.", grants: { net: true } },
+  "network-policy": { does: "Follows NetworkPolicies and pods.", permissions: reads("NetworkPolicies and pods"), grants: { kube: [rule("", ["pods"], ...view), rule("networking.k8s.io", ["networkpolicies"], ...view)] }, unfinished: "apply" },
   proxy: {
     more: { "proxy-rules.ts": "proxy-rules.ts" },
     does: "Leads Service addresses and node ports to endpoints with one nftables table.",
-    permissions: `Root. Runs \`nft\`. ${reads("Services and EndpointSlices")}`,
+    permissions: `Root. Runs \`nft\`. ${reads("Services and EndpointSlices")}`, grants: { exec: ["nft"], kube: endpointRules },
   },
   runtime: {
-    does: "Speaks CRI to a container runtime.", unfinished: "every call of CRI", permissions: "The runtime's socket.",
+    does: "Speaks CRI to a container runtime.", unfinished: "every call of CRI", permissions: "The runtime's socket.", grants: { net: true },
     options: { endpoint: { type: "string", default: "unix:///run/my-runtime.sock", description: "socket of the runtime" } },
   },
-  scheduler: { does: "Binds each pod to the ready node with the fewest pods.", permissions: "Pods and Nodes: get, list, watch. Bindings: create." },
-  storage: { does: "Makes a hostPath volume for each claim of its StorageClasses.", permissions: "Claims and StorageClasses: get, list, watch. PersistentVolumes: all. Its own data folder." },
+  scheduler: { does: "Binds each pod to the ready node with the fewest pods.", permissions: "Pods and Nodes: get, list, watch. Bindings: create.", grants: { kube: [rule("", ["pods", "nodes"], ...view), rule("", ["pods/binding"], "create")] } },
+  storage: { does: "Makes a hostPath volume for each claim of its StorageClasses.", permissions: "Claims and StorageClasses: get, list, watch. PersistentVolumes: all. Its own data folder.", grants: { kube: [rule("", ["persistentvolumeclaims"], ...view), rule("storage.k8s.io", ["storageclasses"], ...view), rule("", ["persistentvolumes"], ...view, "create", "delete")] } },
 };
 
 export const usage = "plugin new NAME [--slot SLOT]";
@@ -112,7 +120,7 @@ async function render(name: string, slot: string): Promise<Record<string, string
   if (!isPlugin(plugin)) throw new TypeError(`the template ${slot} is not a plugin`);
   const options = templates[slot]!.options ?? {};
   return {
-    "package.json": text(manifest(name, plugin, options)),
+    "package.json": text(manifest(name, plugin, slot)),
     "config.schema.json": text({ $schema: "https://json-schema.org/draft/2020-12/schema", type: "object", properties: options, additionalProperties: false }),
     "README.md": readme(name, slot),
     "src/plugin.ts": source(`${slot}.ts`),
@@ -124,7 +132,8 @@ async function render(name: string, slot: string): Promise<Record<string, string
 
 const text = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 
-function manifest(name: string, { definition }: Plugin, options: NonNullable<Template["options"]>): object {
+function manifest(name: string, { definition }: Plugin, slot: string): object {
+  const { options = {}, grants } = templates[slot]!;
   const { provides, needs = {} } = definition as { provides?: Slot<unknown>; needs?: Record<string, Slot<unknown>> };
   const api = JSON.parse(readFileSync(join(apiFolder(), "package.json"), "utf8")) as { version: string };
   return {
@@ -133,7 +142,7 @@ function manifest(name: string, { definition }: Plugin, options: NonNullable<Tem
     k3sp: {
       api: `^${api.version}`, roles: ["server", "agent"], ...(provides && { provides: { [provides.id]: provides.contract } }),
       needs: Object.fromEntries(Object.values(needs).map(({ id, contract }) => [id, `^${contract.split(".")[0]}`])),
-      config: "./config.schema.json", criticality: "required",
+      config: "./config.schema.json", criticality: "required", ...(grants && { permissions: grants }),
       example: Object.fromEntries(Object.entries(options).map(([option, schema]) => [option, schema.default])),
     },
     peerDependencies: { "@k3s-p/plugin-api": `^${api.version}` },

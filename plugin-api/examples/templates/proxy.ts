@@ -1,0 +1,29 @@
+/** The proxy TEMPLATE_NAME: Service addresses and node ports as one nftables table that is written as a whole. */
+import { definePlugin } from "@k3s-p/plugin-api";
+import { endpointSlices, services, workQueue } from "@k3s-p/plugin-api/kube";
+import { kube, node, proxy, runner } from "@k3s-p/plugin-api/slots";
+import { rules } from "./proxy-rules.ts";
+
+export default definePlugin({
+  provides: proxy,
+  needs: { kube, node, runner },
+  async start(ctx) {
+    const { kube: client, runner: run } = ctx.needs;
+    const informers = { services: client.informer(services), slices: client.informer(endpointSlices) };
+    ctx.defer(() => (informers.services.stop(), informers.slices.stop()));
+    await Promise.all([informers.services.synced, informers.slices.synced]);
+
+    async function sync(): Promise<void> {
+      const stdin = rules("k3sp-TEMPLATE_NAME", informers.services.list(), informers.slices.list());
+      const { code, stderr } = await run.run("nft", ["-f", "-"], { stdin });
+      if (code !== 0) throw new Error(`nft: ${stderr}`);
+    }
+    // One key for the whole table: a burst of changes is one run. Rules stay on stop, and with them connections.
+    const queue = workQueue({ name: ctx.id, workers: 1, reconcile: sync, onError: (_, error) => ctx.log.warn({ err: error }, "rules are not in place") });
+    ctx.defer(() => queue.stop());
+    const changed = () => queue.add("rules");
+    for (const informer of Object.values(informers)) informer.on({ added: changed, updated: changed, deleted: changed });
+    await sync();
+    return { synced: sync };
+  },
+});
