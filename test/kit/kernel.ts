@@ -75,15 +75,16 @@ async function boot(options: TestKernelOptions, dir: string, remove: () => void)
   return { kernel, dir, logged, stop, slot: (id) => kernel.slot(id), [Symbol.asyncDispose]: stop };
 }
 
-/** A definition gets a manifest that says what its code does; a folder has its own. */
+/** A definition gets a manifest that says what its code does, and all rights unless it asks for its own; a folder has one. */
 function describe(dir: string, id: string, plugin: Plugin | string, own: Map<string, Plugin>): Manifest {
   const path = typeof plugin === "string" ? resolve(plugin) : join(dir, "manifests", id);
   if (isPlugin(plugin)) {
     own.set(id, plugin);
-    const { provides, needs = {}, wants = {}, config } = plugin.definition;
+    const { provides, needs = {}, wants = {}, config, manifest } = plugin.definition;
     const ranges = (tokens: object) => Object.fromEntries((Object.values(tokens) as Slot<unknown>[]).map((slot) => [slot.id, "^1"]));
     const k3sp = {
       api: "^0.1.0", provides: provides ? { [provides.id]: provides.contract } : {}, needs: ranges(needs), wants: ranges(wants), isolation: "inline",
+      permissions: manifest?.permissions ?? { kube: "admin" },
       config: config ?? { type: "object", properties: {}, additionalProperties: true },
     };
     mkdirSync(path, { recursive: true });

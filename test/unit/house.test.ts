@@ -34,6 +34,17 @@ describe.each(folders.map((path) => [path.split("/").at(-1)!, path]))("%s", (id,
     expect(Object.keys(manifest.flags).filter((name) => !flags.some((f) => f.name === name))).toEqual([]);
   });
 
+  test("it refuses an option that its schema does not know", async () => {
+    const manifest = manifestOf(path);
+    const plugins = new Map([[manifest.id, { config: { "no-such-option": 1 }, positions: new Map<string, string>() }]]);
+    await expect(pluginConfigs([manifest], { values: new Map(), slots: new Map(), warnings: [], plugins })).rejects.toMatchObject({ code: "K3SP_CONFIG_INVALID" });
+  });
+
+  // Pods, mounts and cgroups of the whole machine are the kubelet's: the cluster tests start and stop it.
+  test.skipIf(id === "kubelet")("it runs the conformance suites", () => {
+    expect(globSync("src/conformance*.test.ts", { cwd: path })).toHaveLength(1);
+  });
+
   test("its code agrees with its manifest", async () => {
     const manifest = manifestOf(path);
     const plugin: unknown = ((await import(manifest.entry)) as { default: unknown }).default;

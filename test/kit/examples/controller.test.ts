@@ -7,6 +7,14 @@ import { createTestCluster } from "../index.ts";
 
 /** Keeps a ConfigMap `greeting` in every namespace that has the label `greet`. */
 const greeter = definePlugin({
+  manifest: {
+    name: "greeter", version: "1.0.0",
+    // Enforced as on a server: what is not declared is forbidden.
+    permissions: { kube: [
+      { groups: [""], resources: ["namespaces"], verbs: ["get", "list", "watch"] },
+      { groups: [""], resources: ["configmaps"], verbs: ["create", "patch"] },
+    ] },
+  },
   needs: { kube },
   async start(ctx) {
     const client = ctx.needs.kube;
