@@ -14,7 +14,7 @@ const object = (name: string, value = "1"): ConfigMap => ({ metadata: { name, na
 export function apiserverSuite(subject: Subject): readonly ConformanceTest[] {
   const each = (name: string, run: (kube: KubeClient, server: ApiServer, ctx: ConformanceContext) => Promise<void>): ConformanceTest =>
     test(name, [], async (ctx) => {
-      const started = await startSubject<ApiServer>(subject, ctx.dir);
+      const started = await startSubject<ApiServer>(subject, ctx);
       ctx.defer(() => started.stop());
       await run(started.impl.client(admin), started.impl, ctx);
     });

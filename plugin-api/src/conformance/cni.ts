@@ -13,7 +13,7 @@ import { test, type ConformanceContext, type ConformanceTest } from "./suite.ts"
 
 interface Place extends DataPlane {
   readonly subject: Subject;
-  readonly dir: string;
+  readonly ctx: ConformanceContext;
   readonly started: Started<Cni>;
   attach(pod: Netns): Promise<Attachment>;
   detach(pod: Netns, path?: string): Promise<void>;
@@ -75,11 +75,11 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
 
 async function begin(subject: Subject, ctx: ConformanceContext): Promise<Place> {
   const plane = dataPlane(ctx);
-  const started = await startSubject<Cni>(subject, ctx.dir, plane.place);
+  const started = await startSubject<Cni>(subject, ctx, plane.place);
   ctx.defer(() => started.stop());
   const run = (command: "ADD" | "DEL", pod: Netns, path: string) => runList(command, started.impl, plane.node, pod, path, started.world.node.paths.cniBin);
   return {
-    ...plane, subject, started, dir: ctx.dir,
+    ...plane, subject, started, ctx,
     attach: (pod) => run("ADD", pod, pod.path),
     detach: async (pod, path = pod.path) => void (await run("DEL", pod, path)),
   };
@@ -181,7 +181,7 @@ async function restart(place: Place): Promise<void> {
   await a.serve(80, "a");
   await started.stop();
   assert.match(place.node.ask(ipA, 80) ?? "no answer", /^a /, "the pod lost its network on stop");
-  const again = await startSubject<Cni>(place.subject, place.dir, { ...place.place, world: started.world });
+  const again = await startSubject<Cni>(place.subject, place.ctx, { ...place.place, world: started.world });
   try {
     const ipB = addressOf(await runList("ADD", again.impl, place.node, b, b.path, started.world.node.paths.cniBin));
     assert.notEqual(ipB, ipA);

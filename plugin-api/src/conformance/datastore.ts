@@ -18,7 +18,7 @@ async function must(result: Promise<WriteResult>): Promise<number> {
 export function datastoreSuite(subject: Subject): readonly ConformanceTest[] {
   const each = (name: string, run: (store: Datastore, ctx: ConformanceContext) => Promise<void>): ConformanceTest =>
     test(name, [], async (ctx) => {
-      const started = await startSubject<Datastore>(subject, ctx.dir);
+      const started = await startSubject<Datastore>(subject, ctx);
       ctx.defer(() => started.stop());
       await run(started.impl, ctx);
     });
@@ -159,11 +159,11 @@ async function tiers(store: Datastore, ctx: ConformanceContext): Promise<void> {
 
 const restart = (subject: Subject): ConformanceTest =>
   test("everything is there after a stop and a start, and revisions go on", [], async (ctx) => {
-    const before = await startSubject<Datastore>(subject, ctx.dir);
+    const before = await startSubject<Datastore>(subject, ctx);
     await must(put(before.impl, "/a", "1"));
     const last = await must(put(before.impl, "/b", "2", 0, { tier: "lazy" }));
     await before.stop();
-    const after = await startSubject<Datastore>(subject, ctx.dir);
+    const after = await startSubject<Datastore>(subject, ctx);
     ctx.defer(() => after.stop());
     assert.deepEqual((await after.impl.range("/")).rows.map((row) => [row.key, text(row.value)]), [["/a", "1"], ["/b", "2"]]);
     assert.ok((await must(put(after.impl, "/c", "3"))) > last, "a revision was given twice");

@@ -13,7 +13,7 @@ const yaml = (names: readonly string[], value = "1"): string =>
 export function deployerSuite(subject: Subject): readonly ConformanceTest[] {
   const each = (name: string, run: (started: Started<Deployer>) => Promise<void>): ConformanceTest =>
     test(name, [], async (ctx) => {
-      const started = await startSubject<Deployer>(subject, ctx.dir);
+      const started = await startSubject<Deployer>(subject, ctx);
       ctx.defer(() => started.stop());
       await run(started);
     });

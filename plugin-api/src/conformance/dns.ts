@@ -60,7 +60,7 @@ export function dnsSuite(subject: Subject): readonly ConformanceTest[] {
 }
 
 async function begin(subject: Subject, ctx: ConformanceContext): Promise<Ask> {
-  const started = await startSubject<Dns>(subject, ctx.dir);
+  const started = await startSubject<Dns>(subject, ctx);
   ctx.defer(() => started.stop());
   const { kube } = started.world;
   putService(kube, "web", { clusterIP: "10.43.0.20", clusterIPs: ["10.43.0.20"], ports: [{ name: "http", port: 80, protocol: "TCP" }] });

@@ -105,7 +105,7 @@ async function reload(place: Place): Promise<void> {
 }
 
 async function begin(subject: Subject, ctx: ConformanceContext): Promise<Place> {
-  const started = await startSubject<Ingress>(subject, ctx.dir);
+  const started = await startSubject<Ingress>(subject, ctx);
   ctx.defer(() => started.stop());
   const { kube, node } = started.world;
   const { httpPort, ingressClass } = started.impl;

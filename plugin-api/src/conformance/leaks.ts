@@ -1,5 +1,7 @@
 /** Counts what keeps a process busy or its memory growing: timers, sockets, servers, watchers, children, workers. */
 import { createHook } from "node:async_hooks";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 export type ResourceCount = Readonly<Record<string, number>>;
 
@@ -23,6 +25,7 @@ export function liveResources(): ResourceMeter {
   }).enable();
   return {
     count() {
+      collectGarbage();
       const counts: Record<string, number> = {};
       for (const type of [...live.values()].sort()) counts[type] = (counts[type] ?? 0) + 1;
       return counts;
@@ -30,6 +33,14 @@ export function liveResources(): ResourceMeter {
     stop: () => void hook.disable(),
   };
 }
+
+/** Some handles (HTTP/2 sessions) are only known to be gone when their object is collected. */
+const collectGarbage: () => void = (() => {
+  setFlagsFromString("--expose-gc");
+  const gc = runInNewContext("gc") as () => void;
+  setFlagsFromString("--no-expose-gc");
+  return gc;
+})();
 
 /** Lines such as `Timeout: 3 -> 23` for every kind of which there is more than before. */
 export function growth(before: ResourceCount, after: ResourceCount): readonly string[] {

@@ -14,7 +14,7 @@ const ingressOf = (kube: FakeKube, name: string) => kube.read(services, name, "d
 export function loadbalancerSuite(subject: Subject): readonly ConformanceTest[] {
   const each = (name: string, run: (kube: FakeKube, ownClass: string) => Promise<void>): ConformanceTest =>
     test(name, [], async (ctx) => {
-      const started = await startSubject<LoadBalancer>(subject, ctx.dir);
+      const started = await startSubject<LoadBalancer>(subject, ctx);
       ctx.defer(() => started.stop());
       await run(started.world.kube, started.impl.loadBalancerClass);
     });

@@ -10,7 +10,7 @@ const group = "/apis/metrics.k8s.io/v1beta1";
 export function metricsSuite(subject: Subject): readonly ConformanceTest[] {
   const each = (name: string, run: (port: number, host: string) => Promise<void>): ConformanceTest =>
     test(name, [], async (ctx) => {
-      const started = await startSubject<Metrics>(subject, ctx.dir);
+      const started = await startSubject<Metrics>(subject, ctx);
       ctx.defer(() => started.stop());
       await run(started.impl.port, started.world.node.ip);
     });

@@ -72,7 +72,7 @@ async function begin(subject: Subject, ctx: ConformanceContext): Promise<Place> 
     pod.run("ip", "route", "add", "default", "via", "10.42.0.1");
     await pod.serve(8080, name);
   }
-  const started = await startSubject<Proxy>(subject, ctx.dir, plane.place);
+  const started = await startSubject<Proxy>(subject, ctx, plane.place);
   ctx.defer(() => started.stop());
   const { kube } = started.world;
   return {

@@ -9,7 +9,7 @@ import { pause, test, within, type ConformanceTest } from "./suite.ts";
 export function storageSuite(subject: Subject): readonly ConformanceTest[] {
   const each = (name: string, run: (started: Started<Storage>) => Promise<void>): ConformanceTest =>
     test(name, [], async (ctx) => {
-      const started = await startSubject<Storage>(subject, ctx.dir);
+      const started = await startSubject<Storage>(subject, ctx);
       ctx.defer(() => started.stop());
       const { kube, node } = started.world;
       kube.put(nodes, { ...kube.read(nodes, node.name)!, status: { conditions: [{ type: "Ready", status: "True" }] } });

@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { isPlugin, type HealthResult, type Plugin } from "../plugin.ts";
 import type { Slot } from "../contract.ts";
 import { startAlone, type StartedPlugin } from "../testing.ts";
+import type { ConformanceContext } from "./suite.ts";
 import { createWorld, type World, type WorldOptions } from "./world.ts";
 
 export interface Subject {
@@ -56,16 +57,17 @@ export interface Started<T> extends StartedPlugin<T> {
   health(): Promise<HealthResult>;
 }
 
-/** Starts the plugin in a world of fakes below `dir`, up to and including its readiness gate. */
+/** Starts the plugin in a world of fakes below the test's folder, up to and including its readiness gate. */
 export async function startSubject<T>(
-  subject: Subject, dir: string, options: WorldOptions & { readonly abort?: AbortController; readonly world?: World } = {},
+  subject: Subject, ctx: ConformanceContext, options: WorldOptions & { readonly abort?: AbortController; readonly world?: World } = {},
 ): Promise<Started<T>> {
-  const world = options.world ?? (await createWorld(dir, options));
+  const world = options.world ?? (await createWorld(ctx.dir, options));
+  if (!options.world) ctx.defer(() => world.reap());
   const { definition } = subject.plugin;
   const tokens = Object.entries((definition.needs ?? {}) as Record<string, Slot<unknown>>);
   const needs = Object.fromEntries(tokens.map(([name, slot]) => [name, world.slots[slot.id]]));
   const abort = options.abort ?? new AbortController();
-  const started = await startAlone<T>(subject.plugin, { id: subject.id, needs, config: subject.config, dir, abort });
+  const started = await startAlone<T>(subject.plugin, { id: subject.id, needs, config: subject.config, dir: ctx.dir, abort });
   try {
     await definition.ready?.(started.impl as never, abort.signal);
   } catch (error) {
