@@ -13,11 +13,14 @@ export default definePlugin({
     ctx.defer(() => (informers.services.stop(), informers.slices.stop()));
     await Promise.all([informers.services.synced, informers.slices.synced]);
 
-    async function sync(): Promise<void> {
+    async function write(): Promise<void> {
       const stdin = rules("k3sp-TEMPLATE_NAME", informers.services.list(), informers.slices.list());
       const { code, stderr } = await run.run("nft", ["-f", "-"], { stdin });
       if (code !== 0) throw new Error(`nft: ${stderr}`);
     }
+    // One after the other: older rules must not be written over newer ones.
+    let last = Promise.resolve();
+    const sync = (): Promise<void> => (last = last.catch(() => undefined).then(write));
     // One key for the whole table: a burst of changes is one run. Rules stay on stop, and with them connections.
     const queue = workQueue({ name: ctx.id, workers: 1, reconcile: sync, onError: (_, error) => ctx.log.warn({ err: error }, "rules are not in place") });
     ctx.defer(() => queue.stop());
