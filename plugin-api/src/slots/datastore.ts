@@ -44,6 +44,8 @@ export interface Datastore {
   readonly compactedRevision: () => number;
   /** Every live row under the prefix, sorted by key, in batches, at one revision. */
   range(prefix: string): Promise<{ readonly revision: number; readonly rows: readonly Row[] }>;
+  /** As `range`, but hands the rows over in parts, in the same order: for stores too large to hold twice. Rows are only valid during the call. */
+  scan?(prefix: string, onRows: (rows: readonly Row[]) => void): Promise<{ readonly revision: number }>;
   write(op: WriteOp): Promise<WriteResult>;
   /** Changes with `revision > after`; rejects with `K3SP_DATASTORE_COMPACTED` when they are gone. */
   watch(after: number, onChange: (changes: readonly Change[]) => void): Promise<() => void>;

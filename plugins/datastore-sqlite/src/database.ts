@@ -17,7 +17,7 @@ export interface Database {
   readonly compacted: number;
   /** Every live key with its revisions, without values. */
   keys(): FrameRow[];
-  range(prefix: string): FrameRow[];
+  range(prefix: string): IterableIterator<FrameRow>;
   get(key: string): FrameRow | undefined;
   since(after: number): FrameRow[];
   /** One transaction, durable when this returns; throws and leaves nothing behind otherwise. */
@@ -162,7 +162,7 @@ function operations(file: string, db: DatabaseSync, lock: DatabaseSync): Databas
     get revision() { return revision; },
     get compacted() { return compacted; },
     keys: () => (db.prepare("SELECT log.rev, log.key, log.created, log.prev, NULL AS value FROM live JOIN log USING (rev)").all() as unknown as LogRow[]).map(toFrame),
-    range: (prefix) => (rangeAll.all(prefix, `${prefix}\u{10ffff}`) as unknown as LogRow[]).map(toFrame),
+    range: (prefix) => rangeAll.iterate(prefix, `${prefix}\u{10ffff}`).map((row) => toFrame(row as unknown as LogRow)),
     get: (key) => (one.all(key) as unknown as LogRow[]).map(toFrame)[0],
     since: (after) => (history.all(after) as unknown as LogRow[]).map(toFrame),
     commit(rows) {

@@ -12,18 +12,29 @@ export type Ask = Request extends infer R ? (R extends Request ? Omit<R, "id"> :
 
 export interface Link {
   ask(request: Ask, transfer?: readonly ArrayBuffer[]): Promise<Answer>;
+  /** As `ask`, for an answer in parts: each is handed over with its frame, the last one as well. */
+  parts(request: Ask, onPart: (frame: Uint8Array) => void): Promise<Answer>;
   end(): Promise<void>;
+}
+
+interface Waiting {
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: Error) => void;
+  readonly onPart?: ((frame: Uint8Array) => void) | undefined;
 }
 
 export function connect(options: LinkOptions): Link {
   const { file, maxPages } = options;
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: { file, maxPages } });
-  const waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>();
+  const waiting = new Map<number, Waiting>();
   let ids = 0;
   let dead: Error | undefined;
   let ending = false;
   worker.on("message", (answer: Answer) => {
-    const call = waiting.get(answer.id)!;
+    const call = waiting.get(answer.id);
+    if (!call) return;
+    if (answer.frame) call.onPart?.(answer.frame);
+    if (answer.more) return;
     waiting.delete(answer.id);
     if (answer.error) call.reject(toError(answer.error));
     else call.resolve(answer);
@@ -37,13 +48,15 @@ export function connect(options: LinkOptions): Link {
   };
   worker.on("error", crash);
   worker.on("exit", (code) => crash(new Error(`exit code ${code}`)));
+  const send = (request: Ask, transfer: readonly ArrayBuffer[], onPart?: Waiting["onPart"]): Promise<Answer> => new Promise((resolve, reject) => {
+    if (dead) return reject(dead);
+    const id = ++ids;
+    waiting.set(id, { resolve, reject, onPart });
+    worker.postMessage({ ...request, id }, transfer as ArrayBuffer[]);
+  });
   return {
-    ask: (request, transfer = []) => new Promise((resolve, reject) => {
-      if (dead) return reject(dead);
-      const id = ++ids;
-      waiting.set(id, { resolve, reject });
-      worker.postMessage({ ...request, id }, transfer as ArrayBuffer[]);
-    }),
+    ask: (request, transfer = []) => send(request, transfer),
+    parts: (request, onPart) => send(request, [], onPart),
     async end() {
       ending = true;
       dead ??= k3spError("K3SP_DATASTORE_FAILED", { message: "the database is closed" });

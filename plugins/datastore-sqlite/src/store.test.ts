@@ -51,6 +51,19 @@ describe("writes", () => {
     ]);
   });
 
+  test("of any number are read in parts that together are the whole range", async () => {
+    const store = await open();
+    const keys = Array.from({ length: 2500 }, (_, i) => `/x/${String(i).padStart(5, "0")}`);
+    await Promise.all(keys.toReversed().map((key) => put(store, key, key)));
+    const parts: string[][] = [];
+    const scanned = store.scan!("/x/", (rows) => parts.push(rows.map((row) => `${row.key} ${text(row.value)}`)));
+    await put(store, "/x/later", "later");
+    expect((await scanned).revision).toBe(2501);
+    expect(parts.map((part) => part.length)).toEqual([1000, 1000, 500]);
+    expect(parts.flat()).toEqual(keys.map((key) => `${key} ${key}`));
+    expect((await store.range("/x/")).rows).toHaveLength(2501);
+  });
+
   test("are refused when the expected revision is not the current one, and show the current row", async () => {
     const store = await open();
     await put(store, "k", "1");

@@ -180,6 +180,12 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     return decodeRows((await link.ask(request)).frame!);
   }
 
+  async function scan(prefix: string, onRows: (rows: readonly Row[]) => void): Promise<{ readonly revision: number }> {
+    await settle();
+    const answer = await link.parts({ op: "range", prefix }, (frame) => onRows(decodeRows(frame).map(toRow)));
+    return { revision: answer.revision! };
+  }
+
   async function settle(): Promise<void> {
     while (unsent.length > 0 && !failure) {
       flush();
@@ -191,10 +197,11 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     revision: () => visible,
     compactedRevision: () => compacted,
     async range(prefix) {
-      await settle();
-      const answer = await link.ask({ op: "range", prefix });
-      return { revision: answer.revision!, rows: decodeRows(answer.frame!).map(toRow) };
+      const rows: Row[] = [];
+      const { revision } = await scan(prefix, (part) => part.forEach((row) => rows.push(row)));
+      return { revision, rows };
     },
+    scan,
     write: (op) => new Promise((resolve, reject) => accept(op, resolve, reject)),
     async watch(after, onChange) {
       const watcher: Watcher = { after, held: after < visible ? [] : undefined, onChange };

@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { type Database, DatabaseError, type OpenOptions, openDatabase } from "./database.ts";
 import { decodeRows, encodeRows, type FrameRow } from "./frames.ts";
 
-/** Requests; each is answered by exactly one `Answer` with the same id. */
+/** Requests; each is answered by one `Answer` with the same id, a range by parts with `more` before it. */
 export type Request =
   | { readonly id: number; readonly op: "open" }
   | { readonly id: number; readonly op: "commit"; readonly frame: Uint8Array<ArrayBuffer> }
@@ -24,6 +24,8 @@ export interface Failure {
 export interface Answer {
   readonly id: number;
   readonly error?: Failure;
+  /** A part of the rows; others follow. */
+  readonly more?: true;
   readonly frame?: Uint8Array<ArrayBuffer>;
   /** Revision of the store after the request. */
   readonly revision?: number;
@@ -40,10 +42,11 @@ const options = workerData as WorkerOptions;
 let db: Database | undefined;
 
 parentPort!.on("message", (request: Request) => {
-  const answer = handle(request);
-  parentPort!.postMessage(answer, answer.frame ? [answer.frame.buffer] : []);
+  post(handle(request));
   if (request.op === "close") parentPort!.close();
 });
+
+const post = (answer: Answer): void => parentPort!.postMessage(answer, answer.frame ? [answer.frame.buffer] : []);
 
 function handle(request: Request): Answer {
   try {
@@ -59,13 +62,28 @@ function perform(store: Database, request: Request): Partial<Answer> {
   switch (request.op) {
     case "open": return rows(store.keys());
     case "commit": store.commit(decodeRows(request.frame)); return {};
-    case "range": return rows(store.range(request.prefix));
+    case "range": return rows(lastPart(request.id, store.range(request.prefix)));
     case "get": return rows([store.get(request.key)].filter((row) => row !== undefined));
     case "since": return rows(store.since(request.after));
     case "compact": store.compact(request.revision); return {};
     case "size": return store.size();
     case "close": store.close(); return {};
   }
+}
+
+const PART = 1000;
+
+/** Sends all full parts on; the main thread takes them in while this one reads. */
+function lastPart(id: number, all: Iterable<FrameRow>): FrameRow[] {
+  let part: FrameRow[] = [];
+  for (const row of all) {
+    if (part.length === PART) {
+      post({ id, more: true, frame: encodeRows(part) });
+      part = [];
+    }
+    part.push(row);
+  }
+  return part;
 }
 
 const rows = (list: readonly FrameRow[]): Partial<Answer> => ({ frame: encodeRows(list) });

@@ -23,6 +23,16 @@ describe("a list", () => {
     expect(body.metadata).toEqual({ resourceVersion: String(api.engine.store.revision) });
   });
 
+  test("that is large goes out in pieces and is the same", async () => {
+    const path = "/api/v1/namespaces/large/configmaps";
+    await api.http("POST", "/api/v1/namespaces", { metadata: { name: "large" } });
+    for (let i = 0; i < 120; i++) await api.http("POST", path, { metadata: { name: `c${1000 + i}` }, data: { text: "\u00e4".repeat(10_000) } });
+    const answer = await requestInMemory(api.handler, adminUser, "GET", path);
+    expect(answer.headers["content-length"]).toBe(Buffer.byteLength(answer.text));
+    expect(names(JSON.parse(answer.text))).toEqual(Array.from({ length: 120 }, (_, i) => `c${1000 + i}`));
+    await api.http("DELETE", path);
+  });
+
   test("of nothing has an empty list of items", async () => {
     expect((await api.http("GET", "/api/v1/namespaces/nowhere/configmaps")).body.items).toEqual([]);
   });

@@ -27,7 +27,7 @@ export async function sendJson(req: ApiRequest, res: ApiResponse, status: number
     type = "application/vnd.kubernetes.protobuf";
   } else if (wantsPretty(req)) body = Buffer.from(`${JSON.stringify(JSON.parse(json.toString("utf8")), null, 2)}\n`);
   const headers: Record<string, string | number> = { "content-type": type, "cache-control": "no-cache, private" };
-  if (body.length > GZIP_MIN && /\bgzip\b/.test(String(req.headers["accept-encoding"] ?? ""))) {
+  if (body.length > GZIP_MIN && wantsGzip(req)) {
     body = await gzipAsync(body, { level: 1 });
     headers["content-encoding"] = "gzip";
     headers["vary"] = "Accept-Encoding";
@@ -43,6 +43,8 @@ async function toProtobuf(json: Buffer): Promise<Buffer> {
   if (!hasProtobuf(object.apiVersion, object.kind)) throw notAcceptable();
   return encodeProtobuf(object);
 }
+
+const wantsGzip = (req: ApiRequest): boolean => /\bgzip\b/.test(String(req.headers["accept-encoding"] ?? ""));
 
 const people = /^(curl|wget|mozilla\/5\.0)/i;
 
@@ -66,7 +68,7 @@ export async function sendEntry(req: ApiRequest, res: ApiResponse, status: numbe
 
 export async function sendList(req: ApiRequest, res: ApiResponse, def: ResourceDef, page: Page, format: Format): Promise<void> {
   const metadata = listMeta(page);
-  if (format.as === "object") return sendJson(req, res, 200, joinList(def, metadata, page.entries), format.encoding);
+  if (format.as === "object") return sendEntries(req, res, def, metadata, page.entries, format);
   if (format.as === "partial") {
     const items = page.entries.map((entry) => partialText(entry, `meta.k8s.io/${format.version}`)).join(",");
     const text = `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/${format.version}","metadata":${JSON.stringify(metadata)},"items":[${items}]}`;
@@ -90,21 +92,51 @@ const listMeta = (page: Page): Record<string, unknown> => ({
   ...(page.remainingItemCount !== undefined && { remainingItemCount: page.remainingItemCount }),
 });
 
-const COMMA = 0x2c;
+/** Stored bytes go out in pieces of this size, as fast as the client takes them: a list is never in memory as a whole. */
+const PIECE = 256 * 1024;
+const MAX_PENDING = 1024 * 1024;
 
-/** One copy of the stored bytes and nothing else. */
-function joinList(def: ResourceDef, metadata: object, entries: readonly Entry[]): Buffer {
+async function sendEntries(req: ApiRequest, res: ApiResponse, def: ResourceDef, metadata: object, entries: readonly Entry[], format: Format): Promise<void> {
   const head = Buffer.from(`{"kind":"${def.kind}List","apiVersion":"${apiVersion(def)}","metadata":${JSON.stringify(metadata)},"items":[`);
   let size = head.length + 2 + Math.max(0, entries.length - 1);
   for (const entry of entries) size += entry.bytes.length;
-  const body = Buffer.allocUnsafe(size);
-  let at = head.copy(body, 0);
-  for (let i = 0; i < entries.length; i++) {
-    if (i > 0) body[at++] = COMMA;
-    at += entries[i]!.bytes.copy(body, at);
+  const isPlain = format.encoding === "json" && req.method !== "HEAD" && !wantsPretty(req);
+  if (size <= PIECE || !isPlain || wantsGzip(req)) return sendJson(req, res, 200, Buffer.concat([...pieces(head, entries, size)], size), format.encoding);
+  res.writeHead(200, { "content-type": "application/json", "cache-control": "no-cache, private", "content-length": size });
+  for (const piece of pieces(head, entries, PIECE)) {
+    res.write(piece);
+    if (res.writableLength > MAX_PENDING && !(await drained(res))) return;
   }
-  body.write("]}", at, "latin1");
-  return body;
+  res.end();
+}
+
+/** The text of a list in pieces of at least `size` bytes: one copy of the stored bytes and nothing else. */
+function* pieces(head: Buffer, entries: readonly Entry[], size: number): Generator<Buffer> {
+  let parts = [head];
+  let length = head.length;
+  for (let i = 0; i < entries.length; i++) {
+    const { bytes } = entries[i]!;
+    if (i > 0) parts.push(COMMA);
+    parts.push(bytes);
+    length += bytes.length + (i > 0 ? 1 : 0);
+    if (length < size) continue;
+    yield Buffer.concat(parts, length);
+    parts = [];
+    length = 0;
+  }
+  parts.push(END);
+  yield Buffer.concat(parts, length + END.length);
+}
+
+const COMMA = Buffer.from(",");
+const END = Buffer.from("]}");
+
+/** False when the client has gone. */
+function drained(res: ApiResponse): Promise<boolean> {
+  return new Promise((resolve) => {
+    res.once("drain", () => resolve(true));
+    res.once("close", () => resolve(false));
+  });
 }
 
 /** Any error as a Status; what is not an ApiError is a bug and answers 500. */

@@ -14,10 +14,10 @@ export interface Collection {
   readonly plural: string;
   readonly count: number;
   get(name: string, namespace: string): Entry | undefined;
-  /** Entries in key order; all namespaces when `namespace` is "". */
-  list(namespace: string): Entry[];
+  /** Entries in key order; all namespaces when `namespace` is "". The same array until something changes. */
+  list(namespace: string): readonly Entry[];
   /** The list as it was at a revision; undefined when that is beyond the window of history. */
-  listAt(revision: number, namespace: string): Entry[] | undefined;
+  listAt(revision: number, namespace: string): readonly Entry[] | undefined;
   /** Events after a revision; undefined when some of them are gone. */
   since(revision: number): readonly CacheEvent[] | undefined;
   /** Oldest revision that `since` and `listAt` can serve. */
@@ -52,6 +52,7 @@ export function createCollection(group: string, plural: string, since: number, o
   const slots = new Map<string, Slot>();
   const all: Slot[] = [];
   const spaces = new Map<string, Slot[]>();
+  const lists = new Map<string, readonly Entry[]>();
   const subscribers = new Set<(event: CacheEvent) => void>();
   let history: CacheEvent[] = [];
   let oldest = since;
@@ -108,7 +109,11 @@ export function createCollection(group: string, plural: string, since: number, o
     get oldest() { return oldest; },
     get watchers() { return subscribers.size; },
     get: (name, namespace) => slots.get(keyOf(namespace, name))?.entry,
-    list: (namespace) => (namespace ? (spaces.get(namespace) ?? []) : all).map((slot) => slot.entry),
+    list(namespace) {
+      let list = lists.get(namespace);
+      if (!list) lists.set(namespace, (list = (namespace ? (spaces.get(namespace) ?? []) : all).map((slot) => slot.entry)));
+      return list;
+    },
     listAt(revision, namespace) {
       if (revision < oldest) return undefined;
       const undone = history.slice(firstAfter(revision));
@@ -127,11 +132,16 @@ export function createCollection(group: string, plural: string, since: number, o
       subscribers.add(fn);
       return () => void subscribers.delete(fn);
     },
-    load: insert,
+    load(entry) {
+      lists.clear();
+      insert(entry);
+    },
     apply(revision, name, namespace, next) {
       const slot = slots.get(keyOf(namespace, name));
       const previous = slot?.entry;
       if (!next && !previous) return undefined;
+      lists.delete("");
+      lists.delete(namespace);
       if (!next) remove(slot!);
       else if (slot) slot.entry = next;
       else insert(next);

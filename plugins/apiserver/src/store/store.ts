@@ -1,5 +1,5 @@
 /** The object cache over a datastore: writes go to the datastore, and come back through its watch into the cache. */
-import type { Change, Datastore } from "@k3s-p/plugin-api/slots";
+import type { Change, Datastore, Row } from "@k3s-p/plugin-api/slots";
 import type { CacheView, ResourceDef } from "../resources/types.ts";
 import { type CacheEvent, type Collection, createCollection, type MutableCollection } from "./collection.ts";
 import { type Canonical, type Entry, rawToEntry, toEntry } from "./entry.ts";
@@ -42,7 +42,11 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
   const unread: Entry[] = [];
   let writes = 0;
 
-  const { revision: start, rows } = await datastore.range(ROOT);
+  const loaded: { readonly key: Key; readonly entry: Entry }[] = [];
+  const { revision: start } = await scan(datastore, (row) => {
+    const key = parseKey(row.key);
+    loaded.push({ key, entry: rawToEntry(key.namespace, key.name, row.modRevision, row.value) });
+  });
   let revision = start;
   const at = (group: string, plural: string): MutableCollection => {
     const key = `${group || "core"}/${plural}`;
@@ -50,10 +54,8 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
     if (!found) collections.set(key, (found = createCollection(group, plural, start, onError)));
     return found;
   };
-  for (const row of rows) {
-    const { group, plural, namespace, name } = parseKey(row.key);
-    at(group, plural).load(rawToEntry(namespace, name, row.modRevision, row.value));
-  }
+  for (const { key: { group, plural }, entry } of loaded) at(group, plural).load(entry);
+  loaded.length = 0;
 
   /** Handlers may write; what that brings waits until the event at hand has reached everybody. */
   function receive(changes: readonly Change[]): void {
@@ -143,7 +145,22 @@ function keyOf(def: ResourceDef, namespace: string, name: string): string {
   return `${ROOT}${def.group || "core"}/${def.plural}/${namespace ? `${namespace}/` : ""}${name}`;
 }
 
-function parseKey(key: string): { group: string; plural: string; namespace: string; name: string } {
+/** Every stored row, in parts where the datastore can. */
+async function scan(datastore: Datastore, onRow: (row: Row) => void): Promise<{ readonly revision: number }> {
+  if (datastore.scan) return datastore.scan(ROOT, (rows) => rows.forEach(onRow));
+  const { revision, rows } = await datastore.range(ROOT);
+  rows.forEach(onRow);
+  return { revision };
+}
+
+interface Key {
+  readonly group: string;
+  readonly plural: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+function parseKey(key: string): Key {
   const [, , group = "", plural = "", first = "", second] = key.split("/");
   return {
     group: group === "core" ? "" : group, plural,
