@@ -8,6 +8,9 @@ export const CONTROLLER = "traefik.io/ingress-controller";
 export const NAMESPACE = "kube-system";
 export const SERVICE = "traefik";
 
+/** As Traefik, which gathers changes for so long: whoever writes a status of its own can finish before it is set back. */
+const SETTLE_MS = 2_000;
+
 export interface IngressController {
   readonly synced: Promise<void>;
   routes(): RouteTable;
@@ -46,16 +49,21 @@ export function ingressController(client: KubeClient, ingressClass: string, reco
     table = undefined;
     for (const listener of listeners) listener();
   }
+  /** The first address comes at once. */
+  function publish(ingress: Ingress): void {
+    if (ingress.status?.loadBalancer?.ingress?.length) queue.addAfter(keyOf(ingress), SETTLE_MS);
+    else queue.add(keyOf(ingress));
+  }
   function note(ingress: Ingress): void {
     changed();
     if (!isOwn(ingress)) return;
-    queue.add(keyOf(ingress));
+    publish(ingress);
     const annotation = unsupportedAnnotation(ingress);
     if (annotation) recorder.record(ingress, "Warning", "UnsupportedAnnotation", `${annotation} is not supported by the embedded ingress; the Ingress is answered with 404`);
   }
   all.on({
     added: note,
-    updated: (ingress, before) => (ingress.metadata.generation !== before.metadata.generation || !sameMeta(ingress, before) ? note(ingress) : queue.add(keyOf(ingress))),
+    updated: (ingress, before) => (ingress.metadata.generation !== before.metadata.generation || !sameMeta(ingress, before) ? note(ingress) : publish(ingress)),
     deleted: changed,
   });
   const everything = () => {

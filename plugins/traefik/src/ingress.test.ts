@@ -250,6 +250,10 @@ test("copies the Service's address into the status, and complains about what it 
   const traefik = kube.read(k.services, "traefik", "kube-system")!;
   kube.put(k.services, { ...traefik, status: { loadBalancer: { ingress: [{ ip: "192.0.2.2", ports: [] }] } } });
   await vi.waitFor(() => expect(addresses("i")).toEqual([{ ip: "192.0.2.2" }]));
+  kube.put(k.ingresses, { ...kube.read(k.ingresses, "i")!, status: { loadBalancer: { ingress: [{ ip: "169.1.1.1" }] } } });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(addresses("i"), "is not set back while another client may still be writing").toEqual([{ ip: "169.1.1.1" }]);
+  await vi.waitFor(() => expect(addresses("i")).toEqual([{ ip: "192.0.2.2" }]), 4_000);
   expect(addresses("other")).toBeUndefined();
   ingress("auth", "auth.example.com", "web", {}, { "traefik.ingress.kubernetes.io/router.middlewares": "default-auth@kubernetescrd" });
   await vi.waitFor(() => expect(kube.all(k.events).map((e) => `${e.involvedObject.name} ${e.reason}`)).toContain("auth UnsupportedAnnotation"));
