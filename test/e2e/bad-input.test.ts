@@ -64,6 +64,22 @@ describe.skipIf(reason)("bad input", () => {
     expect(text).toMatch(/fix: .*apt-get install/);
   });
 
+  test("no root: says so at once, and the API alone works", async () => {
+    const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    const main = join(import.meta.dirname, "../../core/src/cli/main.ts");
+    const home = join(sandbox.dir, "home");
+    await sandbox.run(["sh", "-c", `chmod 755 ${sandbox.dir} && mkdir ${home} && chown 65534:65534 ${home}`]);
+    if ((await sandbox.run([...nobody, "test", "-r", main])).code !== 0) {
+      console.log("skipped: the checkout cannot be read without root");
+      return;
+    }
+    const run = (...args: string[]) => sandbox.run([...nobody, "env", `HOME=${home}`, "timeout", "5", process.execPath, main, "server", ...args], { timeout: 20_000 });
+    const whole = await run();
+    expect(whole.code).toBe(1);
+    expect(whole.stderr).toMatch(/^K3SP_ROOT_REQUIRED {2}.*\n {2}fix: run it with sudo/m);
+    expect((await run("--profile", "api")).stderr).toContain('"msg":"ready in');
+  });
+
   test("a plugin that throws", async () => {
     const text = await errorOf([...api, "--plugin", fixture("throws-in-start")]);
     expect(text).toMatch(/^K3SP_PLUGIN_START_FAILED {2}throws-in-start 1\.0\.0 failed to start: no cable\n {2}from --plugin .*throws-in-start\n {2}at .*plugin\.ts:\d+:\d+.*\n {2}fix: correct the plugin, or start without it: --disable throws-in-start$/);

@@ -8,6 +8,7 @@
  *
  * `stop` may be called in any state and more than once.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { k3spError, type K3spError, type KernelHooks, type Logger } from "@k3s-p/plugin-api";
 import { healthCheck } from "@k3s-p/plugin-api/points";
 import { kernelSlots } from "@k3s-p/plugin-api/slots";
@@ -69,7 +70,10 @@ export interface Kernel {
 }
 
 const isFixed = (m: Manifest): boolean => Object.keys(m.provides).some((slot) => slotById.get(slot)?.fixed);
-const stopBudget = 10_000;
+/** Milliseconds: for a whole stop, at least for each plugin, and from the first failed start to the end of the others. */
+const stopBudget = 8_000;
+const MIN_STOP = 250;
+const SETTLE = 300;
 
 export function createKernel(options: KernelOptions): Kernel {
   const { refs, clock = systemClock, random = Math.random } = options;
@@ -229,11 +233,14 @@ export function createKernel(options: KernelOptions): Kernel {
   /** Dependants first, those that do not depend on each other together. */
   async function stopAll(ids: ReadonlySet<string>, budget: number, reason?: string): Promise<void> {
     const stops = new Map<string, Promise<void>>();
+    // One budget for all: what a dependant used up, its providers do not have.
+    const end = performance.now() + budget;
+    const left = () => Math.max(end - performance.now(), MIN_STOP);
     const stopAfter = (id: string): Promise<void> => {
       let stop = stops.get(id);
       if (!stop) {
         const users = [...plan.edges].filter(([other, needs]) => ids.has(other) && needs.includes(id)).map(([other]) => other);
-        stop = Promise.all(users.map(stopAfter)).then(() => stopOne(instances.get(id)!, budget, reason));
+        stop = Promise.all(users.map(stopAfter)).then(() => stopOne(instances.get(id)!, left(), reason));
         stops.set(id, stop);
       }
       return stop;
@@ -242,10 +249,20 @@ export function createKernel(options: KernelOptions): Kernel {
   }
 
   async function startInstances(list: readonly Instance[]): Promise<void> {
-    const results = await Promise.allSettled(list.map(ensureReady));
-    const errors = [...new Set(results.filter((r) => r.status === "rejected").map((r) => r.reason as Error))];
+    const errors = new Set<Error>();
+    const failed = Promise.withResolvers<void>();
+    const starts = list.map((instance) => ensureReady(instance).catch((error: Error) => {
+      errors.add(error);
+      failed.resolve();
+    }));
+    // The first failure ends the start; the others have a moment to say what is wrong with them too.
+    await Promise.race([Promise.all(starts), failed.promise.then(() => Promise.race([Promise.all(starts), sleep(SETTLE)]))]);
+    throwAll([...errors]);
+  }
+
+  function throwAll(errors: readonly Error[]): void {
     if (errors.length === 1) throw errors[0];
-    if (errors.length) throw new AggregateError(errors.sort((a, b) => a.message.localeCompare(b.message)), `${errors.length} plugins failed to start`);
+    if (errors.length) throw new AggregateError(errors.toSorted((a, b) => a.message.localeCompare(b.message)), `${errors.length} plugins failed to start`);
   }
 
   /** Hot changes run one after another. */

@@ -2,10 +2,12 @@
 import { join } from "node:path";
 import type { Paths } from "@k3s-p/plugin-api/slots";
 
-export function layout(dataDir: string): Paths {
+/** Without root there is no `/run/k3s`: sockets and pid files go below the data directory. */
+const defaultRun = (dataDir: string): string => (process.getuid?.() === 0 ? "/run/k3s" : join(dataDir, "run"));
+
+export function layout(dataDir: string, run = defaultRun(dataDir)): Paths {
   const server = join(dataDir, "server");
   const agent = join(dataDir, "agent");
-  const run = "/run/k3s";
   const containerdState = join(run, "containerd");
   return Object.freeze({
     dataDir, server, agent, run, containerdState,

@@ -1,5 +1,5 @@
 /** Fills the `proxy` slot: Service addresses and node ports as one nftables table. */
-import { definePlugin, type PluginContext } from "@k3s-p/plugin-api";
+import { definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { kube, node, proxy, runner, type Runner } from "@k3s-p/plugin-api/slots";
 import { healthPorts } from "./health-ports.ts";
 import { openNft } from "./nft.ts";
@@ -19,6 +19,9 @@ export default definePlugin<typeof proxy, typeof needs, {}, Config>({
   needs,
   async start(ctx) {
     const { name, cluster } = ctx.needs.node;
+    if (process.getuid?.() !== 0) {
+      throw k3spError("K3SP_ROOT_REQUIRED", { message: "kube-proxy writes nftables rules", fix: "run the server as root, or without a node: --disable-agent" });
+    }
     const { table: tableName = "k3sp-proxy", localhostNodePorts = true } = ctx.config;
     const clusterCidr = cluster.clusterCidr[0]!;
     const table = createTable({ name: tableName, clusterCidr, serviceCidr: cluster.serviceCidr[0]!, localhostNodePorts });
