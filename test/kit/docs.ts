@@ -1,6 +1,6 @@
 /**
  * Writes the generated pages of plugin-api: one a slot and point, the error catalogue, and the report of its exports.
- * `node core/bin/run.js test/kit/docs.ts` writes them; a test fails when they are stale.
+ * `npm run docs` writes them; a test fails when they are stale.
  */
 import { spawnSync } from "node:child_process";
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

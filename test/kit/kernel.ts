@@ -18,7 +18,9 @@ export interface TestKernelOptions {
   readonly config?: Readonly<Record<string, object>>;
   readonly role?: Role;
   readonly node?: (dir: string) => NodeInfo;
-  /** Options of the kernel itself, such as its timeouts and its clock. */
+  /** `manualClock()` makes restarts and back-off a matter of `clock.pass(ms)`. */
+  readonly clock?: NonNullable<KernelOptions["clock"]>;
+  /** Other options of the kernel itself, such as its timeouts. */
   readonly kernel?: Partial<KernelOptions>;
 }
 
@@ -60,7 +62,7 @@ async function boot(options: TestKernelOptions, dir: string, remove: () => void)
     plan, configs, refs: { ...refs, ...pick(slots, kernelSlots) }, dirs: { data: join(dir, "plugins"), run: join(dir, "run-plugins") },
     log: (plugin) => memoryLogger(logged, plugin),
     load: async (m) => own.get(m.id) ?? ((await import(pathToFileURL(m.entry).href)) as { default: unknown }).default,
-    ...options.kernel,
+    ...(options.clock && { clock: options.clock }), ...options.kernel,
   });
   const stop = async () => {
     await kernel.stop();

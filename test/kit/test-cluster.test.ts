@@ -7,6 +7,7 @@ import { deployments, isForbidden, namespaces, nodes, pods } from "@k3s-p/plugin
 import { kube } from "@k3s-p/plugin-api/slots";
 import { growth } from "@k3s-p/plugin-api/conformance/leaks";
 import { createTestCluster, createTestKernel, liveResources } from "./index.ts";
+import { manualClock } from "./clock.ts";
 import { tool } from "./tools.ts";
 
 const podSpec = { containers: [{ name: "c", image: "example.com/c" }] };
@@ -94,6 +95,19 @@ test("a test kernel wires plugins to the fakes of a test, and stops them", async
   expect(running.kernel.status().find((s) => s.id === "mine")?.state).toBe("ready");
   await running.stop();
   expect(log).toEqual(["fake", "stopped"]);
+});
+
+test("a test kernel with a clock moved by hand restarts a plugin that failed, after its back-off", async () => {
+  const clock = manualClock();
+  let starts = 0;
+  let fail: ((error: Error) => void) | undefined;
+  const plugin = definePlugin({ start: (ctx) => { starts++; fail = ctx.fail; } });
+  await using running = await createTestKernel({ plugins: { mine: plugin }, clock });
+  fail!(new Error("gone"));
+  await clock.pass(0);
+  expect([starts, running.kernel.status().find((s) => s.id === "mine")?.state]).toEqual([1, "failed"]);
+  await clock.pass(5_000);
+  expect([starts, running.kernel.status().find((s) => s.id === "mine")?.state]).toEqual([2, "ready"]);
 });
 
 test("a test kernel refuses a section that the schema does not know", async () => {

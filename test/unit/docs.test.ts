@@ -11,7 +11,7 @@ import { apiReport, generatedPages } from "../kit/docs.ts";
 
 const root = dirname(dirname(import.meta.dirname));
 const api = join(root, "plugin-api");
-const stale = "run: node core/bin/run.js test/kit/docs.ts";
+const stale = "run: npm run docs";
 
 describe("generated pages", () => {
   const pages = generatedPages();

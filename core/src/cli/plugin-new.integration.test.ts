@@ -54,6 +54,17 @@ test("a plugin whose DNS answers nothing fails with exit code 1 and the reason",
   expect(output).toMatch(/FAILED {3}dns .*A: a Service's name leads to its ClusterIP\n.*ENOTFOUND/);
 });
 
+test("a plugin that leaks a server is found out, and does not hold the command", () => {
+  k3sp("plugin", "new", "leaky");
+  const file = join(dir, "leaky/src/plugin.ts");
+  const leak = '    (await import("node:net")).createServer().listen(0, "127.0.0.1");\n';
+  writeFileSync(file, readFileSync(file, "utf8").replace("    const client = ctx.needs.kube;\n", (line) => line + leak));
+  const { status, output } = k3sp("plugin", "test", "./leaky");
+  expect(status).toBe(1);
+  expect(output).toMatch(/FAILED {3}lifecycle .*starting and stopping 20 times leaks no timer, socket, server/);
+  expect(output).toContain("TCPSERVERWRAP");
+});
+
 test.each([
   ["an unknown slot", ["new", "x1", "--slot", "cmi"], 'K3SP_SLOT_UNKNOWN  no slot is named "cmi"; did you mean "cni"?'],
   ["a name that cannot be", ["new", "My_Plugin"], 'K3SP_FLAG_INVALID  "My_Plugin" cannot be a plugin\'s name'],

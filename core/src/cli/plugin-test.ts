@@ -31,9 +31,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     for (const { name, tests } of suitesFor(subject)) await collect(name, tests);
   }
   const count = (status: Result["status"]) => rows.filter((row) => row.status === status).length;
-  if (flags.has("json")) process.stdout.write(`${JSON.stringify(rows.map(({ error: _, ...row }) => row), null, 2)}\n`);
-  else process.stdout.write(`${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped\n`);
-  return count("failed") ? 1 : 0;
+  const summary = `${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped\n`;
+  const text = flags.has("json") ? `${JSON.stringify(rows.map(({ error: _, ...row }) => row), null, 2)}\n` : summary;
+  await new Promise((resolve) => process.stdout.write(text, resolve));
+  // What the plugin leaked must not hold the process.
+  process.exit(count("failed") ? 1 : 0);
 }
 
 function manifestTests(manifest: Manifest | undefined, problems: readonly Problem[]): readonly ConformanceTest[] {
