@@ -31,6 +31,8 @@ export interface Manifest {
   /** Default plugins run inline, others in a process of their own, unless the manifest says otherwise. */
   readonly isolation: "inline" | "process" | "exec" | "rpc";
   readonly permissions: Permissions;
+  /** Of a supervised program: arguments, the text in its output that says it is ready, and what it provides. */
+  readonly exec: { readonly args?: readonly string[]; readonly ready?: string; readonly provides?: object };
   /** JSON Schema of the plugin's section. */
   readonly schema: Readonly<Record<string, unknown>>;
   readonly example: Readonly<Record<string, unknown>>;
@@ -69,7 +71,7 @@ export interface Problem {
 const API_VERSION = "0.1.0";
 const fields = [
   "api", "roles", "provides", "needs", "wants", "contributes", "config", "isolation", "criticality",
-  "permissions", "example", "proposals", "flags",
+  "permissions", "exec", "example", "proposals", "flags",
 ] as const;
 const emptySchema = { type: "object", properties: {}, additionalProperties: false };
 const slotIds = slotCatalogue.map((slot) => slot.id);
@@ -130,7 +132,7 @@ function parseManifest(source: PluginSource, file: string, entry: string | undef
     contributes: (k3sp.contributes as string[] | undefined) ?? [],
     criticality: (k3sp.criticality as Manifest["criticality"] | undefined) ?? "required",
     isolation: (k3sp.isolation as Manifest["isolation"] | undefined) ?? (source.kind === "user" ? "process" : "inline"),
-    permissions: (k3sp.permissions as Permissions | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
+    permissions: (k3sp.permissions as Permissions | undefined) ?? {}, exec: (k3sp.exec as Manifest["exec"] | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
   };
 }
 

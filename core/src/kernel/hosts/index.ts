@@ -14,13 +14,27 @@ export interface HostsOptions {
   readonly provider: (slot: string) => object;
 }
 
+export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs"> {
+  readonly manifest: Manifest;
+  readonly log: Logger;
+  /** What a derived slot such as `kube` needs to be reached from another process. */
+  readonly connect: (slot: string) => Promise<unknown>;
+}
+
+const modes: Readonly<Record<Exclude<Manifest["isolation"], "inline">, (options: HostOptions) => Promise<PluginHost>>> = {
+  process: async (options) => (await import("./process.ts")).processHost(options),
+  exec: async (options) => (await import("../../isolation/exec.ts")).execHost(options),
+  rpc: async (options) => (await import("../../isolation/rpc.ts")).rpcHost(options),
+};
+
 export function createHosts({ paths, dirs, refs, provider }: HostsOptions): (manifest: Manifest, log: Logger) => PluginHost {
   return (manifest, log) => {
-    if (manifest.isolation === "inline") return inlineHost(manifest);
+    const { isolation } = manifest;
+    if (isolation === "inline") return inlineHost(manifest);
     const connect = async (slot: string): Promise<unknown> => {
       const { from, link } = slotById.get(slot)!.derive!;
       return link!(provider(from), identityOf(manifest), refs);
     };
-    return lazyHost(async () => (await import("./process.ts")).processHost({ manifest, log, paths, dirs, connect }));
+    return lazyHost(() => modes[isolation]({ manifest, log, paths, dirs, connect }));
   };
 }

@@ -38,7 +38,7 @@ export async function loadPlugin(manifest: Named, load: () => Promise<unknown> =
   throw loadError(manifest, "the default export is not a plugin", { fix: "export default definePlugin({ ... }) from @k3s-p/plugin-api" });
 }
 
-const loadError = ({ id, version, entry }: Named, message: string, more: object) =>
+export const loadError = ({ id, version, entry }: Named, message: string, more: object = {}) =>
   k3spError("K3SP_PLUGIN_LOAD_FAILED", { message: `${id} ${version}: ${message}`, detail: [`module: ${entry}`], plugin: id, ...more });
 
 export function declared(definition: Definition): Declared {

@@ -20,10 +20,13 @@ export function permissionFlags(manifest: Manifest, paths: Paths, dirs: { readon
   const reachesServer = "kube" in manifest.needs || "kube" in manifest.wants;
   return [
     "--permission", "--disable-warning=SecurityWarning",
-    ...read.map((path) => `--allow-fs-read=${path}`), ...write.map((path) => `--allow-fs-write=${path}`),
+    ...both(read).map((path) => `--allow-fs-read=${path}`), ...both(write).map((path) => `--allow-fs-write=${path}`),
     ...(net || reachesServer ? ["--allow-net"] : []),
   ];
 }
+
+/** A folder that does not exist yet is covered only with what will be in it. */
+const both = (paths: readonly string[]): string[] => paths.flatMap((path) => [path, `${path}/*`]);
 
 const expand = (path: string, paths: Paths): string => path.replace(/^\{(\w+)\}/, (whole, name: string) => paths[name] ?? whole);
 

@@ -11,16 +11,10 @@ import type { Manifest } from "../manifest.ts";
 import { slotById } from "../board.ts";
 import type { ChildContext, ChildDeclared, FarSlot } from "../../isolation/child.ts";
 import type { Calls, Declared, PluginHost } from "./host.ts";
+import type { HostOptions } from "./index.ts";
 import { memoryOf, permissionFlags } from "./permissions.ts";
 
-export interface ProcessOptions {
-  readonly manifest: Manifest;
-  readonly log: Logger;
-  /** What the manifest's `{name}` stand for. */
-  readonly paths: Readonly<Record<string, string>>;
-  readonly dirs: { readonly data: string; readonly run: string };
-  /** What a derived slot such as `kube` needs to be reached from another process. */
-  readonly connect: (slot: string) => Promise<unknown>;
+export interface ProcessOptions extends HostOptions {
   /** Milliseconds between signs of life, and for an answer. */
   readonly heartbeat?: number;
 }

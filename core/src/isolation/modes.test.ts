@@ -1,0 +1,139 @@
+/** One slot, provided over each isolation mode: the same promises hold wherever the code runs. */
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { definePlugin, type Logger } from "@k3s-p/plugin-api";
+import { runtime, type Cni } from "@k3s-p/plugin-api/slots";
+import { createHosts } from "../kernel/hosts/index.ts";
+import { inlineHost } from "../kernel/hosts/inline.ts";
+import { readManifest, type Manifest } from "../kernel/manifest.ts";
+import { kernelOf } from "../kernel/testing.ts";
+
+const examples = join(import.meta.dirname, "../../../plugin-api/examples");
+const api = join(import.meta.dirname, "../../../plugin-api/src");
+const python = spawnSync("/usr/bin/python3", ["-c", "import grpc, google.protobuf"]).status === 0;
+if (!python) console.log("skipped: rpc from Python needs python3-grpcio and python3-protobuf");
+
+let dir: string;
+beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "modes-"))));
+afterEach(() => rmSync(dir, { recursive: true }));
+
+const typescript = () => `
+  import { writeFileSync, rmSync, existsSync, mkdirSync } from "node:fs";
+  import { join } from "node:path";
+  import { definePlugin } from "${api}/index.ts";
+  import { cni, runtime } from "${api}/slots/index.ts";
+  export default definePlugin({ provides: cni, needs: { runtime }, start(ctx) {
+    const { confDir } = ctx.needs.runtime.cni;
+    const file = join(confDir, "10-x.conflist");
+    mkdirSync(confDir, { recursive: true });
+    writeFileSync(file, "{}");
+    ctx.defer(() => rmSync(file));
+    const ipam = { ranges: [[{ subnet: ctx.config.subnet }]] };
+    return { confList: { cniVersion: "1.0.0", name: "x", plugins: [{ type: "bridge", ipam }] }, status: async () => ({ ready: existsSync(file) }) };
+  }, health: () => ({ ok: true }) });`;
+
+/** A shell that waits to be ended, for the mode that runs any program. */
+const shell = `#!/bin/sh
+mkdir -p "$1" && echo '{}' > "$1/10-x.conflist"
+trap 'rm "$1/10-x.conflist"; exit 0' TERM
+echo "listening for $2"
+while true; do sleep 0.05; done
+`;
+
+function write(name: string, text: string): string {
+  mkdirSync(join(dir, "plugin"), { recursive: true });
+  writeFileSync(join(dir, "plugin", name), text);
+  chmodSync(join(dir, "plugin", name), 0o755);
+  return join(dir, "plugin", name);
+}
+
+const example = (name: string): Partial<Manifest> => {
+  const manifest = readManifest({ kind: "user", label: "--plugin", path: join(examples, name) }, [])!;
+  return { ...manifest, id: "net" };
+};
+
+const confDir = () => join(dir, "conf");
+const code = (isolation: "inline" | "process"): Partial<Manifest> => ({ isolation, entry: write("plugin.ts", typescript()), dir: join(dir, "plugin"), permissions: { fs: { write: [confDir()] } } });
+
+const modes: Readonly<Record<string, { readonly manifest: () => Partial<Manifest>; readonly skip?: boolean }>> = {
+  inline: { manifest: () => code("inline") },
+  process: { manifest: () => code("process") },
+  exec: {
+    manifest: () => ({
+      isolation: "exec", entry: write("run.sh", shell), dir: join(dir, "plugin"),
+      exec: { args: [confDir(), "{config.subnet}"], ready: "listening", provides: { confList: { cniVersion: "1.0.0", name: "x", plugins: [{ type: "bridge", ipam: { ranges: [[{ subnet: "10.78.0.0/24" }]] } }] } } },
+    }),
+  },
+  "rpc from Node": { manifest: () => example("rpc-node") },
+  "rpc from Python": { manifest: () => example("rpc-python"), skip: !python },
+};
+
+const until = async (look: () => boolean | Promise<boolean>): Promise<void> => {
+  for (let i = 0; i < 500 && !(await look()); i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(await look()).toBe(true);
+};
+
+describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
+  function start() {
+    const rt = definePlugin({ provides: runtime, start: () => ({ name: "fake", cni: { confDir: confDir(), binDir: "/x" } }) as never });
+    const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, needs: { runtime: "^1" }, ...manifest(), id: "net" } };
+    const hosts = createHosts({ paths: {}, dirs: { data: join(dir, "data"), run: join(dir, "run") }, refs: {}, provider: (slot) => kernel.kernel.slot(slot) });
+    const kernel = kernelOf({ rt: { plugin: rt }, net }, {
+      configs: new Map([["net", { subnet: "10.78.0.0/24" }]]),
+      host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => ({ ...kernel.defaults, rt: { plugin: rt } })[m.id as "rt"]!.plugin)),
+    });
+    return kernel;
+  }
+  const files = () => existsSync(confDir()) && ["10-x.conflist", "10-rpc-node.conflist", "10-rpc-python.conflist"].some((name) => existsSync(join(confDir(), name)));
+
+  test.skipIf(skip)("the slot's data and methods are there, from its config, and what it did is undone", async () => {
+    const { kernel } = start();
+    await kernel.start();
+    const net = kernel.slot<Cni>("cni");
+    expect(net.confList.plugins[0]).toMatchObject({ type: "bridge", ipam: { ranges: [[{ subnet: "10.78.0.0/24" }]] } });
+    if (typeof net.status === "function") expect(await net.status()).toMatchObject({ ready: true });
+    expect(files()).toBe(true);
+    await kernel.stop();
+    expect(files()).toBe(false);
+  });
+
+  test.skipIf(skip)("its health is asked for, and a crash of its process restarts it alone", async () => {
+    const { kernel, clock, state } = start();
+    await kernel.start();
+    await clock.pass(10_000);
+    const before = kernel.status().find((s) => s.id === "net")!;
+    if (before.mode !== "exec") await until(() => kernel.status().find((s) => s.id === "net")!.health[0]?.ok === true);
+    if (before.pid !== undefined) {
+      process.kill(before.pid, "SIGKILL");
+      await until(() => state("net") === "failed");
+      await until(async () => (await clock.pass(1000), state("net") === "ready"));
+      expect(kernel.status().find((s) => s.id === "net")).toMatchObject({ restarts: 1 });
+      expect(kernel.slot<Cni>("cni").confList.plugins[0]).toMatchObject({ type: "bridge" });
+    }
+    await kernel.stop();
+  });
+});
+
+test.each([
+  ["an old wire", "echo 'k3sp|0|1.0|unix|/x|grpc'; sleep 5", "net 1.0.0: its handshake is not valid: it speaks wire version 0, and this host 1"],
+  ["another major of the contract", "echo 'k3sp|1|2.0|unix|/x|grpc'; sleep 5", "net 1.0.0: it speaks cni 2.0, and this host cni 1.0"],
+  ["no socket", "echo 'k3sp|1|1.0|tcp|1234|grpc'; sleep 5", 'net 1.0.0: its handshake is not valid: "tcp|1234" is not a unix socket with an absolute path'],
+  ["an end before the handshake", "exit 4", "net failed: its process ended with exit code 4"],
+])("rpc: %s is refused", async (_, script, message) => {
+  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, entry: write("x.sh", `#!/bin/sh\n${script}\n`), dir: join(dir, "plugin") } };
+  const hosts = createHosts({ paths: {}, dirs: { data: dir, run: dir }, refs: {}, provider: () => ({}) });
+  const { kernel, defaults } = kernelOf({ net }, { host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => defaults[m.id]!.plugin)) });
+  await expect(kernel.start()).rejects.toThrow(message);
+});
+
+test("rpc: a program that cannot be executed says so", async () => {
+  const entry = write("x.sh", "#!/bin/sh\n");
+  chmodSync(entry, 0o644);
+  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, entry, dir: join(dir, "plugin") } };
+  const hosts = createHosts({ paths: {}, dirs: { data: dir, run: dir }, refs: {}, provider: () => ({}) });
+  const { kernel, defaults } = kernelOf({ net }, { host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => defaults[m.id]!.plugin)) });
+  await expect(kernel.start()).rejects.toThrow("is not executable (chmod +x)");
+});

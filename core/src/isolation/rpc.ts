@@ -1,0 +1,134 @@
+/** The `rpc` mode: a program in any language that serves gRPC on a unix socket, found by one handshake line. */
+import { fileURLToPath } from "node:url";
+import { Client, credentials, loadPackageDefinition, type GrpcObject, type ServiceClientConstructor, type ServiceError } from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { k3spError, type K3spError, type PluginContext } from "@k3s-p/plugin-api";
+import { parseHandshake, wireVersions, type Handshake } from "@k3s-p/plugin-api/wire/handshake";
+import { fromStruct, toStruct, type Struct } from "@k3s-p/plugin-api/wire/struct";
+import type { Declared, PluginHost } from "../kernel/hosts/host.ts";
+import type { HostOptions } from "../kernel/hosts/index.ts";
+import type { Manifest } from "../kernel/manifest.ts";
+import { slotById } from "../kernel/board.ts";
+import { loadError } from "../kernel/hosts/inline.ts";
+import { supervise, type Supervised } from "./supervise.ts";
+
+type Json = Record<string, unknown>;
+
+const handshakeTimeout = 30_000;
+const stopTimeout = 5000;
+
+export function rpcHost(options: HostOptions): PluginHost {
+  const { manifest, log, connect } = options;
+  const exited = Promise.withResolvers<K3spError>();
+  let program: Supervised | undefined;
+  let client: RpcClient | undefined;
+  let stopped = false;
+
+  async function start(ctx: PluginContext<any, any, any>): Promise<object> {
+    const slots: Json = {};
+    for (const slot of [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)]) {
+      const handle = ctx.slot(slot);
+      if (handle) slots[slot] = slotById.get(slot)!.derive?.connect ? await connect(slot) : handle;
+    }
+    const { data, methods } = (await client!.call("Start", { id: ctx.id, config: ctx.config, dirs: ctx.dirs, slots })) as { data?: Json; methods?: string[] };
+    const calls = (methods ?? []).map((method) => [method, async (...args: unknown[]) => (await client!.call("Call", { method, args })).value]);
+    return { ...data, ...Object.fromEntries(calls) };
+  }
+
+  const parts: Readonly<Record<string, (...args: never[]) => Promise<unknown>>> = {
+    start,
+    health: () => client!.call("Health", {}),
+    reconfigure: async (_: unknown, config: object) => (await client!.call("Reconfigure", { config })).answer,
+  };
+
+  return {
+    exited: exited.promise,
+    get pid() { return program?.pid; },
+    async load() {
+      const greeted = Promise.withResolvers<Handshake>();
+      program = supervise({
+        manifest, log, env: { K3SP_PLUGIN: manifest.id, K3SP_WIRE: wireVersions.join(","), K3SP_CONTRACTS: JSON.stringify(contracts(manifest)) },
+        onLine(line) {
+          const found = parseHandshake(line);
+          if (typeof found === "string") greeted.reject(loadError(manifest, `its handshake is not valid: ${found}`));
+          else if (found) greeted.resolve(found);
+          return found !== undefined;
+        },
+      });
+      void program.ended.then((error) => {
+        greeted.reject(error);
+        client?.close();
+        if (!stopped) exited.resolve(error);
+      });
+      const late = setTimeout(() => greeted.reject(loadError(manifest, `it printed no handshake within ${handshakeTimeout / 1000} s`, { fix: "print k3sp|1|1.0|unix|PATH|grpc when the socket listens" })), handshakeTimeout);
+      const { path, contract } = await greeted.promise.finally(() => clearTimeout(late));
+      checkContract(manifest, contract);
+      client = connectTo(path, manifest);
+      await client.serving();
+      return declaredFrom(await client.call("Describe", {}));
+    },
+    call: ((part: string, ...args: never[]) => parts[part]!(...args)) as PluginHost["call"],
+    async stop() {
+      stopped = true;
+      await client?.call("Stop", {}, stopTimeout).catch((error: Error) => log.warn(`its undo steps failed: ${error.message}`));
+      client?.close();
+      await program?.stop();
+    },
+  };
+}
+
+const contracts = (manifest: Manifest): Json => Object.fromEntries(Object.keys(manifest.provides).map((slot) => [slot, slotById.get(slot)!.contract]));
+
+/** The child picks the version; a minor that this host does not know only adds members. */
+function checkContract(manifest: Manifest, contract: string): void {
+  for (const [slot, own] of Object.entries(contracts(manifest))) {
+    if (contract.split(".")[0] !== String(own).split(".")[0]) throw loadError(manifest, `it speaks ${slot} ${contract}, and this host ${slot} ${own}`);
+  }
+}
+
+const declaredFrom = ({ provides, needs, wants, parts }: Json): Declared => ({
+  ...(provides ? { provides: String(provides) } : {}), needs: (needs ?? {}) as Declared["needs"], wants: (wants ?? {}) as Declared["wants"],
+  parts: new Set(((parts ?? []) as ("health" | "reconfigure")[]).filter((part) => part === "health" || part === "reconfigure")),
+});
+
+interface RpcClient {
+  call(method: string, request: object, timeout?: number): Promise<Json>;
+  /** Resolves when the standard health service says SERVING. */
+  serving(): Promise<void>;
+  close(): void;
+}
+
+type Unary = (request: object, options: { deadline?: number }, done: (error: ServiceError | null, response: Struct & { status?: string }) => void) => void;
+
+function connectTo(path: string, manifest: Manifest): RpcClient {
+  const api = loaded();
+  const address = `unix:${path}`;
+  const plugin = new api.plugin(address, credentials.createInsecure()) as Client & Record<string, Unary>;
+  const health = new api.health(address, credentials.createInsecure()) as Client & Record<string, Unary>;
+  const unary = (client: Client & Record<string, Unary>, method: string, request: object, timeout?: number) =>
+    new Promise<Struct & { status?: string }>((resolve, reject) => client[method]!(request, timeout ? { deadline: Date.now() + timeout } : {}, (error, response) => {
+      if (error) reject(k3spError("K3SP_PLUGIN_CRASHED", { message: `${manifest.id}: ${error.details || error.message}`, plugin: manifest.id, cause: error }));
+      else resolve(response);
+    }));
+  return {
+    call: async (method, request, timeout) => fromStruct(await unary(plugin, method, toStruct(request), timeout)),
+    async serving() {
+      const { status } = await unary(health, "Check", { service: "" }, handshakeTimeout);
+      if (status !== "SERVING") throw loadError(manifest, `its health service says ${status}`);
+    },
+    close() {
+      plugin.close();
+      health.close();
+    },
+  };
+}
+
+let definitions: { readonly plugin: ServiceClientConstructor; readonly health: ServiceClientConstructor } | undefined;
+
+function loaded(): NonNullable<typeof definitions> {
+  if (definitions) return definitions;
+  const files = ["plugin", "health"].map((name) => fileURLToPath(import.meta.resolve(`@k3s-p/plugin-api/wire/${name}.proto`)));
+  const tree = loadPackageDefinition(loadSync(files, { enums: String, defaults: false, oneofs: false }));
+  const at = (...path: string[]) => path.reduce<GrpcObject>((object, key) => object[key] as GrpcObject, tree) as unknown as ServiceClientConstructor;
+  return (definitions = { plugin: at("k3sp", "v1", "Plugin"), health: at("grpc", "health", "v1", "Health") });
+}

@@ -1,0 +1,70 @@
+/** A program that belongs to a plugin: its output goes to the plugin's log, its end is noticed, its stop has a limit. */
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { k3spError, type K3spError, type Logger } from "@k3s-p/plugin-api";
+import type { Manifest } from "../kernel/manifest.ts";
+
+export interface SuperviseOptions {
+  readonly manifest: Manifest;
+  readonly log: Logger;
+  readonly args?: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Each line of its output; true = it is dealt with and not logged. */
+  readonly onLine: (line: string) => boolean;
+}
+
+export interface Supervised {
+  readonly pid: number | undefined;
+  /** Resolves when the program has ended, for whatever reason. */
+  readonly ended: Promise<K3spError>;
+  /** SIGTERM, and SIGKILL five seconds later. */
+  stop(): Promise<void>;
+}
+
+/** Scripts in JavaScript and TypeScript run under the server's own Node, everything else by itself. */
+export function supervise({ manifest, log, args = [], env, onLine }: SuperviseOptions): Supervised {
+  const script = /\.[cm]?[jt]s$/.test(manifest.entry);
+  const { PATH = "" } = process.env;
+  const child = spawn(script ? process.execPath : manifest.entry, [...(script ? [manifest.entry] : []), ...args], {
+    env: { PATH, ...env }, cwd: manifest.dir, stdio: ["pipe", "pipe", "pipe"],
+    // A group of its own, so that what it starts ends with it. Its stdin ends with the server.
+    detached: true,
+  });
+  const signal = (name: "SIGTERM" | "SIGKILL"): void => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, name);
+    } catch {
+      // It has ended.
+    }
+  };
+  const last: string[] = [];
+  const read = (level: "info" | "warn") => (line: string): void => {
+    if (onLine(line)) return;
+    if (last.push(line) > 5) last.shift();
+    log[level](line);
+  };
+  createInterface({ input: child.stdout }).on("line", read("info"));
+  createInterface({ input: child.stderr }).on("line", read("warn"));
+  const crashed = (why: string): K3spError => k3spError("K3SP_PLUGIN_CRASHED", { message: `${manifest.id} failed: ${why}`, detail: last, plugin: manifest.id });
+  const ended = new Promise<K3spError>((resolve) => {
+    child.on("error", (error: NodeJS.ErrnoException) => resolve(crashed(startReason(manifest, error))));
+    child.on("exit", () => signal("SIGKILL"));
+    child.on("close", (code, signal) => resolve(crashed(signal ? `its process was ended by ${signal}` : `its process ended with exit code ${code}`)));
+  });
+  return {
+    pid: child.pid,
+    ended,
+    async stop() {
+      signal("SIGTERM");
+      const kill = setTimeout(() => signal("SIGKILL"), 5000);
+      await ended;
+      clearTimeout(kill);
+    },
+  };
+}
+
+function startReason(manifest: Manifest, { code, message }: NodeJS.ErrnoException): string {
+  if (code === "EACCES") return `${manifest.entry} is not executable (chmod +x)`;
+  if (code === "ENOENT") return `${manifest.entry} cannot be run: the file or its interpreter does not exist`;
+  return message;
+}
