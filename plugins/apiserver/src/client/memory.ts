@@ -55,7 +55,7 @@ class MemoryResponse extends Writable {
     this.headersSent = true;
   }
   override _write(chunk: Buffer | string, encoding: BufferEncoding, done: () => void): void {
-    this.chunks.push(typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk);
+    this.chunks.push(typeof chunk === "string" ? Buffer.from(chunk, encoding) : Buffer.from(chunk));
     done();
   }
 }

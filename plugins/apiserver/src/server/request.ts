@@ -55,9 +55,9 @@ export interface ApiResponse {
   getHeader(name: string): unknown;
   writeHead(status: number, headers?: Readonly<Record<string, string | number | readonly string[]>>): unknown;
   flushHeaders(): void;
-  /** False when the caller should wait for `drain`. */
-  write(chunk: Uint8Array | string): boolean;
-  end(chunk?: Uint8Array | string): unknown;
+  /** False when the caller should wait for `drain`; `sent` is called when the chunk's memory may be used again. */
+  write(chunk: Uint8Array | string, sent?: () => void): boolean;
+  end(chunk?: Uint8Array | string, sent?: () => void): unknown;
   destroy(error?: Error): unknown;
   on(event: "close" | "drain" | "error" | "finish", fn: (...args: never[]) => void): unknown;
   once(event: "close" | "drain" | "error" | "finish", fn: (...args: never[]) => void): unknown;

@@ -92,40 +92,48 @@ const listMeta = (page: Page): Record<string, unknown> => ({
   ...(page.remainingItemCount !== undefined && { remainingItemCount: page.remainingItemCount }),
 });
 
-/** Stored bytes go out in pieces of this size, as fast as the client takes them: a list is never in memory as a whole. */
+/** Lists go out in pieces of this size, as fast as the client takes them: a list is never in memory as a whole. */
 const PIECE = 256 * 1024;
 const MAX_PENDING = 1024 * 1024;
+/** Pieces that have been sent are filled again: new ones for each list would keep the garbage collector busy. */
+const free: Buffer[] = [];
+const MAX_FREE = 8;
 
 async function sendEntries(req: ApiRequest, res: ApiResponse, def: ResourceDef, metadata: object, entries: readonly Entry[], format: Format): Promise<void> {
   const head = Buffer.from(`{"kind":"${def.kind}List","apiVersion":"${apiVersion(def)}","metadata":${JSON.stringify(metadata)},"items":[`);
   let size = head.length + 2 + Math.max(0, entries.length - 1);
   for (const entry of entries) size += entry.bytes.length;
   const isPlain = format.encoding === "json" && req.method !== "HEAD" && !wantsPretty(req);
-  if (size <= PIECE || !isPlain || wantsGzip(req)) return sendJson(req, res, 200, Buffer.concat([...pieces(head, entries, size)], size), format.encoding);
+  if (size <= PIECE || !isPlain || wantsGzip(req)) return sendJson(req, res, 200, Buffer.concat([...partsOf(head, entries)], size), format.encoding);
   res.writeHead(200, { "content-type": "application/json", "cache-control": "no-cache, private", "content-length": size });
-  for (const piece of pieces(head, entries, PIECE)) {
-    res.write(piece);
-    if (res.writableLength > MAX_PENDING && !(await drained(res))) return;
+  let piece = free.pop() ?? Buffer.allocUnsafeSlow(PIECE);
+  let at = 0;
+  for (const part of partsOf(head, entries)) {
+    for (let from = 0; from < part.length;) {
+      const taken = part.copy(piece, at, from);
+      from += taken;
+      at += taken;
+      if (at < PIECE) continue;
+      res.write(piece, reuse(piece));
+      if (res.writableLength > MAX_PENDING && !(await drained(res))) return;
+      piece = free.pop() ?? Buffer.allocUnsafeSlow(PIECE);
+      at = 0;
+    }
   }
-  res.end();
+  res.end(piece.subarray(0, at), reuse(piece));
 }
 
-/** The text of a list in pieces of at least `size` bytes: one copy of the stored bytes and nothing else. */
-function* pieces(head: Buffer, entries: readonly Entry[], size: number): Generator<Buffer> {
-  let parts = [head];
-  let length = head.length;
+const reuse = (piece: Buffer) => (): void => {
+  if (free.length < MAX_FREE) free.push(piece);
+};
+
+function* partsOf(head: Buffer, entries: readonly Entry[]): Generator<Buffer> {
+  yield head;
   for (let i = 0; i < entries.length; i++) {
-    const { bytes } = entries[i]!;
-    if (i > 0) parts.push(COMMA);
-    parts.push(bytes);
-    length += bytes.length + (i > 0 ? 1 : 0);
-    if (length < size) continue;
-    yield Buffer.concat(parts, length);
-    parts = [];
-    length = 0;
+    if (i > 0) yield COMMA;
+    yield entries[i]!.bytes;
   }
-  parts.push(END);
-  yield Buffer.concat(parts, length + END.length);
+  yield END;
 }
 
 const COMMA = Buffer.from(",");
