@@ -10,8 +10,8 @@ import { createWorld } from "./world.ts";
 const CYCLES = 20;
 /** Milliseconds in which a start must give way to an abort. */
 const ABORT_LIMIT = 1_000;
-/** Connection pools of clients (gRPC's looks every 10 s) may take their time to go. */
-const SETTLE_LIMIT = 12_000;
+/** Sockets and timers of the system's own may take a moment to go. */
+const SETTLE_LIMIT = 4_000;
 
 /** Slots whose providers change the node, and so need namespaces or programs of their own. */
 const requirements: Readonly<Record<string, readonly Requirement[]>> = {
