@@ -33,7 +33,8 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
     const finding = hostFacts(ctx.needs.runner, programs.containerd, paths.containerdRoot);
     // Loading gRPC holds the event loop for a while: the commands above run meanwhile.
     const opening = openChannel(paths.containerdSocket);
-    opening.catch(() => undefined);
+    // Also closed when the start fails before it is used.
+    ctx.defer(() => opening.then((channel) => channel.close(), () => undefined));
     linkPrograms(paths.cniBin, programs.cni);
     const { major, overlay } = await finding;
     const snapshotter = chooseSnapshotter(ctx, overlay);
@@ -47,7 +48,6 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
       onFailure: (error) => ctx.fail(error),
     });
     const channel = await opening;
-    ctx.defer(() => channel.close());
     await answering(channel, ctx.signal);
     const imports: ImageImport = {
       ctr: programs.ctr, major, socket: paths.containerdSocket, snapshotter, root: paths.containerdRoot, runner: ctx.needs.runner, log: ctx.log,
