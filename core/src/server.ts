@@ -3,6 +3,8 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { unreadFlags } from "./config/flags.ts";
+import { metricsSource } from "@k3s-p/plugin-api/points";
+import { createHookTimes, pluginMetrics } from "./admin/metrics.ts";
 import { criticalPath } from "./kernel/graph.ts";
 import { createHosts } from "./kernel/hosts/index.ts";
 import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts";
@@ -31,11 +33,13 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   mkdirSync(node.paths.server, { recursive: true, mode: 0o700 });
   const refs = { node, runner, pki: createPki(node.paths.tls) };
   const dirs = { data: join(node.paths.server, "plugins"), run: join(node.paths.run, "plugins") };
+  const hookTimes = createHookTimes();
   const kernel: Kernel = createKernel({
-    plan, configs, log, refs, dirs,
+    plan, configs, log, refs, dirs, onSpan: hookTimes.record,
     host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot) }),
     ...(options.onFatal && { onFatal: options.onFatal }),
   });
+  kernel.contribute(metricsSource, pluginMetrics(kernel, hookTimes));
   const stop = async (): Promise<void> => {
     await kernel.stop();
     runner.stop();

@@ -9,7 +9,7 @@
  * `stop` may be called in any state and more than once.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { k3spError, type K3spError, type KernelHooks, type Logger } from "@k3s-p/plugin-api";
+import { k3spError, type K3spError, type KernelHooks, type Logger, type Point } from "@k3s-p/plugin-api";
 import { healthCheck } from "@k3s-p/plugin-api/points";
 import { kernelSlots } from "@k3s-p/plugin-api/slots";
 import { createBoard, slotById } from "./board.ts";
@@ -57,6 +57,8 @@ export interface Kernel {
   start(): Promise<void>;
   stop(budget?: number): Promise<void>;
   status(): readonly PluginStatus[];
+  /** For what the server itself adds to a point. */
+  contribute<T>(point: Point<T>, impl: T): void;
   /** A live handle of a slot, for tests and embedders. */
   slot<T>(id: string): T;
   /** Goes from the present plan to another one while everything that is in both runs on; goes back when it fails. */
@@ -366,6 +368,7 @@ export function createKernel(options: KernelOptions): Kernel {
       await restartOne(instance);
     }),
     status: () => [...instances.values()].map(statusOf),
+    contribute: (point, impl) => void board.points.contribute(point, "kernel", impl),
     slot: <T>(id: string) => board.handle(id, { id: "kernel", admin: true }) as T,
   };
 }

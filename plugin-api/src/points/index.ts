@@ -75,4 +75,11 @@ export interface ApiGrant {
 }
 export const apiGrant = definePoint<ApiGrant>("apiserver.grant");
 
-export const pointCatalogue = [admission, apiGrant, healthCheck, nativeResource] as const;
+/** A part of the server's `/metrics`. */
+export interface MetricsSource {
+  /** Prometheus' text form, each line ended by a newline; called at every scrape. */
+  render(): string;
+}
+export const metricsSource = definePoint<MetricsSource>("metrics.source");
+
+export const pointCatalogue = [admission, apiGrant, healthCheck, metricsSource, nativeResource] as const;

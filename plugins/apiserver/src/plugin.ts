@@ -1,7 +1,7 @@
 /** Registers the API server: its certificates, its listener, and the points that others contribute to. */
 import { readFile } from "node:fs/promises";
 import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
-import { admission, type ApiGrant, apiGrant, healthCheck, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
+import { admission, type ApiGrant, apiGrant, healthCheck, metricsSource, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import type { Audit } from "./audit/index.ts";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
@@ -27,12 +27,14 @@ export default definePlugin({
     ]);
     const serverCa = keys.ca("server-ca").cert;
     const checks = ctx.contributions(healthCheck);
+    const figures = ctx.contributions(metricsSource);
     const { args = [] } = ctx.config as Config;
     const audit = args.length > 0 ? await openAudit(args, ctx) : undefined;
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster,
       extend: (deps) => extensions({ cluster, pki: keys, serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)) }, deps),
       open: openRoutes(serverCa),
+      metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),
       checks: () => checks.list().map(({ impl }) => impl),
       onError: (error) => ctx.log.error({ err: error }, "request failed"),
       audit,

@@ -69,7 +69,7 @@ export function processHost(options: ProcessOptions): PluginHost {
       const near = ctx;
       const impl = await bridge.remote("start")(await farContext(near, manifest, options.connect));
       for (const slot of [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)]) follow(near, slot, bridge, options.connect);
-      near.defer(() => bridge.remote("undo")().then(() => {}));
+      near.defer(async () => void (child?.connected && (await bridge.remote("undo")())));
       return impl;
     }) as PluginHost["call"],
     async stop() {

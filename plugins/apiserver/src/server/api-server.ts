@@ -57,6 +57,8 @@ export interface ApiServerOptions {
   readonly extend?: (deps: ExtensionDeps) => Extensions;
   readonly open?: ReadonlyMap<string, Route>;
   /** Checks that plugins contribute. */
+  /** What plugins add to `/metrics`. */
+  readonly metrics?: () => string;
   readonly checks?: () => readonly HealthCheck[];
   readonly now?: () => Date;
   readonly random?: () => number;
@@ -121,7 +123,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const handler = createHandler({
     engine, hub, handlers: extensions.handlers ?? new Map(),
     authenticate: extensions.authenticate ?? (() => undefined), authorize, open: options.open ?? new Map(),
-    routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: metrics.render, contributed: options.checks }),
+    routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: () => metrics.render() + (options.metrics?.() ?? ""), contributed: options.checks }),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
     onError, audit: options.audit,
