@@ -112,5 +112,5 @@ async function reads(server: ApiServerProcess, name: string, what: Pick<Load, "c
   const bare = await floor(server, Math.round(result.bytes / result.requests), what.clients);
   const [share, cpuShare] = [rate(result) / rate(bare), bare.cpu / result.cpu];
   record({ name, value: rate(result), unit: "/s", against: `${(share * 100).toFixed(0)} % of bare https (${rate(bare).toFixed(0)}/s)`, goal: `>= ${goal * 100} %`, met: share >= goal });
-  record({ name: `  ${name.split(",")[0]!}, server CPU each`, value: result.cpu, unit: "us", against: `bare https ${bare.cpu.toFixed(0)} us (${(cpuShare * 100).toFixed(0)} %)`, goal: `>= ${goal * 100} %`, met: cpuShare >= goal });
+  record({ name: `  ${name.split(", ")[0]!}, server CPU each`, value: result.cpu, unit: "us", against: `bare https ${bare.cpu.toFixed(0)} us (${(cpuShare * 100).toFixed(0)} %)`, goal: `>= ${goal * 100} %`, met: cpuShare >= goal });
 }
