@@ -127,6 +127,7 @@ export function createBridge(channel: Channel, exported: Readonly<Record<string,
 function callable(promise: Promise<unknown>): Promise<unknown> {
   const fn = (...args: unknown[]) => promise.then((value) => (value as RemoteFunction)(...args));
   return Object.assign(fn, {
+    // oxlint-disable-next-line unicorn/no-thenable -- it is a promise to whoever awaits it
     then: promise.then.bind(promise), catch: promise.catch.bind(promise), finally: promise.finally.bind(promise), [Symbol.toStringTag]: "Promise",
   }) as unknown as Promise<unknown>;
 }

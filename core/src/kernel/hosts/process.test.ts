@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { definePlugin, type HealthResult, type Logger } from "@k3s-p/plugin-api";
 import { healthCheck } from "@k3s-p/plugin-api/points";
-import { cni, runtime } from "@k3s-p/plugin-api/slots";
+import { runtime } from "@k3s-p/plugin-api/slots";
 import type { KernelOptions } from "../lifecycle.ts";
 import type { Manifest } from "../manifest.ts";
 import { kernelOf, type Fake, type Fakes } from "../testing.ts";
