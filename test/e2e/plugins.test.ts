@@ -35,6 +35,21 @@ describe.skipIf(reason)("plugins", () => {
     expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/agent/etc/cni/net.d"])).stdout).not.toContain("flannel");
   });
 
+  test("a third-party plugin follows the API from a process of its own, with the rights of its manifest and no others", async () => {
+    cluster = await createCluster({ args: ["--profile", "api", "--plugin", join(import.meta.dirname, "../fixtures/plugins/config-watcher")] });
+    await cluster.start();
+    const logged = (text: string) => eventually(async () => cluster!.output().includes(`"plugin":"config-watcher","msg":${JSON.stringify(text)}`), text, 10_000);
+    await logged('secrets is forbidden: User "system:k3sp:config-watcher" cannot list resource "secrets" in API group "" in the namespace "default"');
+    const pid = await cluster.kubectl("get", "configmap", "from-afar", "-o", "jsonpath={.data.pid}");
+    expect(Number(pid)).not.toBe(cluster.pid());
+    await cluster.kubectl("create", "configmap", "x");
+    await logged("added x");
+    await cluster.kubectl("patch", "configmap", "x", "-p", '{"data":{"key":"value"}}');
+    await logged("updated x value");
+    await cluster.kubectl("delete", "configmap", "x");
+    await logged("deleted x");
+  });
+
   test("--disable coredns: not loaded, its objects gone, and the summary says so", async () => {
     cluster = await createCluster();
     await cluster.start();
