@@ -32,8 +32,9 @@ async function measure(server: ApiServerProcess, rate: number): Promise<void> {
   const ready = answer(child, "ready");
   child.send({ start: { ...options, path: `${options.path}${await revision(server)}` } } satisfies ToWatchers);
   await ready;
-  const before = cpuSeconds(server.child.pid!);
+  const [before, start] = [cpuSeconds(server.child.pid!), performance.now()];
   const acknowledged = await write(rate, (i) => writer.send(text("PUT", `${maps}/${name}`, object(name, i))));
+  const seconds = (performance.now() - start) / 1000;
   await new Promise((resolve) => setTimeout(resolve, 500));
   const cpu = cpuSeconds(server.child.pid!) - before;
   const result = answer(child, "result");
@@ -44,9 +45,10 @@ async function measure(server: ApiServerProcess, rate: number): Promise<void> {
   const all = acknowledged.length * WATCHERS;
   if (received !== all) throw new Error(`${received} of ${all} events arrived`);
   const what = `${WATCHERS} watchers, ${rate} writes/s, acknowledged to received`;
+  record({ name: `writes/s reached of ${rate}, ${WATCHERS} watchers`, value: acknowledged.length / seconds, unit: "/s" });
   record({ name: `${what}, p50`, value: p50, unit: "ms", ...(rate === 50 && { against: "upstream 9 ms (design)" }) });
-  record({ name: `${what}, p99`, value: p99, unit: "ms", ...(rate === 200 && { goal: "< 20 ms", met: p99 < 20 }) });
-  record({ name: `server CPU per event and watcher at ${rate} writes/s`, value: (cpu / all) * 1e6, unit: "us", against: `${((cpu / SECONDS) * 100).toFixed(0)} % of a core` });
+  record({ name: `${what}, p99`, value: p99, unit: "ms", ...(rate === 200 && { goal: "< 20 ms at 200/s", met: p99 < 20 && acknowledged.length / seconds >= rate * 0.95 }) });
+  record({ name: `server CPU per event and watcher at ${rate} writes/s`, value: (cpu / all) * 1e6, unit: "us", against: `${((cpu / seconds) * 100).toFixed(0)} % of a core` });
 }
 
 const object = (name: string, i: number): string =>
