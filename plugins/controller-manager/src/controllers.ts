@@ -35,6 +35,7 @@ function entry(name: string, load: () => Promise<Module>, when?: readonly Resour
 
 export const controllers: readonly ControllerEntry[] = [
   entry("serviceaccount-controller", () => import("./cluster/serviceaccount.ts")),
+  entry("serviceaccount-token-controller", () => import("./cluster/serviceaccount-token.ts")),
   entry("root-ca-certificate-publisher-controller", () => import("./cluster/root-ca.ts")),
   entry("namespace-controller", () => import("./cluster/namespace.ts")),
   entry("garbage-collector-controller", () => import("./gc/garbage-collector.ts")),

@@ -3,6 +3,7 @@ import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
 import { builtinAdmission } from "../admission/index.ts";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { issuerRoutes } from "../auth/issuer.ts";
+import { noticeOldClients } from "../auth/old-clients.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
 import type { PolicyRule } from "../auth/rules.ts";
 import { createTokenKeys, type TokenKeys } from "../auth/tokens.ts";
@@ -46,8 +47,13 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     serves: (group, version) => registry.list().some((def) => def.group === group && def.version === version),
   });
   const custom = createCustomResources({ engine, client });
+  const notice = noticeOldClients(client);
   return {
-    authenticate: ({ peerCertificate, headers }) => authenticator({ peerCertificate, headers }),
+    authenticate({ peerCertificate, headers }) {
+      const user = authenticator({ peerCertificate, headers });
+      if (user) notice(headers["user-agent"]);
+      return user;
+    },
     authorize: (user, info) => authorizer.check(user, info),
     admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }, configured.plugins),
     checkFields: (def, body, mode) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode)),

@@ -1,11 +1,11 @@
 /** The namespace controller: empties a namespace that is being deleted, then lets it go. */
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   isNotFound, namespaces, pods, timestamp,
   type Informer, type KubeObject, type Namespace, type ObjectMeta, type Pod, type Resource,
 } from "@k3s-p/plugin-api/kube";
 import { createController, type ControllerDeps } from "../controller.ts";
 import { discover, type DiscoveredResource } from "../lib/discovery.ts";
-import { messageOf } from "../lib/values.ts";
 
 type Status = NonNullable<Namespace["status"]>;
 type Condition = NonNullable<Status["conditions"]>[number];

@@ -1,4 +1,5 @@
 /** What a controller test starts from: a fake client, a settable clock, counted randomness, and `settle`. */
+import { generateKeyPairSync } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { vi } from "vitest";
 import type { Logger } from "@k3s-p/plugin-api";
@@ -24,6 +25,11 @@ export interface Harness {
   stop(): Promise<void>;
 }
 
+const accountKey = {
+  privateKey: generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "sec1", format: "pem" }) as string,
+  publicKey: "", path: "/service.key",
+};
+
 export function createHarness(
   startAt = "2026-01-01T00:00:00Z", cluster: Partial<ControllerDeps["cluster"]> = {},
 ): Harness {
@@ -39,7 +45,7 @@ export function createHarness(
   const deps: ControllerDeps = {
     client, log, now, signal: abort.signal, cluster: { clusterCidr: ["10.42.0.0/16"], ...cluster },
     tuning: defaultTuning, random: () => (seed = (seed + 0.37) % 1),
-    pki: { ca: (name) => ({ cert: `CERT ${name}`, certPath: `/${name}.crt` }), issue: unused, serviceAccountKey: unused },
+    pki: { ca: (name) => ({ cert: `CERT ${name}`, certPath: `/${name}.crt` }), issue: unused, serviceAccountKey: async () => accountKey },
     informer: sharedInformers(client, (fn) => undo.push(fn)),
     defer: (fn) => undo.push(fn),
   };
