@@ -1,4 +1,4 @@
-/** For plugin tests: a runner of plain child processes, K3s's layout below a folder, and one plugin started by itself. */
+/** For plugin tests: a runner of plain child processes, K3s's layout below a folder, loggers, and one plugin started by itself. */
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
@@ -128,6 +128,9 @@ export async function startAlone<T = unknown>(
     throw error;
   }
 }
+
+/** Says nothing. */
+export const silentLogger: Logger = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 function memoryLogger(lines: string[]): Logger {
   const at = (level: string) => (fields: string | object, message?: string) =>

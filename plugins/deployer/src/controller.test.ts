@@ -1,14 +1,13 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Logger } from "@k3s-p/plugin-api";
 import * as k from "@k3s-p/plugin-api/kube";
 import { fakeKube, type FakeKube, type FakeOptions } from "@k3s-p/plugin-api/kube/fake";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { addons, GVKS_ANNOTATION } from "./addon.ts";
 import { type Controller, createController } from "./controller.ts";
 
-const silent: Logger = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 const widgets = k.defineResource("example.com", "v1", "widgets", "Widget");
 const served = [k.configMaps, k.services, k.secrets, k.namespaces, k.clusterRoles, addons];
 
@@ -31,7 +30,7 @@ afterEach(async () => {
 async function begin(options: { disabled?: readonly string[]; fake?: FakeOptions; keep?: boolean } = {}): Promise<void> {
   if (!options.keep) kube = fakeKube({ serve: served, ...options.fake });
   controller = createController({
-    client: kube, log: silent, root, disabled: options.disabled ?? [], backoff: [5, 50],
+    client: kube, log: silentLogger, root, disabled: options.disabled ?? [], backoff: [5, 50],
     recorder: { record: (object, _type, reason, message) => void recorded.push(`${(object as k.KubeObject).metadata!.name} ${reason}: ${message}`) },
     variables: { CLUSTER_DNS: "10.43.0.10" },
   });

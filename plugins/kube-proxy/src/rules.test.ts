@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { fakeCluster, service, slice } from "./fake-cluster.ts";
 import { setElements } from "./nft.ts";
 import { startProxy, staleFlows, type StaleFlow } from "./proxy.ts";
@@ -119,9 +120,8 @@ it("reads the clients of a set with the time they have left", () => {
 it("is synced only when nft has taken the rules, however often it refuses them", async () => {
   const cluster = fakeCluster();
   let refusals = 2;
-  const log = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
   const proxy = startProxy({
-    kube: cluster.kube, context, table: createTable(options), tableName: "t", log, forgetFlows: async () => undefined, health: { set: () => undefined },
+    kube: cluster.kube, context, table: createTable(options), tableName: "t", log: silentLogger, forgetFlows: async () => undefined, health: { set: () => undefined },
     nft: { clients: async () => new Map(), apply: async () => { if (refusals-- > 0) throw new Error("busy"); } },
   });
   await proxy.synced();
@@ -132,9 +132,8 @@ it("is synced only when nft has taken the rules, however often it refuses them",
 it("loads everything once, then gathers what changes while nft works into one transaction", async () => {
   const cluster = fakeCluster();
   const applied: string[] = [];
-  const log = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
   const proxy = startProxy({
-    kube: cluster.kube, context, table: createTable(options), tableName: "t", log, forgetFlows: async () => undefined, health: { set: () => undefined },
+    kube: cluster.kube, context, table: createTable(options), tableName: "t", log: silentLogger, forgetFlows: async () => undefined, health: { set: () => undefined },
     nft: {
       clients: async () => new Map(),
       apply: async (text) => { applied.push(text); await new Promise((resolve) => setTimeout(resolve, 5)); },

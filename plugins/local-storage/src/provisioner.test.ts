@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { configMaps, events, nodes, persistentVolumeClaims, persistentVolumes, storageClasses, type CoreEvent, type PersistentVolume } from "@k3s-p/plugin-api/kube";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { isBelow } from "./directory.ts";
 import { startProvisioner, type Provisioner } from "./provisioner.ts";
 
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 let dir: string;
 let root: string;
 let kube: FakeKube;
@@ -26,7 +26,7 @@ afterEach(async () => {
 });
 
 async function start(): Promise<void> {
-  running = startProvisioner({ client: kube, log: silent, node: "n1", path: root });
+  running = startProvisioner({ client: kube, log: silentLogger, node: "n1", path: root });
   await running.synced;
 }
 

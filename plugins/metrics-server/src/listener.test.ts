@@ -4,9 +4,9 @@ import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { listen, type Listener } from "./listener.ts";
 
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 
 describe.skipIf(!hasOpenssl)("the listener", () => {
@@ -29,7 +29,7 @@ describe.skipIf(!hasOpenssl)("the listener", () => {
     leaf("stranger", "somebody", "request-header");
     leaf("impostor", "system:auth-proxy", "other");
     listener = await listen({
-      api: { answer: async () => ({ hello: "proxy" }) }, log: silent, host: "127.0.0.1",
+      api: { answer: async () => ({ hello: "proxy" }) }, log: silentLogger, host: "127.0.0.1",
       cert: read("other.crt"), key: read("other.key"), requestHeaderCa: read("request-header.crt"), allowedNames: ["system:auth-proxy"],
     });
   });

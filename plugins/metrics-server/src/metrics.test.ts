@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Node, Pod } from "@k3s-p/plugin-api/kube";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { fill } from "./addons.ts";
 import { createApi, type Api } from "./api.ts";
 import { createStore } from "./store.ts";
 import { parseSummary } from "./summary.ts";
 import { formatDuration, usageList, usageOf } from "./usage.ts";
 
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 const start = Date.parse("2026-01-01T00:00:00Z");
 const Gi = 1024 ** 3;
 let now: number;
@@ -38,7 +38,7 @@ beforeEach(() => {
   scrapes = [];
   down = new Set();
   const store = createStore({
-    log: silent, now: () => now, resolution: 15_000,
+    log: silentLogger, now: () => now, resolution: 15_000,
     sleep: async (ms) => void (now += ms),
     scrape: async ({ metadata }) => {
       scrapes.push(metadata.name!);

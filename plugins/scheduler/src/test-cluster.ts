@@ -1,6 +1,7 @@
 /** For this plugin's tests: a scheduler running on a fake API server, and short ways to put nodes and pods there. */
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { events, nodes, pods, type CoreEvent, type KubeClient, type Node, type Pod } from "@k3s-p/plugin-api/kube";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { startScheduler, type RunningScheduler } from "./scheduler.ts";
 
 export interface TestCluster extends RunningScheduler {
@@ -29,15 +30,13 @@ export interface TestOptions {
   readonly gracefulDeletion?: boolean;
 }
 
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
-
 export async function testCluster(options: TestOptions = {}): Promise<TestCluster> {
   const kube = fakeKube({
     onWrite: ({ resource, name, body }) => resource === "pods/binding" && options.onBind?.(name, body.target.name),
   });
   const client: KubeClient = { ...kube };
   if (!options.gracefulDeletion) client.delete = (resource, name, o) => kube.delete(resource, name, { ...o, gracePeriodSeconds: 0 });
-  const running = await startScheduler({ client, log: silent, random: options.random ?? (() => 0.9) });
+  const running = await startScheduler({ client, log: silentLogger, random: options.random ?? (() => 0.9) });
   return {
     kube,
     stop: () => running.stop(),

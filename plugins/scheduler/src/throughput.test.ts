@@ -1,9 +1,8 @@
 import { expect, it } from "vitest";
 import { nodes, pods, type Informer, type InformerHandlers, type KubeClient, type KubeObject, type Pod, type Resource } from "@k3s-p/plugin-api/kube";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { startScheduler } from "./scheduler.ts";
 import { nodeObject, podObject, requesting } from "./test-cluster.ts";
-
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 /** A client that only feeds informers and takes bindings, so that the scheduler itself is what is measured. */
 function bareClient(initial: ReadonlyMap<string, readonly KubeObject[]>) {
@@ -70,7 +69,7 @@ it.each<[string, object, number]>([
     nodeObject(`node-${i}`, { labels: { "topology.kubernetes.io/zone": `z${i % 3}` } }),
   );
   const { client, add, bound } = bareClient(new Map([[nodes.plural, cluster], [pods.plural, []]]));
-  const scheduler = await startScheduler({ client, log: silent });
+  const scheduler = await startScheduler({ client, log: silentLogger });
   const total = 3_000;
   const made = Array.from({ length: total }, (_, i) =>
     podObject(`pod-${i}`, { ...requesting({ cpu: "100m", memory: "64Mi" }), ...spec }, { labels: { app: "web" } }),

@@ -1,15 +1,15 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { endpointSlices, events, nodes, services, type CoreEvent, type Service } from "@k3s-p/plugin-api/kube";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { startController, type Controller } from "./controller.ts";
 
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 let kube: FakeKube;
 let controller: Controller;
 
 beforeEach(async () => {
   kube = fakeKube();
-  controller = startController(kube, silent);
+  controller = startController(kube, silentLogger);
   await controller.synced;
 });
 afterEach(() => controller.stop());

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { configMaps, pods, type Pod } from "@k3s-p/plugin-api/kube";
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import type { NodeInfo, Paths } from "@k3s-p/plugin-api/slots";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { backoff } from "../backoff.ts";
 import type { Clock } from "../clock.ts";
 import type { KubeletContext } from "../context.ts";
@@ -43,8 +44,6 @@ export interface Harness {
   restart(): Promise<Harness>;
   stop(): void;
 }
-
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 /** Moves by hand, and also by itself, so that what is due now runs soon. */
 function testClock(): Clock & { advance(ms: number): void } {
@@ -102,7 +101,7 @@ export function harness(root: string, kube = fakeKube(), runtime = fakeRuntime()
   const node = testNode(root);
   const recorded: string[] = [];
   const ctx: KubeletContext = {
-    node, kube, runtime, clock, options: testOptions, log: silent, cgroupRoot: join(root, "cgroup"),
+    node, kube, runtime, clock, options: testOptions, log: silentLogger, cgroupRoot: join(root, "cgroup"),
     runner: { run: async () => ({ code: 0, stdout: "", stderr: "" }), spawn: async () => Promise.reject(new Error("no spawn")) },
     events: { record: (_o, _t, reason, message) => void recorded.push(`${reason} ${message}`) },
   };
