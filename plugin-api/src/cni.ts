@@ -1,6 +1,7 @@
 /** How a `cni` plugin puts its network in place: the configuration list and the programs that it names. */
-import { lstat, mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { replaceFile } from "./files.ts";
 import type { CniConfList } from "./slots/node.ts";
 import type { Runtime } from "./slots/runtime.ts";
 
@@ -45,11 +46,6 @@ async function link(ctx: CniContext, target: string, path: string): Promise<void
   await rm(path, { force: true });
   await symlink(target, path);
   ctx.defer(() => rm(path, { force: true }));
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.tmp`, text, { mode: 0o600 });
-  await rename(`${path}.tmp`, path);
 }
 
 const readIfThere = (path: string) => readFile(path, "utf8").catch(() => "");

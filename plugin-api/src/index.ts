@@ -1,5 +1,6 @@
 /** The root of `@k3s-p/plugin-api`: what every plugin starts from. Slots, points and kube helpers have their own entries. */
 export * from "./contract.ts";
 export * from "./errors.ts";
+export * from "./files.ts";
 export * from "./plugin.ts";
 export * from "./net.ts";

@@ -1,10 +1,10 @@
 /** Brings images in from archives: our pause image, and whatever lies in `agent/images`, at start and when it changes. */
 import { createReadStream, createWriteStream, mkdirSync, watch } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import type { Logger } from "@k3s-p/plugin-api";
+import { replaceFile, type Logger } from "@k3s-p/plugin-api";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { ImageArchive } from "./pause.ts";
 
@@ -107,8 +107,7 @@ async function importFolder(options: ImageImport, folder: string, pinned: Set<st
     images?.forEach((image) => pinned.add(image));
   }
   if (JSON.stringify(before) === JSON.stringify(after)) return;
-  await writeFile(`${memory}.tmp`, JSON.stringify(after), { mode: 0o600 });
-  await rename(`${memory}.tmp`, memory);
+  await replaceFile(memory, JSON.stringify(after));
 }
 
 const isImageFile = (name: string) =>

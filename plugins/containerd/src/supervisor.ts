@@ -5,7 +5,7 @@
 import { connect } from "node:net";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { k3spError, type Logger } from "@k3s-p/plugin-api";
+import { k3spError, replaceFile, type Logger } from "@k3s-p/plugin-api";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 
 export interface SupervisorOptions {
@@ -46,7 +46,10 @@ export async function supervise(options: SupervisorOptions): Promise<Supervisor>
     await stopDaemon(pid);
   }
   if (pid === undefined) await refuseStranger(options);
-  if (!sameConfig) writeConfig(configFile, config);
+  if (!sameConfig) {
+    mkdirSync(dirname(configFile), { recursive: true });
+    await replaceFile(configFile, config);
+  }
   if (!adopted) pid = await launch(options, died);
   else {
     recordPid(state, pid!);
@@ -75,12 +78,6 @@ export async function supervise(options: SupervisorOptions): Promise<Supervisor>
   }
   const revive = () => (reviving ??= restart().finally(() => (reviving = undefined)));
   return { adopted, pid: () => pid!, revive };
-}
-
-function writeConfig(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(`${path}.tmp`, text, { mode: 0o600 });
-  renameSync(`${path}.tmp`, path);
 }
 
 async function launch(options: SupervisorOptions, onExit: () => void): Promise<number> {

@@ -1,8 +1,8 @@
 /** The deploy controller: manifest files in, AddOns and their objects out. */
-import { createHash, randomUUID } from "node:crypto";
-import { chmod, lstat, mkdir, readFile, realpath, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { chmod, lstat, mkdir, readFile, realpath, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Logger } from "@k3s-p/plugin-api";
+import { replaceFile, type Logger } from "@k3s-p/plugin-api";
 import { type EventRecorder, isNotFound, type KubeClient, type KubeObject, workQueue } from "@k3s-p/plugin-api/kube";
 import type { Addon, Deployer } from "@k3s-p/plugin-api/slots";
 import { ADDON_NAMESPACE, type AddonObject, addonOwner, addons, GVKS_ANNOTATION } from "./addon.ts";
@@ -263,9 +263,7 @@ const uniqueGvks = (gvks: readonly Gvk[]): readonly Gvk[] => parseGvks(formatGvk
 async function writeManifest(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   if ((await readFile(path, "utf8").catch(() => undefined)) === text) return chmod(path, 0o600);
-  const fresh = join(dirname(path), `.${randomUUID()}.tmp`);
-  await writeFile(fresh, text, { mode: 0o600 });
-  await rename(fresh, path);
+  await replaceFile(path, text);
 }
 
 /** Deletes a file of the tree itself; what a symlinked folder leads to belongs to somebody else. */

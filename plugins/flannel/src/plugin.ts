@@ -1,7 +1,7 @@
 /** Fills the `cni` slot: a bridge for the node's pods, addresses from the node's pod range, masquerading to the outside. */
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { definePlugin, Skip, type PluginContext } from "@k3s-p/plugin-api";
+import { definePlugin, replaceFile, Skip, type PluginContext } from "@k3s-p/plugin-api";
 import { installCni } from "@k3s-p/plugin-api/cni";
 import { nodes, type Node } from "@k3s-p/plugin-api/kube";
 import { cni, kube, node, runner, runtime } from "@k3s-p/plugin-api/slots";
@@ -73,8 +73,6 @@ function waitForPodCidr(ctx: Context): Promise<string> {
 }
 
 async function writeSubnetEnv(folder: string, text: string): Promise<void> {
-  const path = join(folder, "subnet.env");
   await mkdir(folder, { recursive: true });
-  await writeFile(`${path}.tmp`, text, { mode: 0o644 });
-  await rename(`${path}.tmp`, path);
+  await replaceFile(join(folder, "subnet.env"), text, 0o644);
 }
