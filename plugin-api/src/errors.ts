@@ -78,6 +78,9 @@ export function isK3spError(value: unknown): value is K3spError {
   return value instanceof Error && value.name === "K3spError";
 }
 
+/** The text of whatever was thrown. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 /** The block that a user reads: code and message, details indented, the fix last. */
 export function formatError(error: K3spError): string {
   const lines = [`${error.code}  ${error.message}`, ...error.detail.map((line) => `  ${line}`)];

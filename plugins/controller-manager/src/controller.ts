@@ -1,6 +1,6 @@
 /** The plumbing that every controller shares: what it is given, its informers, its one work queue and its events. */
 import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
-import type { Logger } from "@k3s-p/plugin-api";
+import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import {
   eventRecorder, isConflict, isNotFound, keyOf, workQueue,
   type EventRecorder, type Informer, type KubeClient, type KubeObject, type Resource,
@@ -66,11 +66,10 @@ export function createController(deps: ControllerDeps, name: string, options: Co
       return reconcile!(key);
     },
     onError(key, error, retries) {
-      const message = error instanceof Error ? error.message : String(error);
       const expected = isConflict(error) || isNotFound(error) || deps.signal.aborted;
       // A lasting failure is told at the 1st, 2nd, 4th, 8th, ... attempt.
       const told = (retries & (retries - 1)) === 0;
-      deps.log[expected || !told ? "debug" : "warn"]({ controller: name, key, retries, err: message }, "reconcile failed");
+      deps.log[expected || !told ? "debug" : "warn"]({ controller: name, key, retries, err: messageOf(error) }, "reconcile failed");
     },
   });
   deps.defer(() => {

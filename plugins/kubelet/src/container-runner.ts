@@ -1,12 +1,13 @@
 /** Starts one container and stops one container, with their images, hooks, logs, messages and events. */
 import { mkdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "@k3s-p/plugin-api";
 import type { ContainerConfig, ContainerStatus, Image, PodSandboxConfig } from "@k3s-p/plugin-api/slots";
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import { goDuration } from "./backoff.ts";
 import { sleep } from "./clock.ts";
 import { containerConfig } from "./container-config.ts";
-import { messageOf, podEvent } from "./context.ts";
+import { podEvent } from "./context.ts";
 import type { EnvSources } from "./env.ts";
 import { runHook, type Target } from "./handlers.ts";
 import { containerLogLink, containerLogName, podLogDir } from "./paths.ts";

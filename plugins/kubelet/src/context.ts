@@ -27,5 +27,3 @@ export function podEvent(
 ): void {
   ctx.events.record(podReference(pod, fieldPath), type, reason, message);
 }
-
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,8 +1,8 @@
 /** Runs the actions of probes and lifecycle hooks against a container. */
+import { messageOf } from "@k3s-p/plugin-api";
 import type { ContainerSpec, Pod, Probe } from "@k3s-p/plugin-api/kube";
 import type { Runtime } from "@k3s-p/plugin-api/slots";
 import { sleep, type Clock } from "./clock.ts";
-import { messageOf } from "./context.ts";
 import { grpcHealth, httpGet, tcpConnect, type HttpReply, type HttpRequest } from "./net-probe.ts";
 
 export type Verdict = { readonly result: "success" | "failure" | "unknown"; readonly output: string };

@@ -1,8 +1,9 @@
 /** The node's own care, on the 10 s beat: pressure and eviction, image garbage collection, log rotation. */
 import { readdir, readFile, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { messageOf } from "@k3s-p/plugin-api";
 import { quantityValue, type Pod } from "@k3s-p/plugin-api/kube";
-import { messageOf, podEvent } from "./context.ts";
+import { podEvent } from "./context.ts";
 import { containerLogName, podLogDir, volumeDir } from "./paths.ts";
 import { containerNameOf, isStatic, restartCountOf, uidOf } from "./pod.ts";
 import type { PodManager } from "./pod-manager.ts";

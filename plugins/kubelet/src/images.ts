@@ -1,9 +1,10 @@
 /** Makes sure that a container's image is here: pull policy, pull secrets, back-off and their events. */
+import { messageOf } from "@k3s-p/plugin-api";
 import type { Image, ImageAuth, PodSandboxConfig, Runtime } from "@k3s-p/plugin-api/slots";
 import type { Pod, Secret } from "@k3s-p/plugin-api/kube";
 import { backoff, goDuration } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
-import { messageOf, podEvent, type KubeletContext } from "./context.ts";
+import { podEvent, type KubeletContext } from "./context.ts";
 import { namespaceOf, type ContainerRef } from "./pod.ts";
 
 export type ImageResult =

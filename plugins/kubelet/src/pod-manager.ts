@@ -1,6 +1,6 @@
 /** Which pods belong on this node, each with its worker: from the API, from files, and left over from before. */
+import { messageOf } from "@k3s-p/plugin-api";
 import { pods, type Informer, type Pod } from "@k3s-p/plugin-api/kube";
-import { messageOf } from "./context.ts";
 import { containerNameOf, isMirror, isStatic, isTerminalPhase, labelsOf, nameOf, namespaceOf, uidOf } from "./pod.ts";
 import type { PodServices } from "./pod-services.ts";
 import { podWorker, type PodWorker } from "./pod-worker.ts";

@@ -9,10 +9,11 @@
  * server process takes running pods over as they are.
  */
 import { mkdir, rm, writeFile, readFile } from "node:fs/promises";
+import { messageOf } from "@k3s-p/plugin-api";
 import { timestamp, type Pod, type ResourceRequirements } from "@k3s-p/plugin-api/kube";
 import type { ContainerStatus } from "@k3s-p/plugin-api/slots";
 import { removeContainer, startContainer, stopContainer } from "./container-runner.ts";
-import { messageOf, podEvent } from "./context.ts";
+import { podEvent } from "./context.ts";
 import { etcHosts } from "./dns.ts";
 import { etcHostsPath, podDir, podLogDir } from "./paths.ts";
 import { podActions, type KillAction, type StartAction } from "./pod-actions.ts";

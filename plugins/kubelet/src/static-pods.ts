@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import { watch } from "node:fs";
 import { mkdir, readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "@k3s-p/plugin-api";
 import { isAlreadyExists, isNotFound, pods, timestamp, type Pod } from "@k3s-p/plugin-api/kube";
-import { messageOf, type KubeletContext } from "./context.ts";
+import type { KubeletContext } from "./context.ts";
 import { annotationsOf, nameOf, namespaceOf, uidOf } from "./pod.ts";
 
 export interface StaticPods {

@@ -3,9 +3,8 @@
  * While a patch is under way, newer statuses of the pod replace each other, and the last one is sent.
  */
 import { isConflict, isNotFound, pods, type KubeClient, type Pod, type PodStatus } from "@k3s-p/plugin-api/kube";
-import type { Logger } from "@k3s-p/plugin-api";
+import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import type { Clock } from "./clock.ts";
-import { messageOf } from "./context.ts";
 import { nameOf, namespaceOf } from "./pod.ts";
 
 export interface StatusManager {

@@ -1,7 +1,7 @@
 /** Makes a folder and a PersistentVolume for each claim that chose this node, and removes both when it is released. */
 import { configMaps, eventRecorder, isAlreadyExists, isNotFound, keyOf, nodes, persistentVolumeClaims, persistentVolumes, splitKey, storageClasses, workQueue } from "@k3s-p/plugin-api/kube";
 import type { KubeClient, KubeObject, ObjectReference, PersistentVolume, PersistentVolumeClaim, StorageClass } from "@k3s-p/plugin-api/kube";
-import type { Logger } from "@k3s-p/plugin-api";
+import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import { join } from "node:path";
 import { makeDirectory, RefusedPath, removeDirectory } from "./directory.ts";
 import { folderName, parsePathConfig, pathsOf, type PathConfig } from "./path-config.ts";
@@ -65,7 +65,7 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
     try {
       await provision(claim, storageClass, volume);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       recorder.record(ref, "Warning", "ProvisioningFailed", `failed to provision volume with StorageClass "${storageClass.metadata.name}": ${why}`);
       throw error;
     }
@@ -100,7 +100,7 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
     try {
       await removeDirectory([...pathsOf(config, node), path], pathOfVolume(volume) ?? "");
     } catch (error) {
-      recorder.record(referenceTo("PersistentVolume", volume), "Warning", "VolumeFailedDelete", error instanceof Error ? error.message : String(error));
+      recorder.record(referenceTo("PersistentVolume", volume), "Warning", "VolumeFailedDelete", messageOf(error));
       if (error instanceof RefusedPath) return;
       throw error;
     }

@@ -1,4 +1,5 @@
 /** The API `metrics.k8s.io/v1beta1`: discovery, NodeMetrics and PodMetrics. Answers requests, knows no transport. */
+import { messageOf } from "@k3s-p/plugin-api";
 import { apiError, matches, parseFieldSelector, parseLabelSelector, timestamp } from "@k3s-p/plugin-api/kube";
 import type { FieldRequirement, KubeObject, Node, Pod } from "@k3s-p/plugin-api/kube";
 import type { Store } from "./store.ts";
@@ -124,6 +125,6 @@ function parsed<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    throw apiError(400, "BadRequest", error instanceof Error ? error.message : String(error));
+    throw apiError(400, "BadRequest", messageOf(error));
   }
 }

@@ -2,6 +2,7 @@
  * The scheduling framework: what a scheduling plugin is, and how a set of them is compiled once into flat arrays
  * that the per-node loops walk without look-ups. After upstream's scheduler framework (KEP-624).
  */
+import { messageOf } from "@k3s-p/plugin-api";
 import type { Cluster } from "./cluster.ts";
 import type { NodeInfo } from "./node-info.ts";
 import type { PodInfo } from "./pod-info.ts";
@@ -196,7 +197,7 @@ async function named(plugin: string, work: Promise<void>): Promise<void> {
   try {
     await work;
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = messageOf(cause);
     throw new Error(`running PreBind plugin "${plugin}": ${why}`, { cause });
   }
 }

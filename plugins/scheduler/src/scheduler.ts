@@ -8,7 +8,7 @@
  */
 import { eventRecorder, isNotFound, namespaces, nodes, persistentVolumeClaims, persistentVolumes, podDisruptionBudgets, pods, storageClasses } from "@k3s-p/plugin-api/kube";
 import type { Binding, Informer, KubeClient, KubeObject, Pod } from "@k3s-p/plugin-api/kube";
-import type { Logger } from "@k3s-p/plugin-api";
+import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import { createCluster } from "./cluster.ts";
 import { defaultPlugins } from "./default-plugins.ts";
 import { groupSources } from "./default-selector.ts";
@@ -112,7 +112,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
       preemptOrPark(item, placement);
     } catch (error) {
       log.error({ err: error, pod: info.key }, "scheduling a pod failed");
-      outcome.failed(info, "SchedulerError", error instanceof Error ? error.message : String(error));
+      outcome.failed(info, "SchedulerError", messageOf(error));
       queue.retry(item);
     }
   }
@@ -157,7 +157,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     if (isNotFound(error) || queue.get(info.uid) !== item) return queue.remove(info.uid);
     const latest = informers.pods.get(info.name, info.namespace);
     if (latest?.metadata.uid === info.pod.metadata.uid) queue.refresh(podInfo(latest!));
-    outcome.failed(item.info, "SchedulerError", error instanceof Error ? error.message : String(error));
+    outcome.failed(item.info, "SchedulerError", messageOf(error));
     queue.retry(item);
   }
 

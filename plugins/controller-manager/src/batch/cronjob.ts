@@ -1,4 +1,5 @@
 /** The cronjob controller: makes a Job at each time of a schedule. */
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   controllerOf, cronJobs, isAlreadyExists, isNotFound, jobs, splitKey, timestamp,
   type CronJob, type Job, type ObjectReference,
@@ -7,7 +8,7 @@ import { createController, type ControllerDeps } from "../controller.ts";
 import { ownerReference } from "../lib/claim.ts";
 import { isTerminatingNamespace, referenceTo } from "../lib/pod-control.ts";
 import { byCreation } from "../lib/pods.ts";
-import { messageOf, semanticEqual } from "../lib/values.ts";
+import { semanticEqual } from "../lib/values.ts";
 import { parseSchedule, runsSince, type Schedule } from "./schedule.ts";
 
 const SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp";

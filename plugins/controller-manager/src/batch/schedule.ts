@@ -1,5 +1,6 @@
 /** Cron schedules: five fields, `@hourly` and its kin, `@every 90s`, each in a time zone. */
 import { Cron } from "croner";
+import { messageOf } from "@k3s-p/plugin-api";
 
 export interface Schedule {
   /** The first run after `from`. */
@@ -22,7 +23,7 @@ export function parseSchedule(text: string, timeZone?: string): Parsed {
     const cron = new Cron(text.trim().replaceAll("?", "*"), { paused: true, ...(timeZone && { timezone: timeZone }) });
     return { ok: true, schedule: { next: (from) => cron.nextRun(from) ?? undefined } };
   } catch (error) {
-    return { ok: false, reason: "schedule", message: error instanceof Error ? error.message : String(error) };
+    return { ok: false, reason: "schedule", message: messageOf(error) };
   }
 }
 

@@ -1,12 +1,12 @@
 /** The three controllers of CertificateSigningRequests: approving the nodes' own, signing, cleaning up. */
 import { readFile } from "node:fs/promises";
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   certificateSigningRequests, isNotFound, timestamp,
   type CertificateSigningRequest,
 } from "@k3s-p/plugin-api/kube";
 import type { CaName } from "@k3s-p/plugin-api/slots";
 import { createController, type ControllerDeps } from "../controller.ts";
-import { messageOf } from "../lib/values.ts";
 import { signerOf } from "./signers.ts";
 
 type Condition = NonNullable<NonNullable<CertificateSigningRequest["status"]>["conditions"]>[number];

@@ -1,4 +1,5 @@
 /** Making pods from templates and removing them, with the events that upstream's controllers write. */
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   pods,
   toReference,
@@ -12,7 +13,6 @@ import {
   type Resource,
 } from "@k3s-p/plugin-api/kube";
 import { apiVersionOf, isNotFound } from "@k3s-p/plugin-api/kube";
-import { messageOf } from "./values.ts";
 
 export type Owner = KubeObject & { metadata: ObjectMeta };
 

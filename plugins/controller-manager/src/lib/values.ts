@@ -84,6 +84,4 @@ export async function slowStart(count: number, fn: (index: number) => Promise<vo
   return { done, error: undefined };
 }
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
 export const groupBy = <T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> => Map.groupBy(items, key);

@@ -1,4 +1,5 @@
 /** The disruption controller: how many pods under a PodDisruptionBudget may be evicted now. */
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   controllerOf,
   isNotFound,
@@ -16,7 +17,7 @@ import {
 import { createController, type Change, type ControllerDeps } from "../controller.ts";
 import { referenceTo } from "../lib/pod-control.ts";
 import { isReady } from "../lib/pods.ts";
-import { messageOf, resolveIntOrPercent, semanticEqual } from "../lib/values.ts";
+import { resolveIntOrPercent, semanticEqual } from "../lib/values.ts";
 import { createScaleReader } from "./scale.ts";
 
 type Status = NonNullable<PodDisruptionBudget["status"]>;

@@ -1,11 +1,12 @@
 /** The horizontal pod autoscaler: keeps the load of a workload's pods near a target by its number of replicas. */
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   horizontalPodAutoscalers, keyOf, matches, parseLabelSelector, pods, setCondition, splitKey, timestamp,
   type HorizontalPodAutoscaler, type Scale,
 } from "@k3s-p/plugin-api/kube";
 import { createController, type ControllerDeps } from "../controller.ts";
 import { referenceTo } from "../lib/pod-control.ts";
-import { messageOf, semanticEqual } from "../lib/values.ts";
+import { semanticEqual } from "../lib/values.ts";
 import { limit, prune, type History } from "./hpa-behavior.ts";
 import { readPodMetrics, replicasFor, sourceOf, type MetricStatus, type Replicas } from "./hpa-metrics.ts";
 import { createScaleReader } from "./scale.ts";

@@ -1,4 +1,5 @@
 /** The ReplicaSets of a Deployment: finding and making the new one, revisions and annotations, scaling, clean-up. */
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   controllerOf, isAlreadyExists, isNotFound, replicaSets,
   type Deployment, type EventRecorder, type KubeClient, type ReplicaSet,
@@ -7,7 +8,7 @@ import { deployments } from "@k3s-p/plugin-api/kube";
 import { ownerReference } from "../lib/claim.ts";
 import { referenceTo } from "../lib/pod-control.ts";
 import { isTerminatingNamespace } from "../lib/pod-control.ts";
-import { canonicalJson, hashSuffix, messageOf } from "../lib/values.ts";
+import { canonicalJson, hashSuffix } from "../lib/values.ts";
 import {
   annotation, HASH_LABEL, maxSurge, newSetReplicas, oldestFirst, parseRevision, replicasOf, revisionOf, sameTemplate,
 } from "./deployment-math.ts";

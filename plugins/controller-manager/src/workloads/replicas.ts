@@ -1,4 +1,5 @@
 /** The engine behind ReplicaSets and ReplicationControllers: keep `replicas` pods that match a selector. */
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   controllerOf, findCondition, keyOf, pods, splitKey, timestamp,
   type KubeObject, type ObjectMeta, type Pod, type PodTemplateSpec, type Resource,
@@ -10,7 +11,7 @@ import { createPodControl, isTerminatingNamespace, podFromTemplate } from "../li
 import {
   compareForDeletion, isActive, isAvailable, isReady, isTerminal, isTerminating, nextAvailable,
 } from "../lib/pods.ts";
-import { messageOf, semanticEqual, slowStart } from "../lib/values.ts";
+import { semanticEqual, slowStart } from "../lib/values.ts";
 
 /** What ReplicaSet and ReplicationController have in common. */
 export interface ReplicaOwner extends KubeObject {

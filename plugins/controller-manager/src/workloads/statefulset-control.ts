@@ -1,10 +1,10 @@
 /** Writes of the statefulset controller: pods with their claims, each with the event that upstream sends. */
+import { messageOf } from "@k3s-p/plugin-api";
 import {
   isAlreadyExists, isNotFound, persistentVolumeClaims, pods, statefulSets,
   type EventRecorder, type Informer, type KubeClient, type PersistentVolumeClaim, type Pod, type StatefulSet,
 } from "@k3s-p/plugin-api/kube";
 import { isTerminatingNamespace, referenceTo } from "../lib/pod-control.ts";
-import { messageOf } from "../lib/values.ts";
 import { buildClaims, claimName, claimTemplates, ordinalOf, retainedOwners } from "./statefulset-pods.ts";
 
 export interface StatefulControl {

@@ -1,9 +1,8 @@
 /** Whether pods can have a network: told by the runtime, asked again when its CNI configuration changes on disk. */
 import { mkdirSync, watch } from "node:fs";
 import type { Runtime } from "@k3s-p/plugin-api/slots";
-import type { Logger } from "@k3s-p/plugin-api";
+import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import { sleep, type Clock } from "../clock.ts";
-import { messageOf } from "../context.ts";
 
 export interface RuntimeHealth {
   /** Undefined when pods can have a network. */

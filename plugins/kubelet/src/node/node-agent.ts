@@ -1,7 +1,8 @@
 /** Keeps the Node object and its Lease: registers, renews, and writes status only when it changed. */
+import { messageOf } from "@k3s-p/plugin-api";
 import { isAlreadyExists, isNotFound, leases, microTimestamp, nodes, timestamp, type Informer, type Lease, type Node } from "@k3s-p/plugin-api/kube";
 import type { ObjectReference } from "@k3s-p/plugin-api/kube";
-import { messageOf, type KubeletContext } from "../context.ts";
+import type { KubeletContext } from "../context.ts";
 import { same } from "../status-manager.ts";
 import type { Machine } from "./machine.ts";
 import { newNode, nodeStatus, ownLabels, transitionReasons, type NodeState } from "./node-object.ts";
