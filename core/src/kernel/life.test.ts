@@ -245,3 +245,20 @@ test("a plugin that fails itself while it starts is not started", async () => {
   const { kernel } = kernelOf({ plugin: { plugin } });
   await expect(kernel.start()).rejects.toThrow("plugin 1.0.0 failed to start: no cable");
 });
+
+test("a start that was cut off and goes on leaves nothing behind: what it defers later is undone at once", async () => {
+  const opened = Promise.withResolvers<void>();
+  const log: string[] = [];
+  const slow = definePlugin({ async start(ctx) {
+    await opened.promise;
+    ctx.defer(() => void log.push("closed"));
+  } });
+  const { kernel } = kernelOf({ slow: { plugin: slow } });
+  const starting = kernel.start().catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await kernel.stop();
+  await starting;
+  opened.resolve();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(log).toEqual(["closed"]);
+});

@@ -10,6 +10,8 @@ import type { Declared, PluginHost } from "./hosts/host.ts";
 import { grantedRules, identityOf, restrictRunner } from "./hosts/permissions.ts";
 import type { Manifest } from "./manifest.ts";
 
+type Undo = () => void | Promise<void>;
+
 export interface RunOptions {
   readonly manifest: Manifest;
   readonly config: object;
@@ -44,10 +46,25 @@ const slotFor = (board: Board, manifest: Manifest, slot: string): object =>
 export function createRun(options: RunOptions): Run {
   const { manifest, host, board, log } = options;
   const abort = new AbortController();
-  const undos: (() => void | Promise<void>)[] = [];
+  const undos: Undo[] = [];
+  let over = false;
   let declared: Declared | undefined;
   let impl: unknown;
   let disposed: Promise<void> | undefined;
+
+  /** A start that was cut off may go on for a while: what it still does is undone at once. */
+  function defer(step: Undo): void {
+    if (over) void undoOne(step);
+    else undos.push(step);
+  }
+
+  async function undoOne(step: Undo): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      log.warn(`an undo step failed: ${(error as Error)?.message ?? String(error)}`);
+    }
+  }
 
   async function start(): Promise<void> {
     declared = await host.load();
@@ -56,7 +73,7 @@ export function createRun(options: RunOptions): Run {
     options.onLoaded();
     // A failure that is told before the plugin is ready ends its start.
     const onFail = (error: Error): void => (impl === undefined ? abort.abort(error) : options.onFail(error));
-    const ctx = contextOf({ ...options, onFail }, declared, abort.signal, undos);
+    const ctx = contextOf({ ...options, onFail }, declared, abort.signal, defer);
     const value = await withTimeout(manifest, abort, options.startTimeout, async () => {
       const started = await host.call("start", ctx);
       if (declared!.parts.has("ready")) await host.call("ready", started, abort.signal);
@@ -71,13 +88,8 @@ export function createRun(options: RunOptions): Run {
   async function undo(reason: string): Promise<void> {
     for (const slot of Object.keys(manifest.provides)) board.withdraw(slot, impl);
     abort.abort(new Error(reason));
-    for (const step of undos.splice(0).reverse()) {
-      try {
-        await step();
-      } catch (error) {
-        log.warn(`an undo step failed: ${(error as Error)?.message ?? String(error)}`);
-      }
-    }
+    over = true;
+    for (const step of undos.splice(0).reverse()) await undoOne(step);
     await host.stop();
   }
 
@@ -90,10 +102,10 @@ export function createRun(options: RunOptions): Run {
   };
 }
 
-function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, undos: (() => void | Promise<void>)[]): PluginContext<any, any, any> {
+function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, defer: (step: Undo) => void): PluginContext<any, any, any> {
   const { manifest: { id }, board, log } = options;
   const rules = grantedRules(options.manifest);
-  if (rules.length) undos.push(board.points.contribute(apiGrant, id, { user: `system:k3sp:${id}`, rules }));
+  if (rules.length) defer(board.points.contribute(apiGrant, id, { user: `system:k3sp:${id}`, rules }));
   const dirs = { data: join(options.dirs.data, id), run: join(options.dirs.run, id) };
   for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const handles = (wanted: Readonly<Record<string, string>>) => Object.freeze(Object.fromEntries(
@@ -103,11 +115,11 @@ function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal,
     id, dirs, signal, log, hooks: board.hooks, config: options.config,
     slot: (slot) => ((slot in options.manifest.needs || slot in options.manifest.wants) && board.provider(slot) ? slotFor(board, options.manifest, slot) : undefined),
     needs: handles(declared.needs), wants: handles(declared.wants),
-    contribute: (point, impl, order) => void undos.push(board.points.contribute(point, id, impl, order)),
+    contribute: (point, impl, order) => defer(board.points.contribute(point, id, impl, order)),
     contributions: (point) => board.points.contributions(point),
-    tap: (hook, fn, order) => void undos.push(board.guard.tap(hook, id, fn as never, order)),
-    onReplaced: (slot, fn) => void undos.push(board.onReplaced(slot.id, id, fn)),
-    defer: (undo) => void undos.push(undo),
+    tap: (hook, fn, order) => defer(board.guard.tap(hook, id, fn as never, order)),
+    onReplaced: (slot, fn) => defer(board.onReplaced(slot.id, id, fn)),
+    defer,
     fail: (error) => options.onFail(error),
   };
 }
