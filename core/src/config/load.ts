@@ -1,7 +1,8 @@
 /** Reads settings from flags, environment, config.yaml and config.yaml.d, and remembers where each value came from. */
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { LineCounter, parseDocument, isMap, isScalar, isSeq, type Node } from "yaml";
+import { createRequire } from "node:module";
+import type { Node } from "yaml";
 import { k3spError } from "@k3s-p/plugin-api";
 import { didYouMean } from "../kernel/manifest.ts";
 import type { Flag } from "./flags.ts";
@@ -131,7 +132,12 @@ function readFiles(base: string, explicit: boolean, flags: ReadonlyMap<string, F
   return into;
 }
 
+/** Loaded with the first config file: most servers have none, and it takes 15 ms. */
+let loaded: typeof import("yaml") | undefined;
+const yaml = (): typeof import("yaml") => (loaded ??= createRequire(import.meta.url)("yaml") as typeof import("yaml"));
+
 function readFile(file: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
+  const { LineCounter, isMap, parseDocument } = yaml();
   const lines = new LineCounter();
   const doc = parseDocument(readFileSync(file, "utf8"), { lineCounter: lines });
   const at = (node: unknown): string => {
@@ -156,6 +162,7 @@ function readFile(file: string, flags: ReadonlyMap<string, Flag>, into: FileSett
 }
 
 function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
+  const { isScalar, isSeq } = yaml();
   const append = key.endsWith("+");
   const name = append ? key.slice(0, -1) : key;
   const flag = flags.get(name);
@@ -180,6 +187,7 @@ function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<s
 }
 
 function readPlugins(node: unknown, at: (node: unknown) => string, into: FileSettings): void {
+  const { isMap } = yaml();
   if (!isMap(node)) throw k3spError("K3SP_CONFIG_INVALID", { message: "plugins: must be a mapping of plugin names to sections", detail: [at(node)] });
   for (const pair of node.items) {
     const id = String((pair.key as { value: unknown }).value);
@@ -194,6 +202,7 @@ function readPlugins(node: unknown, at: (node: unknown) => string, into: FileSet
 }
 
 function readSlots(node: unknown, at: (node: unknown) => string, into: FileSettings): void {
+  const { isMap } = yaml();
   if (!isMap(node)) throw k3spError("K3SP_CONFIG_INVALID", { message: "slots: must be a mapping of slots to plugin names", detail: [at(node)] });
   for (const pair of node.items) {
     into.slots.set(String((pair.key as { value: unknown }).value), { value: String((pair.value as { value: unknown }).value), source: at(pair.key) });

@@ -1,5 +1,5 @@
 /** Turns manifests into a plan: one provider a slot, an order of start, and every reason why something is left out. */
-import semver from "semver";
+import { semver } from "./semver.ts";
 import { K3spError, k3spError, type Role } from "@k3s-p/plugin-api";
 import { kernelSlots, slotCatalogue } from "@k3s-p/plugin-api/slots";
 import { startOrder } from "./graph.ts";
