@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const stamp = join(root, "node_modules/.k3s-p-lock");
 const node26 = join(root, "node_modules/node/bin/node");
+const compileCache = join(root, "node_modules/.cache/k3s-p");
 
 /** Program -> Debian package. CNI programs are looked for in their own folders. */
 const programs = [
@@ -29,6 +30,7 @@ export function installDependencies() {
   must("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"], "check that the npm registry is reached, then run npm ci by hand to see why");
   const env = { ...process.env, PATH: `${dirname(node26)}${delimiter}${process.env.PATH}` };
   must("npm", ["run", "build", "--workspaces", "--if-present", "--silent"], "run npm run build --workspaces --if-present by hand to see why", env);
+  must(node26, [join(root, "core/src/warm.ts")], "start the server to see why", { ...env, NODE_COMPILE_CACHE: compileCache });
   writeFileSync(stamp, hash);
 }
 
@@ -78,7 +80,7 @@ export function installPrograms() {
 
 /** Goes on as Node 26: in place of this process where that is possible, else as its child with signals passed on. */
 export function runNode26(args) {
-  const env = { NODE_COMPILE_CACHE: join(root, "node_modules/.cache/k3s-p"), ...process.env };
+  const env = { NODE_COMPILE_CACHE: compileCache, ...process.env };
   if (typeof process.execve === "function") process.execve(node26, [node26, ...args], env);
   const child = spawn(node26, args, { stdio: "inherit", env });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
