@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { replaceFile, type Logger } from "@k3s-p/plugin-api";
+import { messageOf, replaceFile, type Logger } from "@k3s-p/plugin-api";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { ImageArchive } from "./pause.ts";
 
@@ -76,11 +76,13 @@ export type Pull = (image: string) => Promise<unknown>;
 export function watchImages(options: ImageImport, folder: string, pinned: Set<string>, pull: Pull): ImageFolder {
   mkdirSync(folder, { recursive: true, mode: 0o755 });
   let timer: NodeJS.Timeout | undefined;
-  let work = importFolder(options, folder, pinned, pull);
+  const look = () => importFolder(options, folder, pinned, pull).catch((error: unknown) =>
+    options.log.error({ error: messageOf(error) }, `${folder} was not imported`));
+  let work = look();
   const imported = work;
   const watcher = watch(folder, () => {
     clearTimeout(timer);
-    timer = setTimeout(() => (work = work.then(() => importFolder(options, folder, pinned, pull))), 1000);
+    timer = setTimeout(() => (work = work.then(look)), 1000);
   });
   watcher.on("error", (error) => options.log.warn({ error: String(error) }, `no longer watching ${folder}`));
   return {
