@@ -7,6 +7,7 @@ import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { addons, GVKS_ANNOTATION } from "./addon.ts";
 import { type Controller, createController } from "./controller.ts";
+import { watchDirectories } from "./files.ts";
 
 const widgets = k.defineResource("example.com", "v1", "widgets", "Widget");
 const served = [k.configMaps, k.services, k.secrets, k.namespaces, k.clusterRoles, addons];
@@ -200,6 +201,19 @@ test("says which fields the server ignored, once for each content", async () => 
   await controller.deploy({ name: "x", yaml: `${configMap("ok", "1")}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndta: {k: v}\n` });
   expect(asked).toHaveLength(2);
 });
+
+test("what is deployed while it stops is refused, and nothing is watched any more", async () => {
+  await begin();
+  await controller.stop();
+  await expect(controller.deploy({ name: "late", yaml: configMap("late", "1") })).rejects.toThrow("the deployer is stopping");
+  const seen: string[] = [];
+  const watcher = watchDirectories(() => void seen.push("changed"));
+  watcher.close();
+  watcher.set([root]);
+  await writeFile(join(root, "after.yaml"), configMap("after", "1"));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  expect(seen).toEqual([]);
+}, 2_000);
 
 test("a second file of the same name is refused instead of pruning the first one's objects", async () => {
   await begin();

@@ -48,6 +48,8 @@ const REFUSED_RETRY = 300_000;
 const PATIENCE = 5;
 const REMOVE = "remove\0";
 
+const stoppingError = (): Error => new Error("the deployer is stopping");
+
 export function createController(options: ControllerOptions): Controller {
   const { client, recorder, log, root, variables, scanInterval = SCAN_INTERVAL, backoff = [25, 60_000] } = options;
   let { disabled } = options;
@@ -68,6 +70,7 @@ export function createController(options: ControllerOptions): Controller {
   const watcher = watchDirectories(() => soon());
   let debounce: NodeJS.Timeout | undefined;
   let slow: NodeJS.Timeout | undefined;
+  let stopping = false;
 
   function soon(): void {
     clearTimeout(debounce);
@@ -194,6 +197,7 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   const finished = (key: string): Promise<void> => new Promise((resolve, reject) => {
+    if (stopping) return reject(stoppingError());
     waiters.set(key, [...(waiters.get(key) ?? []), { resolve, reject }]);
     queue.add(key);
   });
@@ -207,11 +211,12 @@ export function createController(options: ControllerOptions): Controller {
       slow = setInterval(() => void rescan(false), scanInterval).unref();
     },
     async stop() {
+      stopping = true;
       clearTimeout(debounce);
       clearInterval(slow);
       watcher.close();
       await queue.stop();
-      for (const waiter of [...waiters.values()].flat()) waiter.reject(new Error("the deployer is stopping"));
+      for (const waiter of [...waiters.values()].flat()) waiter.reject(stoppingError());
       waiters.clear();
     },
     async deploy(addon: Addon) {

@@ -51,19 +51,21 @@ export async function scan(root: string): Promise<Scan> {
 }
 
 export interface DirectoryWatcher {
-  /** Watches exactly these folders from now on. */
+  /** Watches exactly these folders from now on; nothing after `close`. */
   set(directories: readonly string[]): void;
   close(): void;
 }
 
 export function watchDirectories(onChange: () => void): DirectoryWatcher {
   const watchers = new Map<string, FSWatcher>();
+  let closed = false;
   const drop = (directory: string) => {
     watchers.get(directory)?.close();
     watchers.delete(directory);
   };
   return {
     set(directories) {
+      if (closed) return;
       for (const directory of watchers.keys()) if (!directories.includes(directory)) drop(directory);
       for (const directory of directories) {
         if (watchers.has(directory)) continue;
@@ -78,6 +80,7 @@ export function watchDirectories(onChange: () => void): DirectoryWatcher {
       }
     },
     close() {
+      closed = true;
       for (const directory of [...watchers.keys()]) drop(directory);
     },
   };
