@@ -1,5 +1,5 @@
 /** What controllers ask about a pod: is it active, ready, available, and which of several should go first. */
-import { findCondition, quantityValue, type Pod } from "@k3s-p/plugin-api/kube";
+import { findCondition, type Pod } from "@k3s-p/plugin-api/kube";
 
 export const podPhase = (pod: Pod): string => pod.status?.phase ?? "Pending";
 export const isTerminal = (pod: Pod): boolean => podPhase(pod) === "Succeeded" || podPhase(pod) === "Failed";
@@ -81,11 +81,4 @@ export function byCreation<T extends { metadata: { creationTimestamp?: string; n
   a: T, b: T,
 ): number {
   return createdAt(a) - createdAt(b) || (a.metadata.name! < b.metadata.name! ? -1 : 1);
-}
-
-/** Sum of a resource that a pod's containers request: the larger of the app containers together and each init container. */
-export function podRequest(pod: Pod, name: string, kind: "requests" | "limits" = "requests"): number {
-  const of = (container: { resources?: any }): number => quantityValue(container.resources?.[kind]?.[name]);
-  const apps = (pod.spec?.containers ?? []).reduce((sum, c) => sum + of(c), 0);
-  return Math.max(apps, 0, ...(pod.spec?.initContainers ?? []).map(of));
 }

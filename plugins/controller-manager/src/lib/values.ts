@@ -83,5 +83,3 @@ export async function slowStart(count: number, fn: (index: number) => Promise<vo
   }
   return { done, error: undefined };
 }
-
-export const groupBy = <T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> => Map.groupBy(items, key);
