@@ -74,6 +74,7 @@ export function createController(options: ControllerOptions): Controller {
 
   function soon(): void {
     clearTimeout(debounce);
+    if (stopping) return;
     debounce = setTimeout(() => void rescan(false), DEBOUNCE);
   }
 
@@ -208,6 +209,7 @@ export function createController(options: ControllerOptions): Controller {
       await mkdir(root, { recursive: true, mode: 0o700 });
       for (const name of disabled) queue.add(REMOVE + name);
       await rescan(true);
+      if (stopping) return;
       slow = setInterval(() => void rescan(false), scanInterval).unref();
     },
     async stop() {
