@@ -1,4 +1,5 @@
 /** Runs a plugin's code in the server's own process: no cost, and no protection but attribution. */
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isPlugin, k3spError, type Plugin, type PluginDefinition, type SlotMap } from "@k3s-p/plugin-api";
 import type { Manifest } from "../manifest.ts";
@@ -22,8 +23,12 @@ export function inlineHost(manifest: Manifest, load: (manifest: Manifest) => Pro
   };
 }
 
-const importPlugin = async ({ entry }: Pick<Manifest, "entry">): Promise<unknown> =>
-  ((await import(pathToFileURL(entry).href)) as { default?: unknown }).default;
+const installation = join(import.meta.dirname, "../../../..");
+
+async function importPlugin({ entry }: Pick<Manifest, "entry">): Promise<unknown> {
+  if (!entry.startsWith(installation)) (await import("../../isolation/share-api.ts")).shareApi();
+  return ((await import(pathToFileURL(entry).href)) as { default?: unknown }).default;
+}
 
 type Named = Pick<Manifest, "id" | "version" | "entry">;
 
