@@ -1,5 +1,8 @@
 import { defineConfig } from "vitest/config";
 
+/** A shared machine may stall for seconds; what fails twice is broken. */
+const retry = process.env.CI ? 1 : 0;
+
 export default defineConfig({
   test: {
     projects: [
@@ -9,6 +12,7 @@ export default defineConfig({
           include: ["{core,plugin-api,plugins/*,test/kit,test/unit}/**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/*.integration.test.ts"],
           testTimeout: 20_000,
+          retry,
         },
       },
       {
@@ -19,6 +23,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          retry,
         },
       },
       {
@@ -28,6 +33,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
+          retry,
         },
       },
     ],
