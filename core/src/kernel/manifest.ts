@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
-import { semver } from "./semver.ts";
+import { semver } from "../semver.ts";
 import { type Role } from "@k3s-p/plugin-api";
 import { pointCatalogue } from "@k3s-p/plugin-api/points";
 import { slotCatalogue } from "@k3s-p/plugin-api/slots";

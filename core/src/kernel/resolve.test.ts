@@ -64,6 +64,17 @@ describe("what is refused", () => {
   });
 });
 
+test("a default plugin goes with what it needs; one that the user named is missed", () => {
+  const disabled = new Map([["containerd", "--disable containerd"]]);
+  const node = [manifest("containerd", { provides: { runtime: "1.0" } }), manifest("kubelet", { provides: { kubelet: "1.0" }, needs: { runtime: "^1" } })];
+  expect(plan([...base, ...node], { disabled }).leftOut).toEqual([
+    { plugin: "containerd", why: "--disable containerd" },
+    { plugin: "kubelet", why: "needs the slot runtime, and containerd is disabled" },
+  ]);
+  const mine = manifest("mine", { needs: { runtime: "^1" }, user: "--plugin ./mine" });
+  expect(() => plan([...base, ...node, mine], { disabled })).toThrow('mine needs the slot "runtime", and nothing provides it');
+});
+
 test("kube is a view of the apiserver: who needs it starts after it", () => {
   expect(plan(base).edges.get("flannel")).toEqual(["apiserver"]);
 });

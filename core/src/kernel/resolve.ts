@@ -1,5 +1,5 @@
 /** Turns manifests into a plan: one provider a slot, an order of start, and every reason why something is left out. */
-import { semver } from "./semver.ts";
+import { semver } from "../semver.ts";
 import { K3spError, k3spError, type Role } from "@k3s-p/plugin-api";
 import { kernelSlots, slotCatalogue } from "@k3s-p/plugin-api/slots";
 import { startOrder } from "./graph.ts";
@@ -42,8 +42,9 @@ export const sourceSlot = (id: string): string => slotById.get(id)?.derive?.from
 export function resolvePlan(input: ResolveInput): Plan {
   rejectDuplicates(input.manifests);
   const leftOut: { plugin: string; why: string }[] = [];
+  const disabled = withDependants(input);
   const candidates = input.manifests.filter((m) => {
-    const why = input.disabled.get(m.id) ?? (m.roles.some((r) => input.roles.includes(r)) ? undefined : `not for the role ${input.role}`);
+    const why = disabled.get(m.id) ?? (m.roles.some((r) => input.roles.includes(r)) ? undefined : `not for the role ${input.role}`);
     if (why) leftOut.push({ plugin: m.id, why });
     return !why;
   });
@@ -61,6 +62,21 @@ export function resolvePlan(input: ResolveInput): Plan {
     spare: input.manifests.filter((m) => !byId.has(m.id)),
     leftOut: leftOut.sort((a, b) => a.plugin.localeCompare(b.plugin)),
   };
+}
+
+/** A default plugin goes with what it needs when the user disables that; one that the user named is an error instead. */
+function withDependants({ manifests, disabled, role }: ResolveInput): ReadonlyMap<string, string> {
+  const all = new Map(disabled);
+  const offers = (slot: string) => manifests.filter((m) => slot in m.provides);
+  const isGone = (slot: string) => offers(slot).length > 0 && offers(slot).every((m) => all.has(m.id)) && !slotById.get(slot)!.required.includes(role);
+  for (let size = -1; size !== all.size; ) {
+    size = all.size;
+    for (const m of manifests.filter((other) => !all.has(other.id) && other.source.kind === "default")) {
+      const slot = Object.keys(m.needs).map(sourceSlot).find(isGone);
+      if (slot) all.set(m.id, `needs the slot ${slot}, and ${offers(slot).map((o) => o.id).join(", ")} is disabled`);
+    }
+  }
+  return all;
 }
 
 function rejectDuplicates(manifests: readonly Manifest[]): void {

@@ -7,7 +7,7 @@ import { runAs, slotById } from "./board.ts";
 import { apiGrant } from "@k3s-p/plugin-api/points";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Declared, PluginHost } from "./hosts/host.ts";
-import { grantedRules, identityOf, restrictRunner } from "./hosts/permissions.ts";
+import { grantedRules, identityOf, restrictRunner } from "../isolation/permissions.ts";
 import type { Manifest } from "./manifest.ts";
 
 type Undo = () => void | Promise<void>;

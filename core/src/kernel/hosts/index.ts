@@ -4,7 +4,7 @@ import { slotById } from "../board.ts";
 import type { Manifest } from "../manifest.ts";
 import { lazyHost, type PluginHost } from "./host.ts";
 import { inlineHost } from "./inline.ts";
-import { identityOf } from "./permissions.ts";
+import { identityOf } from "../../isolation/permissions.ts";
 
 export interface HostsOptions {
   readonly paths: Readonly<Record<string, string>>;

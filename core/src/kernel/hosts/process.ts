@@ -12,7 +12,7 @@ import { slotById } from "../board.ts";
 import type { ChildContext, ChildDeclared, FarSlot } from "../../isolation/child.ts";
 import type { Calls, Declared, PluginHost } from "./host.ts";
 import type { HostOptions } from "./index.ts";
-import { memoryOf, permissionFlags } from "./permissions.ts";
+import { memoryOf, permissionFlags } from "../../isolation/permissions.ts";
 
 export interface ProcessOptions extends HostOptions {
   /** Milliseconds between signs of life, and for an answer. */

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { k3spError, type PluginIdentity } from "@k3s-p/plugin-api";
 import type { ApiGrant } from "@k3s-p/plugin-api/points";
 import type { Runner } from "@k3s-p/plugin-api/slots";
-import type { Manifest } from "../manifest.ts";
+import type { Manifest } from "../kernel/manifest.ts";
 
 type Paths = Readonly<Record<string, string>>;
 
@@ -33,7 +33,7 @@ const expand = (path: string, paths: Paths): string => path.replace(/^\{(\w+)\}/
 /** The plugin's folder, this package, plugin-api, and every node_modules above them. */
 function codeFolders(pluginDir: string): string[] {
   const api = dirname(realpathSync(findPackageJSON("@k3s-p/plugin-api", import.meta.url)!));
-  const core = resolve(import.meta.dirname, "../../..");
+  const core = resolve(import.meta.dirname, "../..");
   const folders = [pluginDir, api, core].map((dir) => realpathSync(dir));
   return [...new Set(folders.flatMap((dir) => [dir, ...modulesAbove(dir)]))];
 }
