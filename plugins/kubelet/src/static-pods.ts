@@ -26,6 +26,8 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
   const { kube, node, log, clock } = ctx;
   const known = new Map<string, Pod>();
   const mirrors = new Map<string, Pod>();
+  /** The last pod that each file held: a file that is empty or broken for now keeps it. */
+  const lastGood = new Map<string, Pod>();
   let watcher: ReturnType<typeof watch> | undefined;
   let reading: Promise<void> | undefined;
   let again = false;
@@ -34,18 +36,12 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
 
   async function read(): Promise<void> {
     const found = new Map<string, Pod>();
-    for (const file of (await readdir(folder).catch(() => [])).sort()) {
-      if (!/^[^.].*\.(ya?ml|json)$/.test(file)) continue;
-      const text = await readFile(join(folder, file), "utf8").catch(() => "");
-      // A file that is being written is empty first; the next change reads it again.
-      if (text.trim() === "") continue;
-      try {
-        const pod = await parsePod(text, node.name, timestamp(new Date(clock.now())));
-        found.set(keyOf(pod), pod);
-      } catch (error) {
-        log.warn({ file: join(folder, file), err: messageOf(error) }, "static pod not read");
-      }
+    const files = (await readdir(folder).catch(() => [])).filter((file) => /^[^.].*\.(ya?ml|json)$/.test(file)).sort();
+    for (const file of files) {
+      const pod = await readPod(file);
+      if (pod) found.set(keyOf(pod), pod);
     }
+    for (const file of lastGood.keys()) if (!files.includes(file)) lastGood.delete(file);
     for (const [key, pod] of known) {
       if (found.get(key) && uidOf(found.get(key)!) === uidOf(pod)) continue;
       known.delete(key);
@@ -57,6 +53,20 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
       known.set(key, pod);
       handlers.added(pod);
       reconcile(key);
+    }
+  }
+
+  async function readPod(file: string): Promise<Pod | undefined> {
+    const text = await readFile(join(folder, file), "utf8").catch(() => "");
+    // A file that is being written is empty first; the next change reads it again.
+    if (text.trim() === "") return lastGood.get(file);
+    try {
+      const pod = await parsePod(text, node.name, timestamp(new Date(clock.now())));
+      lastGood.set(file, pod);
+      return pod;
+    } catch (error) {
+      log.warn({ file: join(folder, file), err: messageOf(error) }, "static pod not read");
+      return lastGood.get(file);
     }
   }
 
