@@ -4,6 +4,7 @@ import { type Contributions, definePlugin, k3spError, type PluginContext } from 
 import { admission, type ApiGrant, apiGrant, healthCheck, metricsSource, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import type { Audit } from "./audit/index.ts";
+import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
 import { localAddress, servingCertificate, servingNames, writeKubeconfig, writeToken } from "./server/credentials.ts";
 import { extensions } from "./server/extensions.ts";
@@ -28,8 +29,9 @@ export default definePlugin({
     const serverCa = keys.ca("server-ca").cert;
     const checks = ctx.contributions(healthCheck);
     const figures = ctx.contributions(metricsSource);
-    const { args = [] } = ctx.config as Config;
-    const audit = args.length > 0 ? await openAudit(args, ctx) : undefined;
+    const args = readArgs((ctx.config as Config).args ?? []);
+    warnOfUnknown(args, knownArgs, (message) => ctx.log.warn(message));
+    const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster,
       extend: (deps) => extensions({ cluster, pki: keys, serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)) }, deps),
@@ -60,8 +62,11 @@ export default definePlugin({
   },
 });
 
+/** Options of upstream's server that have an effect here. */
+const knownArgs = ["audit-policy-file", "audit-log-path", "audit-log-maxsize", "audit-log-maxbackup"];
+
 /** Loaded by those alone who want an audit log. */
-async function openAudit(args: readonly string[], ctx: Pick<PluginContext, "log" | "defer">): Promise<Audit | undefined> {
+async function openAudit(args: ServerArgs, ctx: Pick<PluginContext, "log" | "defer">): Promise<Audit | undefined> {
   const { auditOf } = await import("./audit/options.ts");
   const opened = await auditOf(args, (message) => ctx.log.warn(message), (error) => ctx.log.error({ err: error }, "the audit log cannot be written"));
   if (opened) ctx.defer(() => opened.close());
