@@ -8,6 +8,9 @@ test.each([
   ["kubectl/v1.23.17 (linux/amd64) kubernetes/953be89", true],
   ["kubectl/v1.36.3 (linux/amd64) kubernetes/abc", false],
   ["manager/v0.0.0 (linux/amd64) kubernetes/$Format", false],
+  ["e2e.test/v0.0.0 (linux/amd64) kubernetes/faecb19", true],
+  ["suite/v0.0.0 (linux/amd64) kubernetes/$Format -- [sig-apps] x", true],
+  ["e2e.test/v1.36.0 (linux/amd64) kubernetes/abc -- [sig-apps] x", false],
   ["curl/7.88.1", false],
 ])("%s is from before 1.24: %s", (agent, old) => expect(isOldClient(agent)).toBe(old));
 

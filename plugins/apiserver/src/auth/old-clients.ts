@@ -8,11 +8,15 @@ import { configMaps, isAlreadyExists, type KubeClient } from "@k3s-p/plugin-api/
 const NEW_ENOUGH = 24;
 const KNOWN_AGENTS = 256;
 /** `e2e.test/v1.20.2 (linux/amd64) kubernetes/faecb19` */
-const agentPattern = /^[^/\s]+\/v1\.(\d+)\.\d+\S* \([^)]+\) kubernetes\//;
+const agentPattern = /^[^/\s]+\/v([01])\.(\d+)\.\d+\S* \([^)]+\) kubernetes\//;
+/** The conformance suite's program, or the name of a spec that it appends. */
+const suitePattern = /^e2e\b| -- \[/;
 
+/** The suite is often built from source without a version (`v0.0.0`); then it may be an old one. */
 export const isOldClient = (agent: string): boolean => {
-  const minor = agentPattern.exec(agent)?.[1];
-  return minor !== undefined && Number(minor) < NEW_ENOUGH;
+  const [, major, minor] = agentPattern.exec(agent) ?? [];
+  if (major === undefined) return false;
+  return major === "1" ? Number(minor) < NEW_ENOUGH : suitePattern.test(agent);
 };
 
 /** The returned function is called with the user agent of every authenticated request. */
