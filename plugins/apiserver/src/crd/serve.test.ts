@@ -1,8 +1,8 @@
 import { customResourceDefinitions, defineResource } from "@k3s-p/plugin-api/kube";
+import { memoryDatastore } from "@k3s-p/plugin-api/testing-datastore";
 import { describe, expect, it } from "vitest";
 import { requestInMemory } from "../client/memory.ts";
 import type { Obj } from "../resources/types.ts";
-import { createMemoryDatastore } from "../server/memory-datastore.ts";
 import { adminUser, startTestServer, type TestServer } from "../server/testing.ts";
 import { cronTab, cronTabs } from "./testing.ts";
 
@@ -84,7 +84,7 @@ describe("a definition", () => {
   });
 
   it("is served again after a restart, with its objects", async () => {
-    const datastore = createMemoryDatastore();
+    const datastore = memoryDatastore();
     {
       await using api = await startTestServer({ datastore });
       await api.http("POST", CRDS, cronTabs());

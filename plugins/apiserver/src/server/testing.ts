@@ -2,10 +2,10 @@
 import { generateKeyPairSync } from "node:crypto";
 import type { KubeClient, KubeObject } from "@k3s-p/plugin-api/kube";
 import type { ClusterSettings, Datastore, Pki, UserInfo } from "@k3s-p/plugin-api/slots";
+import { memoryDatastore } from "@k3s-p/plugin-api/testing-datastore";
 import { type MemoryAnswer, requestInMemory } from "../client/memory.ts";
 import { type ApiServerOptions, createApiServer, type RunningApiServer } from "./api-server.ts";
 import { extensions } from "./extensions.ts";
-import { createMemoryDatastore } from "./memory-datastore.ts";
 
 export const testCluster: ClusterSettings = Object.freeze({
   clusterCidr: ["10.42.0.0/16"], serviceCidr: ["10.43.0.0/16"], clusterDns: ["10.43.0.10"], clusterDomain: "cluster.local",
@@ -34,7 +34,7 @@ export interface TestAnswer extends MemoryAnswer {
 
 /** Use with `await using`, or call `close`. */
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer & AsyncDisposable> {
-  const { datastore = createMemoryDatastore(), cluster = testCluster } = options;
+  const { datastore = memoryDatastore(), cluster = testCluster } = options;
   const server = await createApiServer({
     extend: (deps) => extensions({ cluster, pki: testPki, serviceAccountKey: testKey() }, deps),
     onError: (error) => console.error(error),
