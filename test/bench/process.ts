@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 const root = dirname(dirname(import.meta.dirname));
+export const compileCache = join(root, "node_modules/.cache/k3s-p");
 
 export interface ApiServerProcess {
   readonly dir: string;
@@ -23,7 +24,7 @@ export const benchDir = (): string => mkdtempSync(join(tmpdir(), "k3s-p-bench-")
 export async function startApi(dir: string, port: number): Promise<ApiServerProcess> {
   const kubeconfig = join(dir, "k3s.yaml");
   const args = ["server", "--profile", "api", "--data-dir", dir, "--https-listen-port", String(port), "--bind-address", "127.0.0.1", "--node-name", "bench", "--write-kubeconfig", kubeconfig];
-  const env = { ...process.env, NODE_COMPILE_CACHE: join(root, "node_modules/.cache/k3s-p") };
+  const env = { ...process.env, NODE_COMPILE_CACHE: compileCache };
   const start = performance.now();
   const child = spawn(process.execPath, [join(root, "core/src/cli/main.ts"), ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
   let log = "";
