@@ -31,7 +31,7 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const kernelLog = log("kernel");
   const runner = createRunner();
   mkdirSync(node.paths.server, { recursive: true, mode: 0o700 });
-  const refs = { node, runner, pki: createPki(node.paths.tls) };
+  const refs = { node, runner, pki: createPki(node.paths.tls, { warn: (message) => kernelLog.warn(message) }) };
   const dirs = { data: join(node.paths.server, "plugins"), run: join(node.paths.run, "plugins") };
   const hookTimes = createHookTimes();
   const kernel: Kernel = createKernel({

@@ -41,6 +41,8 @@ export const errorCatalogue = {
   K3SP_PROGRAM_MISSING: { title: "a program that is needed is not installed", fix: "apt-get install containerd runc containernetworking-plugins nftables iproute2 conntrack" },
   K3SP_RUNTIME_FAILED: { title: "the container runtime did not start", fix: "see its log" },
   K3SP_ROOT_REQUIRED: { title: "this must run as root", fix: "run it with sudo" },
+  K3SP_KEY_UNSAFE: { title: "a private key is not private", fix: "make it a file of root's with mode 0600, and replace it if others may have read it" },
+  K3SP_CERTIFICATE_INVALID: { title: "a certificate cannot be used", fix: "correct the file that is named" },
   K3SP_PERMISSION_DENIED: { title: "a file cannot be read or written", fix: "check the owner and mode of the file" },
 } as const satisfies Readonly<Record<string, ErrorEntry>>;
 

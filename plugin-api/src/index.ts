@@ -2,5 +2,6 @@
 export * from "./contract.ts";
 export * from "./errors.ts";
 export * from "./files.ts";
+export * from "./join-token.ts";
 export * from "./plugin.ts";
 export * from "./net.ts";

@@ -89,11 +89,19 @@ export interface KeyPair {
   readonly keyPath: string;
 }
 
+export interface Renewal {
+  /** The certificate was renewed while the server runs; the key may be the same. */
+  readonly onRenewed: (pair: KeyPair) => void;
+  /** Ends it. */
+  readonly signal: AbortSignal;
+}
+
 /** The cluster's certificate authorities (ECDSA P-256). Files are kept and reused; leaves renew when they near expiry. */
 export interface Pki {
   ca(name: CaName): { readonly cert: string; readonly certPath: string };
-  issue(request: LeafRequest): Promise<KeyPair>;
-  /** PEM of the ServiceAccount token key pair (`service.key`), created once. */
+  /** With `renewal` the certificate is followed until it is no longer needed; else it is renewed at the next start. */
+  issue(request: LeafRequest, renewal?: Renewal): Promise<KeyPair>;
+  /** PEM of the ServiceAccount token key pair (`service.key`), created once. More private keys may follow the first, which signs. */
   serviceAccountKey(): Promise<{ readonly publicKey: string; readonly privateKey: string; readonly path: string }>;
 }
 

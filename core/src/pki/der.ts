@@ -1,4 +1,4 @@
-/** A minimal DER writer: just what X.509 certificates are made of. */
+/** A minimal DER writer and reader: just what X.509 certificates are made of. */
 
 export const der = (tag: number, ...parts: readonly Uint8Array[]): Buffer => {
   const body = Buffer.concat(parts);
@@ -42,4 +42,24 @@ export function oid(dotted: string): Buffer {
 export function time(date: Date): Buffer {
   const text = date.toISOString().replace(/[-:T]/g, "").replace(/\.\d+/, "");
   return date.getUTCFullYear() < 2050 ? der(0x17, Buffer.from(text.slice(2))) : der(0x18, Buffer.from(text));
+}
+
+/** Where the content of a value begins. */
+function headerLength(value: Uint8Array): number {
+  return value[1]! < 128 ? 2 : 2 + (value[1]! & 127);
+}
+
+export const content = (value: Uint8Array): Buffer => Buffer.from(value.subarray(headerLength(value)));
+
+/** The values that a constructed one is made of, each with its header. */
+export function parts(value: Uint8Array): Buffer[] {
+  const rest = content(value);
+  const found: Buffer[] = [];
+  for (let at = 0; at < rest.length; ) {
+    const header = headerLength(rest.subarray(at));
+    const size = header === 2 ? rest[at + 1]! : rest.readUIntBE(at + 2, header - 2);
+    found.push(rest.subarray(at, at + header + size));
+    at += header + size;
+  }
+  return found;
 }

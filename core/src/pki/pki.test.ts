@@ -1,10 +1,11 @@
-import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { X509Certificate, generateKeyPairSync } from "node:crypto";
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, connect } from "node:tls";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { createPki } from "./pki.ts";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { createPki, isIssuedBy } from "./pki.ts";
+import { issueCertificate, keyPem, newKey } from "./x509.ts";
 
 let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "pki-"))));
@@ -39,17 +40,106 @@ test("a client certificate carries user and groups through a real TLS handshake"
 
 test("keeps what is good, and renews a leaf whose names grew or that is near its end", async () => {
   let now = new Date();
-  const first = await createPki(dir, () => now).issue(serving);
-  expect((await createPki(dir, () => now).issue(serving)).cert).toBe(first.cert);
-  const wider = await createPki(dir, () => now).issue({ ...serving, sans: [...serving.sans, "10.0.0.9"] });
+  const first = await createPki(dir, { now: () => now }).issue(serving);
+  expect((await createPki(dir, { now: () => now }).issue(serving)).cert).toBe(first.cert);
+  const wider = await createPki(dir, { now: () => now }).issue({ ...serving, sans: [...serving.sans, "10.0.0.9"] });
   expect(wider.cert).not.toBe(first.cert);
   expect(wider.key).toBe(first.key);
   now = new Date(now.getTime() + 250 * 86_400_000);
-  expect((await createPki(dir, () => now).issue({ ...serving, sans: [...serving.sans, "10.0.0.9"] })).cert).not.toBe(wider.cert);
+  expect((await createPki(dir, { now: () => now }).issue({ ...serving, sans: [...serving.sans, "10.0.0.9"] })).cert).not.toBe(wider.cert);
 });
 
 test("the service account key is made once", async () => {
   const { privateKey, publicKey, path } = await createPki(dir).serviceAccountKey();
   expect(readFileSync(path, "utf8")).toBe(privateKey);
   expect((await createPki(dir).serviceAccountKey()).publicKey).toBe(publicKey);
+});
+
+test("renews while it runs, for as long as somebody follows", async () => {
+  vi.useFakeTimers();
+  try {
+    const pki = createPki(dir);
+    const follow = new AbortController();
+    const renewed: string[] = [];
+    const first = await pki.issue(serving, { onRenewed: ({ cert }) => renewed.push(cert), signal: follow.signal });
+    await vi.advanceTimersByTimeAsync(244 * 86_400_000);
+    expect(renewed).toEqual([]);
+    await vi.advanceTimersByTimeAsync(2 * 86_400_000);
+    expect(renewed).toHaveLength(1);
+    expect(renewed[0]).not.toBe(first.cert);
+    expect(readFileSync(first.certPath, "utf8")).toBe(renewed[0]);
+    follow.abort();
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a renewal that fails is told and tried again", async () => {
+  vi.useFakeTimers();
+  try {
+    const warnings: string[] = [];
+    const pki = createPki(dir, { warn: (message) => warnings.push(message) });
+    const renewed: string[] = [];
+    const { keyPath } = await pki.issue(serving, { onRenewed: ({ cert }) => renewed.push(cert), signal: new AbortController().signal });
+    chmodSync(keyPath, 0o644);
+    await vi.advanceTimersByTimeAsync(12 * 3_600_000);
+    expect(warnings).toEqual([`the certificate serving-kube-apiserver was not renewed: the private key ${keyPath} can be used by others (mode 0644)`]);
+    chmodSync(keyPath, 0o600);
+    await vi.advanceTimersByTimeAsync(250 * 86_400_000);
+    expect([warnings.length, renewed.length]).toEqual([1, 1]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test.each<[string, (path: string) => void, RegExp]>([
+  ["others can read", (path) => chmodSync(path, 0o644), /server-ca\.key can be used by others \(mode 0644\)/],
+  ["the group can read", (path) => chmodSync(path, 0o640), /server-ca\.key can be used by others \(mode 0640\)/],
+  ["is a link", (path) => {
+    renameSync(path, `${path}.real`);
+    symlinkSync(`${path}.real`, path);
+  }, /server-ca\.key is a symbolic link/],
+])("refuses a CA key that %s", async (_, spoil, message) => {
+  createPki(dir).ca("server-ca");
+  spoil(join(dir, "server-ca.key"));
+  expect(() => createPki(dir).ca("server-ca")).toThrow(expect.objectContaining({ code: "K3SP_KEY_UNSAFE", message: expect.stringMatching(message) }));
+  await expect(createPki(dir).issue(serving)).rejects.toThrow(message);
+});
+
+test("a CA certificate beside another CA's key is refused", () => {
+  createPki(dir).ca("server-ca");
+  writeFileSync(join(dir, "server-ca.key"), keyPem(newKey()), { mode: 0o600 });
+  expect(() => createPki(dir).ca("server-ca")).toThrow(/server-ca\.crt does not belong to the key beside it/);
+});
+
+test("a leaf is issued anew when its CA was replaced by one of the same name", async () => {
+  const first = await createPki(dir).issue(serving);
+  const old = new X509Certificate(readFileSync(join(dir, "server-ca.crt")));
+  const key = newKey();
+  const commonName = old.subject.slice("CN=".length);
+  writeFileSync(join(dir, "server-ca.crt"), issueCertificate({ commonName, usage: "ca", days: 10, now: new Date(), key }));
+  writeFileSync(join(dir, "server-ca.key"), keyPem(key), { mode: 0o600 });
+  const next = await createPki(dir).issue(serving);
+  expect(next.cert).not.toBe(first.cert);
+  expect(isIssuedBy(new X509Certificate(next.cert), old)).toBe(false);
+});
+
+test.each(["rsa", "ed25519"] as const)("leaves of a CA from elsewhere, with an intermediate and an %s key, verify up to its root", async (type) => {
+  const rootKey = newKey();
+  const root = issueCertificate({ commonName: "Our Root, really", organizations: ["Example"], usage: "ca", days: 100, now: new Date(), key: rootKey });
+  const { privateKey } = type === "rsa" ? generateKeyPairSync("rsa", { modulusLength: 2048 }) : generateKeyPairSync("ed25519");
+  const middle = issueCertificate({ commonName: "Middle", organizations: ["Example"], usage: "ca", days: 50, now: new Date(), key: privateKey, issuer: { cert: root, key: keyPem(rootKey) } });
+  const pki = createPki(dir);
+  pki.ca("client-ca");
+  writeFileSync(join(dir, "server-ca.crt"), middle + root);
+  writeFileSync(join(dir, "server-ca.key"), privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  const pair = await pki.issue(serving);
+  const listener = createServer(pair, (socket) => socket.end("hello"));
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  const { port } = listener.address() as { port: number };
+  const socket = connect({ port, host: "127.0.0.1", ca: root });
+  const [text] = await Promise.all([new Promise((resolve, reject) => socket.on("data", resolve).on("error", reject))]);
+  expect(String(text)).toBe("hello");
+  listener.close();
 });

@@ -2,21 +2,31 @@
 import { X509Certificate, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { k3spError } from "@k3s-p/plugin-api";
-import type { CaName, KeyPair, LeafRequest, Pki } from "@k3s-p/plugin-api/slots";
+import { k3spError, messageOf } from "@k3s-p/plugin-api";
+import type { CaName, KeyPair, LeafRequest, Pki, Renewal } from "@k3s-p/plugin-api/slots";
+import { readKeyFile } from "./key-file.ts";
 import { issueCertificate, keyPem, newKey, sansOf } from "./x509.ts";
 
-/** K3s's lifetimes: CAs 10 years; leaves 365 days, renewed at start when fewer than 120 days are left. */
+/** K3s's lifetimes: CAs 10 years; leaves 365 days, renewed when fewer than 120 days are left. */
 const CA_DAYS = 3650;
-const LEAF_DAYS = 365;
-const RENEW_DAYS = 120;
+const LEAF_DAYS = Number(process.env.CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS) || 365;
+export const RENEW_DAYS = 120;
+/** How often a running server looks whether one is due. */
+const RENEWAL_INTERVAL = 12 * 3_600_000;
 
 const caNames: Readonly<Record<CaName, string>> = {
   "server-ca": "k3s-server-ca", "client-ca": "k3s-client-ca", "request-header-ca": "k3s-request-header-ca",
 };
 
-export function createPki(tlsDir: string, now: () => Date = () => new Date()): Pki {
+export interface PkiOptions {
+  readonly now?: () => Date;
+  /** Told of a renewal that failed while the server runs; it is tried again. */
+  readonly warn?: (message: string) => void;
+}
+
+export function createPki(tlsDir: string, { now = () => new Date(), warn = () => {} }: PkiOptions = {}): Pki {
   const cas = new Map<CaName, { cert: string; key: string; certPath: string }>();
+  const renewals = createRenewals(issue, warn);
   let ready = false;
 
   /** The folder is made on first use, so that commands that only plan touch nothing. */
@@ -37,26 +47,30 @@ export function createPki(tlsDir: string, now: () => Date = () => new Date()): P
       const commonName = `${caNames[name]}@${Math.floor(now().getTime() / 1000)}`;
       writePair(certPath, issueCertificate({ commonName, usage: "ca", days: CA_DAYS, now: now(), key }), keyPath, keyPem(key));
     }
-    const loaded = { cert: read(certPath), key: read(keyPath), certPath };
+    const loaded = { cert: read(certPath), key: readKeyFile(keyPath), certPath };
+    checkAuthority(loaded);
     cas.set(name, loaded);
     return loaded;
   }
 
-  async function issue(request: LeafRequest): Promise<KeyPair> {
+  async function issue(request: LeafRequest, renewal?: Renewal): Promise<KeyPair> {
     const dir = request.dir ?? tlsDir;
     prepare();
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const certPath = join(dir, `${request.name}.crt`);
     const keyPath = join(dir, `${request.name}.key`);
     const ca = authority(request.ca);
-    const key = existsSync(keyPath) ? createPrivateKey(read(keyPath)) : newKey();
+    const keyText = existsSync(keyPath) ? readKeyFile(keyPath) : keyPem(newKey());
+    const key = createPrivateKey(keyText);
     if (!existsSync(certPath) || !stillGood(read(certPath), request, ca.cert, key, now())) {
       const { commonName, organizations = [], usage, sans = [] } = request;
       const cert = issueCertificate({ commonName, organizations, usage, sans, days: LEAF_DAYS, now: now(), key, issuer: ca });
       // The CA follows the leaf, as in K3s, so that a client can present the whole chain.
-      writePair(certPath, cert + ca.cert, keyPath, keyPem(key));
+      writePair(certPath, cert + ca.cert, keyPath, keyText);
     }
-    return { cert: read(certPath), key: read(keyPath), certPath, keyPath };
+    const pair = { cert: read(certPath), key: keyText, certPath, keyPath };
+    if (renewal) renewals.follow(request, renewal, pair);
+    return pair;
   }
 
   return {
@@ -66,11 +80,61 @@ export function createPki(tlsDir: string, now: () => Date = () => new Date()): P
       prepare();
       const path = join(tlsDir, "service.key");
       if (!existsSync(path)) writeSecret(path, keyPem(newKey()));
-      const privateKey = read(path);
+      const privateKey = readKeyFile(path);
       return { privateKey, publicKey: createPublicKey(privateKey).export({ type: "spki", format: "pem" }) as string, path };
     },
   };
 }
+
+interface Followed {
+  readonly request: LeafRequest;
+  readonly renewal: Renewal;
+  cert: string;
+}
+
+/** Asks for every followed certificate again from time to time; who issues it decides whether it is due. */
+function createRenewals(issue: (request: LeafRequest) => Promise<KeyPair>, warn: (message: string) => void) {
+  const followed = new Set<Followed>();
+  let timer: NodeJS.Timeout | undefined;
+
+  async function look(entry: Followed): Promise<void> {
+    try {
+      const pair = await issue(entry.request);
+      if (pair.cert === entry.cert) return;
+      entry.cert = pair.cert;
+      entry.renewal.onRenewed(pair);
+    } catch (error) {
+      warn(`the certificate ${entry.request.name} was not renewed: ${messageOf(error)}`);
+    }
+  }
+
+  return {
+    follow(request: LeafRequest, renewal: Renewal, { cert }: KeyPair): void {
+      if (renewal.signal.aborted) return;
+      const entry: Followed = { request, renewal, cert };
+      followed.add(entry);
+      timer ??= setInterval(() => followed.forEach((one) => void look(one)), RENEWAL_INTERVAL).unref();
+      renewal.signal.addEventListener("abort", () => {
+        followed.delete(entry);
+        if (followed.size > 0) return;
+        clearInterval(timer);
+        timer = undefined;
+      }, { once: true });
+    },
+  };
+}
+
+function checkAuthority({ cert, key, certPath }: { readonly cert: string; readonly key: string; readonly certPath: string }): void {
+  const first = new X509Certificate(cert);
+  if (first.ca && first.checkPrivateKey(createPrivateKey(key))) return;
+  throw k3spError("K3SP_CERTIFICATE_INVALID", {
+    message: first.ca ? `${certPath} does not belong to the key beside it` : `the first certificate in ${certPath} is not one of a CA`,
+    fix: "restore the pair from a backup, or see k3s-p certificate rotate-ca",
+  });
+}
+
+/** Names alone prove nothing: a CA that was replaced may have kept its name. */
+export const isIssuedBy = (cert: X509Certificate, ca: X509Certificate): boolean => cert.checkIssued(ca) && cert.verify(ca.publicKey);
 
 function stillGood(pem: string, request: LeafRequest, ca: string, key: KeyObject, now: Date): boolean {
   const cert = new X509Certificate(pem);
@@ -80,7 +144,7 @@ function stillGood(pem: string, request: LeafRequest, ca: string, key: KeyObject
     cert.validToDate.getTime() - now.getTime() > RENEW_DAYS * 86_400_000 &&
     cert.validFromDate <= now &&
     cert.checkPrivateKey(key) &&
-    cert.checkIssued(new X509Certificate(ca)) &&
+    isIssuedBy(cert, new X509Certificate(ca)) &&
     cert.subject.split("\n").includes(`CN=${request.commonName}`) &&
     organizations.join() === (request.organizations ?? []).join() &&
     wanted.isSubsetOf(new Set(sansOf(cert)))

@@ -1,4 +1,4 @@
-/** Issues X.509 v3 certificates with ECDSA P-256 keys (RFC 5280). */
+/** Issues X.509 v3 certificates for ECDSA P-256 keys (RFC 5280); the issuer may have a key of another kind. */
 import { X509Certificate, createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from "node:crypto";
 import { isIP } from "node:net";
 import { intToIp, ipToInt } from "@k3s-p/plugin-api";
@@ -18,10 +18,17 @@ export interface CertificateRequest {
 }
 
 const OID = {
-  commonName: "2.5.4.3", organization: "2.5.4.10", ecdsaSha256: "1.2.840.10045.4.3.2",
+  commonName: "2.5.4.3", organization: "2.5.4.10",
   basicConstraints: "2.5.29.19", keyUsage: "2.5.29.15", extKeyUsage: "2.5.29.37", subjectAltName: "2.5.29.17",
   subjectKeyId: "2.5.29.14", authorityKeyId: "2.5.29.35", serverAuth: "1.3.6.1.5.5.7.3.1", clientAuth: "1.3.6.1.5.5.7.3.2",
 } as const;
+
+/** How a kind of key signs: the DER of the algorithm's name, and the digest that is signed. */
+const signatures: Readonly<Record<string, { readonly algorithm: Buffer; readonly digest: string | null }>> = {
+  ec: { algorithm: d.sequence(d.oid("1.2.840.10045.4.3.2")), digest: "sha256" },
+  rsa: { algorithm: d.sequence(d.oid("1.2.840.113549.1.1.11"), d.der(0x05)), digest: "sha256" },
+  ed25519: { algorithm: d.sequence(d.oid("1.3.101.112")), digest: null },
+};
 
 export const newKey = (): KeyObject => generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
 export const keyPem = (key: KeyObject): string => key.export({ type: "sec1", format: "pem" }) as string;
@@ -30,7 +37,9 @@ export const keyPem = (key: KeyObject): string => key.export({ type: "sec1", for
 export function issueCertificate(request: CertificateRequest): string {
   const signer = request.issuer ? createPrivateKey(request.issuer.key) : request.key;
   const issuerCert = request.issuer && new X509Certificate(request.issuer.cert);
-  const algorithm = d.sequence(d.oid(OID.ecdsaSha256));
+  const signature = signatures[signer.asymmetricKeyType!];
+  if (!signature) throw new Error(`a CA key of type ${signer.asymmetricKeyType} cannot sign; use an EC, RSA or Ed25519 key`);
+  const { algorithm, digest } = signature;
   const subject = name(request.commonName, request.organizations ?? []);
   const spki = createPublicKey(request.key).export({ type: "spki", format: "der" });
   // A minute back, so that a peer whose clock is a little behind accepts it.
@@ -44,9 +53,9 @@ export function issueCertificate(request: CertificateRequest): string {
     d.sequence(d.time(from), d.time(to)),
     subject,
     spki,
-    d.explicit(3, d.sequence(...extensions(request, spki, signer))),
+    d.explicit(3, d.sequence(...extensions(request, spki, issuerCert))),
   );
-  const certificate = d.sequence(tbs, algorithm, d.bits(sign("sha256", tbs, signer)));
+  const certificate = d.sequence(tbs, algorithm, d.bits(sign(digest, tbs, signer)));
   return `-----BEGIN CERTIFICATE-----\n${certificate.toString("base64").replace(/(.{64})/g, "$1\n").trimEnd()}\n-----END CERTIFICATE-----\n`;
 }
 
@@ -55,16 +64,23 @@ function name(commonName: string, organizations: readonly string[]): Buffer {
   return d.sequence(...organizations.map((o) => attribute(OID.organization, o)), attribute(OID.commonName, commonName));
 }
 
-/** The issuer's subject, rebuilt from what this module writes: CAs have a common name only. */
-function subjectOf(cert: X509Certificate): Buffer {
-  const commonName = /^CN=(.*)$/m.exec(cert.subject)?.[1] ?? "";
-  const organizations = [...cert.subject.matchAll(/^O=(.*)$/gm)].map((m) => m[1]!);
-  return name(commonName, organizations);
+/** The fields of a TBSCertificate (RFC 5280, 4.1), each whole; the version comes first. */
+const fieldsOf = (cert: X509Certificate): Buffer[] => d.parts(d.parts(cert.raw)[0]!);
+
+/** As it was written: an authority from elsewhere has a name of any form. */
+const subjectOf = (cert: X509Certificate): Buffer => fieldsOf(cert)[5]!;
+
+const keyId = (spki: Uint8Array): Buffer => createHash("sha1").update(d.content(d.parts(spki)[1]!).subarray(1)).digest();
+
+/** What a leaf names its issuer's key by: the issuer's own word for it, if it has one. */
+function authorityKeyId(issuer: X509Certificate): Buffer {
+  const extensions = fieldsOf(issuer).find((field) => field[0] === 0xa3);
+  const wanted = d.oid(OID.subjectKeyId);
+  const own = extensions && d.parts(d.parts(extensions)[0]!).map(d.parts).find(([type]) => type!.equals(wanted));
+  return own ? d.content(d.content(own.at(-1)!)) : keyId(issuer.publicKey.export({ type: "spki", format: "der" }));
 }
 
-const keyId = (spki: Uint8Array): Buffer => createHash("sha1").update(spki.subarray(spki.length - 65)).digest();
-
-function extensions(request: CertificateRequest, spki: Uint8Array, signer: KeyObject): Buffer[] {
+function extensions(request: CertificateRequest, spki: Uint8Array, issuer: X509Certificate | undefined): Buffer[] {
   const extension = (type: string, critical: boolean, value: Uint8Array) =>
     d.sequence(d.oid(type), ...(critical ? [d.boolean(true)] : []), d.octets(value));
   const ca = request.usage === "ca";
@@ -74,13 +90,12 @@ function extensions(request: CertificateRequest, spki: Uint8Array, signer: KeyOb
     ...(request.usage === "server" || request.usage === "both" ? [OID.serverAuth] : []),
     ...(request.usage === "client" || request.usage === "both" ? [OID.clientAuth] : []),
   ];
-  const authority = createPublicKey(signer).export({ type: "spki", format: "der" });
   return [
     extension(OID.keyUsage, true, usage),
     ...(purposes.length ? [extension(OID.extKeyUsage, false, d.sequence(...purposes.map(d.oid)))] : []),
     extension(OID.basicConstraints, true, ca ? d.sequence(d.boolean(true)) : d.sequence()),
     extension(OID.subjectKeyId, false, d.octets(keyId(spki))),
-    ...(ca && !request.issuer ? [] : [extension(OID.authorityKeyId, false, d.sequence(d.implicit(0, keyId(authority))))]),
+    ...(issuer ? [extension(OID.authorityKeyId, false, d.sequence(d.implicit(0, authorityKeyId(issuer))))] : []),
     ...(request.sans?.length ? [extension(OID.subjectAltName, false, d.sequence(...request.sans.map(generalName)))] : []),
   ];
 }

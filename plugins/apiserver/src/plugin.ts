@@ -6,14 +6,17 @@ import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import type { Audit } from "./audit/index.ts";
 import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
-import { localAddress, servingCertificate, servingNames, writeKubeconfig, writeToken } from "./server/credentials.ts";
+import { keepingFresh, localAddress, servingCertificate, servingNames, writeKubeconfig, writeTokens } from "./server/credentials.ts";
 import { extensions } from "./server/extensions.ts";
 import type { Route } from "./server/handler.ts";
+import type { Listener } from "./server/listener.ts";
 import { toResourceDef } from "./server/native.ts";
 
 interface Config {
   readonly token?: string;
   readonly tokenFile?: string;
+  readonly agentToken?: string;
+  readonly agentTokenFile?: string;
   readonly args?: readonly string[];
 }
 
@@ -23,8 +26,10 @@ export default definePlugin({
   async start(ctx) {
     const { node: self, pki: keys } = ctx.needs;
     const { cluster, paths } = self;
+    let listener: Listener | undefined;
     const [serving, accountKey] = await Promise.all([
-      servingCertificate(keys, servingNames(self, cluster)), keys.serviceAccountKey(),
+      servingCertificate(keys, servingNames(self, cluster), { signal: ctx.signal, onRenewed: (pair) => listener?.renew(pair) }),
+      keys.serviceAccountKey(),
     ]);
     const serverCa = keys.ca("server-ca").cert;
     const checks = ctx.contributions(healthCheck);
@@ -34,7 +39,7 @@ export default definePlugin({
     const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster,
-      extend: (deps) => extensions({ cluster, pki: keys, serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)) }, deps),
+      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)) }, deps),
       open: openRoutes(serverCa),
       metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),
       checks: () => checks.list().map(({ impl }) => impl),
@@ -48,15 +53,17 @@ export default definePlugin({
     ctx.defer(admissions.onChange(follow));
     ctx.defer(serveNative(server, ctx.contributions(nativeResource)));
 
-    const listener = await server.listen({
+    listener = await server.listen({
       cert: serving.cert, key: serving.key, clientCas: [keys.ca("client-ca").cert], requestHeaderCas: [keys.ca("request-header-ca").cert],
       address: cluster.bindAddress || "0.0.0.0", port: cluster.httpsListenPort,
     });
     const url = `https://${localAddress(cluster.bindAddress)}:${listener.port}`;
     await Promise.all([
       server.bootstrap(),
-      writeKubeconfig(keys, url, cluster.kubeconfig),
-      writeToken(paths.token, serverCa, await givenToken(ctx.config as Config)),
+      writeKubeconfig(keys, url, cluster.kubeconfig, {
+        signal: ctx.signal, onError: (error) => ctx.log.error({ err: error }, `${cluster.kubeconfig.path} cannot be written`),
+      }),
+      writeTokens(paths.token, serverCa, await givenTokens(ctx.config as Config)),
     ]);
     return { url, port: listener.port, client: (user) => server.client(user) };
   },
@@ -73,13 +80,17 @@ async function openAudit(args: ServerArgs, ctx: Pick<PluginContext, "log" | "def
   return opened?.audit;
 }
 
-/** `--token`, else the text of `--token-file`. */
-async function givenToken({ token, tokenFile }: Config): Promise<string | undefined> {
-  if (token !== undefined || tokenFile === undefined) return token;
+/** `--token` and `--agent-token`, else the text of their files. */
+async function givenTokens({ token, tokenFile, agentToken, agentTokenFile }: Config): Promise<{ readonly server?: string | undefined; readonly agent?: string | undefined }> {
+  return { server: token ?? (await textOf("token-file", tokenFile)), agent: agentToken ?? (await textOf("agent-token-file", agentTokenFile)) };
+}
+
+async function textOf(flag: string, file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined;
   try {
-    return (await readFile(tokenFile, "utf8")).trim();
+    return (await readFile(file, "utf8")).trim();
   } catch (cause) {
-    throw k3spError("K3SP_FLAG_INVALID", { message: `token-file: ${tokenFile} cannot be read`, fix: "give a file that holds the token", cause });
+    throw k3spError("K3SP_FLAG_INVALID", { message: `${flag}: ${file} cannot be read`, fix: "give a file that holds the token", cause });
   }
 }
 

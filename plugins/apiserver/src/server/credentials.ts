@@ -1,9 +1,10 @@
 /** The server's certificates, the admin kubeconfig and the join token, with K3s's names, forms and modes. */
-import { createHash, randomBytes } from "node:crypto";
-import { chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { randomBytes } from "node:crypto";
+import { chmod, lstat, mkdir, readFile, readlink, rm, symlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { formatJoinToken, parseJoinToken, replaceFile } from "@k3s-p/plugin-api";
 import { addressAt, parseCidr } from "@k3s-p/plugin-api/net";
-import type { ClusterSettings, KeyPair, NodeInfo, Pki } from "@k3s-p/plugin-api/slots";
+import type { ClusterSettings, KeyPair, NodeInfo, Pki, Renewal } from "@k3s-p/plugin-api/slots";
 
 /** Everything under which clients may reach the server. */
 export function servingNames(node: Pick<NodeInfo, "name" | "ip" | "externalIp">, cluster: ClusterSettings): string[] {
@@ -16,8 +17,25 @@ export function servingNames(node: Pick<NodeInfo, "name" | "ip" | "externalIp">,
   return [...new Set(names.filter((name): name is string => Boolean(name) && name !== "0.0.0.0" && name !== "::"))];
 }
 
-export const servingCertificate = (pki: Pki, sans: readonly string[]): Promise<KeyPair> =>
-  pki.issue({ name: "serving-kube-apiserver", ca: "server-ca", commonName: "kube-apiserver", usage: "server", sans });
+export const servingCertificate = (pki: Pki, sans: readonly string[], renewal: Renewal): Promise<KeyPair> =>
+  pki.issue({ name: "serving-kube-apiserver", ca: "server-ca", commonName: "kube-apiserver", usage: "server", sans }, renewal);
+
+/** Client certificates that are asked for at every use: issued once, and followed until the signal. */
+export function keepingFresh(pki: Pki, signal: AbortSignal): Pick<Pki, "ca" | "issue"> {
+  const pairs = new Map<string, Promise<KeyPair>>();
+  return {
+    ca: pki.ca,
+    issue(request) {
+      let pair = pairs.get(request.name);
+      if (!pair) {
+        pair = pki.issue(request, { signal, onRenewed: (renewed) => pairs.set(request.name, Promise.resolve(renewed)) });
+        pairs.set(request.name, pair);
+        pair.catch(() => pairs.delete(request.name));
+      }
+      return pair;
+    },
+  };
+}
 
 /** Address that a client on this machine uses. */
 export function localAddress(bindAddress: string): string {
@@ -25,13 +43,15 @@ export function localAddress(bindAddress: string): string {
   return bindAddress.includes(":") ? `[${bindAddress}]` : bindAddress;
 }
 
-export async function writeKubeconfig(pki: Pki, url: string, target: ClusterSettings["kubeconfig"]): Promise<void> {
-  const admin = await pki.issue({
-    name: "client-admin", ca: "client-ca", commonName: "system:admin", organizations: ["system:masters"], usage: "client",
-  });
-  const text = kubeconfigText(url, pki.ca("server-ca").cert, admin);
+/** Written again when the administrator's certificate is renewed. */
+export async function writeKubeconfig(pki: Pki, url: string, target: ClusterSettings["kubeconfig"], renewal: Pick<Renewal, "signal"> & { readonly onError: (error: unknown) => void }): Promise<void> {
+  const write = async (admin: KeyPair): Promise<void> => replaceFile(target.path, kubeconfigText(url, pki.ca("server-ca").cert, admin), target.mode);
+  const admin = await pki.issue(
+    { name: "client-admin", ca: "client-ca", commonName: "system:admin", organizations: ["system:masters"], usage: "client" },
+    { signal: renewal.signal, onRenewed: (renewed) => void write(renewed).catch(renewal.onError) },
+  );
   await mkdir(dirname(target.path), { recursive: true });
-  await writeSafely(target.path, text, target.mode);
+  await write(admin);
 }
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
@@ -56,27 +76,30 @@ users:
     client-key-data: ${base64(admin.key)}
 `;
 
-/** The full token binds a password to the server's CA; an existing file keeps its password. */
-export async function writeToken(path: string, serverCa: string, given?: string): Promise<void> {
-  const hash = createHash("sha256").update(serverCa).digest("hex");
-  const before = await readFile(path, "utf8").catch(() => "");
-  const password = passwordOf(given ?? "") || passwordOf(before.trim()) || randomBytes(16).toString("hex");
-  const text = `K10${hash}::server:${password}\n`;
-  if (text === before) return void (await chmod(path, 0o600));
+/** K3s's `server/token`, `node-token` (a link to it) and `agent-token` (a link too, unless agents have a token of their own). */
+export async function writeTokens(path: string, serverCa: string, given: { readonly server?: string | undefined; readonly agent?: string | undefined }): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await writeSafely(path, text, 0o600);
+  await writeToken(path, serverCa, "server", given.server);
+  const agentToken = join(dirname(path), "agent-token");
+  await linkTo(path, join(dirname(path), "node-token"));
+  if (given.agent === undefined) return linkTo(path, agentToken);
+  if (await isLink(agentToken)) await rm(agentToken);
+  await writeToken(agentToken, serverCa, "node", given.agent);
 }
 
-/** Password of a full (`K10...::server:x`) or short token. */
-function passwordOf(token: string): string {
-  const credentials = token.startsWith("K10") ? token.slice(token.indexOf("::") + 2) : token;
-  return credentials.startsWith("server:") ? credentials.slice("server:".length) : credentials;
+/** The full token binds a password to the server's CA; without a given one an existing file keeps its password. */
+async function writeToken(path: string, serverCa: string, user: "server" | "node", given = ""): Promise<void> {
+  const before = await readFile(path, "utf8").catch(() => "");
+  const password = parseJoinToken(given).password || parseJoinToken(before.trim()).password || randomBytes(16).toString("hex");
+  const text = `${formatJoinToken(serverCa, `${user}:${password}`)}\n`;
+  if (text === before) await chmod(path, 0o600);
+  else await replaceFile(path, text);
 }
 
-/** Readers see the old file or the new one, never half of it. */
-async function writeSafely(path: string, text: string, mode: number): Promise<void> {
-  const temporary = `${path}.tmp`;
-  await writeFile(temporary, text, { mode });
-  await chmod(temporary, mode);
-  await rename(temporary, path);
+const isLink = async (path: string): Promise<boolean> => (await lstat(path).catch(() => undefined))?.isSymbolicLink() ?? false;
+
+async function linkTo(target: string, path: string): Promise<void> {
+  if (await isLink(path) && (await readlink(path)) === target) return;
+  await rm(path, { force: true });
+  await symlink(target, path);
 }

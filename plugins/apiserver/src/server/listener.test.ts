@@ -1,11 +1,12 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:https";
 import { connect as connectHttp2 } from "node:http2";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { SecureContextOptions } from "node:tls";
+import { connect as connectTls, type SecureContextOptions } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Listener, ListenerOptions } from "./listener.ts";
 import { startTestServer, type TestServer } from "./testing.ts";
@@ -174,6 +175,22 @@ describe("the listener", () => {
       code: "K3SP_PORT_IN_USE", message: `127.0.0.1:${port} is in use`, fix: expect.stringContaining("--https-listen-port"),
     });
     other.close();
+  });
+
+  test("a renewed certificate serves new connections, and open ones go on", async () => {
+    const second = await api.listen(server);
+    const open = connectHttp2(`https://127.0.0.1:${second.port}`, client("admin"));
+    const status = () => new Promise((resolve) => open.request({ ":path": "/livez" }).on("response", (headers) => resolve(headers[":status"])).end());
+    expect(await status()).toBe(200);
+    certificate("server-ca", "renewed", "/CN=kube-apiserver", "IP:127.0.0.1");
+    second.renew({ cert: read("renewed.crt"), key: read("renewed.key") });
+    const fresh = connectTls({ host: "127.0.0.1", port: second.port, ...client("admin") });
+    await once(fresh, "secureConnect");
+    expect(fresh.getPeerX509Certificate()!.toString()).toBe(read("renewed.crt"));
+    expect(await status()).toBe(200);
+    fresh.destroy();
+    open.destroy();
+    await second.close();
   });
 
   test("closes within two seconds although watches are open", async () => {

@@ -25,6 +25,8 @@ export interface ListenerOptions {
 
 export interface Listener {
   readonly port: number;
+  /** New connections get this certificate; those that are open stay as they are. */
+  renew(serving: Pick<ListenerOptions, "cert" | "key">): void;
   /** Ends idle connections at once and the others after a grace period. */
   close(): Promise<void>;
 }
@@ -35,8 +37,9 @@ const CLOSE_GRACE = 500;
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { cert, key, clientCas, requestHeaderCas = [] } = options;
   const peerOf = createPeers(clientCas, requestHeaderCas);
+  const trust = { ca: [...clientCas, ...requestHeaderCas], minVersion: "TLSv1.2" as const };
   const server = createSecureServer({
-    cert, key, ca: [...clientCas, ...requestHeaderCas], requestCert: true, rejectUnauthorized: false, allowHTTP1: true, minVersion: "TLSv1.2",
+    cert, key, ...trust, requestCert: true, rejectUnauthorized: false, allowHTTP1: true,
     settings: { maxConcurrentStreams: 1000, initialWindowSize: 1 << 20 },
   });
   const sockets = new Set<Socket>();
@@ -54,6 +57,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   await open(server, options);
   return {
     port: (server.address() as AddressInfo).port,
+    renew: (serving) => server.setSecureContext({ cert: serving.cert, key: serving.key, ...trust }),
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const timer = setTimeout(() => sockets.forEach((socket) => socket.destroy()), CLOSE_GRACE);

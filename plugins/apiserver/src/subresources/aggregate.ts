@@ -164,8 +164,7 @@ interface FrontProxy {
 }
 
 function frontProxy(pki: Pick<Pki, "issue">): FrontProxy {
-  let own: ReturnType<Pki["issue"]> | undefined;
-  return () => (own ??= pki.issue({ name: "client-auth-proxy", ca: "request-header-ca", commonName: "system:auth-proxy", usage: "client" }));
+  return () => pki.issue({ name: "client-auth-proxy", ca: "request-header-ca", commonName: "system:auth-proxy", usage: "client" });
 }
 
 async function tlsOf(service: Obj, credentials: FrontProxy): Promise<NonNullable<Target["tls"]>> {

@@ -3,8 +3,9 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import type { SecureContextOptions } from "node:tls";
 import { k3spError, messageOf } from "@k3s-p/plugin-api";
-import type { Pki } from "@k3s-p/plugin-api/slots";
+import type { KeyPair, Pki, Renewal } from "@k3s-p/plugin-api/slots";
 import type { KubeletOptions } from "../options.ts";
 import type { PodManager } from "../pod-manager.ts";
 import type { PodServices } from "../pod-services.ts";
@@ -37,7 +38,9 @@ export async function kubeletServer(input: ServerInput): Promise<KubeletServer> 
   const { kube, node, clock, log } = services;
   const authorize = authorizer(kube, node.name, clock);
   const routes = routeTable(input);
-  const server = https.createServer(await tlsOptions(input), (req, res) => void serve(req, res));
+  const closed = new AbortController();
+  const tls = await tlsOptions(input, { signal: closed.signal, onRenewed: (pair) => server.setSecureContext(secureContext(input, pair)) });
+  const server = https.createServer(tls, (req, res) => void serve(req, res));
 
   async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     try {
@@ -77,6 +80,7 @@ export async function kubeletServer(input: ServerInput): Promise<KubeletServer> 
   return {
     port,
     close: () => new Promise((resolve) => {
+      closed.abort();
       server.close(() => resolve());
       server.closeAllConnections();
     }),
@@ -85,16 +89,17 @@ export async function kubeletServer(input: ServerInput): Promise<KubeletServer> 
 
 const isPublic = (path: string): boolean => path === "/healthz" || path === "/healthz/ping";
 
-async function tlsOptions({ services: { node }, pki }: ServerInput): Promise<https.ServerOptions> {
+async function tlsOptions(input: ServerInput, renewal: Renewal): Promise<https.ServerOptions> {
+  const { node } = input.services;
   const sans = [...new Set([node.name, "localhost", "127.0.0.1", node.ip, ...(node.externalIp ? [node.externalIp] : [])])];
-  const pair = await pki.issue({
+  const pair = await input.pki.issue({
     name: "serving-kubelet", ca: "server-ca", commonName: node.name, usage: "server", sans, dir: node.paths.agent,
-  });
-  return {
-    cert: pair.cert, key: pair.key, ca: pki.ca("client-ca").cert, minVersion: "TLSv1.2",
-    requestCert: true, rejectUnauthorized: false,
-  };
+  }, renewal);
+  return { ...secureContext(input, pair), requestCert: true, rejectUnauthorized: false };
 }
+
+const secureContext = ({ pki }: ServerInput, { cert, key }: KeyPair): SecureContextOptions =>
+  ({ cert, key, ca: pki.ca("client-ca").cert, minVersion: "TLSv1.2" });
 
 function listen(server: https.Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
