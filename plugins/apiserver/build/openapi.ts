@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { definitionName } from "../src/openapi/names.ts";
 import { packageOf, typeRule } from "../src/patch/shape.ts";
 import type { FieldRule } from "../src/patch/shape.ts";
+import { type Message, protobufSchema } from "../src/protobuf/schema.ts";
 import { builtinResources } from "../src/resources/index.ts";
 import { describeField } from "./descriptions.ts";
 import { type Model, type ModelField, type Models, openModels } from "./models.ts";
@@ -50,7 +51,11 @@ export function generate(models: Models = openModels()): Generated {
   for (const [className, type] of types) {
     const model = models.get(className)!;
     definitions[definitionName(type)] = definition(model, type, types, roots.get(className));
-    fields[type] = Object.fromEntries(model.fields.map((field) => [field.name, code(field, typeNameOf(className), types)]));
+    const isKept = keptWhenEmpty(type);
+    fields[type] = Object.fromEntries(model.fields.map((field) => {
+      const letters = code(field, typeNameOf(className), types);
+      return [field.name, isKept(field, letters) ? letters : `-${letters}`];
+    }));
   }
   return { definitions: sorted(definitions), fields: sorted(fields) };
 }
@@ -128,7 +133,7 @@ function extensions(rule: FieldRule | undefined, type: string): object {
   };
 }
 
-/** One letter for a scalar, `[` and `{` before the type of items and values, `@` before a struct. */
+/** The codes of `src/openapi/fields.ts`: one letter for a scalar, `[` and `{` before the type of items and values, `@` before a struct. */
 function code({ type, format, name }: ModelField, typeName: string, types: ReadonlyMap<string, string>): string {
   const inner = /^(Array<|\{ \[key: string\]: )(.+?)(?:; \}|>)$/.exec(type);
   if (inner) return (inner[1] === "Array<" ? "[" : "{") + code({ type: inner[2]!, format, name, required: false, description: "" }, typeName, types);
@@ -143,6 +148,25 @@ function code({ type, format, name }: ModelField, typeName: string, types: Reado
     default: return "*";
   }
 }
+
+/** Lists that are not required and yet keep their emptiness. */
+const keptLists = new Set([
+  "autoscaling/v2.HorizontalPodAutoscalerStatus.currentMetrics", "discovery/v1.EndpointSlice.endpoints", "discovery/v1.EndpointSlice.ports",
+  "rbac/v1.ClusterRole.rules", "rbac/v1.Role.rules",
+]);
+
+/** Whether an empty list or map, or a zero, says something else than an absent field. */
+function keptWhenEmpty(type: string): (field: ModelField, letters: string) => boolean {
+  const message = protobufSchema().find(type.replace("/", "."));
+  const zeros = new Map(message && scalarsOf(message).map(({ json, keepZero }) => [json, keepZero]));
+  return ({ name, required }, letters) => {
+    if ("[{y".includes(letters[0]!)) return required || keptLists.has(`${type}.${name}`);
+    return "sbild".includes(letters[0]!) ? (zeros.get(name) ?? true) : true;
+  };
+}
+
+const scalarsOf = (message: Message): Message["fields"][number][] =>
+  message.fields.flatMap((field) => (field.inline ? scalarsOf(field.message()) : [field]));
 
 const sorted = <T>(record: Record<string, T>): Record<string, T> =>
   Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -10,7 +10,7 @@ import type { RequestInfo } from "../server/request.ts";
 import type { Entry } from "../store/entry.ts";
 import { create } from "../verbs/create.ts";
 import { deletedStatus, remove, removeAll, returnsObject } from "../verbs/delete.ts";
-import { type Call, clone, collectionOf, type Engine, present } from "../verbs/engine.ts";
+import { type Call, checkBody, clone, collectionOf, type Engine, present } from "../verbs/engine.ts";
 import { list } from "../verbs/list.ts";
 import { patch } from "../verbs/patch.ts";
 import { bind, evict } from "../verbs/pods.ts";
@@ -83,6 +83,7 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
       const body = clone(object) as unknown as Obj;
       if (call.subresource) return (await createSubresource(call, body)) as R;
       if (call.def.virtual) return (await raw("POST", pathOf(call.def, call.namespace), body)) as R;
+      checkBody(engine, call, body);
       return objectOf<R>(await create(engine, call, body));
     },
     async update<T extends KubeObject>(resource: Resource<T>, object: T, options: WriteOptions = {}) {
@@ -90,6 +91,7 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
       const call = begin(resource, "update", name, namespace, options);
       const body = clone(object) as unknown as Obj;
       if (call.subresource === "scale") return objectOf<T>(await updateScale(engine, call, body));
+      checkBody(engine, call, body);
       return objectOf<T>((await update(engine, call, body)).entry);
     },
     async patch<T extends KubeObject>(resource: Resource<T>, name: string, body: object, options: PatchOptions = {}) {

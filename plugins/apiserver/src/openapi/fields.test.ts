@@ -61,4 +61,21 @@ describe("checkFields", () => {
     const body = { spec: { containers: [{ name: "c", livenessProbe: { httpGet: { port: 80 } }, readinessProbe: { httpGet: { port: "web" } }, resources: { limits: { cpu: 1 } } }] } };
     expect(messageOf(() => checkFields(pod, body as unknown as Obj, "Strict"))).toBe("");
   });
+
+  it("drops empty values that say nothing, as upstream's types do, and keeps those that do", () => {
+    const empty = (group: string, kind: string, body: object) => {
+      const object = structuredClone(body) as Obj;
+      checkFields({ group, version: "v1", kind }, object, "Strict");
+      return object;
+    };
+    expect(empty("", "Pod", { metadata: { labels: {}, ownerReferences: [], finalizers: [] }, spec: { hostNetwork: false, nodeName: "", hostUsers: false, priority: 0, volumes: [{ name: "v", emptyDir: {} }], containers: [], tolerations: [] } }))
+      .toEqual({ metadata: {}, spec: { hostUsers: false, priority: 0, volumes: [{ name: "v", emptyDir: {} }], containers: [] } });
+    expect(empty("", "PersistentVolumeClaim", { spec: { storageClassName: "", volumeName: "" } })).toEqual({ spec: { storageClassName: "" } });
+    expect(empty("", "ConfigMap", { data: { a: "" }, binaryData: {} })).toEqual({ data: { a: "" } });
+    expect(empty("rbac.authorization.k8s.io", "ClusterRole", { rules: [] })).toEqual({ rules: [] });
+    expect(empty("apps", "Deployment", { spec: { replicas: 0, minReadySeconds: 0, paused: false } })).toEqual({ spec: { replicas: 0 } });
+    const applied = { spec: { hostNetwork: false } } as Obj;
+    checkFields(pod, applied, "Strict", true);
+    expect(applied).toEqual({ spec: { hostNetwork: false } });
+  });
 });

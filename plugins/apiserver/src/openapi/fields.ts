@@ -1,9 +1,10 @@
 /**
  * Checks a decoded body against the types of its kind, as upstream's decoder does: fields that the kind does not have
- * are found (and dropped), nulls stand for absent fields, and a value of the wrong type is refused.
+ * are found (and dropped), nulls and empty values that say nothing stand for absent fields, and a value of the wrong
+ * type is refused.
  *
  * Codes of types: `s` text, `b` boolean, `i` int32, `l` int64, `d` double, `q` quantity, `o` int or string, `t` time,
- * `y` base64, `*` anything, `[x` list, `{x` map, `@package/version.Type` struct.
+ * `y` base64, `*` anything, `[x` list, `{x` map, `@package/version.Type` struct; `-` in front = empty says nothing.
  */
 import { type ApiError, badRequest } from "@k3s-p/plugin-api/kube";
 import { packageOf } from "../patch/shape.ts";
@@ -15,11 +16,14 @@ export const unknownFields = (group: string, version: string, kind: string, obje
   inspect(group, version, kind, object, false);
 
 /**
- * For `fieldValidation`: drops unknown fields and nulls from the body in place, and returns one warning for each
- * unknown field. Throws 400 for values of a wrong type, and under `Strict` for unknown fields.
+ * For `fieldValidation`: drops unknown fields, nulls and (unless told to keep them) empty values from the body in place,
+ * and returns one warning for each unknown field. Throws 400 for values of a wrong type, and under `Strict` for unknown
+ * fields.
  */
-export function checkFields(def: Pick<ResourceDef, "group" | "version" | "kind">, body: Obj, mode: string): readonly string[] {
-  const unknown = inspect(def.group, def.version, def.kind, body, true);
+export function checkFields(
+  def: Pick<ResourceDef, "group" | "version" | "kind">, body: Obj, mode: string, keepEmpty = false,
+): readonly string[] {
+  const unknown = inspect(def.group, def.version, def.kind, body, true, keepEmpty);
   if (unknown.length === 0 || mode === "Ignore") return [];
   const warnings = unknown.map((field) => `unknown field ${JSON.stringify(field)}`);
   if (mode === "Strict") throw undecodable(def, `strict decoding error: ${warnings.join(", ")}`);
@@ -32,22 +36,24 @@ const undecodable = ({ version, kind }: Pick<ResourceDef, "version" | "kind">, w
 interface Walk {
   readonly def: Pick<ResourceDef, "version" | "kind">;
   readonly prune: boolean;
+  readonly keepEmpty: boolean;
   readonly unknown: string[];
 }
 
-function inspect(group: string, version: string, kind: string, object: object, prune: boolean): readonly string[] {
+function inspect(group: string, version: string, kind: string, object: object, prune: boolean, keepEmpty = true): readonly string[] {
   const type = struct(`${packageOf(group)}/${version}.${kind}`);
   if (!type) return [];
-  const walk: Walk = { def: { version, kind }, prune, unknown: [] };
+  const walk: Walk = { def: { version, kind }, prune, keepEmpty, unknown: [] };
   checkStruct(walk, type, object as Record<string, unknown>, undefined);
   return walk.unknown;
 }
 
-type Type =
+type Type = { readonly omitsEmpty?: true } & (
   | { readonly tag: "list" | "map"; readonly inner: Type }
   | { readonly tag: "struct"; readonly struct: Struct }
   | { readonly tag: "any" }
-  | { readonly tag: "scalar"; readonly code: string };
+  | { readonly tag: "scalar"; readonly code: string }
+);
 
 interface Struct {
   readonly name: string;
@@ -75,6 +81,7 @@ function struct(name: string): Struct | undefined {
 
 function compile(code: string): Type {
   switch (code[0]) {
+    case "-": return { ...compile(code.slice(1)), omitsEmpty: true };
     case "[": return { tag: "list", inner: compile(code.slice(1)) };
     case "{": return { tag: "map", inner: compile(code.slice(1)) };
     case "@": {
@@ -107,9 +114,21 @@ function checkStruct(walk: Walk, type: Struct, object: Record<string, unknown>, 
       if (walk.prune && field.tag !== "any") delete object[key];
       continue;
     }
+    if (field.omitsEmpty && !walk.keepEmpty && isEmpty(value, field.tag)) {
+      delete object[key];
+      continue;
+    }
     if (field.tag === "scalar" ? isScalar(field.code, value) : field.tag === "any") continue;
     checkValue(walk, type, field, value, { parent: at, step: key });
   }
+}
+
+function isEmpty(value: unknown, tag: Type["tag"]): boolean {
+  if (tag === "scalar") return value === "" || value === 0 || value === false;
+  if (Array.isArray(value)) return value.length === 0;
+  if (typeof value !== "object") return false;
+  for (const _ in value) return false;
+  return true;
 }
 
 function checkValue(walk: Walk, owner: Struct, type: Type, value: unknown, at: Place): void {

@@ -32,6 +32,7 @@ export interface Schema {
   /** The message of a kind; meta kinds (`DeleteOptions`, `Status`) are found under every API version. */
   messageFor(apiVersion: string, kind: string): Message | undefined;
   message(name: string): Message;
+  find(name: string): Message | undefined;
 }
 
 let compiled: Schema | undefined;
@@ -65,6 +66,7 @@ function compile(text: string): Schema {
 
   return {
     message,
+    find: (name) => (lines.has(name) ? message(name) : undefined),
     messageFor(apiVersion, kind) {
       const name = `${packages.get(apiVersion) ?? "?"}.${kind}`;
       if (lines.has(name)) return message(name);

@@ -56,7 +56,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     },
     authorize: (user, info) => authorizer.check(user, info),
     admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }, configured.plugins),
-    checkFields: (def, body, mode) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode)),
+    checkFields: (def, body, mode, keepEmpty) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode, keepEmpty)),
     fields: createFieldManagement({
       shapeOf: (group, version, kind) => {
         const def = registry.byKind(group, version, kind);

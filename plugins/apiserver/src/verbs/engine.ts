@@ -17,7 +17,8 @@ export interface AdmissionChain {
  * Drops what the kind does not have (and nulls) from a body in place; returns a warning for each unknown field. Throws
  * 400 for values of a wrong type, and for unknown fields when the mode is `Strict`.
  */
-export type FieldCheck = (def: ResourceDef, body: Obj, mode: FieldValidation) => readonly string[];
+/** `keepEmpty` for what is not an object yet, such as an applied configuration. */
+export type FieldCheck = (def: ResourceDef, body: Obj, mode: FieldValidation, keepEmpty?: boolean) => readonly string[];
 export type FieldValidation = "Ignore" | "Warn" | "Strict";
 
 /** Server-side apply and the bookkeeping of field managers. */
@@ -85,8 +86,8 @@ export interface Call {
 }
 
 /** Checks a body, or the result of a patch, against the kind's schema. */
-export function checkBody(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn">, body: Obj): void {
-  const warnings = engine.checkFields?.(call.def, body, call.fieldValidation ?? "Ignore");
+export function checkBody(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn">, body: Obj, keepEmpty = false): void {
+  const warnings = engine.checkFields?.(call.def, body, call.fieldValidation ?? "Ignore", keepEmpty);
   if (warnings && warnings.length > 0) call.warn?.(warnings);
 }
 

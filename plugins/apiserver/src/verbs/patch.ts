@@ -40,7 +40,7 @@ export function patched(call: Pick<Call, "def">, old: Obj, input: PatchInput): O
 }
 
 /** Checks what the patch has touched: the rest was checked when it was written. A custom kind may default any of it. */
-function checked(engine: Engine, call: Call, next: Obj, old: Obj): Obj {
+function checked(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn">, next: Obj, old: Partial<Obj>): Obj {
   const isTouched = (key: string): boolean => call.def.custom || key === "apiVersion" || key === "kind" || next[key] !== old[key];
   const [touched, rest]: [Obj, Obj] = [{}, {}];
   for (const key in next) (isTouched(key) ? touched : rest)[key] = next[key];
@@ -72,14 +72,15 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
   const { group, version, kind } = call.def;
   const applied = input.patch as unknown as Obj;
   checkApplied(call, applied);
-  checkBody(engine, call, applied);
+  // What is empty is owned all the same, and left out of the result.
+  checkBody(engine, call, applied, true);
   const apply = (live: Obj | undefined): Obj => fields.apply({
     live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
     now: currentTime(engine),
   });
   return modify(engine, call, {
-    next: (old) => unpinned(apply(old), applied),
-    ...(!call.subresource && { fresh: () => unpinned(apply(undefined), applied) }),
+    next: (old) => unpinned(checked(engine, { def: call.def }, apply(old), old), applied),
+    ...(!call.subresource && { fresh: () => unpinned(checked(engine, { def: call.def }, apply(undefined), {}), applied) }),
     tracked: true,
   });
 }
