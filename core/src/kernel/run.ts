@@ -45,6 +45,7 @@ const slotFor = (board: Board, manifest: Manifest, slot: string): object =>
 
 export function createRun(options: RunOptions): Run {
   const { manifest, host, board, log } = options;
+  const dirs = { data: join(options.dirs.data, manifest.id), run: join(options.dirs.run, manifest.id) };
   const abort = new AbortController();
   const undos: Undo[] = [];
   let over = false;
@@ -67,13 +68,14 @@ export function createRun(options: RunOptions): Run {
   }
 
   async function start(): Promise<void> {
+    for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true, mode: 0o700 });
     declared = await host.load();
     abort.signal.throwIfAborted();
     checkDeclared(manifest, declared);
     options.onLoaded();
     // A failure that is told before the plugin is ready ends its start.
     const onFail = (error: Error): void => (impl === undefined ? abort.abort(error) : options.onFail(error));
-    const ctx = contextOf({ ...options, onFail }, declared, abort.signal, defer);
+    const ctx = contextOf({ ...options, dirs, onFail }, declared, abort.signal, defer);
     const value = await withTimeout(manifest, abort, options.startTimeout, async () => {
       const started = await host.call("start", ctx);
       if (declared!.parts.has("ready")) await host.call("ready", started, abort.signal);
@@ -103,11 +105,9 @@ export function createRun(options: RunOptions): Run {
 }
 
 function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, defer: (step: Undo) => void): PluginContext<any, any, any> {
-  const { manifest: { id }, board, log } = options;
+  const { manifest: { id }, board, log, dirs } = options;
   const rules = grantedRules(options.manifest);
   if (rules.length) defer(board.points.contribute(apiGrant, id, { user: `system:k3sp:${id}`, rules }));
-  const dirs = { data: join(options.dirs.data, id), run: join(options.dirs.run, id) };
-  for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const handles = (wanted: Readonly<Record<string, string>>) => Object.freeze(Object.fromEntries(
     Object.entries(wanted).filter(([, slot]) => board.provider(slot)).map(([name, slot]) => [name, slotFor(board, options.manifest, slot)]),
   ));
