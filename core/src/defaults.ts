@@ -2,7 +2,7 @@
 
 export const defaultPlugins: readonly string[] = [
   "apiserver", "containerd", "controller-manager", "coredns", "datastore-sqlite", "deployer", "flannel", "kube-proxy",
-  "kubelet", "local-storage", "metrics-server", "scheduler", "servicelb", "traefik",
+  "kubelet", "local-storage", "metrics-server", "network-policy", "scheduler", "servicelb", "traefik",
 ];
 
 /** Profile -> the plugins it keeps; undefined keeps all. */

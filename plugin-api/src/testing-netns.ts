@@ -46,10 +46,9 @@ export function netns(name: string): Netns {
       return child;
     },
     ask(host, port, { protocol = "tcp", from } = {}) {
-      // busybox starts faster than Node, but its nc cannot choose the source address.
-      const client = from
-        ? [process.execPath, "-e", tcpClient, host, String(port), from]
-        : ["busybox", "nc", ...(protocol === "udp" ? ["-u"] : []), "-w", "2", host, String(port)];
+      // busybox starts faster than Node, but its nc speaks TCP alone and cannot choose the source address.
+      const script = protocol === "udp" ? udpClient : from ? tcpClient : undefined;
+      const client = script ? [process.execPath, "-e", script, host, String(port), from ?? ""] : ["busybox", "nc", "-w", "2", host, String(port)];
       const [program = "", ...args] = [...prefix, ...client];
       const result = spawnSync(program, args, { input: "ping\n", encoding: "utf8", timeout: 3000 });
       return result.stdout.trim() || undefined;
@@ -68,6 +67,11 @@ const tcpServer = `
 const tcpClient = `
   const [host, port, localAddress] = process.argv.slice(1);
   require("node:net").connect({ host, port: +port, localAddress }).on("error", () => {}).pipe(process.stdout);`;
+const udpClient = `
+  const [host, port] = process.argv.slice(1);
+  const s = require("node:dgram").createSocket("udp4").on("message", (m) => { console.log(String(m)); s.close(); }).on("error", () => s.close());
+  s.connect(+port, host, () => s.send("ping"));
+  setTimeout(() => process.exit(), 1000).unref();`;
 const udpServer = `
   const [port, answer] = process.argv.slice(1);
   const s = require("node:dgram").createSocket("udp4");

@@ -8,6 +8,7 @@ import { ingressSuite } from "./ingress.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { loadbalancerSuite } from "./loadbalancer.ts";
 import { metricsSuite } from "./metrics.ts";
+import { networkPolicySuite } from "./network-policy.ts";
 import { proxySuite } from "./proxy.ts";
 import { runtimeSuite } from "./runtime.ts";
 import { storageSuite } from "./storage.ts";
@@ -19,7 +20,7 @@ export type SuiteFactory = (subject: Subject) => readonly ConformanceTest[];
 /** Slots without an entry promise nothing that can be tried from outside beyond the lifecycle. */
 export const slotSuites: Readonly<Record<string, SuiteFactory>> = {
   apiserver: apiserverSuite, cni: cniSuite, datastore: datastoreSuite, deployer: deployerSuite, dns: dnsSuite, ingress: ingressSuite,
-  loadbalancer: loadbalancerSuite, metrics: metricsSuite, proxy: proxySuite, runtime: runtimeSuite, storage: storageSuite,
+  loadbalancer: loadbalancerSuite, metrics: metricsSuite, "network-policy": networkPolicySuite, proxy: proxySuite, runtime: runtimeSuite, storage: storageSuite,
 };
 
 export interface NamedSuite {
