@@ -80,7 +80,7 @@ export function open(target: Target, { method, headers, body, signal }: OpenRequ
   });
 }
 
-const hostHeader = ({ host, port }: Target): string => `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+export const hostHeader = ({ host, port }: Target): string => `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 
 export interface ForwardHooks {
   /** Changes headers of the answer in place; may return a replacement of the body. */

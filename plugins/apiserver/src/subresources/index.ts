@@ -18,6 +18,7 @@ import { logOverWebSocket, serveLog } from "./log.ts";
 import { serveProxy, splitProxyPath } from "./proxy.ts";
 import { reviews } from "./reviews.ts";
 import { requestToken } from "./token-request.ts";
+import { serveStreams, serveTunnel, socketProtocol } from "./websocket-streams.ts";
 
 export interface SubresourceDeps {
   readonly view: CacheView;
@@ -83,22 +84,25 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
       if (resource !== "pods" || !streams.has(subresource)) throw apiError(404, "NotFound", "the server could not find the requested resource", {});
       // A WebSocket starts with GET, but what it does is what POST does.
       deps.authorizer.check(req.user, { ...req.info, verb: "create" });
-      checkProtocol(req.headers);
+      const serve = serveOf(req);
       await connect(req);
-      return forwardUpgrade(req, socket, head, await toTarget(streamLocation(view, subresource, namespace, name, req.query)));
+      return serve(req, socket, head, await toTarget(streamLocation(view, subresource, namespace, name, req.query)));
     },
   };
 }
 
 const streams = new Set(["exec", "attach", "portforward"]);
 
-/** What containerd's stream server speaks over WebSocket; kubectl takes a refusal as the sign to use SPDY. */
-const webSocketProtocols = new Set(["v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io"]);
+/** What runtimes themselves speak over a WebSocket. */
+const passedProtocols = new Set(["v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io"]);
 
-function checkProtocol(headers: ApiRequest["headers"]): void {
-  if (String(headers.upgrade).toLowerCase() !== "websocket") return;
-  const offered = String(headers["sec-websocket-protocol"] ?? "").split(",").map((text) => text.trim()).filter(Boolean);
-  if (offered.length === 0 || offered.some((protocol) => webSocketProtocols.has(protocol))) return;
+/** Clients take a refusal as the sign to try the next protocol. */
+function serveOf(req: ApiRequest): typeof forwardUpgrade {
+  const protocol = socketProtocol(req);
+  if (protocol) return protocol === "v5.channel.k8s.io" ? serveStreams : serveTunnel;
+  if (String(req.headers.upgrade).toLowerCase() !== "websocket") return forwardUpgrade;
+  const offered = String(req.headers["sec-websocket-protocol"] ?? "").split(",").map((text) => text.trim()).filter(Boolean);
+  if (offered.length === 0 || offered.some((name) => passedProtocols.has(name))) return forwardUpgrade;
   throw badRequest(`unable to upgrade: no supported subprotocol among ${offered.join(", ")}`);
 }
 
@@ -107,10 +111,9 @@ function createTargets(pki: SubresourceDeps["pki"]): (location: Location) => Pro
   const identity = () => pki.issue({
     name: "client-kube-apiserver", ca: "client-ca", commonName: "kube-apiserver", organizations: ["system:masters"], usage: "client",
   });
-  let own: ReturnType<typeof identity> | undefined;
   return async ({ trust, ...location }) => {
     if (trust === "none") return { ...location, tls: { rejectUnauthorized: false } };
-    const { cert, key } = await (own ??= identity());
+    const { cert, key } = await identity();
     return { ...location, tls: { cert, key, ca: pki.ca("server-ca").cert } };
   };
 }

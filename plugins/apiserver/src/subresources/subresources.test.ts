@@ -184,13 +184,61 @@ describe("exec, attach and portforward", () => {
     client.destroy();
   });
 
-  it("refuses a WebSocket that only speaks v5, so that kubectl falls back to SPDY", async () => {
+  it("refuses a WebSocket whose protocols nobody knows, so that clients fall back", async () => {
     const socket = (protocol: string) => world(1, running).upgrade(request("GET", "/api/v1/namespaces/ns/pods/p/exec?command=ls&stdout=1", undefined, {
       connection: "Upgrade", upgrade: "websocket", "sec-websocket-protocol": protocol,
     }), pairOfSockets()[1], Buffer.alloc(0));
-    expect(await refusal(socket("v5.channel.k8s.io"))).toBe("400 unable to upgrade: no supported subprotocol among v5.channel.k8s.io");
+    expect(await refusal(socket("v9.channel.k8s.io"))).toBe("400 unable to upgrade: no supported subprotocol among v9.channel.k8s.io");
     expect(await refusal(socket("SPDY/3.1+portforward.k8s.io"))).toContain("400 unable to upgrade");
     expect(await refusal(socket("v4.channel.k8s.io"))).toContain("503 error trying to reach service");
+  });
+
+  /** A WebSocket of protocol v5 to `made`; resolves with what it gets until it is closed. */
+  async function overWebSocket(made: ReturnType<typeof world>, query: string, send: readonly Buffer[]): Promise<readonly string[]> {
+    const front = createHttp();
+    front.on("upgrade", (req, socket, head) => void made.upgrade(
+      { ...request("GET", `/api/v1/namespaces/ns/pods/p/exec?${query}`), headers: req.headers, stream: req }, socket, head));
+    await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
+    closers.push(() => (front.closeAllConnections(), front.close()));
+    const client = new WebSocket(`ws://127.0.0.1:${(front.address() as AddressInfo).port}/`, ["v5.channel.k8s.io", "v4.channel.k8s.io"]);
+    client.binaryType = "arraybuffer";
+    const got: string[] = [];
+    client.addEventListener("open", () => send.forEach((message) => client.send(message)));
+    client.addEventListener("message", ({ data }) => got.push(Buffer.from(data as ArrayBuffer).toString()));
+    await new Promise((resolve) => client.addEventListener("close", resolve));
+    return [client.protocol, ...got];
+  }
+  const u32 = (value: number): Buffer => Buffer.from([value >>> 24, value >>> 16, value >>> 8, value]);
+  const frame = (id: number, flags: number, text: string): Buffer => Buffer.concat([u32(id), u32(flags * 0x1000000 + text.length), Buffer.from(text)]);
+
+  it("translates v5 of a WebSocket to the kubelet's SPDY, with the end of standard input", async () => {
+    const status = JSON.stringify({ status: "Success" });
+    const port = await server(() => {}, true, (req, socket) => {
+      expect([req.method, req.url, req.headers["x-stream-protocol-version"]]).toEqual(["POST", "/exec/ns/p/c?input=1&output=1&command=cat", "v4.channel.k8s.io"]);
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n");
+      let seen = Buffer.alloc(0);
+      socket.on("data", (chunk: Buffer) => {
+        seen = Buffer.concat([seen, chunk]);
+        // Streams 1, 3 and 5 are error, stdin and stdout: what came on stdin goes back when it has ended.
+        if (seen.includes(frame(3, 0, "in")) && seen.includes(frame(3, 1, ""))) socket.write(Buffer.concat([frame(5, 1, "IN"), frame(1, 1, status)]));
+      });
+      socket.on("error", () => {});
+    });
+    const got = await overWebSocket(world(port, running), "command=cat&stdin=1&stdout=1", [Buffer.from("\0in"), Buffer.from([255, 0])]);
+    expect(got).toEqual(["v5.channel.k8s.io", "\x01IN", `\x03${status}`]);
+  });
+
+  it("tells the client of v5 what the kubelet refuses, and when it breaks off", async () => {
+    const refusing = await server(() => {}, true, (_, socket) => socket.end("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\nConnection: close\r\n\r\nnot there"));
+    const [, refused = ""] = await overWebSocket(world(refusing, running), "command=ls&stdout=1", []);
+    expect([refused[0], JSON.parse(refused.slice(1))]).toMatchObject(["\x03", { status: "Failure", code: 500, message: "Internal error occurred: unable to upgrade connection: not there" }]);
+    const breaking = await server(() => {}, true, (_, socket) => {
+      socket.on("error", () => {});
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n");
+      setTimeout(() => socket.destroy(), 20);
+    });
+    const [, broken = ""] = await overWebSocket(world(breaking, running), "command=ls&stdout=1", []);
+    expect([broken[0], JSON.parse(broken.slice(1)).message]).toEqual(["\x03", "Internal error occurred: the connection to the container broke off"]);
   });
 
   it("asks for the right to create also when a WebSocket comes with GET", async () => {

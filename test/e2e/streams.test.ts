@@ -1,0 +1,126 @@
+/** exec, attach, port-forward, cp and logs over WebSockets, by the real kubectl and by clients that speak the protocol themselves. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Cluster, createCluster, eventually, httpGet } from "../kit/cluster.ts";
+import { busyboxImage } from "../kit/images.ts";
+import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { tool } from "../kit/tools.ts";
+
+const reason = sandboxUnavailable();
+if (reason) console.log(`skipped: streams ${reason}`);
+
+const manifest = `
+apiVersion: v1
+kind: Pod
+metadata: { name: p }
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: docker.io/library/busybox:e2e
+    command: [sh, -c, "mkdir -p /tmp/w; echo hello > /tmp/w/index.html; head -c 8000000 /dev/zero > /tmp/w/large; exec httpd -f -p 8080 -h /tmp/w"]
+  - name: echo
+    image: docker.io/library/busybox:e2e
+    command: [cat]
+    stdin: true
+`;
+
+describe.skipIf(reason)("streams over WebSockets", () => {
+  let cluster: Cluster;
+  beforeAll(async () => {
+    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
+    await cluster.start();
+    await cluster.apply(manifest);
+    await cluster.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=60s");
+  });
+  afterAll(() => cluster?.dispose());
+
+  const exec = (args: readonly string[], stdin?: string) =>
+    cluster.tryKubectl(["exec", "-v=8", ...args], stdin === undefined ? {} : { stdin });
+
+  test("kubectl exec gets v5 at once, and does not ask for SPDY", async () => {
+    const { code, stdout, stderr } = await exec(["p", "-c", "main", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    expect([code, stdout]).toEqual([7, "out\n"]);
+    expect(stderr).toMatch(/101 Switching Protocols/);
+    expect(stderr).toMatch(/v5\.channel\.k8s\.io/);
+    expect(stderr).not.toMatch(/SPDY|fallback/i);
+  });
+
+  test("the end of standard input reaches the command", async () => {
+    const text = "0123456789\n".repeat(200_000);
+    const { code, stdout, stderr } = await cluster.tryKubectl(["exec", "-i", "p", "-c", "main", "--", "sh", "-c", "wc -c; echo after"], { stdin: text });
+    expect([code, stdout, stderr]).toEqual([0, "2200000\nafter\n", ""]);
+  });
+
+  test("much output arrives whole", async () => {
+    const { stdout } = await cluster.tryKubectl(["exec", "p", "-c", "main", "--", "sh", "-c", "seq 1 300000"]);
+    expect(stdout.length).toBe(1_988_895);
+    expect(stdout.endsWith("\n299999\n300000\n")).toBe(true);
+  });
+
+  test("a terminal has the caller's size, and follows a resize", async () => {
+    const kubectl = `${tool("kubectl")} --kubeconfig /etc/rancher/k3s/k3s.yaml`;
+    const script = `stty rows 31 cols 97; T=$(tty); (sleep 2; stty rows 40 cols 120 < $T) & ${kubectl} exec -it p -c main -- sh -c 'for i in 1 2 3 4; do stty size; sleep 1; done'`;
+    const { stdout } = await cluster.sandbox.run(["script", "-qec", script, "/dev/null"]);
+    expect(stdout).toContain("31 97");
+    expect(stdout).toContain("40 120");
+  });
+
+  test("kubectl attach writes to the container and reads from it", async () => {
+    const [command = "", ...args] = [...cluster.sandbox.enter, tool("kubectl"), "--kubeconfig", "/etc/rancher/k3s/k3s.yaml", "attach", "-v=8", "-i", "p", "-c", "echo"];
+    const attach = spawn(command, args);
+    const seen = collect(attach);
+    await eventually(async () => seen().includes("101 Switching Protocols"), "attach", 15_000);
+    attach.stdin.write("to the container\n");
+    await eventually(async () => seen().includes("to the container\n"), "an echo", 15_000);
+    attach.kill();
+    expect(seen()).not.toMatch(/SPDY|fallback/i);
+  });
+
+  test("kubectl cp copies both ways", async () => {
+    const run = (...command: string[]) => cluster.sandbox.run(command);
+    await run("sh", "-c", "mkdir -p /tmp/copy && head -c 3000000 /dev/urandom > /tmp/copy/a");
+    await cluster.kubectl("cp", "/tmp/copy/a", "p:/tmp/b", "-c", "main");
+    await cluster.kubectl("cp", "p:/tmp/b", "/tmp/copy/c", "-c", "main");
+    expect((await run("cmp", "/tmp/copy/a", "/tmp/copy/c")).code).toBe(0);
+  });
+
+  test("kubectl port-forward goes through a tunnel, several connections at once", async () => {
+    const [command = "", ...args] = [...cluster.sandbox.enter, tool("kubectl"), "--kubeconfig", "/etc/rancher/k3s/k3s.yaml", "port-forward", "-v=8", "pod/p", "18081:8080"];
+    const forward = spawn(command, args);
+    const seen = collect(forward);
+    const get = (path: string) => httpGet((c) => cluster.sandbox.run(c), "127.0.0.1", 18081, path);
+    await eventually(async () => seen().includes("Forwarding from"), "port-forward", 15_000);
+    const answers = await Promise.all(["/", "/large", "/", "/none"].map(get));
+    forward.kill();
+    expect(answers.map(({ status, body }) => [status, body.length])).toEqual([[200, 6], [200, 8_000_000], [200, 6], [404, expect.any(Number)]]);
+    expect(seen()).toMatch(/SPDY\/3\.1\+portforward\.k8s\.io/);
+    expect(seen()).not.toMatch(/fallback/i);
+  });
+
+  test.each([
+    [["exec", "p", "-c", "nope", "--", "true"], "error: container nope is not valid for pod p out of: main, echo\n"],
+    [["exec", "nope", "--", "true"], 'Error from server (NotFound): pods "nope" not found\n'],
+    [["exec", "p", "-c", "main", "--", "/no/such/program"], /OCI runtime exec failed.*\/no\/such\/program.*no such file or directory/],
+  ])("%j says what is wrong", async (args, message) => {
+    const { code, stderr } = await cluster.tryKubectl(args);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(message);
+  });
+
+  test("a container that does not run is refused over the open socket", async () => {
+    await cluster.apply(JSON.stringify({
+      apiVersion: "v1", kind: "Pod", metadata: { name: "over" },
+      spec: { restartPolicy: "Never", containers: [{ name: "c", image: "docker.io/library/busybox:e2e", command: ["true"] }] },
+    }));
+    await cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/over", "--timeout=30s");
+    const { stderr } = await cluster.tryKubectl(["exec", "over", "--", "true"]);
+    expect(stderr).toMatch(/error: .*cannot exec into a container in a completed pod|unable to upgrade connection: container not found \("c"\)/);
+  });
+});
+
+function collect(child: ChildProcess): () => string {
+  let text = "";
+  for (const stream of [child.stdout!, child.stderr!]) stream.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+  return () => text;
+}
