@@ -1,15 +1,13 @@
 /** From settings to a checked plan: everything before any plugin code runs. */
-import { realpathSync } from "node:fs";
-import { findPackageJSON } from "node:module";
-import { dirname, resolve } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
 import { flags } from "./config/flags.ts";
 import { loadSettings, type Settings } from "./config/load.ts";
 import { pluginConfigs } from "./config/plugins.ts";
-import { defaultPlugins, disableFlags, profiles } from "./defaults.ts";
-import { didYouMean, readManifest, type Manifest, type PluginSource, type Problem } from "./kernel/manifest.ts";
+import { disableFlags, profiles } from "./defaults.ts";
+import { didYouMean, type Manifest } from "./kernel/manifest.ts";
 import { resolvePlan, type Plan } from "./kernel/resolve.ts";
 import { nodeInfo } from "./node/identity.ts";
+import { defaultManifests, namedManifests, namedPlugins, packagesFolder, type NamedPlugin } from "./sources/manifests.ts";
 import { kernelSlots, slotCatalogue, type NodeInfo } from "@k3s-p/plugin-api/slots";
 
 export interface ServerPlan {
@@ -24,10 +22,11 @@ export interface Overrides {
   /** Plugin id -> why it is off. */
   readonly disabled: ReadonlyMap<string, string>;
   readonly enabled: ReadonlySet<string>;
-  /** Folders or files of plugins; each takes the place of a plugin of the same name. */
+  /** What `--plugin` could name as well; each takes the place of a plugin of the same name. */
   readonly plugins: readonly string[];
   readonly slots: ReadonlyMap<string, string>;
 }
+export const addedPlugin = (spec: string): NamedPlugin => ({ spec, label: `k3s-p plugin enable ${spec}` });
 export const noOverrides: Overrides = { disabled: new Map(), enabled: new Set(), plugins: [], slots: new Map() };
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -36,9 +35,10 @@ export const readSettings = (argv: readonly string[], env: Env = process.env): S
 export const planServer = async (argv: readonly string[], env: Env = process.env): Promise<ServerPlan> => planFrom(readSettings(argv, env));
 
 export async function planFrom(settings: Settings, overrides: Overrides = noOverrides): Promise<ServerPlan> {
-  const changed = readManifests(overrides.plugins.map((path) => ({ kind: "user", label: `plugin replace ${path}`, path })));
-  const others = readManifests(sources(settings)).filter((m) => !changed.some((c) => c.id === m.id));
-  const manifests = [...others, ...changed].map((m) => isolated(m, settings));
+  const packages = packagesFolder(settings);
+  const changed = await namedManifests(overrides.plugins.map(addedPlugin), packages);
+  const others = [...defaultManifests(), ...(await namedManifests(namedPlugins(settings), packages))];
+  const manifests = [...others.filter((m) => !changed.some((c) => c.id === m.id)), ...changed].map((m) => isolated(m, settings));
   const disabled = disabledPlugins(settings, manifests);
   for (const [id, why] of overrides.disabled) disabled.set(id, why);
   for (const id of overrides.enabled) disabled.delete(id);
@@ -60,32 +60,6 @@ function isolated(m: Manifest, settings: Settings): Manifest {
 }
 
 const unique = <T>(value: T, index: number, all: readonly T[]): boolean => all.indexOf(value) === index;
-
-function sources(settings: Settings): PluginSource[] {
-  const defaults = defaultPlugins.map((id): PluginSource => {
-    const file = findPackageJSON(`@k3s-p/plugin-${id}`, import.meta.url);
-    return { kind: "default", label: "the default plugins", path: file ? dirname(realpathSync(file)) : id };
-  });
-  const setting = settings.values.get("plugin");
-  const named = ((setting?.value ?? []) as readonly string[]).map((path, i): PluginSource => {
-    const from = setting!.sources?.[i] ?? setting!.source;
-    return { kind: "user", label: from.startsWith("-") ? `${from} ${path}` : from, path: resolve(path) };
-  });
-  return [...defaults, ...named];
-}
-
-/** Reports every problem of every manifest at once. */
-function readManifests(list: readonly PluginSource[]): Manifest[] {
-  const problems: Problem[] = [];
-  const manifests = list.map((source) => readManifest(source, problems)).filter((m): m is Manifest => m !== undefined);
-  if (!problems.length) return manifests;
-  const absent = problems.find((p) => p.message === "no such file or folder");
-  if (absent && problems.length === 1) throw k3spError("K3SP_PLUGIN_NOT_FOUND", { message: `${absent.file}: no such file or folder` });
-  throw k3spError("K3SP_MANIFEST_INVALID", {
-    message: problems.length === 1 ? "a plugin manifest is not valid" : `${problems.length} problems in plugin manifests`,
-    detail: problems.map((p) => `${p.file}: ${p.path ? `${p.path}: ` : ""}${p.message}`),
-  });
-}
 
 const disableList = (settings: Settings): readonly string[] => (settings.values.get("disable")?.value ?? []) as readonly string[];
 

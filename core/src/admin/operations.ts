@@ -1,12 +1,13 @@
 /** What `k3s-p plugin` can ask of a running server. */
-import { isAbsolute } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
 import { pluginConfigs } from "../config/plugins.ts";
 import { criticalPath } from "../kernel/graph.ts";
 import type { Change, Kernel, PluginStatus } from "../kernel/lifecycle.ts";
-import { didYouMean, readManifest, type Manifest, type Problem } from "../kernel/manifest.ts";
+import { didYouMean, type Manifest } from "../kernel/manifest.ts";
 import type { Plan } from "../kernel/resolve.ts";
-import { noOverrides, planFrom, readSettings, type Overrides, type ServerPlan } from "../plan.ts";
+import { addedPlugin, noOverrides, planFrom, readSettings, type Overrides, type ServerPlan } from "../plan.ts";
+import { isSource } from "../sources/locate.ts";
+import { namedManifests, packagesFolder } from "../sources/manifests.ts";
 import type { LogBook } from "./logs.ts";
 import type { ChangeResult, GraphResult, ListResult, Request, TimelineResult } from "./protocol.ts";
 
@@ -50,7 +51,22 @@ export function createOperations(options: AdminOptions): Operations {
 
   const manifestOf = (name: string): Manifest | undefined => kernel.plan().plugins.find((m) => m.id === name);
 
+  const withSource = (spec: string): readonly string[] => [...overrides.plugins.filter((other) => other !== spec), spec];
+
+  async function fromSource(spec: string): Promise<Manifest> {
+    const [manifest] = await namedManifests([addedPlugin(spec)], packagesFolder(settings));
+    return manifest!;
+  }
+
+  /** As `--plugin` would have loaded it: it takes the place of the default provider of its slot. */
+  async function add(spec: string): Promise<ChangeResult> {
+    const { id } = await fromSource(spec);
+    const disabled = new Map([...overrides.disabled].filter(([other]) => other !== id));
+    return change({ ...overrides, disabled, enabled: new Set([...overrides.enabled, id]), plugins: withSource(spec) });
+  }
+
   async function enable({ name = "" }: Request): Promise<ChangeResult> {
+    if (isSource(name)) return add(name);
     const status = statusOf(name);
     if (status && (status.state === "ready" || status.state === "degraded")) return { lines: [`${name} is ${status.state} already`] };
     if (status) {
@@ -81,15 +97,14 @@ export function createOperations(options: AdminOptions): Operations {
   async function replace({ name = "", by = "" }: Request): Promise<ChangeResult> {
     if (!statusOf(name)) throw k3spError("K3SP_PLUGIN_UNKNOWN", { message: `${name} is not loaded, so nothing can take its place`, fix: `k3s-p plugin enable ${name}` });
     const old = manifestOf(name)!;
-    const next = isAbsolute(by) ? fromPath(by) : await fromName(by);
+    const next = isSource(by) ? await fromSource(by) : await fromName(by);
     const slots = Object.keys(next.provides).filter((slot) => slot in old.provides);
     if (!slots.length && next.id !== name) {
       throw k3spError("K3SP_SLOT_MISSING", { message: `${next.id} does not provide what ${name} provides (${Object.keys(old.provides).join(", ") || "nothing"})`, fix: "name a plugin that provides the same slot" });
     }
     const disabled = new Map([...overrides.disabled].filter(([id]) => id !== next.id));
-    const plugins = isAbsolute(by) ? [...overrides.plugins.filter((path) => path !== by), by] : overrides.plugins;
     return change({
-      plugins, disabled, enabled: new Set([...overrides.enabled, next.id]),
+      plugins: isSource(by) ? withSource(by) : overrides.plugins, disabled, enabled: new Set([...overrides.enabled, next.id]),
       slots: new Map([...overrides.slots, ...Object.keys(next.provides).map((slot) => [slot, next.id] as const)]),
     });
   }
@@ -99,7 +114,7 @@ export function createOperations(options: AdminOptions): Operations {
     const known = [...plan.plugins, ...plan.spare];
     const found = known.find((m) => m.id === name);
     if (found) return found;
-    throw k3spError("K3SP_PLUGIN_UNKNOWN", { message: `no plugin is named "${name}"${didYouMean(name, known.map((m) => m.id))}`, fix: "give a path such as ./my-cni, or a name of k3s-p plugin list" });
+    throw k3spError("K3SP_PLUGIN_UNKNOWN", { message: `no plugin is named "${name}"${didYouMean(name, known.map((m) => m.id))}`, fix: "give a path such as ./my-cni, a package such as npm:my-cni, or a name of k3s-p plugin list" });
   }
 
   /** Reads config.yaml again for this plugin alone. */
@@ -142,13 +157,6 @@ export function createOperations(options: AdminOptions): Operations {
       return {};
     },
   };
-}
-
-function fromPath(path: string): Manifest {
-  const problems: Problem[] = [];
-  const manifest = readManifest({ kind: "user", label: `plugin replace ${path}`, path }, problems);
-  if (manifest) return manifest;
-  throw k3spError("K3SP_MANIFEST_INVALID", { message: "the plugin's manifest is not valid", detail: problems.map((p) => `${p.file}: ${p.path ? `${p.path}: ` : ""}${p.message}`) });
 }
 
 const replaceHint = (name: string, why: string): string => {

@@ -1,5 +1,4 @@
 /** `k3s-p plugin VERB`: `plan` resolves and validates without running plugin code, the others ask a running server. */
-import { resolve } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
 import { ask } from "../admin/client.ts";
 import { adminSocket } from "../admin/path.ts";
@@ -8,6 +7,7 @@ import type { LogLine } from "../admin/logs.ts";
 import { didYouMean } from "../kernel/manifest.ts";
 import { nodePaths } from "../node/identity.ts";
 import { readSettings } from "../plan.ts";
+import { absoluteSource } from "../sources/locate.ts";
 import { graphAs, inspectText, listText, logText, timelineText } from "./plugin-format.ts";
 
 interface Arguments {
@@ -24,11 +24,10 @@ interface Verb {
 const change = (op: string, words: number, usage: string): Verb => ({
   usage, words,
   async run({ words: [name = "", by = ""], flags }, to) {
-    const request: Request = { op, name, ...(by && { by: isPath(by) ? resolve(by) : by }), force: flags.has("force") };
+    const request: Request = { op, name: absoluteSource(name), ...(by && { by: absoluteSource(by) }), force: flags.has("force") };
     return (await ask<ChangeResult>(to, request)).lines.map((line) => `${line}\n`).join("");
   },
 });
-const isPath = (word: string): boolean => /[/\\.]/.test(word);
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** A table, so that help and dispatch cannot disagree. */
@@ -47,10 +46,10 @@ export const verbs: Readonly<Record<string, Verb>> = {
       return flags.has("json") ? json(result) : inspectText(result);
     },
   },
-  enable: change("enable", 1, "enable NAME"),
+  enable: change("enable", 1, "enable NAME|SOURCE"),
   disable: change("disable", 1, "disable NAME [--force]"),
   reload: change("reload", 1, "reload NAME"),
-  replace: change("replace", 2, "replace NAME PATH|NAME"),
+  replace: change("replace", 2, "replace NAME SOURCE|NAME"),
   graph: {
     usage: "graph [--format text|dot|mermaid]", words: 0,
     run: async ({ flags }, to) => graphAs(flags.get("format") || "text", await ask<GraphResult>(to, { op: "graph" })),

@@ -16,25 +16,29 @@ export function permissionFlags(manifest: Manifest, paths: Paths, dirs: { readon
   const { fs = {}, net = false } = manifest.permissions;
   const own = [dirs.data, dirs.run].map((dir) => join(dir, manifest.id));
   const write = [...own, ...(fs.write ?? []).map((path) => expand(path, paths))];
-  const read = [...codeFolders(manifest.dir), ...write, ...(fs.read ?? []).map((path) => expand(path, paths))];
+  const read = [...codeFolders(manifest.source.entry ?? manifest.dir), ...write, ...(fs.read ?? []).map((path) => expand(path, paths))];
   const reachesServer = "kube" in manifest.needs || "kube" in manifest.wants;
   return [
-    "--permission", "--disable-warning=SecurityWarning",
-    ...both(read).map((path) => `--allow-fs-read=${path}`), ...both(write).map((path) => `--allow-fs-write=${path}`),
+    ...seatBelt, ...both(read).map((path) => `--allow-fs-read=${path}`), ...both(write).map((path) => `--allow-fs-write=${path}`),
     ...(net || reachesServer ? ["--allow-net"] : []),
   ];
 }
+
+/** For a process that reads the code at `path` and does nothing else. */
+export const codeFlags = (path: string): string[] => [...seatBelt, ...both(codeFolders(path)).map((each) => `--allow-fs-read=${each}`)];
+
+const seatBelt = ["--permission", "--disable-warning=SecurityWarning"];
 
 /** A folder that does not exist yet is covered only with what will be in it. */
 const both = (paths: readonly string[]): string[] => paths.flatMap((path) => [path, `${path}/*`]);
 
 const expand = (path: string, paths: Paths): string => path.replace(/^\{(\w+)\}/, (whole, name: string) => paths[name] ?? whole);
 
-/** The plugin's folder, this package, plugin-api, and every node_modules above them. */
-function codeFolders(pluginDir: string): string[] {
+/** The plugin's folder or file, this package, plugin-api, and every node_modules above them. */
+function codeFolders(plugin: string): string[] {
   const api = dirname(realpathSync(findPackageJSON("@k3s-p/plugin-api", import.meta.url)!));
   const core = resolve(import.meta.dirname, "../..");
-  const folders = [pluginDir, api, core].map((dir) => realpathSync(dir));
+  const folders = [plugin, api, core].map((dir) => realpathSync(dir));
   return [...new Set(folders.flatMap((dir) => [dir, ...modulesAbove(dir)]))];
 }
 

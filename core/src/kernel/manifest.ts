@@ -1,6 +1,6 @@
 /** Reads and checks a plugin's static manifest (package.json `k3sp`) without running any of its code. */
 import { readFileSync, realpathSync, statSync } from "node:fs";
-import { dirname, join, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { semver } from "../semver.ts";
 import { type Role } from "@k3s-p/plugin-api";
@@ -11,8 +11,12 @@ import { slotCatalogue } from "@k3s-p/plugin-api/slots";
 export interface PluginSource {
   readonly kind: "default" | "user";
   readonly label: string;
-  /** Folder with a package.json, or a single .ts/.js file. */
+  /** Folder of its code, with a package.json unless the two below say otherwise. */
   readonly path: string;
+  /** The one file that is the whole plugin: a module, or a program. */
+  readonly entry?: string;
+  /** Another file than package.json, or what a module itself declares. */
+  readonly manifest?: string | Readonly<Record<string, unknown>>;
 }
 
 export interface Manifest {
@@ -68,7 +72,8 @@ export interface Problem {
   readonly message: string;
 }
 
-const API_VERSION = "0.1.0";
+/** Of the plugin API that this host has. */
+export const API_VERSION = "0.1.0";
 const fields = [
   "api", "roles", "provides", "needs", "wants", "contributes", "config", "isolation", "criticality",
   "permissions", "exec", "example", "proposals", "flags",
@@ -80,37 +85,15 @@ const pointIds = pointCatalogue.map((point) => point.id);
 /** `@k3s-p/plugin-flannel` -> `flannel`; `@acme/my-cni` -> `my-cni`. */
 export const pluginId = (name: string): string => name.replace(/^@k3s-p\/plugin-/, "").replace(/^@[^/]+\//, "");
 
+/** What runs under Node; everything else is a program. */
+export const isModule = (path: string): boolean => /\.[cm]?[jt]s$/.test(path);
+
 /** Collects every problem into `problems`; returns undefined when the manifest cannot be used. */
 export function readManifest(source: PluginSource, problems: Problem[]): Manifest | undefined {
-  const stat = statSync(source.path, { throwIfNoEntry: false });
-  if (!stat) {
-    problems.push({ file: source.path, path: "", message: "no such file or folder" });
-    return undefined;
-  }
-  return stat.isDirectory() ? fromFolder(source, problems) : fromFile(source, problems);
-}
-
-/** A single file has no static manifest: its name is the file's, and what it provides is read when it is loaded. */
-function fromFile(source: PluginSource, problems: Problem[]): Manifest | undefined {
-  const sidecar = source.path.replace(/\.[cm]?[jt]s$/, ".json");
-  if (!statSync(sidecar, { throwIfNoEntry: false })) {
-    problems.push({
-      file: source.path, path: "",
-      message: `a single file needs its manifest beside it: write ${sidecar} with name, version and "k3sp"`,
-    });
-    return undefined;
-  }
-  return parseManifest(source, sidecar, source.path, problems);
-}
-
-function fromFolder(source: PluginSource, problems: Problem[]): Manifest | undefined {
-  return parseManifest(source, join(source.path, "package.json"), undefined, problems);
-}
-
-function parseManifest(source: PluginSource, file: string, entry: string | undefined, problems: Problem[]): Manifest | undefined {
+  const file = typeof source.manifest === "string" ? source.manifest : (source.entry ?? join(source.path, "package.json"));
   const before = problems.length;
   const report = (path: string, message: string) => void problems.push({ file, path, message });
-  const pkg = readJson(file, report);
+  const pkg = typeof source.manifest === "object" ? source.manifest : readJson(file, report);
   if (!pkg) return undefined;
   const k3sp = pkg.k3sp;
   if (typeof pkg.name !== "string" || !pkg.name) report("name", "missing");
@@ -121,7 +104,9 @@ function parseManifest(source: PluginSource, file: string, entry: string | undef
   }
   checkFields(k3sp, report);
   const dir = dirname(file);
-  const entryPath = entry ?? entryOf(pkg, dir, report);
+  const entryPath = source.entry ?? entryOf(pkg, dir, report);
+  const isolation = (k3sp.isolation as Manifest["isolation"] | undefined) ?? (source.kind === "user" ? "process" : "inline");
+  if (entryPath && !isModule(entryPath) && !/^(exec|rpc)$/.test(isolation)) report("k3sp.isolation", `${basename(entryPath)} is a program: "isolation" must be "exec" or "rpc"`);
   const schema = schemaOf(k3sp.config, dir, report);
   if (problems.length > before || !entryPath) return undefined;
   return {
@@ -131,8 +116,7 @@ function parseManifest(source: PluginSource, file: string, entry: string | undef
     provides: record(k3sp.provides), needs: record(k3sp.needs), wants: record(k3sp.wants),
     contributes: (k3sp.contributes as string[] | undefined) ?? [],
     criticality: (k3sp.criticality as Manifest["criticality"] | undefined) ?? "required",
-    isolation: (k3sp.isolation as Manifest["isolation"] | undefined) ?? (source.kind === "user" ? "process" : "inline"),
-    permissions: (k3sp.permissions as Permissions | undefined) ?? {}, exec: (k3sp.exec as Manifest["exec"] | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
+    isolation, permissions: (k3sp.permissions as Permissions | undefined) ?? {}, exec: (k3sp.exec as Manifest["exec"] | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
   };
 }
 
