@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { admission, type ApiGrant, apiGrant, healthCheck, metricsSource, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
+import type { AdmissionSettings } from "./admission/settings.ts";
 import type { Audit } from "./audit/index.ts";
 import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
@@ -36,10 +37,11 @@ export default definePlugin({
     const figures = ctx.contributions(metricsSource);
     const args = readArgs((ctx.config as Config).args ?? []);
     warnOfUnknown(args, knownArgs, (message) => ctx.log.warn(message));
+    const settings = args.size > 0 ? await (await import("./admission/settings.ts")).admissionSettings(args) : undefined;
     const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster,
-      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)) }, deps),
+      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)), admission: settings }, deps),
       open: openRoutes(serverCa),
       metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),
       checks: () => checks.list().map(({ impl }) => impl),
@@ -48,7 +50,7 @@ export default definePlugin({
     });
     ctx.defer(() => server.close());
     const admissions = ctx.contributions(admission);
-    const follow = (): void => server.setAdmission(admissions.list().map(({ impl }) => impl));
+    const follow = (): void => server.setAdmission(admissions.list());
     follow();
     ctx.defer(admissions.onChange(follow));
     ctx.defer(serveNative(server, ctx.contributions(nativeResource)));
@@ -70,7 +72,10 @@ export default definePlugin({
 });
 
 /** Options of upstream's server that have an effect here. */
-const knownArgs = ["audit-policy-file", "audit-log-path", "audit-log-maxsize", "audit-log-maxbackup"];
+const knownArgs = [
+  "audit-policy-file", "audit-log-path", "audit-log-maxsize", "audit-log-maxbackup",
+  "enable-admission-plugins", "disable-admission-plugins", "admission-control-config-file",
+];
 
 /** Loaded by those alone who want an audit log. */
 async function openAudit(args: ServerArgs, ctx: Pick<PluginContext, "log" | "defer">): Promise<Audit | undefined> {

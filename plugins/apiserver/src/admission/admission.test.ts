@@ -6,7 +6,7 @@ import type { ClusterSettings } from "@k3s-p/plugin-api/slots";
 import { createAuthorizer } from "../auth/rbac.ts";
 import { testView, type TestView } from "../auth/testing.ts";
 import type { Obj } from "../resources/types.ts";
-import { builtinAdmission } from "./index.ts";
+import { createChain } from "./index.ts";
 
 const object = (apiVersion: string, kind: string, name: string, rest: object = {}, namespace?: string): Obj => ({
   apiVersion, kind, metadata: { name, ...(namespace && { namespace }) }, ...rest,
@@ -38,10 +38,10 @@ function world(...objects: Obj[]): World {
       return next;
     },
   } as unknown as KubeClient;
-  const plugins = builtinAdmission({
+  const plugins = createChain({
     view, client, cluster: {} as ClusterSettings, now: () => new Date(0), authorizer: createAuthorizer(view), random: () => 0,
     sleep: async () => onSleep.splice(0).forEach((act) => act()),
-  });
+  })([]);
   return {
     view, written, onSleep,
     async run(given, more = {}) {
@@ -308,7 +308,7 @@ describe("PodSecurity", () => {
   });
   it("leaves namespaces without labels alone, and refuses an unknown level", async () => {
     expect((await refusal(world().run(pod({ hostNetwork: true })))).code).toBe(0);
-    expect((await refusal(world().run(namespace("x", { "pod-security.kubernetes.io/enforce": "loose" })))).code).toBe(400);
+    expect((await refusal(world().run(namespace("x", { "pod-security.kubernetes.io/enforce": "loose" })))).code).toBe(422);
   });
 });
 

@@ -20,7 +20,7 @@ export const certificateSubjectRestriction = (): AdmissionPlugin => toPlugin({
 });
 
 /** CertificateApproval and CertificateSigning: the right `approve` or `sign` on the signer. */
-export function certificateRights({ authorizer }: Pick<AdmissionDeps, "authorizer">): AdmissionPlugin[] {
+export function certificateRights({ authorizer }: Pick<AdmissionDeps, "authorizer">): { readonly approval: AdmissionPlugin; readonly signing: AdmissionPlugin } {
   const may = (user: UserInfo, verb: string, signer: string) => [signer, `${signer.split("/")[0]}/*`].some((name) =>
     authorizer.authorize(user, {
       isResource: true, verb, path: "", group: GROUP, resource: "signers", subresource: "", namespace: "", name,
@@ -31,19 +31,19 @@ export function certificateRights({ authorizer }: Pick<AdmissionDeps, "authorize
       throw refuse(request, `user not permitted to ${verb} requests with signerName ${JSON.stringify(signer)}`);
     }
   };
-  return [
-    toPlugin({
+  return {
+    approval: toPlugin({
       name: "CertificateApproval", resources, operations: ["UPDATE"], subresources: ["approval"],
       validate: (_, request) => check(request, request.oldObject as Obj, "approve"),
     }),
-    toPlugin({
+    signing: toPlugin({
       name: "CertificateSigning", resources, operations: ["UPDATE"], subresources: ["status"],
       validate(csr, request) {
         const old = request.oldObject as Obj;
         if (csr.status?.certificate !== old.status?.certificate) check(request, old, "sign");
       },
     }),
-  ];
+  };
 }
 
 /** OID 2.5.4.10 as a DER element. */

@@ -8,22 +8,28 @@ export interface Finding {
   readonly detail: string;
 }
 
-type Check = (pod: Obj, containers: readonly Obj[]) => Finding | undefined;
+/** `minor` is the version of Kubernetes whose standards count; some became stricter or laxer over time. */
+type Check = (pod: Obj, containers: readonly Obj[], minor: number) => Finding | undefined;
 
 /** Everything in a pod that is not allowed at the level, in upstream's order (by the name of the check). */
-export function violations(pod: Obj, level: Level): Finding[] {
+export function violations(pod: Obj, level: Level, minor = Infinity): Finding[] {
   if (level === "privileged") return [];
   const { initContainers = [], containers = [], ephemeralContainers = [] } = pod.spec;
   const all: Obj[] = [...initContainers, ...containers, ...ephemeralContainers];
   const checks = level === "baseline" ? baseline : restricted;
-  return checks.map((check) => check(pod, all)).filter((finding) => finding !== undefined);
+  return checks.map((check) => check(pod, all, minor)).filter((finding) => finding !== undefined);
 }
+
+/** A check that came with a version, and the one whose place it took. */
+const since = (first: number, check: Check, before: Check = () => undefined): Check =>
+  (pod, all, minor) => (minor >= first ? check : before)(pod, all, minor);
 
 const quote = (names: readonly string[]): string => names.map((name) => JSON.stringify(name)).join(", ");
 const plural = (names: readonly unknown[], one: string, many = `${one}s`): string => (names.length === 1 ? one : many);
 const namesOf = (containers: readonly Obj[]): string[] => containers.map((container) => container.name);
 const subject = (names: readonly string[]): string => `${plural(names, "container")} ${quote(names)}`;
-const isWindows = (pod: Obj): boolean => pod.spec.os?.name === "windows";
+/** Windows has no such settings; before this version they were asked for all the same. */
+const isWindows = (pod: Obj, minor: number): boolean => minor >= 25 && pod.spec.os?.name === "windows";
 
 function listed(reason: string, all: readonly Obj[], bad: (container: Obj) => boolean, must: string): Finding | undefined {
   const names = namesOf(all.filter(bad));
@@ -64,14 +70,14 @@ const hostPorts: Check = (_, all) => {
   return { reason: "hostPort", detail: `${subject(names)} ${plural(names, "uses", "use")} ${plural(used, "hostPort")} ${used.join(", ")}` };
 };
 
-const hostProbes: Check = (_, all) => {
+const hostProbes: Check = since(34, (_, all) => {
   const handlers = (c: Obj): Obj[] => [
     c.livenessProbe, c.readinessProbe, c.startupProbe, c.lifecycle?.postStart, c.lifecycle?.preStop,
   ].filter(Boolean);
   const hosts = (c: Obj): string[] => handlers(c).map((h) => h.httpGet?.host ?? h.tcpSocket?.host)
     .filter((host) => host && host !== "127.0.0.1" && host !== "::1");
   return listed("probe or lifecycle host", all, (c) => hosts(c).length > 0, "must not set host in probes and lifecycle handlers");
-};
+});
 
 const appArmorProfiles = new Set([undefined, "RuntimeDefault", "Localhost"]);
 const APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/";
@@ -96,22 +102,24 @@ const appArmor: Check = (pod, all) => {
   return { reason: plural(parts, "forbidden AppArmor profile"), detail: parts.join(" and ") };
 };
 
-const seLinuxTypes = new Set(["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"]);
+/** Each with the version that allowed it. */
+const seLinuxTypes: Readonly<Record<string, number>> = { "": 0, container_t: 0, container_init_t: 0, container_kvm_t: 0, container_engine_t: 31 };
+const isSeLinuxType = (type: string, minor: number): boolean => minor >= (seLinuxTypes[type] ?? Infinity) && type in seLinuxTypes;
 
-const seLinux: Check = (pod, all) => {
+const seLinux: Check = (pod, all, minor) => {
   const contexts = [pod.spec.securityContext, ...all.map((c) => c.securityContext)].map((s: Obj | undefined) => s?.seLinuxOptions as Obj | undefined);
-  const types = contexts.map((options) => options?.type as string | undefined).filter((type) => type !== undefined && !seLinuxTypes.has(type));
+  const types = contexts.map((options) => options?.type as string | undefined).filter((type) => type !== undefined && !isSeLinuxType(type, minor));
   const parts: string[] = [];
   if (types.length > 0) parts.push(`${plural(types, "type")} ${quote([...new Set(types as string[])])}`);
   if (contexts.some((options) => options?.user)) parts.push("user may not be set");
   if (contexts.some((options) => options?.role)) parts.push("role may not be set");
   if (parts.length === 0) return undefined;
-  const setters = [...(isBadSeLinux(contexts[0]) ? ["pod"] : []), ...setBy(all, (c) => isBadSeLinux(c.securityContext?.seLinuxOptions))];
+  const isBad = (options: Obj | undefined): boolean =>
+    Boolean(options && ((options.type !== undefined && !isSeLinuxType(options.type, minor)) || options.user || options.role));
+  const setters = [...(isBad(contexts[0]) ? ["pod"] : []), ...setBy(all, (c) => isBad(c.securityContext?.seLinuxOptions))];
   return { reason: "seLinuxOptions", detail: `${setters.join(" and ")} set forbidden securityContext.seLinuxOptions: ${parts.join("; ")}` };
 };
 
-const isBadSeLinux = (options: Obj | undefined): boolean =>
-  Boolean(options && ((options.type !== undefined && !seLinuxTypes.has(options.type)) || options.user || options.role));
 const setBy = (all: readonly Obj[], bad: (c: Obj) => boolean): string[] => {
   const names = namesOf(all.filter(bad));
   return names.length > 0 ? [subject(names)] : [];
@@ -130,14 +138,17 @@ const seccompBaseline: Check = (pod, all) => {
     ? { reason: "seccompProfile", detail: `${parts.join(" and ")} must not set securityContext.seccompProfile.type to "Unconfined"` } : undefined;
 };
 
-const safeSysctls = new Set([
-  "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
-  "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
-  "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
-]);
+/** Each with the version that allowed it. */
+const safeSysctls: Readonly<Record<string, number>> = {
+  "kernel.shm_rmid_forced": 0, "net.ipv4.ip_local_port_range": 0, "net.ipv4.tcp_syncookies": 0, "net.ipv4.ping_group_range": 0,
+  "net.ipv4.ip_unprivileged_port_start": 0, "net.ipv4.ip_local_reserved_ports": 27, "net.ipv4.tcp_keepalive_time": 29,
+  "net.ipv4.tcp_fin_timeout": 29, "net.ipv4.tcp_keepalive_intvl": 29, "net.ipv4.tcp_keepalive_probes": 29,
+  "net.ipv4.tcp_rmem": 32, "net.ipv4.tcp_wmem": 32,
+};
 
-const sysctls: Check = (pod) => {
-  const bad: string[] = (pod.spec.securityContext?.sysctls ?? []).map((s: Obj) => s.name as string).filter((name: string) => !safeSysctls.has(name));
+const sysctls: Check = (pod, _, minor) => {
+  const names: string[] = (pod.spec.securityContext?.sysctls ?? []).map((s: Obj) => s.name);
+  const bad = names.filter((name) => !(name in safeSysctls) || minor < safeSysctls[name]!);
   return bad.length > 0 ? { reason: "forbidden sysctls", detail: bad.join(", ") } : undefined;
 };
 
@@ -148,12 +159,12 @@ const windowsHostProcess: Check = (pod, all) => {
     ? { reason: "hostProcess", detail: `${parts.join(" and ")} must not set securityContext.windowsOptions.hostProcess=true` } : undefined;
 };
 
-const privilegeEscalation: Check = (pod, all) => (isWindows(pod) ? undefined
+const privilegeEscalation: Check = (pod, all, minor) => (isWindows(pod, minor) ? undefined
   : listed("allowPrivilegeEscalation != false", all, (c) => c.securityContext?.allowPrivilegeEscalation !== false,
     "must set securityContext.allowPrivilegeEscalation=false"));
 
-const restrictedCapabilities: Check = (pod, all) => {
-  if (isWindows(pod)) return undefined;
+const restrictedCapabilities: Check = (pod, all, minor) => {
+  if (isWindows(pod, minor)) return undefined;
   const caps = (c: Obj) => c.securityContext?.capabilities as { add?: string[]; drop?: string[] } | undefined;
   const undropped = namesOf(all.filter((c) => !caps(c)?.drop?.includes("ALL")));
   const foreign = (c: Obj) => (caps(c)?.add ?? []).filter((cap) => cap !== "NET_BIND_SERVICE");
@@ -202,8 +213,8 @@ const runAsUser: Check = (pod, all) => {
   return parts.length > 0 ? { reason: "runAsUser=0", detail: `${parts.join(" and ")} must not set runAsUser=0` } : undefined;
 };
 
-const seccompRestricted: Check = (pod, all) => {
-  if (isWindows(pod)) return undefined;
+const seccompRestricted: Check = (pod, all, minor) => {
+  if (isWindows(pod, minor)) return undefined;
   const allowed = (type: string) => type === "RuntimeDefault" || type === "Localhost";
   const typeOf = (context: Obj | undefined): string | undefined => context?.seccompProfile?.type;
   const forPod = typeOf(pod.spec.securityContext);
@@ -227,6 +238,7 @@ const baseline: readonly Check[] = [
   seccompBaseline, sysctls, windowsHostProcess,
 ];
 const restricted: readonly Check[] = [
-  privilegeEscalation, appArmor, restrictedCapabilities, hostNamespaces, hostPorts, hostProbes, privileged, procMount,
-  restrictedVolumes, runAsNonRoot, runAsUser, seLinux, seccompRestricted, sysctls, windowsHostProcess,
+  since(8, privilegeEscalation), appArmor, since(22, restrictedCapabilities, addedCapabilities), hostNamespaces, hostPorts, hostProbes,
+  privileged, procMount, restrictedVolumes, runAsNonRoot, since(23, runAsUser), seLinux, since(19, seccompRestricted, seccompBaseline),
+  sysctls, windowsHostProcess,
 ];

@@ -1,53 +1,145 @@
 /** PodSecurity: the Pod Security Standards that a namespace's labels ask for (https://kubernetes.io/docs/concepts/security/pod-security-standards). */
-import { badRequest } from "@k3s-p/plugin-api/kube";
-import type { AdmissionPlugin } from "@k3s-p/plugin-api/points";
+import { type FieldError, invalid } from "@k3s-p/plugin-api/kube";
+import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { Obj } from "../resources/types.ts";
-import { type AdmissionDeps, refuse, toPlugin } from "./common.ts";
+import { type AdmissionDeps, refuse, resourceOf, toPlugin } from "./common.ts";
 import { type Finding, type Level, violations } from "./pod-security-checks.ts";
+import { defaultPodSecurity, type PodSecurityConfig } from "./pod-security-config.ts";
 
-const LABEL = "pod-security.kubernetes.io/enforce";
-const levels: readonly string[] = ["privileged", "baseline", "restricted"];
+const PREFIX = "pod-security.kubernetes.io/";
 
-export function podSecurity({ view }: Pick<AdmissionDeps, "view">): AdmissionPlugin[] {
+/** A standard: its level as of a version of Kubernetes, `latest` or `v1.<minor>`. */
+export interface Standard {
+  readonly level: Level;
+  readonly version: string;
+}
+
+export const modes = ["enforce", "audit", "warn"] as const;
+export type Mode = (typeof modes)[number];
+export type Policy = Readonly<Record<Mode, Standard>>;
+
+export const levels: readonly string[] = ["privileged", "baseline", "restricted"];
+export const isLevel = (text: string): text is Level => levels.includes(text);
+export const isVersion = (text: string): boolean => text === "latest" || /^v1\.(\d|[1-9]\d+)$/.test(text);
+
+export function podSecurity({ view }: Pick<AdmissionDeps, "view">, config: PodSecurityConfig = defaultPodSecurity): AdmissionPlugin[] {
+  const policyFor = (request: AdmissionRequest): ReturnType<typeof policyOf> | undefined => {
+    const { namespaces, usernames } = config.exemptions;
+    const exempt = namespaces.has(request.namespace) ? "namespace" : usernames.has(request.user.name) ? "user" : undefined;
+    if (exempt) return void request.annotate?.(`${PREFIX}exempt`, exempt);
+    return policyOf(view.get("", "namespaces", request.namespace)?.metadata?.labels, config.defaults);
+  };
   return [
     toPlugin({
       name: "PodSecurity", resources: ["pods"], operations: ["CREATE", "UPDATE"], subresources: ["", "ephemeralcontainers"],
       validate(pod, request) {
-        const labels = view.get("", "namespaces", request.namespace)?.metadata?.labels ?? {};
-        const level = labels[LABEL];
-        if (!level || level === "privileged") return;
-        const version = labels[`${LABEL}-version`] ?? "latest";
-        // What cannot be understood is taken at its strictest, as upstream does.
-        const effective = (levels.includes(level) ? level : "restricted") as Level;
-        if (request.operation === "UPDATE" && !changesPolicy(pod, request.oldObject as Obj, request.subresource)) return;
-        const findings = violations(pod, effective);
-        if (findings.length > 0) {
-          throw refuse(request, `violates PodSecurity "${effective}:${version}": ${findings.map(describe).join(", ")}`);
-        }
+        const found = policyFor(request);
+        if (!found || (modes.every((mode) => found.policy[mode].level === "privileged") && found.errors.length === 0)) return;
+        if (request.operation === "UPDATE" && !isSignificant(pod, request.oldObject as Obj)) return;
+        judge({ request, pod, ...found, exempt: config.exemptions.runtimeClasses }, true);
       },
     }),
     toPlugin({
-      name: "PodSecurityLabels", resources: ["namespaces"], operations: ["CREATE", "UPDATE"],
-      validate(namespace) {
-        for (const mode of ["enforce", "audit", "warn"]) checkLabels(namespace, mode);
+      name: "PodSecurity", resources: Object.keys(templates), operations: ["CREATE", "UPDATE"],
+      validate(object, request) {
+        const template = templates[resourceOf(request)]!(object);
+        const found = template && policyFor(request);
+        if (found && template.spec) judge({ request, pod: template, ...found, exempt: config.exemptions.runtimeClasses }, false);
+      },
+    }),
+    toPlugin({
+      name: "PodSecurity", resources: ["namespaces"], operations: ["CREATE", "UPDATE"],
+      validate(namespace, request) {
+        const now = policyOf(namespace.metadata?.labels, config.defaults);
+        const old = request.oldObject && policyOf(request.oldObject.metadata?.labels, config.defaults);
+        if (now.errors.length > 0 && JSON.stringify(now.errors) !== JSON.stringify(old?.errors)) throw invalid("", "Namespace", namespace.metadata!.name!, now.errors);
+        if (!old || !isTighter(now.policy.enforce, old.policy.enforce) || config.exemptions.namespaces.has(request.name)) return;
+        const pods = view.list("", "pods", namespace.metadata!.name).filter((pod) => !config.exemptions.runtimeClasses.has(pod.spec.runtimeClassName));
+        request.warn?.(warningsOf(namespace.metadata!.name!, now.policy.enforce, pods));
       },
     }),
   ];
 }
 
-const describe = ({ reason, detail }: Finding): string => (detail ? `${reason} (${detail})` : reason);
+/** Where kinds that make pods keep the pod's template. */
+const templates: Readonly<Record<string, (object: Obj) => Obj | undefined>> = {
+  podtemplates: (object) => object["template"],
+  replicationcontrollers: ({ spec }) => spec?.template,
+  "cronjobs.batch": ({ spec }) => spec?.jobTemplate?.spec?.template,
+  ...Object.fromEntries(["replicasets.apps", "deployments.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch"]
+    .map((resource) => [resource, ({ spec }: Obj) => spec?.template as Obj | undefined])),
+};
 
-/** Of what an update may change, only images of seccomp-exempt kinds and ephemeral containers matter. */
-function changesPolicy(pod: Obj, old: Obj, subresource: string): boolean {
-  if (subresource === "ephemeralcontainers") return true;
-  const strip = (object: Obj) => JSON.stringify({ ...object.spec, tolerations: undefined, activeDeadlineSeconds: undefined, schedulingGates: undefined });
-  return strip(pod) !== strip(old);
+/** What cannot be understood is enforced at its strictest; warnings and audit then stay away. */
+function policyOf(labels: Readonly<Record<string, string>> = {}, defaults: Policy): { readonly policy: Policy; readonly errors: readonly FieldError[] } {
+  const errors: FieldError[] = [];
+  const checked = (key: string, isValid: (text: string) => boolean, fallback: string, why: string): string | undefined => {
+    const value = labels[PREFIX + key];
+    if (value === undefined || isValid(value)) return value;
+    errors.push({ type: "FieldValueInvalid", field: `metadata.labels[${PREFIX}${key}]`, message: `Invalid value: ${JSON.stringify(value)}: ${why}` });
+    return fallback;
+  };
+  const entries = modes.map((mode) => {
+    const level = checked(mode, isLevel, mode === "enforce" ? "restricted" : "privileged", `must be one of ${levels.join(", ")}`);
+    const version = checked(`${mode}-version`, isVersion, "latest", 'must be "latest" or "v1.x"');
+    return [mode, { level: level ?? defaults[mode].level, version: version ?? defaults[mode].version }] as const;
+  });
+  return { policy: Object.fromEntries(entries) as unknown as Policy, errors };
 }
 
-function checkLabels(namespace: Obj, mode: string): void {
-  const key = `pod-security.kubernetes.io/${mode}`;
-  const level = namespace.metadata?.labels?.[key];
-  if (level !== undefined && !levels.includes(level)) {
-    throw badRequest(`Namespace "${namespace.metadata!.name}" is invalid: metadata.labels[${key}]: Invalid value: "${level}": must be one of ${levels.join(", ")}`);
+interface Case {
+  readonly request: AdmissionRequest;
+  readonly pod: Obj;
+  readonly policy: Policy;
+  readonly errors: readonly FieldError[];
+  readonly exempt: ReadonlySet<string>;
+}
+
+function judge({ request, pod, policy, errors, exempt }: Case, enforces: boolean): void {
+  const note = (key: string, value: string): void => request.annotate?.(PREFIX + key, value);
+  if (exempt.has(pod.spec.runtimeClassName)) return note("exempt", "runtimeClass");
+  if (errors.length > 0) note("error", `Failed to parse policy: ${errors.map(({ field, message }) => `${field}: ${message}`).join(", ")}`);
+  const results = new Map<string, string>();
+  const detail = (mode: Mode): string => {
+    const name = nameOf(policy[mode]);
+    if (!results.has(name)) results.set(name, describe(violationsOf(pod, policy[mode])));
+    return results.get(name)!;
+  };
+  if (enforces) note("enforce-policy", nameOf(policy.enforce));
+  const denied = enforces && detail("enforce");
+  if (detail("audit")) note("audit-violations", `would violate PodSecurity "${nameOf(policy.audit)}": ${detail("audit")}`);
+  if (denied) throw refuse(request, `violates PodSecurity "${nameOf(policy.enforce)}": ${denied}`);
+  if (detail("warn")) request.warn?.([`would violate PodSecurity "${nameOf(policy.warn)}": ${detail("warn")}`]);
+}
+
+const nameOf = ({ level, version }: Standard): string => `${level}:${version}`;
+const violationsOf = (pod: Obj, { level, version }: Standard): Finding[] =>
+  violations(pod, level, version === "latest" ? Infinity : Number(version.slice("v1.".length)));
+const describe = (findings: readonly Finding[]): string => findings.map(({ reason, detail }) => (detail ? `${reason} (${detail})` : reason)).join(", ");
+
+/** Of what an update may change, only images matter, and containers that are added. */
+function isSignificant(pod: Obj, old: Obj): boolean {
+  const images = ({ spec }: Obj): string => JSON.stringify(["containers", "initContainers", "ephemeralContainers"].map((list) =>
+    (spec[list] ?? []).map(({ name, image }: Obj) => [name, image])));
+  return images(pod) !== images(old);
+}
+
+/** Then pods that are there may be against it. */
+const isTighter = (now: Standard, old: Standard): boolean =>
+  now.level !== "privileged" && (now.version === old.version ? levels.indexOf(now.level) > levels.indexOf(old.level) : true);
+
+/** One line for all pods with the same violations, named after the first of them. */
+function warningsOf(namespace: string, standard: Standard, pods: readonly Obj[]): string[] {
+  const offenders = new Map<string, string[]>();
+  for (const pod of pods) {
+    const reasons = violationsOf(pod, standard).map(({ reason }) => reason).join(", ");
+    if (reasons) offenders.set(reasons, [...(offenders.get(reasons) ?? []), pod.metadata!.name!]);
   }
+  if (offenders.size === 0) return [];
+  const lines = [...offenders].map(([reasons, names]) => {
+    const [first, ...others] = names.sort();
+    const more = others.length === 0 ? "" : ` (and ${others.length} other ${others.length === 1 ? "pod" : "pods"})`;
+    return `${first}${more}: ${reasons}`;
+  });
+  return [`existing pods in namespace "${namespace}" violate the new PodSecurity enforce level "${nameOf(standard)}"`, ...lines.sort()];
 }

@@ -34,7 +34,7 @@ export function priority({ view }: Pick<AdmissionDeps, "view">): AdmissionPlugin
       },
     }),
     toPlugin({
-      name: "PriorityClass", resources: ["priorityclasses.scheduling.k8s.io"], operations: ["CREATE", "UPDATE"],
+      name: "Priority", resources: ["priorityclasses.scheduling.k8s.io"], operations: ["CREATE", "UPDATE"],
       validate(object, request) {
         const other = classes().find((c) => c.globalDefault && c.metadata!.name !== object.metadata!.name);
         if (object.globalDefault && other) {

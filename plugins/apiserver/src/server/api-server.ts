@@ -1,6 +1,7 @@
 /** The API server as a library: parts in, a running server out. It knows nothing of plugins. */
 import { randomUUID } from "node:crypto";
 import type { Duplex } from "node:stream";
+import type { Contribution } from "@k3s-p/plugin-api";
 import { type KubeClient, randomSuffix } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, HealthCheck } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
@@ -28,7 +29,10 @@ import { upgradeWatch } from "./websocket-watch.ts";
 export interface Extensions {
   readonly authenticate?: (incoming: Incoming) => UserInfo | undefined;
   readonly authorize?: (user: UserInfo, info: RequestInfo) => void;
-  readonly admission?: readonly AdmissionPlugin[];
+  /** The whole chain, given what plugins contribute. */
+  readonly admission?: (contributed: readonly Contribution<AdmissionPlugin>[]) => readonly AdmissionPlugin[];
+  /** A part of `/metrics`. */
+  readonly metrics?: () => string;
   readonly handlers?: ReadonlyMap<string, SubresourceHandler>;
   readonly upgrade?: (req: ApiRequest, socket: Duplex, head: Buffer) => void | Promise<void>;
   readonly routes?: (req: ApiRequest) => Route | undefined;
@@ -72,8 +76,8 @@ export interface RunningApiServer {
   readonly engine: Engine;
   readonly handler: RequestHandler;
   client(user: UserInfo): KubeClient;
-  /** Admission plugins of others, after the built-in ones. */
-  setAdmission(plugins: readonly AdmissionPlugin[]): void;
+  /** Admission plugins of others, after the built-in ones and before webhooks and the quota. */
+  setAdmission(contributed: readonly Contribution<AdmissionPlugin>[]): void;
   /** Bootstrap objects, then readiness. */
   bootstrap(): Promise<void>;
   listen(options: Pick<ListenerOptions, "cert" | "key" | "clientCas" | "requestHeaderCas" | "address" | "port">): Promise<Listener>;
@@ -112,8 +116,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const extensions: Extensions = options.extend?.({ engine, registry, store, client }) ?? {};
   if (extensions.fields) engine.fields = extensions.fields;
   if (extensions.checkFields) engine.checkFields = extensions.checkFields;
-  const builtin = extensions.admission ?? [];
-  admission.set(builtin);
+  const chain = extensions.admission ?? ((contributed) => contributed.map(({ impl }) => impl));
+  admission.set(chain([]));
 
   let ready = false;
   let stopExtensions: (() => void) | undefined;
@@ -123,7 +127,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const handler = createHandler({
     engine, hub, handlers: extensions.handlers ?? new Map(),
     authenticate: extensions.authenticate ?? (() => undefined), authorize, open: options.open ?? new Map(),
-    routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: () => metrics.render() + (options.metrics?.() ?? ""), contributed: options.checks }),
+    routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: () => metrics.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks }),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
     onError, audit: options.audit,
@@ -133,7 +137,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
 
   return {
     registry, engine, handler, client,
-    setAdmission: (plugins) => admission.set([...builtin, ...plugins]),
+    setAdmission: (contributed) => admission.set(chain(contributed)),
     async bootstrap() {
       await extensions.bootstrap?.(client(loopbackUser));
       stopExtensions = extensions.start?.();

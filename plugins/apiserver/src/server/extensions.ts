@@ -1,6 +1,9 @@
 /** Puts authentication, authorization, admission, discovery and the special subresources around the engine. */
 import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
-import { builtinAdmission } from "../admission/index.ts";
+import { contributedPlugin } from "../admission/contributed.ts";
+import { createChain } from "../admission/index.ts";
+import { createAdmissionMetrics } from "../admission/metrics.ts";
+import type { AdmissionSettings } from "../admission/settings.ts";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { issuerRoutes } from "../auth/issuer.ts";
 import { noticeOldClients } from "../auth/old-clients.ts";
@@ -30,6 +33,7 @@ export interface ExtensionOptions {
   readonly serviceAccountKey: string;
   /** Rules of a user that no stored binding gives. */
   readonly granted?: (user: string) => readonly PolicyRule[];
+  readonly admission?: AdmissionSettings | undefined;
 }
 
 export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Extensions {
@@ -41,7 +45,12 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const authorizer = createAuthorizer(store, rbacRevision(deps), options.granted);
   const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
   const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission) });
-  const configured = configuredAdmission({ engine, authorizer });
+  const metrics = createAdmissionMetrics();
+  const configured = configuredAdmission({ engine, authorizer, metrics });
+  const chain = createChain({
+    view: store, cluster, now: engine.now, client, authorizer, webhooks: configured.client, configured: configured.plugins,
+    ...(options.admission && { settings: options.admission }),
+  });
   const aggregator = createAggregator({
     view: store, client, pki, now: engine.now,
     serves: (group, version) => registry.list().some((def) => def.group === group && def.version === version),
@@ -55,7 +64,8 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
       return user;
     },
     authorize: (user, info) => authorizer.check(user, info),
-    admission: builtinAdmission({ view: store, cluster, now: engine.now, client, authorizer }, configured.plugins),
+    admission: (contributed) => chain(contributed.map((one) => contributedPlugin(one, { metrics }))),
+    metrics: () => metrics.render(),
     checkFields: (def, body, mode, keepEmpty) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode, keepEmpty)),
     fields: createFieldManagement({
       shapeOf: (group, version, kind) => {

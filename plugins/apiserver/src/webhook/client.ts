@@ -8,8 +8,11 @@ import { serviceEndpoint } from "../subresources/locations.ts";
 export interface ClientConfig {
   readonly url?: string;
   readonly service?: { readonly name: string; readonly namespace: string; readonly path?: string; readonly port?: number };
-  /** Base64 of PEM. */
+  /** Base64 of PEM, as are the client's own certificate and key. */
   readonly caBundle?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly token?: string;
 }
 
 export interface WebhookClient {
@@ -41,7 +44,9 @@ export function createWebhookClient(view: CacheView): WebhookClient {
         const options: RequestOptions = {
           ...whereTo(view, config, timeoutSeconds), agent, method: "POST", signal,
           allowPartialTrustChain: true, ...(config.caBundle && { ca: pem(config.caBundle) }),
+          ...(config.cert && config.key && { cert: pem(config.cert), key: pem(config.key) }),
         };
+        if (config.token) options.headers = { ...options.headers as object, authorization: `Bearer ${config.token}` };
         const answer = await send(options, body);
         return decode(answer.statusCode ?? 500, await readAll(answer));
       } catch (error) {

@@ -1,8 +1,9 @@
 /** Asks one webhook about a request: whether it is concerned, what it says, and what its failure means. */
 import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import { apiError, forbidden } from "@k3s-p/plugin-api/kube";
+import { type ApiError, apiError, forbidden } from "@k3s-p/plugin-api/kube";
 import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { AdmissionMetrics } from "../admission/metrics.ts";
 import type { Authorizer } from "../auth/rbac.ts";
 import { applyJsonPatch } from "../patch/json.ts";
 import type { Obj } from "../resources/types.ts";
@@ -18,6 +19,7 @@ export interface DispatchDeps {
   readonly engine: Pick<Engine, "registry" | "store" | "checkFields">;
   readonly authorizer: Authorizer;
   readonly client: WebhookClient;
+  readonly metrics: AdmissionMetrics;
   readonly newUid?: () => string;
 }
 
@@ -43,7 +45,29 @@ export function concernedBy({ engine, authorizer }: DispatchDeps, hook: Hook, re
 }
 
 /** Undefined when the call failed and the failure is to be ignored. Throws the refusal. */
-export async function ask({ client, newUid = randomUUID }: DispatchDeps, concerned: Concerned, mutating: boolean): Promise<Verdict | undefined> {
+export async function ask(deps: DispatchDeps, concerned: Concerned, mutating: boolean): Promise<Verdict | undefined> {
+  const { hook: { name, isFailClosed }, request: { operation } } = concerned;
+  const { metrics } = deps;
+  const type = mutating ? "admit" : "validating";
+  const start = performance.now();
+  const measure = (rejected: boolean): void => metrics.webhook({ name, operation, type, rejected }, (performance.now() - start) / 1000);
+  try {
+    const verdict = await answered(deps, concerned, mutating);
+    measure(false);
+    return verdict;
+  } catch (error) {
+    const isDenied = !(error instanceof CallError);
+    measure(true);
+    if (!isDenied && !isFailClosed) return void metrics.failedOpen({ name, type });
+    metrics.refusal({ name, operation, type, error: isDenied ? "no_error" : "calling_webhook_error", code: isDenied ? (error as ApiError).code : 0 });
+    throw isDenied ? error : internal(`failed calling webhook ${JSON.stringify(name)}: ${error.message}`);
+  }
+}
+
+/** The webhook gave no answer that counts. */
+class CallError extends Error {}
+
+async function answered({ client, newUid = randomUUID }: DispatchDeps, concerned: Concerned, mutating: boolean): Promise<Verdict> {
   const { hook, request, form, requestKind } = concerned;
   const { name, version, clientConfig, timeoutSeconds } = hook;
   if (request.dryRun && hook.hasSideEffects) throw apiError(400, "BadRequest", `admission webhook ${JSON.stringify(name)} does not support dry run`);
@@ -57,8 +81,7 @@ export async function ask({ client, newUid = randomUUID }: DispatchDeps, concern
     });
     verdict = checked(() => readAnswer(answer, version, uid, mutating));
   } catch (error) {
-    if (!hook.isFailClosed) return undefined;
-    throw internal(`failed calling webhook ${JSON.stringify(name)}: ${(error as Error).message}`);
+    throw new CallError((error as Error).message, { cause: error });
   }
   for (const [key, value] of Object.entries(verdict.auditAnnotations)) request.annotate?.(`${name}/${key}`, String(value));
   if (verdict.warnings.length > 0) request.warn?.(verdict.warnings);

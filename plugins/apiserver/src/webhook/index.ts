@@ -6,8 +6,8 @@ import { followHooks, type Hook, type Hooks } from "./hooks.ts";
 import { isExempt } from "./rules.ts";
 
 export interface WebhookDeps extends DispatchDeps {
-  /** Mutators of the server itself: they run again over what webhooks changed. */
-  readonly mutators: readonly AdmissionPlugin[];
+  /** Mutators of the server itself and of plugins: they run again over what webhooks changed. */
+  readonly mutators: () => readonly AdmissionPlugin[];
 }
 
 /** Without configurations a request costs one look at an empty list. */
@@ -48,7 +48,7 @@ async function runMutating(deps: WebhookDeps, hooks: readonly Hook[], request: A
   if (current.object === request.object) return current.object;
 
   const before = JSON.stringify(current.object);
-  current = { ...current, object: await runMutators(deps.mutators, current) };
+  current = { ...current, object: await runMutators(deps.mutators(), current) };
   const again = JSON.stringify(current.object) === before ? [...outdated] : [...called];
   for (const hook of hooks) if (again.includes(hook)) await run(hook);
   return current.object;
