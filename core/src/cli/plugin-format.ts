@@ -2,13 +2,14 @@
 import { k3spError } from "@k3s-p/plugin-api";
 import type { LogLine } from "../admin/logs.ts";
 import type { GraphResult, ListResult, TimelineResult } from "../admin/protocol.ts";
+import { textTable } from "./table.ts";
 
 export function listText({ plugins, leftOut }: ListResult, now: number): string {
   const rows = [...plugins].sort((a, b) => a.id.localeCompare(b.id)).map((p) => [
     p.id, p.version, p.slots.join(",") || "-", p.mode, p.state, age(now - p.since), String(p.restarts), p.error ?? p.health.findLast((h) => !h.ok)?.message ?? "",
   ]);
   const out = leftOut.map((l) => [l.plugin, "-", "-", "-", "left out", "-", "-", l.why]);
-  return table([["NAME", "VERSION", "SLOT", "MODE", "STATE", "SINCE", "RESTARTS", "MESSAGE"], ...rows, ...out]);
+  return textTable([["NAME", "VERSION", "SLOT", "MODE", "STATE", "SINCE", "RESTARTS", "MESSAGE"], ...rows, ...out]);
 }
 
 export const logText = ({ time, level, message }: LogLine): string => `${time} ${level.toUpperCase().padEnd(5)} ${message}\n`;
@@ -19,11 +20,6 @@ function age(ms: number): string {
   const units: readonly (readonly [number, string])[] = [[86_400, "d"], [3600, "h"], [60, "m"]];
   const unit = units.find(([size]) => seconds >= size * 2);
   return unit ? `${Math.floor(seconds / unit[0])}${unit[1]}` : `${seconds}s`;
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  return rows.map((row) => `${row.map((cell, i) => cell.padEnd(widths[i]! + 2)).join("").trimEnd()}\n`).join("");
 }
 
 export function inspectText(plugin: Readonly<Record<string, unknown>>): string {

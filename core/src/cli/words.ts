@@ -7,8 +7,8 @@ export interface Words {
   readonly flags: ReadonlyMap<string, string>;
 }
 
-/** `valued` flags take a value (`--slot cni` or `--slot=cni`), the `plain` ones none. */
-export function parseWords(argv: readonly string[], usage: string, count: number, valued: readonly string[], plain: readonly string[] = []): Words {
+/** `count` words, or between two counts; `valued` flags take a value (`--slot cni` or `--slot=cni`), the `plain` ones none. */
+export function parseWords(argv: readonly string[], usage: string, count: number | readonly [number, number], valued: readonly string[], plain: readonly string[] = []): Words {
   const words: string[] = [];
   const flags = new Map<string, string>();
   const fix = `use k3s-p ${usage}`;
@@ -20,6 +20,9 @@ export function parseWords(argv: readonly string[], usage: string, count: number
     else if (valued.includes(flag)) flags.set(flag, inline ?? argv[++i] ?? "");
     else throw k3spError("K3SP_FLAG_UNKNOWN", { message: `unknown flag ${name}${didYouMean(flag, [...valued, ...plain])}`, fix });
   }
-  if (words.length !== count) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `${usage}: ${words.length} arguments, ${count} expected`, fix });
+  const [fewest, most] = typeof count === "number" ? [count, count] : count;
+  if (words.length < fewest || words.length > most) {
+    throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `${usage}: ${words.length} arguments, ${words.length < fewest ? fewest : most} expected`, fix });
+  }
   return { words, flags };
 }
