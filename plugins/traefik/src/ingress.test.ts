@@ -181,6 +181,28 @@ test("keeps connections to backends, and survives one that the backend closed", 
   for (let i = 0; i < 5; i++) expect((await get("app.example.com")).status).toBe(200);
 });
 
+test("repeats on a stale connection what is idempotent, and nothing else", async () => {
+  const seen: string[] = [];
+  const answered = new WeakSet<object>();
+  // Each connection is good for one answer, as when the backend's own time-out closes it at the second request.
+  const { port: at } = await backend((request, response) => {
+    seen.push(request.method!);
+    if (answered.has(request.socket)) return void request.socket.destroy();
+    answered.add(request.socket);
+    response.end("ok");
+  });
+  service("web", [at]);
+  ingress("i", "app.example.com", "web");
+  const result: [string, number, number][] = [];
+  for (const method of ["GET", "DELETE", "POST", "PATCH"]) {
+    // Leaves a kept connection that has had its answer.
+    expect((await get("app.example.com", "/warm")).status).toBe(200);
+    seen.length = 0;
+    result.push([method, (await get("app.example.com", "/", { method })).status, seen.length]);
+  }
+  expect(result).toEqual([["GET", 200, 2], ["DELETE", 200, 2], ["POST", 502, 1], ["PATCH", 502, 1]]);
+});
+
 test("passes WebSockets through, and the backend's refusal of one", async () => {
   const server = await backend((_request, response) => void response.writeHead(403).end("no"));
   server.on("upgrade", (request: IncomingMessage, socket) => {

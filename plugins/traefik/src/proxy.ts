@@ -66,8 +66,8 @@ export function createProxy(options: ProxyOptions): Proxy {
     upstream.on("error", (error: Error) => {
       if (isGone(response)) return;
       if (response.headersSent) return destroyResponse(response);
-      // A kept connection that the backend closed just then: nothing was answered, so a request without body goes again.
-      const stale = upstream.reusedSocket && isBodyless(request);
+      // A kept connection that the backend closed just then: nothing was answered, so what may be repeated goes again.
+      const stale = upstream.reusedSocket && isBodyless(request) && idempotent.has(request.method ?? "");
       if (stale) return attempt(targets, head, request, response);
       if (!sent && others.length) return attempt(others, head, request, response);
       options.onError(error, target);
@@ -109,6 +109,9 @@ export function createProxy(options: ProxyOptions): Proxy {
     },
   };
 }
+
+/** RFC 9110, 9.2.2: a proxy must not repeat any other method by itself. */
+const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 const isBodyless = (request: Request): boolean =>
   request.httpVersionMajor === 2
