@@ -1,5 +1,5 @@
 /** Follows Services and EndpointSlices and keeps the table, the flows and the health check ports in step. */
-import type { Logger } from "@k3s-p/plugin-api";
+import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import { endpointSlices, keyOf, services, type EndpointSlice, type KubeClient } from "@k3s-p/plugin-api/kube";
 import { serviceKeysOf, type Endpoint } from "./endpoints.ts";
 import type { HealthPorts } from "./health-ports.ts";
@@ -75,7 +75,7 @@ export function startProxy(options: ProxyOptions): Proxy {
   async function pass(): Promise<void> {
     const keys = [...dirty];
     dirty.clear();
-    for (const key of keys) refresh(key);
+    for (const key of keys) refreshAlone(key);
     try {
       // Clients keep their endpoints over a restart of the server.
       const clients = fullNeeded ? await nft.clients(options.tableName, table.affinitySets()) : undefined;
@@ -97,6 +97,15 @@ export function startProxy(options: ProxyOptions): Proxy {
     fullNeeded = true;
     if (!delay || stopped) return;
     timer = setTimeout(() => ((timer = undefined), schedule()), delay);
+  }
+
+  /** An object that cannot be understood keeps the rules it had, and costs the others nothing. */
+  function refreshAlone(key: string): void {
+    try {
+      refresh(key);
+    } catch (error) {
+      log.error({ error: messageOf(error) }, `no new rules for Service ${key}`);
+    }
   }
 
   function refresh(key: string): void {

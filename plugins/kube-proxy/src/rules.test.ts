@@ -129,6 +129,22 @@ it("is synced only when nft has taken the rules, however often it refuses them",
   proxy.stop();
 });
 
+it("is held up by no Service that it cannot understand", async () => {
+  const cluster = fakeCluster();
+  const applied: string[] = [];
+  const errors: string[] = [];
+  const proxy = startProxy({
+    kube: cluster.kube, context, table: createTable(options), tableName: "t", forgetFlows: async () => undefined, health: { set: () => undefined },
+    log: { ...silentLogger, error: (_fields: unknown, message?: string) => void errors.push(message ?? "") },
+    nft: { clients: async () => new Map(), apply: async (text) => void applied.push(text) },
+  });
+  cluster.put(service("bad", { clusterIP: "10.43.0.1", ports: 80 as never }));
+  cluster.put(service("good", { clusterIP: "10.43.0.2" }));
+  await proxy.synced();
+  expect([applied.length, applied[0]!.includes("10.43.0.2"), errors]).toEqual([1, true, ["no new rules for Service default/bad"]]);
+  proxy.stop();
+});
+
 it("loads everything once, then gathers what changes while nft works into one transaction", async () => {
   const cluster = fakeCluster();
   const applied: string[] = [];
