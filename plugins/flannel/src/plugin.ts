@@ -62,12 +62,14 @@ function waitForPodCidr(ctx: Context): Promise<string> {
   const { name } = ctx.needs.node;
   const informer = ctx.needs.kube.informer(nodes, { fieldSelector: `metadata.name=${name}` });
   const notice = setTimeout(() => ctx.log.info(`waiting for spec.podCIDR of node ${name}`), 10_000);
-  return new Promise<string>((resolve, reject) => {
-    const see = (object: Node) => object.metadata.name === name && object.spec?.podCIDR && resolve(object.spec.podCIDR);
-    informer.on({ added: see, updated: see });
-    ctx.signal.addEventListener("abort", () => reject(new Error(`node ${name} has no spec.podCIDR`)), { once: true });
-  }).finally(() => {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const see = (object: Node) => object.metadata.name === name && object.spec?.podCIDR && resolve(object.spec.podCIDR);
+  const giveUp = () => reject(new Error(`node ${name} has no spec.podCIDR`));
+  informer.on({ added: see, updated: see });
+  ctx.signal.addEventListener("abort", giveUp, { once: true });
+  return promise.finally(() => {
     clearTimeout(notice);
+    ctx.signal.removeEventListener("abort", giveUp);
     informer.stop();
   });
 }
