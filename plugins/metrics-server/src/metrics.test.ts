@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Node, Pod } from "@k3s-p/plugin-api/kube";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
-import { fill } from "./addons.ts";
 import { createApi, type Api } from "./api.ts";
 import { createStore } from "./store.ts";
 import { parseSummary } from "./summary.ts";
@@ -148,9 +147,4 @@ describe("usage", () => {
     expect(usageList({ cpu: 12345, memory: 10 * 1024, time: 0, window: 0 })).toEqual({ cpu: "12345n", memory: "10Ki" });
     expect([15_012, 65_000, 3_600_000].map(formatDuration)).toEqual(["15.012s", "1m5s", "1h0m0s"]);
   });
-});
-
-it("fills the listener's address into the EndpointSlice", () => {
-  const text = fill('["%{METRICS_SERVER_ADDRESS}%"] %{METRICS_SERVER_ADDRESS_TYPE}% %{METRICS_SERVER_PORT}%', { ip: "fd00::1", port: 40000, node: "n1" });
-  expect(text).toBe('["fd00::1"] IPv6 40000');
 });

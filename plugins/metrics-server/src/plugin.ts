@@ -1,6 +1,7 @@
 /** Registration of the metrics-server plugin. */
 import { definePlugin } from "@k3s-p/plugin-api";
 import { conditionIsTrue, nodes, pods, type Node } from "@k3s-p/plugin-api/kube";
+import { publishListener } from "@k3s-p/plugin-api/kube/service-endpoint";
 import { deployer, kube, metrics, node, pki } from "@k3s-p/plugin-api/slots";
 import { deployAddons } from "./addons.ts";
 import { createApi } from "./api.ts";
@@ -39,7 +40,11 @@ export default definePlugin<typeof metrics, typeof needs, {}, Config>({
       requestHeaderCa: keys.ca("request-header-ca").cert, allowedNames: ["system:auth-proxy"],
     });
     ctx.defer(() => server.close());
-    await deployAddons(ctx.needs.deployer, { ip: self.ip, port: server.port, node: self.name });
+    await deployAddons(ctx.needs.deployer);
+    const endpoint = await publishListener(client, {
+      namespace: "kube-system", service: "metrics-server", nodeName: self.name, address: self.ip, ports: [{ name: "https", port: server.port, protocol: "TCP" }],
+    });
+    ctx.defer(() => endpoint.stop());
     nodeInformer.on({
       added: (found) => void (isReady(found) && store.refresh([found])),
       updated: (found, previous) => void (isReady(found) && !isReady(previous) && store.refresh([found])),
