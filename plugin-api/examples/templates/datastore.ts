@@ -16,23 +16,37 @@ export default definePlugin({
   },
 });
 
+/** A change, and the row that it replaced. */
+type Past = Change & { readonly before: Row | undefined };
+
 function createStore(journal: FileHandle, journaled: readonly Change[]): Datastore {
   const rows = new Map<string, Row>();
   const watchers = new Set<(changes: readonly Change[]) => void>();
-  let [history, revision, compacted]: [readonly Change[], number, number] = [[], 1, 0];
+  let [history, revision, compacted]: [readonly Past[], number, number] = [[], 1, 0];
   const apply = (change: Change): void => {
     const { key, value, createRevision } = change;
     revision = change.revision;
+    history = [...history, { ...change, before: rows.get(key) }];
     if (value) rows.set(key, { key, value, createRevision, modRevision: revision });
     else rows.delete(key);
-    history = [...history, change];
     for (const tell of [...watchers]) tell([change]);
   };
   journaled.forEach(apply);
+  const requireHistory = (from: number): void => {
+    if (from < compacted) throw k3spError("K3SP_DATASTORE_COMPACTED", { message: `revision ${from} has been compacted` });
+  };
+  /** Undoes what happened after a revision, the latest first. */
+  function rowsAt(at: number): Row[] {
+    requireHistory(at);
+    if (at > revision) throw k3spError("K3SP_DATASTORE_FAILED", { message: `revision ${at} is yet to come` });
+    const state = new Map(rows);
+    for (const { key, before } of history.filter((change) => change.revision > at).reverse()) before ? state.set(key, before) : state.delete(key);
+    return [...state.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
   return {
     revision: () => revision,
     compactedRevision: () => compacted,
-    range: async (prefix) => ({ revision, rows: [...rows.values()].filter((row) => row.key.startsWith(prefix)).sort((a, b) => (a.key < b.key ? -1 : 1)) }),
+    range: async (prefix, at = revision) => ({ revision: at, rows: rowsAt(at).filter((row) => row.key.startsWith(prefix)) }),
     async write({ key, value, expect, tier }) {
       const before = rows.get(key);
       if ((before?.modRevision ?? 0) !== expect) return { ok: false, current: before };
@@ -43,7 +57,7 @@ function createStore(journal: FileHandle, journaled: readonly Change[]): Datasto
       return { ok: true, revision: change.revision };
     },
     async watch(after, onChange) {
-      if (after < compacted) throw k3spError("K3SP_DATASTORE_COMPACTED", { message: `revision ${after} has been compacted` });
+      requireHistory(after);
       const missed = history.filter((change) => change.revision > after);
       if (missed.length) onChange(missed);
       watchers.add(onChange);

@@ -31,7 +31,10 @@ test.each<[string, (store: Datastore) => Partial<Datastore>, string]>([
   ["acknowledges before it tells", (s) => ({ watch: (after, fn) => s.watch(after, (changes) => void setTimeout(() => fn(changes), 1)) }), "a watcher has seen the change when the write resolves"],
   ["drops a change", (s) => ({ watch: (after, fn) => s.watch(after, (changes) => fn(changes.filter((c) => c.revision % 7 !== 0))) }), "every watcher sees the same order while writers race"],
   ["goes on telling", (s) => ({ watch: async (after, fn) => { await s.watch(after, fn); return () => {}; } }), "a watch that was ended gets nothing more"],
-  ["forgets compaction", (s) => ({ compact: async () => {}, compactedRevision: () => 0, watch: (after, fn) => s.watch(Math.max(after, 0), fn) }), "compaction: older revisions cannot be watched from, live keys stay"],
+  ["forgets compaction", (s) => ({ compact: async () => {}, compactedRevision: () => 0, watch: (after, fn) => s.watch(Math.max(after, 0), fn) }), "compaction: older revisions cannot be watched from nor read, live keys stay"],
+  ["knows no past", (s) => ({ range: async (prefix) => s.range(prefix) }), "a range of the past shows the rows as they were then"],
+  ["forgets what was replaced", (s) => ({ history: (limit, fn) => s.history!(limit, (all) => fn(all.map((c) => ({ ...c, previous: undefined })))) }), "if it has a history: the last changes, each with the row that it replaced"],
+  ["restores over what is there", (s) => ({ restore: async (_, parts) => { for await (const part of parts) for (const { key, value } of part) await s.write({ key, value, expect: 0 }); } }), "if it can be restored: the given rows take the place of all, with their revisions and without history"],
   ["does not sort", (s) => ({ range: async (prefix) => { const { revision, rows } = await s.range(prefix); return { revision, rows: [...rows].reverse() }; } }), "a range is sorted by key, keeps to its prefix, and names its revision"],
 ])("a datastore that %s is found out", async (_, change, name) => {
   expect(await failures(datastoreSuite(storeOf(change)))).toContain(name);

@@ -24,8 +24,8 @@ interface Waiting {
 }
 
 export function connect(options: LinkOptions): Link {
-  const { file, maxPages } = options;
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: { file, maxPages } });
+  const { onCrash, ...workerData } = options;
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData });
   const waiting = new Map<number, Waiting>();
   let ids = 0;
   let dead: Error | undefined;
@@ -44,7 +44,7 @@ export function connect(options: LinkOptions): Link {
     dead ??= k3spError("K3SP_DATASTORE_FAILED", { message: "the database thread has ended", cause });
     for (const call of waiting.values()) call.reject(dead);
     waiting.clear();
-    options.onCrash?.(dead);
+    onCrash?.(dead);
   };
   worker.on("error", crash);
   worker.on("exit", (code) => crash(new Error(`exit code ${code}`)));

@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import type { Change } from "@k3s-p/plugin-api/slots";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { CRASH_GAP } from "./database.ts";
+import { CRASH_GAP, VERSION } from "./schema.ts";
 import { openStore, type SqliteStore, type StoreOptions } from "./store.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -34,6 +35,16 @@ async function open(options: Partial<StoreOptions> = {}): Promise<SqliteStore> {
 async function close(store: SqliteStore): Promise<void> {
   stores.delete(store);
   await store.close();
+}
+
+/** Runs SQL on the closed file; returns the row of the last statement if it has one. */
+function sql(text: string): unknown {
+  const db = new DatabaseSync(file);
+  try {
+    return text.startsWith("PRAGMA user_version") && !text.includes("=") ? { ...db.prepare(text).get() } : db.exec(text);
+  } finally {
+    db.close();
+  }
 }
 
 const put = (store: SqliteStore, key: string, value: string, expect = 0, tier?: "lazy") =>
@@ -206,6 +217,73 @@ describe("the file", () => {
     expect(readFileSync(file).equals(before)).toBe(true);
   });
 
+  test("whose values have changed on the disk is found out by their sums, and by a check", async () => {
+    const store = await open();
+    for (let i = 0; i < 20; i++) await put(store, `key-${i}`, `value ${i} ${"v".repeat(500)}`);
+    await close(store);
+    writeFileSync(file, readFileSync(file, "latin1").replaceAll("value 7 ", "value 8 "), "latin1");
+    const again = await open();
+    expect(await again.check()).toEqual(["key-7 at revision 9 is not what was written"]);
+    await expect(again.range("")).rejects.toMatchObject({ code: "K3SP_DATASTORE_CORRUPT", message: expect.stringContaining("key-7 at revision 9") });
+  });
+
+  test("whose index does not fit its log is found out by a check", async () => {
+    const store = await open();
+    await put(store, "lost", "1");
+    await put(store, "old", "1");
+    await put(store, "old", "2", 3);
+    await close(store);
+    sql("DELETE FROM live WHERE key = 'lost'; UPDATE live SET rev = 3 WHERE key = 'old'");
+    expect(await (await open()).check()).toEqual(["old is said to be at revision 3, and is at 4", "lost at revision 2 is not in the index"]);
+  });
+
+  test("of the first version is taken to this one, with all that it holds", async () => {
+    mkdirSync(join(folder, "db"));
+    sql(`
+      CREATE TABLE log (rev INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL, prev INTEGER NOT NULL, value BLOB);
+      CREATE TABLE live (key TEXT PRIMARY KEY, rev INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+      INSERT INTO log VALUES (2, 'a', 2, 0, CAST('1' AS BLOB)), (3, 'a', 2, 2, CAST('2' AS BLOB)), (4, 'b', 4, 0, CAST('1' AS BLOB)), (5, 'b', 4, 4, NULL);
+      INSERT INTO live VALUES ('a', 3);
+      INSERT INTO meta VALUES ('clean', 1), ('revision', 5), ('compacted', 0)`);
+    const store = await open();
+    const { revision, rows } = await store.range("");
+    expect([revision, rows.map((row) => [row.key, text(row.value), row.createRevision, row.modRevision])]).toEqual([5, [["a", "2", 2, 3]]]);
+    expect((await store.range("", 4)).rows.map((row) => [row.key, text(row.value)])).toEqual([["a", "2"], ["b", "1"]]);
+    expect(await store.check()).toEqual([]);
+    expect(await put(store, "c", "1")).toEqual({ ok: true, revision: 6 });
+    await close(store);
+    expect(sql("PRAGMA user_version")).toEqual({ user_version: VERSION });
+    expect((await (await open()).range("")).rows.map((row) => row.key)).toEqual(["a", "c"]);
+  });
+
+  test("of a newer version is refused and not touched", async () => {
+    await close(await open());
+    sql(`PRAGMA user_version = ${VERSION + 1}`);
+    const before = readFileSync(file);
+    await expect(open()).rejects.toMatchObject({
+      code: "K3SP_DATASTORE_NEWER", message: `${file} has version ${VERSION + 1}, and this k3s-p reads up to ${VERSION}`,
+    });
+    expect(readFileSync(file).equals(before)).toBe(true);
+  });
+
+  test("that another program writes to delays a write, and fails it when that lasts", async () => {
+    const store = await open({ busyTimeout: 300 });
+    await put(store, "a", "1");
+    const other = new DatabaseSync(file);
+    other.exec("BEGIN IMMEDIATE");
+    await expect(put(store, "b", "1")).rejects.toMatchObject({
+      code: "K3SP_DATASTORE_FAILED", message: expect.stringContaining("database is locked"), fix: expect.stringContaining("sqlite3 shell"),
+    });
+    expect((await store.health()).ok).toBe(false);
+    const waiting = put(store, "c", "1");
+    other.exec("ROLLBACK");
+    expect(await waiting).toMatchObject({ ok: true });
+    other.close();
+    expect(await store.health()).toEqual({ ok: true });
+    expect((await store.range("")).rows.map((row) => row.key)).toEqual(["a", "c"]);
+  });
+
   test("that is full fails the write, leaves nothing half done, and works again when there is room", async () => {
     const store = await open({ maxPages: 40 });
     await put(store, "small", "1");
@@ -241,8 +319,35 @@ describe("a killed process", () => {
     for (const [, key, revision] of durable) expect(rows.get(key!)?.modRevision).toBe(Number(revision));
     expect(store.revision()).toBeGreaterThanOrEqual(CRASH_GAP);
     expect(store.revision()).toBeGreaterThan(highest);
-    await expect(store.watch(highest, () => {})).rejects.toMatchObject({ code: "K3SP_DATASTORE_COMPACTED" });
+    const kept = Math.max(...[...rows.values()].map((row) => row.modRevision));
+    const seen: Change[] = [];
+    await store.watch(kept - 5, (changes) => seen.push(...changes));
+    expect(seen.map((change) => change.revision)).toEqual([1, 2, 3, 4, 5].map((n) => kept - 5 + n));
+    for (const lost of [kept + 1, kept + 500, store.revision() - 1]) {
+      await expect(store.watch(lost, () => {})).rejects.toMatchObject({ code: "K3SP_DATASTORE_COMPACTED" });
+    }
+    await store.watch(store.revision(), () => {});
   }, 20_000);
+
+  test("leaves revisions that were lost refused for ever, also after clean stops and further changes", async () => {
+    const first = await open();
+    await put(first, "a", "1");
+    await close(first);
+    sql("UPDATE meta SET value = 0 WHERE name = 'clean'");
+    const second = await open();
+    const start = second.revision();
+    expect(start).toBe(2 + CRASH_GAP);
+    await put(second, "b", "1");
+    await close(second);
+    const third = await open();
+    await expect(third.watch(3, () => {})).rejects.toMatchObject({ code: "K3SP_DATASTORE_COMPACTED" });
+    await expect(third.range("", 3)).rejects.toMatchObject({ code: "K3SP_DATASTORE_COMPACTED" });
+    for (const [after, keys] of [[2, ["b"]], [start, ["b"]]] as const) {
+      const seen: string[] = [];
+      await third.watch(after, (changes) => seen.push(...changes.map((change) => change.key)));
+      expect(seen).toEqual(keys);
+    }
+  });
 
   test("leaves a file whose copy opens as well", async () => {
     const store = await open();

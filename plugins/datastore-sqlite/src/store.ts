@@ -6,11 +6,11 @@
  * committed it, a lazy one as soon as all before it are. While a commit runs, further writes gather for the next.
  */
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
-import type { Change, Datastore, Row, WriteOp, WriteResult } from "@k3s-p/plugin-api/slots";
+import type { Change, Datastore, PastChange, Row, WriteOp, WriteResult } from "@k3s-p/plugin-api/slots";
 import { decodeRows, encodeRows, type FrameRow } from "./frames.ts";
 import { type Ask, connect, type LinkOptions } from "./link.ts";
 
-export interface SqliteStore extends Datastore {
+export interface SqliteStore extends Required<Datastore> {
   /** Writes what is pending and closes the file. */
   close(): Promise<void>;
 }
@@ -51,8 +51,7 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     throw error;
   });
   const mods = new Map<string, Revisions>();
-  for (const row of decodeRows(opened.frame!)) mods.set(row.key, { mod: row.revision, created: row.createRevision });
-
+  remember(opened.frame!);
   let next = opened.revision!;
   let visible = next;
   let compacted = opened.compacted!;
@@ -63,6 +62,11 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
   let timer: NodeJS.Timeout | undefined;
   let failure: string | undefined;
   const watchers = new Set<Watcher>();
+
+  function remember(keys: Uint8Array): void {
+    mods.clear();
+    for (const row of decodeRows(keys)) mods.set(row.key, { mod: row.revision, created: row.createRevision });
+  }
 
   function accept(op: WriteOp, resolve: Pending["resolve"], reject: Pending["reject"]): void {
     const before = mods.get(op.key);
@@ -159,13 +163,14 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     if (visible - compacted > MAX_HISTORY) void compact(visible - MAX_HISTORY / 2).catch(() => {});
   }
 
-  async function compact(revision: number): Promise<void> {
+  async function compact(revision: number, shrink = false): Promise<void> {
     const to = Math.min(revision, visible);
     while (compacted < to) {
       const step = Math.min(compacted + COMPACT_STEP, to);
       await link.ask({ op: "compact", revision: step });
       compacted = Math.max(compacted, step);
     }
+    if (shrink) await link.ask({ op: "shrink" });
   }
 
   async function current(key: string): Promise<Row | undefined> {
@@ -180,10 +185,36 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     return decodeRows((await link.ask(request)).frame!);
   }
 
-  async function scan(prefix: string, onRows: (rows: readonly Row[]) => void): Promise<{ readonly revision: number }> {
+  async function scan(prefix: string, onRows: (rows: readonly Row[]) => void, at?: number): Promise<{ readonly revision: number }> {
     await settle();
-    const answer = await link.parts({ op: "range", prefix }, (frame) => onRows(decodeRows(frame).map(toRow)));
-    return { revision: answer.revision! };
+    const answer = await link.parts({ op: "range", prefix, at }, (frame) => onRows(decodeRows(frame).map(toRow)));
+    return { revision: at ?? answer.revision! };
+  }
+
+  async function history(limit: number, onChanges: (changes: readonly PastChange[]) => void): Promise<{ readonly after: number }> {
+    await settle();
+    const changes = pastChanges(onChanges);
+    const answer = await link.parts({ op: "history", limit }, changes.take);
+    changes.end();
+    return { after: answer.after! };
+  }
+
+  async function restore(revision: number, rows: AsyncIterable<readonly Row[]>): Promise<void> {
+    if (watchers.size > 0 || tail.length > 0) throw failed("the store is in use, so nothing can be put in its place");
+    await settle();
+    await link.ask({ op: "restoreBegin" });
+    try {
+      for await (const part of rows) {
+        const frame = encodeRows(part.map(fromRow));
+        await link.ask({ op: "restoreAdd", frame }, [frame.buffer]);
+      }
+      await link.ask({ op: "restoreEnd", revision });
+    } catch (error) {
+      await link.ask({ op: "restoreAbort" });
+      throw error;
+    }
+    remember((await link.ask({ op: "keys" })).frame!);
+    next = visible = compacted = revision;
   }
 
   async function settle(): Promise<void> {
@@ -196,12 +227,12 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
   return {
     revision: () => visible,
     compactedRevision: () => compacted,
-    async range(prefix) {
+    async range(prefix, at) {
       const rows: Row[] = [];
-      const { revision } = await scan(prefix, (part) => part.forEach((row) => rows.push(row)));
+      const { revision } = await scan(prefix, (part) => part.forEach((row) => rows.push(row)), at);
       return { revision, rows };
     },
-    scan,
+    scan: (prefix, onRows) => scan(prefix, onRows),
     write: (op) => new Promise((resolve, reject) => accept(op, resolve, reject)),
     async watch(after, onChange) {
       const watcher: Watcher = { after, held: after < visible ? [] : undefined, onChange };
@@ -210,7 +241,6 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
       if (watcher.held) {
         try {
           const history = (await ordered({ op: "since", after })).map(fromHistory);
-          if (after < compacted) throw compactedError(after, compacted);
           const held = watcher.held;
           watcher.held = undefined;
           deliver(watcher, history);
@@ -222,7 +252,13 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
       }
       return () => void watchers.delete(watcher);
     },
+    history,
     compact,
+    async check() {
+      await settle();
+      return (await link.ask({ op: "check" })).findings!;
+    },
+    restore,
     health: async () => (failure ? { ok: false, message: failure } : { ok: true }),
     async size() {
       const { bytes = 0, rows = 0 } = await link.ask({ op: "size" });
@@ -248,11 +284,35 @@ function deliver(watcher: Watcher, changes: readonly Change[]): void {
   watcher.onChange(fresh);
 }
 
+/** Pairs each change with the row that follows it when that is the one that it replaced. */
+function pastChanges(onChanges: (changes: readonly PastChange[]) => void): { take(frame: Uint8Array): void; end(): void } {
+  let last: FrameRow | undefined;
+  return {
+    take(frame) {
+      const changes: PastChange[] = [];
+      for (const row of decodeRows(frame)) {
+        if (last && row.revision < last.revision) {
+          changes.push({ ...fromHistory(last), previous: toRow(row) });
+          last = undefined;
+          continue;
+        }
+        if (last) changes.push({ ...fromHistory(last), previous: undefined });
+        last = row;
+      }
+      if (changes.length > 0) onChanges(changes);
+    },
+    end() {
+      if (last) onChanges([{ ...fromHistory(last), previous: undefined }]);
+    },
+  };
+}
+
 const toFrameRow = (p: Pending): FrameRow => ({
   revision: p.revision, createRevision: p.created, previousRevision: p.before?.mod ?? 0, key: p.op.key, value: p.op.value,
 });
 const toChange = (p: Pending): Change => ({ revision: p.revision, key: p.op.key, value: p.op.value, createRevision: p.created });
 const fromHistory = (r: FrameRow): Change => ({ revision: r.revision, key: r.key, value: r.value, createRevision: r.createRevision });
+const fromRow = (r: Row): FrameRow => ({ revision: r.modRevision, createRevision: r.createRevision, previousRevision: 0, key: r.key, value: r.value });
 const toRow = (r: FrameRow): Row => ({ key: r.key, value: r.value!, createRevision: r.createRevision, modRevision: r.revision });
 
 const failed = (message: string): K3spError => k3spError("K3SP_DATASTORE_FAILED", { message });

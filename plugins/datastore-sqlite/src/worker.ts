@@ -1,16 +1,26 @@
 /** The worker thread: owns the SQLite file and answers the main thread's messages one by one, in order. */
 import { parentPort, workerData } from "node:worker_threads";
-import { type Database, DatabaseError, type OpenOptions, openDatabase } from "./database.ts";
+import { type Database, openDatabase } from "./database.ts";
+import { translate } from "./failure.ts";
+import type { OpenOptions } from "./file.ts";
 import { decodeRows, encodeRows, type FrameRow } from "./frames.ts";
 
-/** Requests; each is answered by one `Answer` with the same id, a range by parts with `more` before it. */
+/** Requests; each is answered by one `Answer` with the same id, a range or history by parts with `more` before it. */
 export type Request =
   | { readonly id: number; readonly op: "open" }
   | { readonly id: number; readonly op: "commit"; readonly frame: Uint8Array<ArrayBuffer> }
-  | { readonly id: number; readonly op: "range"; readonly prefix: string }
+  | { readonly id: number; readonly op: "range"; readonly prefix: string; readonly at?: number | undefined }
   | { readonly id: number; readonly op: "get"; readonly key: string }
   | { readonly id: number; readonly op: "since"; readonly after: number }
+  | { readonly id: number; readonly op: "history"; readonly limit: number }
   | { readonly id: number; readonly op: "compact"; readonly revision: number }
+  | { readonly id: number; readonly op: "shrink" }
+  | { readonly id: number; readonly op: "check" }
+  | { readonly id: number; readonly op: "restoreBegin" }
+  | { readonly id: number; readonly op: "restoreAdd"; readonly frame: Uint8Array<ArrayBuffer> }
+  | { readonly id: number; readonly op: "restoreEnd"; readonly revision: number }
+  | { readonly id: number; readonly op: "restoreAbort" }
+  | { readonly id: number; readonly op: "keys" }
   | { readonly id: number; readonly op: "size" }
   | { readonly id: number; readonly op: "close" };
 
@@ -32,6 +42,9 @@ export interface Answer {
   readonly compacted?: number;
   readonly bytes?: number;
   readonly rows?: number;
+  readonly findings?: readonly string[];
+  /** Revision that the history follows. */
+  readonly after?: number;
 }
 
 export interface WorkerOptions extends OpenOptions {
@@ -60,15 +73,28 @@ function handle(request: Request): Answer {
 
 function perform(store: Database, request: Request): Partial<Answer> {
   switch (request.op) {
-    case "open": return rows(store.keys());
+    case "open":
+    case "keys": return rows(store.keys());
     case "commit": store.commit(decodeRows(request.frame)); return {};
-    case "range": return rows(lastPart(request.id, store.range(request.prefix)));
+    case "range": return rows(lastPart(request.id, store.range(request.prefix, request.at)));
     case "get": return rows([store.get(request.key)].filter((row) => row !== undefined));
     case "since": return rows(store.since(request.after));
+    case "history": return history(store, request);
     case "compact": store.compact(request.revision); return {};
+    case "shrink": store.shrink(); return {};
+    case "check": return { findings: store.check() };
+    case "restoreBegin": store.restore.begin(); return {};
+    case "restoreAdd": store.restore.add(decodeRows(request.frame)); return {};
+    case "restoreEnd": store.restore.end(request.revision); return {};
+    case "restoreAbort": store.restore.abort(); return {};
     case "size": return store.size();
     case "close": store.close(); return {};
   }
+}
+
+function history(store: Database, { id, limit }: { readonly id: number; readonly limit: number }): Partial<Answer> {
+  const after = store.historyStart(limit);
+  return { ...rows(lastPart(id, store.history(after))), after };
 }
 
 const PART = 1000;
@@ -89,6 +115,6 @@ function lastPart(id: number, all: Iterable<FrameRow>): FrameRow[] {
 const rows = (list: readonly FrameRow[]): Partial<Answer> => ({ frame: encodeRows(list) });
 
 function toFailure(error: unknown): Failure {
-  if (error instanceof DatabaseError) return { code: error.code, message: error.message, detail: error.detail, fix: error.fix };
-  return { code: "K3SP_DATASTORE_FAILED", message: `${options.file}: ${(error as Error).message}`, detail: [] };
+  const { code, message, detail, fix } = translate(options.file, error, "cannot use");
+  return { code, message, detail, fix };
 }
