@@ -40,7 +40,10 @@ function createStore(journal: FileHandle, journaled: readonly Change[]): Datasto
     requireHistory(at);
     if (at > revision) throw k3spError("K3SP_DATASTORE_FAILED", { message: `revision ${at} is yet to come` });
     const state = new Map(rows);
-    for (const { key, before } of history.filter((change) => change.revision > at).reverse()) before ? state.set(key, before) : state.delete(key);
+    for (const { key, before } of history.filter((change) => change.revision > at).reverse()) {
+      if (before) state.set(key, before);
+      else state.delete(key);
+    }
     return [...state.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   }
   return {
