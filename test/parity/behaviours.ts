@@ -1,0 +1,88 @@
+/**
+ * The behaviours of upstream's conformance suite that need an API server and controllers but no node, in our words.
+ * Each has one test in this folder, which bears its text as its name; `behaviours.test.ts` counts them.
+ */
+import { test } from "vitest";
+
+export const behaviours = {
+  // API machinery: custom resources
+  "crd-watch": "a watch of custom objects sees them added, changed and deleted",
+  "crd-create-delete": "a CustomResourceDefinition is created, established and deleted",
+  "crd-status": "the status of a CustomResourceDefinition is read, updated and patched",
+  "crd-list": "CustomResourceDefinitions are listed by label and deleted as a collection",
+  "crd-defaulting": "defaults of a custom resource apply to requests and to what is read from storage",
+  "crd-discovery": "discovery lists the group, the version and the resource of CustomResourceDefinitions",
+  "openapi-unserved": "a version that is no longer served leaves the published schema",
+  "openapi-renamed": "a renamed version is published under its new name only",
+  "openapi-unknown-root": "a kind that keeps unknown fields at its root is published so",
+  "openapi-unknown-embedded": "a kind that keeps unknown fields in a member is published so",
+  "openapi-schema": "a kind with a schema is validated by kubectl and explained",
+  "openapi-no-schema": "a kind without a schema takes anything",
+  "openapi-groups": "kinds of two groups are published beside each other",
+  "openapi-kinds": "two kinds of one group and version are published beside each other",
+  "openapi-versions": "two versions of one kind are published beside each other",
+  // API machinery: discovery, watches, events
+  "discovery-preferred": "each API group names a preferred version that it serves",
+  "server-version": "the server tells its version",
+  "table-406": "a Table of a resource without metadata is not acceptable",
+  "watch-restart": "a watch goes on from the last version that an earlier watch saw",
+  "watch-from-version": "a watch starts at a given version",
+  "watch-configmaps": "watches by label see the ConfigMaps that they select added, changed and deleted",
+  "watch-selector": "an object that stops matching a watch's selector is deleted to it, and added when it matches again",
+  "watch-order": "concurrent watches see the same events in the same order",
+  "events-lifecycle": "an event of the core group is created, listed, patched, read and deleted",
+  "events-collection": "events of the core group are deleted as a collection",
+  "events-v1-lifecycle": "an event of events.k8s.io is created, listed, patched, updated and deleted",
+  "events-v1-collection": "events of events.k8s.io are deleted as a collection",
+  // API machinery: garbage, namespaces, quota
+  "gc-replicasets": "a ReplicaSet goes with its Deployment",
+  "gc-pods": "pods go with their ReplicationController",
+  "gc-circle": "a circle of owners does not block deletion",
+  "gc-orphan": "a ReplicaSet stays when its Deployment is deleted with Orphan",
+  "namespace-services": "the services of a deleted namespace are gone",
+  "namespace-patch": "a namespace is patched",
+  "quota-update": "a ResourceQuota is created, updated and deleted",
+  "quota-configmap": "a quota counts the life of a ConfigMap",
+  "quota-pod": "a quota counts the life of a pod and refuses what exceeds it",
+  "quota-replicaset": "a quota counts the life of a ReplicaSet",
+  "quota-rc": "a quota counts the life of a ReplicationController",
+  "quota-secret": "a quota counts the life of a Secret",
+  "quota-service": "a quota counts the life of a Service by its type",
+  "quota-status": "the status of a new quota is calculated promptly",
+  "quota-best-effort": "quotas of the BestEffort scopes count each its own pods",
+  "quota-terminating": "quotas of the Terminating scopes count each its own pods",
+  "limit-range": "a LimitRange gives pods its defaults and refuses what is outside",
+  // Objects
+  "lease-api": "a Lease is created, updated, patched, listed and deleted",
+  "pods-collection": "pods are deleted as a collection",
+  "pod-qos": "a pod with requests that equal its limits is Guaranteed",
+  "secret-empty-key": "a Secret with an empty key is refused",
+  "secret-patch": "a Secret is patched",
+  "configmap-empty-key": "a ConfigMap with an empty key is refused",
+  "configmap-lifecycle": "a ConfigMap is created, watched, patched, listed and deleted as a collection",
+  "podtemplate-collection": "PodTemplates are deleted as a collection",
+  "podtemplate-lifecycle": "a PodTemplate is created, patched, listed and deleted",
+  "runtimeclass-api": "RuntimeClasses take every operation of the API",
+  "ingress-api": "Ingresses take every operation of the API",
+  "ingressclass-api": "IngressClasses take every operation of the API",
+  "csr-api": "CertificateSigningRequests take every operation of the API",
+  "service-all-namespaces": "a Service is found in the list of all namespaces",
+  "service-master": "the Service kubernetes offers HTTPS",
+  "endpoint-lifecycle": "an Endpoints is created, watched, patched, listed and deleted",
+  "sa-automount": "ServiceAccount and pod decide together whether a token is mounted",
+  "sa-lifecycle": "a ServiceAccount is created, watched, patched, listed and deleted as a collection",
+  // Controllers
+  "rc-release": "a ReplicationController releases a pod that no longer matches",
+  "rc-failure": "a ReplicationController tells that quota stops it, and that it no longer does",
+  // kubectl
+  "cli-api-versions": "kubectl api-versions has v1",
+  "cli-cluster-info": "kubectl cluster-info names the control plane",
+  "cli-diff": "kubectl diff finds what differs in a Deployment",
+  "cli-run-never": "kubectl run --restart=Never creates a pod of the image",
+  "cli-dry-run": "kubectl's server-side dry run changes nothing",
+  "cli-version": "kubectl version prints both versions",
+  "cli-proxy-socket": "kubectl proxy serves a unix socket",
+  "cli-proxy-port": "kubectl proxy --port 0 takes a free port",
+} as const;
+
+export const behaviour = (id: keyof typeof behaviours, run: () => Promise<void>, ms?: number): void => test(behaviours[id], run, ms);
