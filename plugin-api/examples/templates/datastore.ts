@@ -1,9 +1,9 @@
 /** The datastore TEMPLATE_NAME: rows in memory, and a journal of one line a write that is read back at start. */
 import { open, readFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { definePlugin, k3spError } from "@k3s-p/plugin-api";
+import { definePlugin } from "@k3s-p/plugin-api";
 import { datastore, type Change, type Datastore, type Row } from "@k3s-p/plugin-api/slots";
-import { decode, encode } from "./datastore-journal.ts";
+import { decode, encode, known, type Past, rowsAt } from "./datastore-journal.ts";
 
 export default definePlugin({
   provides: datastore,
@@ -15,9 +15,6 @@ export default definePlugin({
     return createStore(journal, lines.map(decode));
   },
 });
-
-/** A change, and the row that it replaced. */
-type Past = Change & { readonly before: Row | undefined };
 
 function createStore(journal: FileHandle, journaled: readonly Change[]): Datastore {
   const rows = new Map<string, Row>();
@@ -32,24 +29,12 @@ function createStore(journal: FileHandle, journaled: readonly Change[]): Datasto
     for (const tell of [...watchers]) tell([change]);
   };
   journaled.forEach(apply);
-  const requireHistory = (from: number): void => {
-    if (from < compacted) throw k3spError("K3SP_DATASTORE_COMPACTED", { message: `revision ${from} has been compacted` });
-  };
-  /** Undoes what happened after a revision, the latest first. */
-  function rowsAt(at: number): Row[] {
-    requireHistory(at);
-    if (at > revision) throw k3spError("K3SP_DATASTORE_FAILED", { message: `revision ${at} is yet to come` });
-    const state = new Map(rows);
-    for (const { key, before } of history.filter((change) => change.revision > at).reverse()) {
-      if (before) state.set(key, before);
-      else state.delete(key);
-    }
-    return [...state.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
-  }
   return {
     revision: () => revision,
     compactedRevision: () => compacted,
-    range: async (prefix, at = revision) => ({ revision: at, rows: rowsAt(at).filter((row) => row.key.startsWith(prefix)) }),
+    range: async (prefix, at = revision) => ({
+      revision: at, rows: rowsAt(rows, history, known(at, compacted, revision)).filter((row) => row.key.startsWith(prefix)),
+    }),
     async write({ key, value, expect, tier }) {
       const before = rows.get(key);
       if ((before?.modRevision ?? 0) !== expect) return { ok: false, current: before };
@@ -60,8 +45,7 @@ function createStore(journal: FileHandle, journaled: readonly Change[]): Datasto
       return { ok: true, revision: change.revision };
     },
     async watch(after, onChange) {
-      requireHistory(after);
-      const missed = history.filter((change) => change.revision > after);
+      const missed = history.filter((change) => change.revision > known(after, compacted));
       if (missed.length) onChange(missed);
       watchers.add(onChange);
       return () => void watchers.delete(onChange);
@@ -71,6 +55,6 @@ function createStore(journal: FileHandle, journaled: readonly Change[]): Datasto
       history = history.filter((change) => change.revision > compacted);
     },
     health: async () => ({ ok: true }),
-    size: async () => ({ bytes: [...rows.values()].reduce((sum, row) => sum + row.value.byteLength, 0), rows: rows.size }),
+    size: async () => ({ bytes: (await journal.stat()).size, rows: rows.size }),
   };
 }
