@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { unreadFlags } from "./config/flags.ts";
 import { metricsSource } from "@k3s-p/plugin-api/points";
+import { lockFile, openApprovals } from "./approval/approvals.ts";
 import { createHookTimes, pluginMetrics } from "./admin/metrics.ts";
 import { criticalPath } from "./kernel/graph.ts";
 import { createHosts } from "./kernel/hosts/index.ts";
@@ -36,7 +37,7 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const hookTimes = createHookTimes();
   const kernel: Kernel = createKernel({
     plan, configs, log, refs, dirs, onSpan: hookTimes.record,
-    host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot) }),
+    host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot), admit: openApprovals(lockFile(node.paths)).admit }),
     ...(options.onFatal && { onFatal: options.onFatal }),
   });
   kernel.contribute(metricsSource, pluginMetrics(kernel, hookTimes));

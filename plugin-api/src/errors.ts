@@ -19,6 +19,7 @@ export const errorCatalogue = {
   K3SP_PLUGIN_SOURCE_INVALID: { title: "a file is not a plugin", fix: "give a folder with a package.json, a .ts or .js file, a .tgz, an executable, or the name of an npm package" },
   K3SP_PLUGIN_INSTALL_FAILED: { title: "npm could not install a plugin", fix: "see what npm says" },
   K3SP_PLUGIN_NAME_CONFLICT: { title: "two plugins have the same name", fix: "rename one of them, or load only one" },
+  K3SP_PLUGIN_UNAPPROVED: { title: "a plugin asks for more rights than were approved", fix: "look at what it asks for, then k3s-p plugin approve NAME" },
   K3SP_PLUGIN_LOAD_FAILED: { title: "plugin could not be loaded", fix: "correct the error in the plugin's module" },
   K3SP_PLUGIN_START_FAILED: { title: "plugin failed to start", fix: "correct the cause, or disable the plugin with --disable" },
   K3SP_PLUGIN_START_TIMEOUT: { title: "plugin was not ready in time", fix: "look at the plugin's log lines above" },

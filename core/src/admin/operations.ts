@@ -9,7 +9,9 @@ import { addedPlugin, noOverrides, planFrom, readSettings, type Overrides, type 
 import { isSource } from "../sources/locate.ts";
 import { namedManifests, packagesFolder } from "../sources/manifests.ts";
 import type { LogBook } from "./logs.ts";
-import type { ChangeResult, GraphResult, ListResult, Request, TimelineResult } from "./protocol.ts";
+import { lockFile, openApprovals } from "../approval/approvals.ts";
+import { describeRights } from "../approval/rights.ts";
+import type { ChangeResult, GraphResult, ListResult, PendingResult, Request, TimelineResult } from "./protocol.ts";
 
 export interface AdminOptions {
   readonly kernel: Kernel;
@@ -29,7 +31,8 @@ export type Operations = Readonly<Record<string, (request: Request, talk: Conver
 
 export function createOperations(options: AdminOptions): Operations {
   const { kernel, logs } = options;
-  const { settings } = options.server;
+  const { settings, node } = options.server;
+  const approvals = openApprovals(lockFile(node.paths));
   let overrides: Overrides = noOverrides;
 
   /** Plans anew with what was changed by hand, goes there, and remembers it when that worked. */
@@ -130,15 +133,26 @@ export function createOperations(options: AdminOptions): Operations {
     return { lines: [`${name} was started again`] };
   }
 
+  /** What waited for it starts now; what was refused in a change by hand is tried again by hand. */
+  async function approve({ name = "" }: Request): Promise<ChangeResult> {
+    await approvals.approve(name);
+    const status = kernel.status().find((s) => s.id === name);
+    if (!status || status.state === "ready" || status.state === "degraded") return { lines: [`${name} is approved`] };
+    await kernel.restart(name);
+    return { lines: [`${name} is approved`, `${name} ${status.version} is ready`] };
+  }
+
   return {
-    enable, disable, replace, reload,
+    enable, disable, replace, reload, approve,
+    pending: async ({ name = "" }): Promise<PendingResult> => approvals.pending(name) ?? { added: [] },
     list: async (): Promise<ListResult> => ({ plugins: kernel.status(), leftOut: kernel.plan().leftOut }),
     async inspect({ name = "" }) {
       const status = statusOf(name);
       const manifest = manifestOf(name);
       if (!status || !manifest) return { id: name, state: "left out", why: kernel.plan().leftOut.find((l) => l.plugin === name)!.why };
-      const { description, source, entry, provides, needs, wants, contributes, permissions } = manifest;
-      return { ...status, description, from: source.label, entry, provides, needs, wants, contributes, permissions, neededBy: kernel.dependants(name), config: kernel.configs().get(name) };
+      const { description, source, entry, provides, needs, wants, contributes } = manifest;
+      const { state, rights, added } = approvals.of(manifest);
+      return { ...status, description, from: source.label, entry, provides, needs, wants, contributes, permissions: describeRights(rights), approval: state, notApproved: describeRights(added), neededBy: kernel.dependants(name), config: kernel.configs().get(name) };
     },
     graph: async (): Promise<GraphResult> => ({
       plugins: kernel.plan().plugins.map((m) => ({ id: m.id, slots: Object.keys(m.provides), after: kernel.plan().edges.get(m.id) ?? [] })),

@@ -40,6 +40,12 @@ export interface TimelineResult {
   readonly criticalPath: readonly { readonly id: string; readonly ms: number }[];
 }
 
+/** What a plugin waits to be approved for; no version = nothing. */
+export interface PendingResult {
+  readonly version?: string;
+  readonly added: readonly string[];
+}
+
 /** What a change did, one line each, as the user reads it. */
 export interface ChangeResult {
   readonly lines: readonly string[];

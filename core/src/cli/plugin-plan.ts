@@ -1,4 +1,6 @@
 /** `k3s-p plugin plan [--json]`: resolves and validates everything without running plugin code. */
+import { lockFile, openApprovals, type Approval } from "../approval/approvals.ts";
+import { describeRights, rightsOf } from "../approval/rights.ts";
 import { planServer, type ServerPlan } from "../plan.ts";
 
 export async function run(argv: readonly string[]): Promise<number> {
@@ -7,17 +9,29 @@ export async function run(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-function asJson({ plan, configs }: ServerPlan) {
+function asJson({ plan, configs, node }: ServerPlan) {
+  const approvals = openApprovals(lockFile(node.paths));
   return {
     plugins: plan.plugins.map((m) => ({
-      id: m.id, version: m.version, from: m.source.label, provides: m.provides, after: plan.edges.get(m.id), config: configs.get(m.id),
+      id: m.id, version: m.version, from: m.source.label, source: { kind: m.source.kind, path: m.source.path, entry: m.entry }, isolation: m.isolation,
+      provides: m.provides, after: plan.edges.get(m.id), permissions: rightsOf(m), approval: approvalJson(approvals.of(m)), config: configs.get(m.id),
     })),
     slots: Object.fromEntries(plan.choices.map((c) => [c.slot, { plugin: c.plugin, ...(c.replaces && { replaces: c.replaces }) }])),
     leftOut: plan.leftOut,
   };
 }
 
-function asText({ plan }: ServerPlan): string {
+const approvalJson = ({ state, added }: Approval) => ({ state, ...(added.length && { added }) });
+
+function asText({ plan, node }: ServerPlan): string {
+  const approvals = openApprovals(lockFile(node.paths));
+  const others = plan.plugins.filter((m) => m.source.kind === "user").flatMap((m) => {
+    const { state, added } = approvals.of(m);
+    return [
+      `${m.id}: from ${m.source.label}; ${state === "new" ? "not started before" : state}; it may: ${describeRights(rightsOf(m)).join("; ") || "nothing beside its own folders"}`,
+      ...(added.length ? [`${m.id}: not approved: ${describeRights(added).join("; ")} (k3s-p plugin approve ${m.id})`] : []),
+    ];
+  });
   const rows = plan.plugins.map((m) => {
     const slots = Object.keys(m.provides).join(",") || "-";
     const after = plan.edges.get(m.id)!.join(", ") || "-";
@@ -25,5 +39,5 @@ function asText({ plan }: ServerPlan): string {
   });
   const replaced = plan.choices.filter((c) => c.replaces).map((c) => `${c.slot}: ${c.plugin} ${c.version} (replaces ${c.replaces})`);
   const left = plan.leftOut.map((l) => `${l.plugin}: left out (${l.why})`);
-  return [`${"PLUGIN".padEnd(20)} ${"VERSION".padEnd(9)} ${"SLOT".padEnd(20)} AFTER`, ...rows, ...replaced, ...left, ""].join("\n");
+  return [`${"PLUGIN".padEnd(20)} ${"VERSION".padEnd(9)} ${"SLOT".padEnd(20)} AFTER`, ...rows, ...replaced, ...others, ...left, ""].join("\n");
 }

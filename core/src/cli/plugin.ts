@@ -75,7 +75,8 @@ export async function run(argv: readonly string[]): Promise<number> {
   if (verb === "plan") return (await import("./plugin-plan.ts")).run(rest);
   if (verb === "new") return (await import("./plugin-new.ts")).run(rest);
   if (verb === "test") return (await import("./plugin-test.ts")).run(rest);
-  const known = ["plan", "new", "test", ...Object.keys(verbs)];
+  if (verb === "approve") return (await import("./plugin-approve.ts")).run(rest);
+  const known = ["plan", "new", "test", "approve", ...Object.keys(verbs)];
   const found = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
   if (!found) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "plugin ${verb}"${didYouMean(verb, known)}`, fix: `use k3s-p plugin ${known.join("|")}` });
   const args = parse(rest, found);

@@ -2,6 +2,7 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
+import { capabilityNames } from "../isolation/capabilities.ts";
 import { semver } from "../semver.ts";
 import { type Role } from "@k3s-p/plugin-api";
 import { pointCatalogue } from "@k3s-p/plugin-api/points";
@@ -57,6 +58,10 @@ export interface Permissions {
   readonly net?: boolean;
   /** Megabytes of heap in a process of its own; default 256. */
   readonly memory?: number;
+  /** User of a program (`exec`, `rpc`); default: one of its own, without rights. 0 is root, which owns the node's files. */
+  readonly uid?: number;
+  /** Linux capabilities of a program, as a container names them: `NET_ADMIN`; default none. */
+  readonly capabilities?: readonly string[];
 }
 
 export interface KubeRule {
@@ -160,6 +165,8 @@ const permissionChecks: Readonly<Record<string, readonly [(value: unknown) => bo
   fs: [(v) => isRecord(v) && Object.keys(v).every((k) => k === "read" || k === "write") && optional(ofStrings)(v.read) && optional(ofStrings)(v.write), '{ "read": ["/etc/x"], "write": ["{cniConf}"] }'],
   net: [(v) => typeof v === "boolean", "true or false"],
   memory: [(v) => typeof v === "number" && v >= 16, "megabytes, at least 16"],
+  uid: [(v) => Number.isInteger(v) && Number(v) >= 0, "the number of a user, 0 for root"],
+  capabilities: [(v) => ofStrings(v) && (v as string[]).every((name) => capabilityNames.includes(name)), 'a list of names such as "NET_ADMIN" of capabilities(7), without CAP_'],
 };
 
 function checkPermissions(value: unknown, report: Report): void {

@@ -12,6 +12,8 @@ export interface HostsOptions {
   readonly refs: Readonly<Record<string, object>>;
   /** A live handle of a slot. */
   readonly provider: (slot: string) => object;
+  /** Asked before any code of a plugin that did not come with the server runs; rejects when it may not. */
+  readonly admit?: (manifest: Manifest, log: Logger) => Promise<void>;
 }
 
 export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs"> {
@@ -21,20 +23,24 @@ export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs"> {
   readonly connect: (slot: string) => Promise<unknown>;
 }
 
-const modes: Readonly<Record<Exclude<Manifest["isolation"], "inline">, (options: HostOptions) => Promise<PluginHost>>> = {
+const modes: Readonly<Record<Manifest["isolation"], (options: HostOptions) => Promise<PluginHost>>> = {
+  inline: async ({ manifest }) => inlineHost(manifest),
   process: async (options) => (await import("./process.ts")).processHost(options),
   exec: async (options) => (await import("../../isolation/exec.ts")).execHost(options),
   rpc: async (options) => (await import("../../isolation/rpc.ts")).rpcHost(options),
 };
 
-export function createHosts({ paths, dirs, refs, provider }: HostsOptions): (manifest: Manifest, log: Logger) => PluginHost {
+export function createHosts({ paths, dirs, refs, provider, admit }: HostsOptions): (manifest: Manifest, log: Logger) => PluginHost {
   return (manifest, log) => {
-    const { isolation } = manifest;
-    if (isolation === "inline") return inlineHost(manifest);
+    const { isolation, source } = manifest;
+    if (isolation === "inline" && source.kind === "default") return inlineHost(manifest);
     const connect = async (slot: string): Promise<unknown> => {
       const { from, link } = slotById.get(slot)!.derive!;
       return link!(provider(from), identityOf(manifest), refs);
     };
-    return lazyHost(() => modes[isolation]({ manifest, log, paths, dirs, connect }));
+    return lazyHost(async () => {
+      if (source.kind === "user") await admit?.(manifest, log);
+      return modes[isolation]({ manifest, log, paths, dirs, connect });
+    });
   };
 }
