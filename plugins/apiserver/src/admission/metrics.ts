@@ -39,7 +39,7 @@ export function createAdmissionMetrics(): AdmissionMetrics {
 const textOf = (labels: Labels): string => Object.entries(labels).map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(",");
 const head = (name: string, help: string, type: string): string => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
 
-function counter(name: string, help: string) {
+export function counter(name: string, help: string) {
   const counts = new Map<string, number>();
   return {
     add(labels: Labels): void {
@@ -50,7 +50,7 @@ function counter(name: string, help: string) {
   };
 }
 
-function histogram(name: string, help: string, bounds: readonly number[]) {
+export function histogram(name: string, help: string, bounds: readonly number[]) {
   const series = new Map<string, { count: number; sum: number; readonly buckets: number[] }>();
   const write = (labels: string, { count, sum, buckets }: { count: number; sum: number; readonly buckets: readonly number[] }): string => {
     const lines = bounds.map((bound, i) => `${name}_bucket{${labels},le="${bound}"} ${buckets[i]}`);

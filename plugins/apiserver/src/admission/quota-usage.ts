@@ -88,35 +88,48 @@ function addClaim(usage: Map<string, bigint>, claim: Obj): void {
   usage.set(`${name}.storageclass.storage.k8s.io/persistentvolumeclaims`, ONE);
 }
 
-/** Whether a quota's scopes admit the object; quotas with scopes are about pods alone. */
-export function inScope(quota: Obj, group: string, plural: string, object: Obj): boolean {
-  const plain = ((quota.spec?.scopes ?? []) as string[]).map((scopeName) => ({ scopeName, operator: "Exists", values: [] as string[] }));
-  const selectors = [...plain, ...(quota.spec?.scopeSelector?.matchExpressions ?? [])];
-  if (selectors.length === 0) return true;
-  if (group !== "" || plural !== "pods") return false;
-  return selectors.every((selector) => podInScope(object, selector));
+interface ScopeSelector {
+  readonly scopeName: string;
+  readonly operator: string;
+  readonly values?: readonly string[];
 }
 
-function podInScope(pod: Obj, { scopeName, operator, values = [] }: { scopeName: string; operator: string; values?: string[] }): boolean {
-  const { spec } = pod;
-  switch (scopeName) {
+/** Whether a quota's scopes admit the object: pods, or claims by the class of their attributes. */
+export function inScope(quota: Obj, group: string, plural: string, object: Obj): boolean {
+  const plain = ((quota.spec?.scopes ?? []) as string[]).map((scopeName) => ({ scopeName, operator: "Exists" }));
+  const selectors: readonly ScopeSelector[] = [...plain, ...(quota.spec?.scopeSelector?.matchExpressions ?? [])];
+  if (selectors.length === 0) return true;
+  if (group !== "") return false;
+  if (plural === "pods") return selectors.every((selector) => podInScope(object, selector));
+  return plural === "persistentvolumeclaims" && selectors.every((selector) => claimInScope(object, selector));
+}
+
+/** By the class that is wanted, the one that is there, and the one on its way. */
+function claimInScope({ spec, status }: Obj, selector: ScopeSelector): boolean {
+  const names = [spec?.volumeAttributesClassName, status?.currentVolumeAttributesClassName, status?.modifyVolumeStatus?.targetVolumeAttributesClassName];
+  return selector.scopeName === "VolumeAttributesClass" && namesSelected(selector, names.filter(Boolean) as string[]);
+}
+
+function namesSelected({ operator, values = [] }: ScopeSelector, names: readonly string[]): boolean {
+  if (operator === "Exists") return names.length > 0;
+  if (operator === "DoesNotExist") return names.length === 0;
+  return names.some((name) => values.includes(name)) === (operator === "In");
+}
+
+function podInScope({ spec }: Obj, selector: ScopeSelector): boolean {
+  switch (selector.scopeName) {
     case "Terminating": return spec.activeDeadlineSeconds !== undefined && spec.activeDeadlineSeconds >= 0;
     case "NotTerminating": return spec.activeDeadlineSeconds === undefined;
     case "BestEffort": return isBestEffort(spec);
     case "NotBestEffort": return !isBestEffort(spec);
-    case "PriorityClass": {
-      const name = spec.priorityClassName ?? "";
-      if (operator === "Exists") return name !== "";
-      if (operator === "DoesNotExist") return name === "";
-      return values.includes(name) === (operator === "In");
-    }
+    case "PriorityClass": return namesSelected(selector, spec.priorityClassName ? [spec.priorityClassName] : []);
     case "CrossNamespacePodAffinity": return reachesOtherNamespaces(spec.affinity);
     default: return false;
   }
 }
 
 function isBestEffort(spec: Obj): boolean {
-  const all = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
+  const all = [spec, ...(spec.containers ?? []), ...(spec.initContainers ?? [])];
   return all.every((container: Obj) => ["requests", "limits"].every((part) =>
     ["cpu", "memory"].every((name) => !parseNano(container.resources?.[part]?.[name] ?? "0"))));
 }

@@ -24,10 +24,9 @@ export function resourceQuota({ view, client }: Pick<AdmissionDeps, "view" | "cl
   };
 
   const charge = async (request: AdmissionRequest): Promise<void> => {
-    const added = addedUsage(request);
     for (let attempt = 1; ; attempt++) {
       const quotas = view.list("", "resourcequotas", request.namespace);
-      const bills = quotas.flatMap((quota) => bill(request, quota, added));
+      const bills = quotas.flatMap((quota) => bill(request, quota));
       if (request.dryRun) return;
       const results = await Promise.allSettled(bills.map((quota) => client.update(resourceQuotas, quota as never, { subresource: "status" })));
       const failed = results.find((result) => result.status === "rejected");
@@ -41,9 +40,9 @@ export function resourceQuota({ view, client }: Pick<AdmissionDeps, "view" | "cl
     name: "ResourceQuota",
     validate(request) {
       const { operation, subresource, namespace, resource } = request;
-      if (subresource || !namespace || (operation !== "CREATE" && operation !== "UPDATE")) return undefined;
-      if (resource === "resourcequotas" || resource === "events") return undefined;
-      if (operation === "UPDATE" && !updatable.has(resource)) return undefined;
+      if (!namespace || (operation !== "CREATE" && operation !== "UPDATE") || resource === "events") return undefined;
+      const isResize = resource === "pods" && subresource === "resize";
+      if ((subresource && !isResize) || (operation === "UPDATE" && !isResize && !updatable.has(resource))) return undefined;
       if (view.list("", "resourcequotas", namespace).length === 0) return undefined;
       return inTurn(namespace, () => charge(request));
     },
@@ -53,17 +52,18 @@ export function resourceQuota({ view, client }: Pick<AdmissionDeps, "view" | "cl
 /** Kinds whose usage can grow after creation. */
 const updatable = new Set(["services", "persistentvolumeclaims"]);
 
-/** What the request adds; an update adds the difference. */
-function addedUsage({ group, resource, object, oldObject, operation }: AdmissionRequest): Usage {
+/** What the request adds; an update of what the quota counted before adds the difference. */
+function addedUsage({ group, resource, object, oldObject, operation }: AdmissionRequest, quota: Obj): Usage {
   const next = usageOf(group, resource, object as Obj);
-  if (operation !== "UPDATE") return next;
+  if (operation !== "UPDATE" || !inScope(quota, group, resource, oldObject as Obj)) return next;
   const before = usageOf(group, resource, oldObject as Obj);
   return new Map([...next].map(([name, value]) => [name, value - (before.get(name) ?? 0n)]));
 }
 
 /** The quota with the new usage, if the request touches it; throws when it does not fit. */
-function bill(request: AdmissionRequest, quota: Obj, added: Usage): Obj[] {
+function bill(request: AdmissionRequest, quota: Obj): Obj[] {
   if (!inScope(quota, request.group, request.resource, request.object as Obj)) return [];
+  const added = addedUsage(request, quota);
   const hard: Record<string, string> = quota.status?.hard ?? {};
   const limited = Object.keys(quota.spec?.hard ?? {}).sort();
   const name = quota.metadata!.name!;

@@ -11,6 +11,9 @@ const VOLUME_PREFIX = "kube-api-access-";
 const TOKEN_SECONDS = 3607;
 const DEFAULT_ACCOUNT = "default";
 
+/** Pods of an account with this annotation may use the secrets that it lists and no others. */
+const ENFORCE_SECRETS = "kubernetes.io/enforce-mountable-secrets";
+
 /** In a new namespace the default account comes a moment later than the first pod may; upstream waits as long. */
 const WAIT = { tries: 10, milliseconds: 100 } as const;
 
@@ -19,7 +22,7 @@ export function serviceAccount({ view, random, sleep = delay }: Pick<AdmissionDe
     for (let i = 1; i < WAIT.tries; i++) {
       await sleep(WAIT.milliseconds);
       const account = view.get("", "serviceaccounts", DEFAULT_ACCOUNT, request.namespace);
-      if (account) return useAccount(pod, account, random);
+      if (account) return useAccount(pod, account, random, request);
     }
     throw missing(request, DEFAULT_ACCOUNT);
   };
@@ -33,7 +36,7 @@ export function serviceAccount({ view, random, sleep = delay }: Pick<AdmissionDe
       spec.serviceAccountName ||= spec.serviceAccount || DEFAULT_ACCOUNT;
       spec.serviceAccount = spec.serviceAccountName;
       const account = view.get("", "serviceaccounts", spec.serviceAccountName, request.namespace);
-      if (account) return useAccount(pod, account, random);
+      if (account) return useAccount(pod, account, random, request);
       if (spec.serviceAccountName === DEFAULT_ACCOUNT) return defaultAccount(pod, request);
       throw missing(request, spec.serviceAccountName);
     },
@@ -43,11 +46,35 @@ export function serviceAccount({ view, random, sleep = delay }: Pick<AdmissionDe
 const missing = (request: AdmissionRequest, name: string) =>
   refuse(request, `error looking up service account ${request.namespace}/${name}: serviceaccount "${name}" not found`);
 
-function useAccount({ spec }: Obj, account: Obj, random: (() => number) | undefined): void {
+function useAccount({ spec }: Obj, account: Obj, random: (() => number) | undefined, request: AdmissionRequest): void {
+  if (account.metadata?.annotations?.[ENFORCE_SECRETS] === "true") checkSecrets(spec, account, request);
   if (spec.automountServiceAccountToken ?? account.automountServiceAccountToken ?? true) mountToken(spec, random);
   if (!spec.imagePullSecrets?.length && account.imagePullSecrets?.length) {
     spec.imagePullSecrets = account.imagePullSecrets.map((ref: Obj) => ({ ...ref }));
   }
+}
+
+function checkSecrets(spec: Obj, account: Obj, request: AdmissionRequest): void {
+  const names = (list: string): Set<string> => new Set((account[list] ?? []).map((ref: Obj) => ref.name));
+  const [mountable, pullable] = [names("secrets"), names("imagePullSecrets")];
+  const because = `is not allowed because service account ${account.metadata!.name} does not reference that`;
+  for (const { secret } of spec.volumes ?? []) {
+    if (secret && !mountable.has(secret.secretName)) throw refuse(request, `volume with secret.secretName="${secret.secretName}" ${because} secret`);
+  }
+  for (const [list, what] of [["initContainers", "init container"], ["containers", "container"]] as const) {
+    for (const { name, env = [], envFrom = [] } of spec[list] ?? []) {
+      for (const one of env) {
+        const secret = one.valueFrom?.secretKeyRef?.name;
+        if (secret && !mountable.has(secret)) throw refuse(request, `${what} ${name} with envVar ${one.name} referencing secret.secretName="${secret}" ${because} secret`);
+      }
+      for (const { secretRef } of envFrom) {
+        if (secretRef && !mountable.has(secretRef.name)) throw refuse(request, `${what} ${name} with envFrom referencing secret.secretName="${secretRef.name}" ${because} secret`);
+      }
+    }
+  }
+  (spec.imagePullSecrets ?? []).forEach(({ name }: Obj, i: number) => {
+    if (!pullable.has(name as unknown as string)) throw refuse(request, `imagePullSecrets[${i}].name="${name}" ${because} imagePullSecret`);
+  });
 }
 
 function checkMirror(pod: Obj, request: AdmissionRequest): void {

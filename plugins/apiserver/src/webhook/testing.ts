@@ -19,6 +19,8 @@ export interface TestWebhook extends AsyncDisposable {
   readonly seen: Review[];
   connections: number;
   behave: Behaviour;
+  /** Answers everything itself, whatever the body is. */
+  raw?: (body: unknown, res: ServerResponse) => void;
 }
 
 export const caBundle = Buffer.from(testCertificate).toString("base64");
@@ -33,6 +35,7 @@ export async function startTestWebhook(behave: Behaviour = () => ({ allowed: tru
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     let text = "";
     for await (const chunk of req.setEncoding("utf8")) text += chunk;
+    if (webhook.raw) return webhook.raw(JSON.parse(text), res);
     const { apiVersion, request } = JSON.parse(text) as Review;
     const review = { path: req.url!, apiVersion, request };
     webhook.seen.push(review);
