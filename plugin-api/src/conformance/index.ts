@@ -1,6 +1,7 @@
 /** Every suite that applies to a plugin: the lifecycle of all, and the promises of the slot that it provides. */
 import { apiserverSuite } from "./apiserver.ts";
 import { cniSuite } from "./cni.ts";
+import { controllerManagerSuite } from "./controller-manager.ts";
 import { datastoreSuite } from "./datastore.ts";
 import { deployerSuite } from "./deployer.ts";
 import { dnsSuite } from "./dns.ts";
@@ -11,6 +12,7 @@ import { metricsSuite } from "./metrics.ts";
 import { networkPolicySuite } from "./network-policy.ts";
 import { proxySuite } from "./proxy.ts";
 import { runtimeSuite } from "./runtime.ts";
+import { schedulerSuite } from "./scheduler.ts";
 import { storageSuite } from "./storage.ts";
 import type { Subject } from "./subject.ts";
 import type { ConformanceTest } from "./suite.ts";
@@ -19,8 +21,8 @@ export type SuiteFactory = (subject: Subject) => readonly ConformanceTest[];
 
 /** Slots without an entry promise nothing that can be tried from outside beyond the lifecycle. */
 export const slotSuites: Readonly<Record<string, SuiteFactory>> = {
-  apiserver: apiserverSuite, cni: cniSuite, datastore: datastoreSuite, deployer: deployerSuite, dns: dnsSuite, ingress: ingressSuite,
-  loadbalancer: loadbalancerSuite, metrics: metricsSuite, "network-policy": networkPolicySuite, proxy: proxySuite, runtime: runtimeSuite, storage: storageSuite,
+  apiserver: apiserverSuite, cni: cniSuite, "controller-manager": controllerManagerSuite, datastore: datastoreSuite, deployer: deployerSuite, dns: dnsSuite, ingress: ingressSuite,
+  loadbalancer: loadbalancerSuite, metrics: metricsSuite, "network-policy": networkPolicySuite, proxy: proxySuite, runtime: runtimeSuite, scheduler: schedulerSuite, storage: storageSuite,
 };
 
 export interface NamedSuite {

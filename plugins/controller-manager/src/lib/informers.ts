@@ -6,19 +6,21 @@ import {
 
 type Index = (object: any) => readonly string[];
 
-const adoptable: readonly Resource<any>[] = [pods, replicaSets, controllerRevisions, jobs];
+/** By name: the garbage collector's resources are those of discovery, and its informers are shared too. */
+const idOf = ({ group, plural }: Resource<any>): string => `${group}/${plural}`;
+const adoptable: readonly string[] = [pods, replicaSets, controllerRevisions, jobs].map(idOf);
 
 /** Uids of all owners. */
 const byOwner: Index = (object: KubeObject) => object.metadata?.ownerReferences?.map((ref) => ref.uid) ?? [];
 /** Namespace of an object that no controller owns. */
 const byOrphan: Index = (object: KubeObject) => (controllerOf(object) ? [] : [object.metadata?.namespace ?? ""]);
 
-const extra = new Map<Resource<any>, Readonly<Record<string, Index>>>([
-  [pods, {
+const extra = new Map<string, Readonly<Record<string, Index>>>([
+  [idOf(pods), {
     node: (pod: Pod) => (pod.spec?.nodeName ? [pod.spec.nodeName] : []),
     claim: (pod: Pod) => podClaims(pod).map((name) => `${pod.metadata.namespace}/${name}`),
   }],
-  [persistentVolumes, {
+  [idOf(persistentVolumes), {
     claim: (volume: PersistentVolume) => {
       const ref = volume.spec?.claimRef;
       return ref ? [`${ref.namespace}/${ref.name}`] : [];
@@ -40,11 +42,11 @@ export type SharedInformers = <T extends KubeObject>(resource: Resource<T>) => I
 export function sharedInformers(client: KubeClient, defer: (undo: () => void) => void): SharedInformers {
   const made = new Map<string, Informer<any>>();
   return <T extends KubeObject>(resource: Resource<T>): Informer<T> => {
-    const id = `${resource.group}/${resource.plural}`;
+    const id = idOf(resource);
     const known = made.get(id);
     if (known) return known;
-    const indexes: Record<string, Index> = { owner: byOwner, ...extra.get(resource) };
-    if (adoptable.includes(resource)) indexes.orphan = byOrphan;
+    const indexes: Record<string, Index> = { owner: byOwner, ...extra.get(id) };
+    if (adoptable.includes(id)) indexes.orphan = byOrphan;
     const informer = client.informer(resource, { indexes });
     made.set(id, informer);
     defer(() => informer.stop());
