@@ -7,12 +7,15 @@ import type { Route, RouteAnswer } from "../discovery/index.ts";
 import type { ResourceDef } from "../resources/types.ts";
 import type { Registry } from "../server/registry.ts";
 import { documentV2, documentV3, type SchemaOf } from "./documents.ts";
+import { type ExternalDocument, type ExternalDocuments, mergeV2 } from "./external.ts";
 import { definitionsHash, readDefinitions } from "./generated.ts";
 import { encodeDocument } from "./protobuf.ts";
 
 export interface OpenApiOptions {
   /** OpenAPI v3 schema of a row that is not built in; default: the row's own `schema` member. */
   readonly schemaOf?: SchemaOf;
+  /** Of the servers behind APIServices. */
+  readonly external?: ExternalDocuments;
 }
 
 type Headers = Parameters<Route>[1];
@@ -31,7 +34,8 @@ interface Document {
 export function openapiRoutes(registry: Registry, options: OpenApiOptions = {}): Route {
   const schemaOf = options.schemaOf ?? ((def: ResourceDef) => (def as { schema?: object }).schema);
   const documents = new Map<string, Document>();
-  let builtAt = -1;
+  const externals = (): readonly ExternalDocument[] => options.external?.list() ?? [];
+  let builtAt = "";
   const cached = (key: string, make: () => Document): Document => {
     let document = documents.get(key);
     if (!document) documents.set(key, (document = make()));
@@ -41,29 +45,32 @@ export function openapiRoutes(registry: Registry, options: OpenApiOptions = {}):
   const v2 = (headers: Headers): RouteAnswer => {
     const form = formV2(headers.accept);
     if (!form) return notAcceptable();
-    return answer(cached(`v2 ${form}`, () => makeV2(registry, schemaOf, form)), headers, {});
+    return answer(cached(`v2 ${form}`, () => makeV2(registry, schemaOf, externals(), form)), headers, {});
   };
 
   const v3 = (name: string, query: string, headers: Headers): RouteAnswer | undefined => {
     if (!acceptsJson(headers.accept)) return notAcceptable();
     const groups = groupVersions(registry);
-    if (name === "") return answer(cached("v3", () => makeIndex(groups, schemaOf)), headers, {});
+    if (name === "") return answer(cached("v3", () => makeIndex(groups, schemaOf, externals())), headers, {});
     const defs = groups.get(name);
-    if (!defs) return undefined;
-    const hash = hashOf(defs, schemaOf);
+    const foreign = defs ? undefined : externals().find((one) => nameOf(one) === name)?.v3;
+    if (!defs && !foreign) return undefined;
+    const hash = foreign?.hash ?? hashOf(defs!, schemaOf);
     const wanted = new URLSearchParams(query).get("hash");
     if (wanted && wanted !== hash) {
       return { status: 301, headers: { location: `/openapi/v3/${name}?hash=${hash}`, "cache-control": "no-cache" }, body: Buffer.alloc(0) };
     }
-    const document = cached(`v3 ${name}`, () => zip(documentV3(readDefinitions(), defs, schemaOf), "application/json", hash));
+    if (foreign) return answer({ etag: `"${hash}"`, type: "application/json", zipped: foreign.zipped }, headers, wanted ? immutable() : {});
+    const document = cached(`v3 ${name}`, () => zip(documentV3(readDefinitions(), defs!, schemaOf), "application/json", hash));
     return answer(document, headers, wanted ? immutable() : {});
   };
 
   return (url, headers) => {
     const [path = "", query = ""] = url.split("?", 2);
     if (!path.startsWith("/openapi/")) return undefined;
-    if (registry.revision !== builtAt) documents.clear();
-    builtAt = registry.revision;
+    const revision = `${registry.revision}/${options.external?.revision() ?? 0}`;
+    if (revision !== builtAt) documents.clear();
+    builtAt = revision;
     if (path === "/openapi/v2") return v2(headers);
     if (path !== "/openapi/v3" && !path.startsWith("/openapi/v3/")) return undefined;
     return v3(path.slice("/openapi/v3/".length), query, headers);
@@ -86,8 +93,8 @@ function acceptsJson(accept: Headers[string]): boolean {
   return accept.split(",").some((clause) => ["*/*", "application/*", "application/json"].includes(clause.split(";", 1)[0]!.trim()));
 }
 
-function makeV2(registry: Registry, schemaOf: SchemaOf, form: "json" | "protobuf"): Document {
-  const document = documentV2(readDefinitions(), registry.list(), schemaOf);
+function makeV2(registry: Registry, schemaOf: SchemaOf, externals: readonly ExternalDocument[], form: "json" | "protobuf"): Document {
+  const document = mergeV2(documentV2(readDefinitions(), registry.list(), schemaOf), externals);
   if (form === "json") return zip(document, "application/json");
   return zip(encodeDocument(document as Readonly<Record<string, unknown>>), V2_PROTOBUF_OLD);
 }
@@ -97,9 +104,13 @@ function groupVersions(registry: Registry): Map<string, readonly ResourceDef[]> 
   return Map.groupBy(registry.list(), ({ group, version }) => (group ? `apis/${group}/${version}` : `api/${version}`));
 }
 
-function makeIndex(groups: ReadonlyMap<string, readonly ResourceDef[]>, schemaOf: SchemaOf): Document {
-  const paths = [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, defs]) =>
-    [name, { serverRelativeURL: `/openapi/v3/${name}?hash=${hashOf(defs, schemaOf)}` }]);
+const nameOf = ({ group, version }: ExternalDocument): string => `apis/${group}/${version}`;
+
+function makeIndex(groups: ReadonlyMap<string, readonly ResourceDef[]>, schemaOf: SchemaOf, externals: readonly ExternalDocument[]): Document {
+  const foreign = externals.flatMap((one): [string, string][] => (one.v3 && !groups.has(nameOf(one)) ? [[nameOf(one), one.v3.hash]] : []));
+  const own = [...groups].map(([name, defs]) => [name, hashOf(defs, schemaOf)] as const);
+  const paths = [...own, ...foreign].sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, hash]) => [name, { serverRelativeURL: `/openapi/v3/${name}?hash=${hash}` }]);
   return zip({ paths: Object.fromEntries(paths) }, "application/json");
 }
 

@@ -9,6 +9,7 @@ import {
 import type { APIService, KubeClient } from "@k3s-p/plugin-api/kube";
 import type { Pki, UserInfo } from "@k3s-p/plugin-api/slots";
 import type { ExternalVersion } from "../discovery/index.ts";
+import { type ExternalDocument, type ExternalDocuments, readExternal, sameDocument } from "../openapi/external.ts";
 import type { CacheView, Obj } from "../resources/types.ts";
 import type { ApiRequest, ApiResponse, RequestInfo } from "../server/request.ts";
 import { type Availability, checkAvailability, isLocal, resourcesOf } from "./availability.ts";
@@ -34,17 +35,22 @@ export interface Aggregator {
   upgrade(info: Pick<RequestInfo, "path">): ((req: ApiRequest, socket: Duplex, head: Buffer) => Promise<void>) | undefined;
   /** For discovery. */
   readonly external: { revision(): number; list(): readonly ExternalVersion[] };
+  /** For OpenAPI. What is older than a minute is fetched again behind the answer. */
+  readonly documents: ExternalDocuments;
   /** Starts to follow APIServices. */
   start(): void;
   stop(): void;
 }
 
 const RETRY = 10_000;
+const STALE = 60_000;
 const DISCOVERY_TIMEOUT = 5_000;
 
 export function createAggregator(deps: AggregatorDeps): Aggregator {
   const { view, client } = deps;
   const known = new Map<string, ExternalVersion>();
+  const documents = new Map<string, { readonly document: ExternalDocument; at: number }>();
+  let documentRevision = 0;
   const timers = new Map<string, NodeJS.Timeout>();
   const checking = new Map<string, { again: boolean }>();
   const stops: (() => void)[] = [];
@@ -61,15 +67,33 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
     const found = view.get("apiregistration.k8s.io", "apiservices", `${version}.${group}`);
     return found && !isLocal(found) ? found : undefined;
   };
-  const probe = async (service: Obj): Promise<unknown> => {
-    const { group, version } = service.spec;
-    const target = await targetFor(service, `/apis/${group}/${version}`, prober);
+  const read = async (service: Obj, path: string): Promise<unknown> => {
+    const target = await targetFor(service, path, prober);
     const answer = await open(target, { method: "GET", headers: { accept: "application/json" }, signal: AbortSignal.timeout(DISCOVERY_TIMEOUT) });
     let text = "";
     for await (const chunk of answer.setEncoding("utf8") as AsyncIterable<string>) text += chunk;
     if ((answer.statusCode ?? 500) >= 300) throw new Error(`bad status from https://${target.host}:${target.port}${target.path}: ${answer.statusCode}`);
     return JSON.parse(text);
   };
+  const probe = (service: Obj): Promise<unknown> => read(service, `/apis/${service.spec.group}/${service.spec.version}`);
+
+  /** A server without OpenAPI is none the worse. */
+  async function fetchDocuments(name: string, service: Obj): Promise<void> {
+    const { group, version } = service.spec;
+    const document = await readExternal((path) => read(service, path).catch(() => undefined), group, version);
+    if (!known.has(name)) return;
+    if (!sameDocument(documents.get(name)?.document, document)) documentRevision++;
+    documents.set(name, { document, at: deps.now().getTime() });
+  }
+
+  function refreshDocuments(): void {
+    for (const [name, entry] of documents) {
+      if (deps.now().getTime() - entry.at < STALE) continue;
+      const service = view.get("apiregistration.k8s.io", "apiservices", name);
+      entry.at = deps.now().getTime();
+      if (service && isAvailable(service)) void fetchDocuments(name, service).catch(() => {});
+    }
+  }
 
   async function check(name: string): Promise<void> {
     clearTimeout(timers.get(name));
@@ -78,6 +102,7 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
     if (!service) return remember(name, undefined);
     const result = await checkAvailability(view, service, probe);
     if (!isLocal(service)) remember(name, external(service, result));
+    if (!isLocal(service) && result.available) await fetchDocuments(name, service);
     if (!result.available && !isLocal(service)) timers.set(name, setTimeout(() => schedule(name), deps.retry ?? RETRY).unref());
     await writeCondition(client, view, name, result, timestamp(deps.now()));
   }
@@ -100,6 +125,7 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
   function remember(name: string, next: ExternalVersion | undefined): void {
     if (next) known.set(name, next);
     else if (!known.delete(name)) return;
+    else if (documents.delete(name)) documentRevision++;
     revision++;
   }
 
@@ -124,6 +150,13 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
       return service && (async (req, socket, head) => forwardUpgrade(req, socket, head, await targetFor(service, req.url, req.user)));
     },
     external: { revision: () => revision, list: () => [...known.values()] },
+    documents: {
+      revision: () => documentRevision,
+      list() {
+        refreshDocuments();
+        return [...documents.values()].map(({ document }) => document);
+      },
+    },
     start() {
       const follow = <T extends { metadata?: Obj["metadata"] }>(resource: Parameters<KubeClient["informer"]>[0], changed: (object: T) => void) => {
         const informer = client.informer(resource);
