@@ -2,6 +2,9 @@
 import { definePoint } from "../contract.ts";
 import type { UserInfo } from "../slots/apiserver.ts";
 import type { KubeObject } from "../kube/types.ts";
+import { authenticator, authorizer } from "./access.ts";
+
+export * from "./access.ts";
 
 /** What an admission plugin sees of a write. */
 export interface AdmissionRequest {
@@ -69,8 +72,9 @@ export interface ApiGrant {
   readonly user: string;
   readonly rules: readonly {
     readonly verbs: readonly string[];
-    readonly apiGroups: readonly string[];
-    readonly resources: readonly string[];
+    readonly apiGroups?: readonly string[];
+    readonly resources?: readonly string[];
+    readonly nonResourceURLs?: readonly string[];
   }[];
 }
 export const apiGrant = definePoint<ApiGrant>("apiserver.grant");
@@ -82,4 +86,4 @@ export interface MetricsSource {
 }
 export const metricsSource = definePoint<MetricsSource>("metrics.source");
 
-export const pointCatalogue = [admission, apiGrant, healthCheck, metricsSource, nativeResource] as const;
+export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, healthCheck, metricsSource, nativeResource] as const;

@@ -1,10 +1,11 @@
 /** Registers the API server: its certificates, its listener, and the points that others contribute to. */
 import { readFile } from "node:fs/promises";
 import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
-import { admission, type ApiGrant, apiGrant, healthCheck, metricsSource, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
+import { admission, type ApiGrant, apiGrant, authenticator, authorizer, healthCheck, metricsSource, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import type { AdmissionSettings } from "./admission/settings.ts";
 import type { Audit } from "./audit/index.ts";
+import { nobodyOutside, type Outside } from "./auth/outside.ts";
 import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
 import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
 import { keepingFresh, localAddress, servingCertificate, servingNames, writeKubeconfig, writeTokens } from "./server/credentials.ts";
@@ -39,9 +40,10 @@ export default definePlugin({
     warnOfUnknown(args, knownArgs, (message) => ctx.log.warn(message));
     const settings = args.size > 0 ? await (await import("./admission/settings.ts")).admissionSettings(args) : undefined;
     const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
+    const outside = await outsideOf(args, ctx);
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster,
-      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)), admission: settings }, deps),
+      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)), admission: settings, outside }, deps),
       open: openRoutes(serverCa),
       metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),
       checks: () => checks.list().map(({ impl }) => impl),
@@ -70,6 +72,13 @@ export default definePlugin({
     return { url, port: listener.port, client: (user) => server.client(user) };
   },
 });
+
+/** Who else is asked: what plugins contribute at any time, and what the options configure. */
+async function outsideOf(args: ServerArgs, ctx: Pick<PluginContext, "log" | "contributions">): Promise<Outside> {
+  const warn = (message: string): void => ctx.log.warn(message);
+  const [authenticators, authorizers] = [ctx.contributions(authenticator), ctx.contributions(authorizer)];
+  return { ...nobodyOutside, warn, authenticators: () => authenticators.list(), authorizers: () => authorizers.list() };
+}
 
 /** Options of upstream's server that have an effect here. */
 const knownArgs = [

@@ -2,7 +2,10 @@
 import { apiError, forbidden } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { CacheView, Obj } from "../resources/types.ts";
+import { bootstrapUser } from "./bootstrap-token.ts";
+import { authenticateOutside, createOutsideMetrics, type MaybePromise, nobodyOutside, type Outside, type OutsideMetrics, reviewOutside } from "./outside.ts";
 import type { Authorizer } from "./rbac.ts";
+import type { AccessAttributes } from "./rules.ts";
 import type { TokenClaims, TokenKeys } from "./tokens.ts";
 
 /** The subject of a certificate whose chain the TLS layer has verified: against client-ca, or against request-header-ca. */
@@ -13,6 +16,9 @@ export interface PeerCertificate {
 }
 
 export interface Credentials {
+  readonly method?: string;
+  readonly url?: string;
+  readonly remoteAddress?: string;
   readonly peerCertificate?: PeerCertificate | undefined;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
@@ -21,21 +27,25 @@ export interface AuthenticatorDeps {
   readonly view: CacheView;
   readonly tokens: TokenKeys;
   readonly authorizer: Authorizer;
+  readonly reviewer?: TokenReviewer;
+  /** Default: nobody. */
+  readonly outside?: Outside;
+  readonly metrics?: OutsideMetrics;
   /** Unix milliseconds. */
   readonly now?: () => number;
 }
 
-/** Undefined when the credentials name nobody (401); throws 403 when the impersonation is not allowed. */
-export type Authenticator = (request: Credentials) => UserInfo | undefined;
+/** Undefined when the credentials name nobody (401); throws or rejects with 403 when the impersonation is not allowed. */
+export type Authenticator = (request: Credentials) => MaybePromise<UserInfo | undefined>;
 
 const AUTHENTICATED = "system:authenticated";
 const ACCOUNT_PREFIX = "system:serviceaccount:";
 
 export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const byCertificate = new WeakMap<PeerCertificate, UserInfo>();
-  const reviewer = createTokenReviewer(deps);
+  const { outside = nobodyOutside, metrics = createOutsideMetrics(), reviewer = createTokenReviewer(deps), tokens, authorizer } = deps;
 
-  const userOf = ({ peerCertificate, headers }: Credentials): UserInfo | undefined => {
+  const certified = ({ peerCertificate, headers }: Credentials): UserInfo | undefined => {
     if (peerCertificate?.isFrontProxy) {
       const user = proxiedUser(peerCertificate, headers);
       if (user) return user;
@@ -44,15 +54,29 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       if (known) return known;
       const user = certificateUser(peerCertificate);
       if (user) byCertificate.set(peerCertificate, user);
-      if (user) return user;
+      return user;
     }
-    const token = bearerToken(headers.authorization);
-    return token ? reviewer.review(token, deps.tokens.audiences)?.user : undefined;
+    return undefined;
+  };
+
+  const userOf = (request: Credentials): MaybePromise<UserInfo | undefined> => {
+    const user = certified(request);
+    if (user) return user;
+    const token = bearerToken(request.headers.authorization);
+    const reviewed = token ? reviewer.review(token, tokens.audiences) : undefined;
+    if (!(reviewed instanceof Promise)) return reviewed?.user ?? unknownUser(request, token);
+    return reviewed.then((found) => found?.user ?? unknownUser(request, token));
+  };
+
+  const unknownUser = ({ method = "", url = "", remoteAddress = "", headers }: Credentials, token: string | undefined): MaybePromise<UserInfo | undefined> => {
+    if (outside.authenticators().length === 0) return undefined;
+    return authenticateOutside(outside, metrics, { method, url, headers, token, remoteAddress });
   };
 
   return (request) => {
     const user = userOf(request);
-    return user && impersonate(user, request.headers, deps.authorizer);
+    if (user instanceof Promise) return user.then((found) => found && impersonate(found, request.headers, authorizer));
+    return user && impersonate(user, request.headers, authorizer);
   };
 }
 
@@ -94,13 +118,15 @@ export interface ReviewedToken {
 }
 
 export interface TokenReviewer {
-  review(token: string, audiences: readonly string[]): ReviewedToken | undefined;
+  review(token: string, audiences: readonly string[]): MaybePromise<ReviewedToken | undefined>;
 }
 
 /** Tokens whose signature has been checked; the rest of the claims is checked every time. */
 const REMEMBERED = 4096;
 
-export function createTokenReviewer({ view, tokens, now = Date.now }: Pick<AuthenticatorDeps, "view" | "tokens" | "now">): TokenReviewer {
+export type ReviewerDeps = Pick<AuthenticatorDeps, "view" | "tokens" | "now" | "outside" | "metrics">;
+
+export function createTokenReviewer({ view, tokens, now = Date.now, outside = nobodyOutside, metrics = createOutsideMetrics() }: ReviewerDeps): TokenReviewer {
   const signed = new Map<string, Record<string, unknown>>();
   const claimsOf = (token: string): Record<string, unknown> | undefined => {
     const known = signed.get(token);
@@ -111,13 +137,22 @@ export function createTokenReviewer({ view, tokens, now = Date.now }: Pick<Authe
     signed.set(token, claims);
     return claims;
   };
+  const accountToken = (token: string, audiences: readonly string[]): ReviewedToken | undefined => {
+    const claims = claimsOf(token);
+    if (!claims) return undefined;
+    if (claims.iss === LEGACY_ISSUER) return legacyToken(view, token, claims, tokens.audiences, audiences);
+    if (claims.iss !== tokens.issuer) return undefined;
+    return boundToken(view, claims as unknown as TokenClaims, audiences, now() / 1000);
+  };
+  const bootstrapToken = (token: string, audiences: readonly string[]): ReviewedToken | undefined => {
+    const user = bootstrapUser(view, token, now());
+    const shared = audiences.filter((audience) => tokens.audiences.includes(audience));
+    return user && shared.length > 0 ? { user, audiences: shared } : undefined;
+  };
   return {
     review(token, audiences) {
-      const claims = claimsOf(token);
-      if (!claims) return undefined;
-      if (claims.iss === LEGACY_ISSUER) return legacyToken(view, token, claims, tokens.audiences, audiences);
-      if (claims.iss !== tokens.issuer) return undefined;
-      return boundToken(view, claims as unknown as TokenClaims, audiences, now() / 1000);
+      const own = accountToken(token, audiences) ?? bootstrapToken(token, audiences);
+      return own || outside.tokens.length === 0 ? own : reviewOutside(outside, metrics, token, audiences);
     },
   };
 }
@@ -180,8 +215,17 @@ function legacyToken(
   return { user: accountUser(namespace, { name, uid }), audiences: shared };
 }
 
+interface Wanted {
+  readonly name: string;
+  readonly groups: readonly string[];
+  readonly uid: string;
+  readonly extra: Readonly<Record<string, readonly string[]>>;
+  /** Namespace and name, when a ServiceAccount is meant. */
+  readonly account: readonly string[] | undefined;
+}
+
 /** Upstream's impersonation: each part of the wanted identity is a right of its own. */
-function impersonate(user: UserInfo, headers: Credentials["headers"], authorizer: Authorizer): UserInfo {
+function impersonate(user: UserInfo, headers: Credentials["headers"], authorizer: Authorizer): MaybePromise<UserInfo> {
   const name = first(headers["impersonate-user"]);
   const groups = listOf(headers["impersonate-group"]);
   const uid = first(headers["impersonate-uid"]);
@@ -193,18 +237,25 @@ function impersonate(user: UserInfo, headers: Credentials["headers"], authorizer
     return user;
   }
   const account = name.startsWith(ACCOUNT_PREFIX) ? name.slice(ACCOUNT_PREFIX.length).split(":") : undefined;
-  const may = (resource: string, wanted: string, group = "", subresource = "", namespace = "") => authorizer.check(user, {
-    isResource: true, verb: "impersonate", path: "", group, resource, subresource, namespace, name: wanted,
-  });
-  if (account) {
-    if (account.length !== 2) throw forbidden({ group: "", plural: "users" }, name, "invalid service account name");
-    may("serviceaccounts", account[1]!, "", "", account[0]!);
-  } else may("users", name);
-  for (const group of groups) may("groups", group);
-  if (uid) may("uids", uid, "authentication.k8s.io");
-  for (const [key, values] of Object.entries(extra)) {
-    for (const value of values) may("userextras", value, "authentication.k8s.io", key);
-  }
+  if (account && account.length !== 2) throw forbidden({ group: "", plural: "users" }, name, "invalid service account name");
+  const wanted: Wanted = { name, groups, uid, extra, account };
+  const checks = rightsFor(wanted).map((attributes) => authorizer.check(user, attributes)).filter((check) => check instanceof Promise);
+  return checks.length === 0 ? impersonated(wanted) : Promise.all(checks).then(() => impersonated(wanted));
+}
+
+function rightsFor({ name, groups, uid, extra, account }: Wanted): AccessAttributes[] {
+  const right = (resource: string, wanted: string, more: Partial<AccessAttributes> = {}): AccessAttributes =>
+    ({ isResource: true, verb: "impersonate", path: "", group: "", resource, subresource: "", namespace: "", name: wanted, ...more });
+  const group = "authentication.k8s.io";
+  return [
+    account ? right("serviceaccounts", account[1]!, { namespace: account[0]! }) : right("users", name),
+    ...groups.map((one) => right("groups", one)),
+    ...(uid ? [right("uids", uid, { group })] : []),
+    ...Object.entries(extra).flatMap(([key, values]) => values.map((value) => right("userextras", value, { group, subresource: key }))),
+  ];
+}
+
+function impersonated({ name, groups, uid, extra, account }: Wanted): UserInfo {
   const own = groups.length > 0 || !account ? groups : accountGroups(account[0]!);
   return {
     name, ...(uid && { uid }),

@@ -7,9 +7,12 @@ import { createNodeAuthorizer } from "./node.ts";
 import { type AccessAttributes, type Decision, type PolicyRule, ruleAllows } from "./rules.ts";
 
 export interface Authorizer {
+  /** By the server's own rules alone. */
   authorize(user: UserInfo, attributes: AccessAttributes): Decision;
-  /** Throws the 403 that upstream answers with. */
-  check(user: UserInfo, attributes: AccessAttributes): void;
+  /** Also by what is configured and contributed outside of them; a promise only then. */
+  decide(user: UserInfo, attributes: AccessAttributes): Decision | Promise<Decision>;
+  /** Throws, or rejects with, the 403 that upstream answers with. */
+  check(user: UserInfo, attributes: AccessAttributes): void | Promise<void>;
   /** Every rule that the user has in the namespace ("" = cluster-wide only). */
   rulesFor(user: UserInfo, namespace: string): readonly PolicyRule[];
   /** Rules of a stored role, aggregation included; undefined when there is no such role. */
@@ -68,6 +71,7 @@ export function createAuthorizer(view: CacheView, revision: () => unknown = list
 
   return {
     authorize,
+    decide: authorize,
     check(user, attributes) {
       const { allowed, reason } = authorize(user, attributes);
       if (!allowed) throw forbiddenAccess(user, attributes, reason);

@@ -15,6 +15,8 @@ export interface AccessAttributes {
 
 export interface Decision {
   readonly allowed: boolean;
+  /** Refused for good, and not merely allowed by none. */
+  readonly denied?: boolean;
   /** Why it is allowed, or what went wrong. */
   readonly reason: string;
 }

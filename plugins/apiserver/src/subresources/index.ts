@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import { apiError, badRequest } from "@k3s-p/plugin-api/kube";
 import type { Pki } from "@k3s-p/plugin-api/slots";
-import { createTokenReviewer } from "../auth/authenticate.ts";
+import type { TokenReviewer } from "../auth/authenticate.ts";
 import type { Authorizer } from "../auth/rbac.ts";
 import type { TokenKeys } from "../auth/tokens.ts";
 import type { CacheView, Obj } from "../resources/types.ts";
@@ -23,6 +23,7 @@ import { serveStreams, serveTunnel, socketProtocol } from "./websocket-streams.t
 export interface SubresourceDeps {
   readonly view: CacheView;
   readonly authorizer: Authorizer;
+  readonly reviewer: TokenReviewer;
   readonly tokens: TokenKeys;
   readonly pki: Pick<Pki, "ca" | "issue">;
   readonly now: () => Date;
@@ -42,10 +43,10 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
   const toTarget = createTargets(deps.pki);
   const answers = reviews({
     authorizer: deps.authorizer, audiences: tokens.audiences, now,
-    reviewer: createTokenReviewer({ view, tokens, now: () => now().getTime() }),
+    reviewer: deps.reviewer,
   });
   const review = (name: string): SubresourceHandler => async (req, res) =>
-    sendObject(req, res, 201, answers[name]!(await bodyOf(req), req));
+    sendObject(req, res, 201, await answers[name]!(await bodyOf(req), req));
 
   const handlers = new Map<string, SubresourceHandler>([
     ...Object.keys(answers).map((name) => [name, review(name)] as const),
@@ -83,7 +84,7 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
       }
       if (resource !== "pods" || !streams.has(subresource)) throw apiError(404, "NotFound", "the server could not find the requested resource", {});
       // A WebSocket starts with GET, but what it does is what POST does.
-      deps.authorizer.check(req.user, { ...req.info, verb: "create" });
+      await deps.authorizer.check(req.user, { ...req.info, verb: "create" });
       const serve = serveOf(req);
       await connect(req);
       return serve(req, socket, head, await toTarget(streamLocation(view, subresource, namespace, name, req.query)));

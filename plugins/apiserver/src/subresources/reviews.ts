@@ -17,7 +17,7 @@ export interface ReviewDeps {
 }
 
 /** From a request's body to the answer's. */
-export type Review = (body: Obj, req: Pick<ApiRequest, "user" | "info">) => Obj;
+export type Review = (body: Obj, req: Pick<ApiRequest, "user" | "info">) => Obj | Promise<Obj>;
 
 export const reviews = (deps: ReviewDeps): Readonly<Record<string, Review>> => ({
   tokenreviews: (body) => tokenReview(body, deps),
@@ -34,10 +34,10 @@ export const reviews = (deps: ReviewDeps): Readonly<Record<string, Review>> => (
   }),
 });
 
-function tokenReview(body: Obj, { reviewer, audiences }: ReviewDeps): Obj {
+async function tokenReview(body: Obj, { reviewer, audiences }: ReviewDeps): Promise<Obj> {
   const { token, audiences: wanted } = body.spec ?? {};
   if (!token) throw badRequest("token is required for TokenReview in authentication");
-  const found = reviewer.review(token, wanted?.length ? wanted : audiences);
+  const found = await reviewer.review(token, wanted?.length ? wanted : audiences);
   const status = found
     ? { authenticated: true, user: userInfoOf(found.user), audiences: found.audiences }
     : { authenticated: false, user: {}, error: "[invalid bearer token, token lookup failed]" };
@@ -56,7 +56,7 @@ function subjectOf(body: Obj): UserInfo {
   return { name: user, groups, ...(uid && { uid }), ...(extra && { extra }) };
 }
 
-function accessReview(body: Obj, subject: UserInfo, { authorizer }: ReviewDeps): Obj {
+async function accessReview(body: Obj, subject: UserInfo, { authorizer }: ReviewDeps): Promise<Obj> {
   const { resourceAttributes: resource, nonResourceAttributes: other } = body.spec ?? {};
   const errors = checkAttributes(resource, other);
   if (errors.length > 0) throw invalid("authorization.k8s.io", body.kind!, "", errors);
@@ -66,8 +66,8 @@ function accessReview(body: Obj, subject: UserInfo, { authorizer }: ReviewDeps):
   } : {
     isResource: false, path: other.path ?? "", verb: other.verb ?? "", group: "", resource: "", subresource: "", namespace: "", name: "",
   };
-  const { allowed, reason } = authorizer.authorize(subject, attributes);
-  return { ...body, metadata: body.metadata ?? {}, status: { allowed, ...(reason && { reason }) } };
+  const { allowed, denied, reason } = await authorizer.decide(subject, attributes);
+  return { ...body, metadata: body.metadata ?? {}, status: { allowed, ...(denied && { denied }), ...(reason && { reason }) } };
 }
 
 function checkAttributes(resource: unknown, other: unknown): FieldError[] {

@@ -5,6 +5,7 @@ import { Duplex, Readable, Writable } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Obj } from "../resources/types.ts";
 import { bootstrapRbacObjects } from "../auth/bootstrap-roles.ts";
+import { createTokenReviewer } from "../auth/authenticate.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
 import { testView } from "../auth/testing.ts";
 import { createTokenKeys } from "../auth/tokens.ts";
@@ -46,7 +47,7 @@ function world(kubeletPort = 1, ...objects: Obj[]) {
   const tokens = createTokenKeys({ privateKey: testPrivateKey, issuer: ISSUER, audiences: [ISSUER, "k3s"] });
   const pair = { cert: testCertificate, key: testPrivateKey, certPath: "", keyPath: "" };
   const made = subresourceHandlers({
-    view, tokens, authorizer: createAuthorizer(view), now: () => new Date(),
+    view, tokens, authorizer: createAuthorizer(view), reviewer: createTokenReviewer({ view, tokens }), now: () => new Date(),
     pki: { ca: () => ({ cert: testCertificate, certPath: "" }), issue: async () => pair },
   });
   return { ...made, view };

@@ -1,0 +1,165 @@
+/** Authenticators and authorizers outside of the server: asked one after another, within a time, and measured. */
+import type { Contribution } from "@k3s-p/plugin-api";
+import { messageOf } from "@k3s-p/plugin-api";
+import type { AccessAuthorizer, AuthenticationRequest, Authenticator } from "@k3s-p/plugin-api/points";
+import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import { counter, histogram } from "../admission/metrics.ts";
+import type { ReviewedToken } from "./authenticate.ts";
+import { type Authorizer, forbiddenAccess } from "./rbac.ts";
+import type { AccessAttributes, Decision } from "./rules.ts";
+
+export type MaybePromise<T> = T | Promise<T>;
+
+/** Knows tokens that others have issued. */
+export interface TokenSource {
+  readonly name: string;
+  review(token: string, audiences: readonly string[]): MaybePromise<ReviewedToken | undefined>;
+}
+
+export interface Outside {
+  readonly tokens: readonly TokenSource[];
+  readonly authenticators: () => readonly Contribution<Authenticator>[];
+  readonly authorizers: () => readonly Contribution<AccessAuthorizer>[];
+  /** Webhooks of the configuration, which come before RBAC or after it. */
+  readonly webhooks: { readonly before: readonly AccessAuthorizer[]; readonly after: readonly AccessAuthorizer[] };
+  readonly warn: (message: string) => void;
+}
+
+export const nobodyOutside: Outside = {
+  tokens: [], authenticators: () => [], authorizers: () => [], webhooks: { before: [], after: [] }, warn: () => {},
+};
+
+export interface OutsideMetrics {
+  observe(kind: "authenticator" | "authorizer", name: string, result: string, seconds: number): void;
+  render(): string;
+}
+
+export function createOutsideMetrics(): OutsideMetrics {
+  const decisions = counter("apiserver_authorization_decisions_total", "Decisions of authorizers other than Node and RBAC.");
+  const attempts = counter("apiserver_authentication_attempts_total", "Answers of authenticators other than the built-in ones.");
+  const duration = histogram("apiserver_access_duration_seconds", "Time that authenticators and authorizers outside of the server took.", [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5]);
+  return {
+    observe(kind, name, result, seconds) {
+      (kind === "authorizer" ? decisions : attempts).add(kind === "authorizer" ? { name, decision: result } : { name, result });
+      duration.observe({ kind, name }, seconds);
+    },
+    render: () => decisions.render() + attempts.render() + duration.render(),
+  };
+}
+
+/** Milliseconds that one answer may take. */
+const TIMEOUT = 5000;
+
+export async function within<T>(answer: () => MaybePromise<T>, milliseconds = TIMEOUT): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds);
+  });
+  try {
+    return await Promise.race([answer(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The first token source that knows the token. */
+export async function reviewOutside({ tokens, warn }: Outside, metrics: OutsideMetrics, token: string, audiences: readonly string[]): Promise<ReviewedToken | undefined> {
+  for (const source of tokens) {
+    const found = await ask("authenticator", source.name, metrics, warn, () => source.review(token, audiences));
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** The first contributed authenticator that knows who asks. */
+export async function authenticateOutside({ authenticators, warn }: Outside, metrics: OutsideMetrics, request: AuthenticationRequest): Promise<UserInfo | undefined> {
+  for (const { plugin, impl } of authenticators()) {
+    const user = await ask("authenticator", `${plugin}/${impl.name}`, metrics, warn, async () => checkedUser(await impl.authenticate(request)));
+    if (user) return user;
+  }
+  return undefined;
+}
+
+async function ask<T>(kind: "authenticator", name: string, metrics: OutsideMetrics, warn: Outside["warn"], answer: () => MaybePromise<T | undefined>): Promise<T | undefined> {
+  const start = performance.now();
+  let result = "error";
+  try {
+    const found = await within(answer);
+    result = found === undefined ? "failure" : "success";
+    return found;
+  } catch (error) {
+    warn(`${kind} ${name}: ${messageOf(error)}`);
+    return undefined;
+  } finally {
+    metrics.observe(kind, name, result, (performance.now() - start) / 1000);
+  }
+}
+
+const AUTHENTICATED = "system:authenticated";
+
+function checkedUser(user: UserInfo | undefined): UserInfo | undefined {
+  if (user === undefined) return undefined;
+  const { name, uid, groups, extra } = user;
+  if (typeof name !== "string" || name === "" || !Array.isArray(groups)) throw new Error("the answer is no user: it lacks a name or groups");
+  return { name, ...(uid && { uid }), groups: [...new Set([...groups, AUTHENTICATED])], ...(extra && { extra }) };
+}
+
+const SUPERUSERS = "system:masters";
+
+/** The authorizer with those outside around it; what it decides by itself costs nothing more. */
+export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideMetrics): Authorizer {
+  const { webhooks: { before, after } } = outside;
+
+  function decide(user: UserInfo, attributes: AccessAttributes): MaybePromise<Decision> {
+    const contributed = outside.authorizers();
+    if (contributed.length + before.length + after.length === 0 || user.groups.includes(SUPERUSERS)) return own.authorize(user, attributes);
+    const named = contributed.map(({ plugin, impl }) => ({ ...impl, name: `${plugin}/${impl.name}`, authorize: impl.authorize.bind(impl) }));
+    return decideAll([...named, ...before], after, user, attributes);
+  }
+
+  async function decideAll(first: readonly AccessAuthorizer[], last: readonly AccessAuthorizer[], user: UserInfo, attributes: AccessAttributes): Promise<Decision> {
+    const early = await askAuthorizers(first, user, attributes);
+    if (early) return early;
+    const byRules = own.authorize(user, attributes);
+    return byRules.allowed ? byRules : ((await askAuthorizers(last, user, attributes)) ?? byRules);
+  }
+
+  async function askAuthorizers(list: readonly AccessAuthorizer[], user: UserInfo, { isResource, verb, path, group, resource, subresource, namespace, name }: AccessAttributes): Promise<Decision | undefined> {
+    for (const authorizer of list) {
+      const request = { user, isResource, verb, path, group, resource, subresource, namespace, name };
+      const verdict = await askOne(authorizer, () => authorizer.authorize(request));
+      if (verdict) return { allowed: verdict.decision === "allow", denied: verdict.decision === "deny", reason: verdict.reason ?? "" };
+    }
+    return undefined;
+  }
+
+  async function askOne({ name, failurePolicy = "Deny" }: AccessAuthorizer, answer: () => ReturnType<AccessAuthorizer["authorize"]>): ReturnType<typeof within<Awaited<ReturnType<AccessAuthorizer["authorize"]>>>> {
+    const start = performance.now();
+    let result = "no-opinion";
+    try {
+      const verdict = await within(answer);
+      if (verdict && verdict.decision !== "allow" && verdict.decision !== "deny") throw new Error(`the decision is ${JSON.stringify(verdict.decision)} and neither allow nor deny`);
+      if (verdict) result = verdict.decision === "allow" ? "allowed" : "denied";
+      return verdict;
+    } catch (error) {
+      outside.warn(`authorizer ${name}: ${messageOf(error)}`);
+      result = failurePolicy === "Deny" ? "denied" : "no-opinion";
+      return failurePolicy === "Deny" ? { decision: "deny", reason: `authorizer ${JSON.stringify(name)} failed` } : undefined;
+    } finally {
+      metrics.observe("authorizer", name, result, (performance.now() - start) / 1000);
+    }
+  }
+
+  return {
+    ...own, decide,
+    check(user, attributes) {
+      const decision = decide(user, attributes);
+      if (decision instanceof Promise) return decision.then((found) => refuse(user, attributes, found));
+      refuse(user, attributes, decision);
+    },
+  };
+}
+
+function refuse(user: UserInfo, attributes: AccessAttributes, { allowed, reason }: Decision): void {
+  if (!allowed) throw forbiddenAccess(user, attributes, reason);
+}
