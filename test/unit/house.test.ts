@@ -40,8 +40,7 @@ describe.each(folders.map((path) => [path.split("/").at(-1)!, path]))("%s", (id,
     await expect(pluginConfigs([manifest], { values: new Map(), slots: new Map(), warnings: [], plugins })).rejects.toMatchObject({ code: "K3SP_CONFIG_INVALID" });
   });
 
-  // Pods, mounts and cgroups of the whole machine are the kubelet's: the cluster tests start and stop it.
-  test.skipIf(id === "kubelet")("it runs the conformance suites", () => {
+  test("it runs the conformance suites", () => {
     expect(globSync("src/conformance*.test.ts", { cwd: path })).toHaveLength(1);
   });
 

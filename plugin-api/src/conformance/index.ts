@@ -6,6 +6,7 @@ import { datastoreSuite } from "./datastore.ts";
 import { deployerSuite } from "./deployer.ts";
 import { dnsSuite } from "./dns.ts";
 import { ingressSuite } from "./ingress.ts";
+import { kubeletSuite } from "./kubelet.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import { loadbalancerSuite } from "./loadbalancer.ts";
 import { metricsSuite } from "./metrics.ts";
@@ -21,8 +22,9 @@ export type SuiteFactory = (subject: Subject) => readonly ConformanceTest[];
 
 /** Slots without an entry promise nothing that can be tried from outside beyond the lifecycle. */
 export const slotSuites: Readonly<Record<string, SuiteFactory>> = {
-  apiserver: apiserverSuite, cni: cniSuite, "controller-manager": controllerManagerSuite, datastore: datastoreSuite, deployer: deployerSuite, dns: dnsSuite, ingress: ingressSuite,
-  loadbalancer: loadbalancerSuite, metrics: metricsSuite, "network-policy": networkPolicySuite, proxy: proxySuite, runtime: runtimeSuite, scheduler: schedulerSuite, storage: storageSuite,
+  apiserver: apiserverSuite, cni: cniSuite, "controller-manager": controllerManagerSuite, datastore: datastoreSuite, deployer: deployerSuite,
+  dns: dnsSuite, ingress: ingressSuite, kubelet: kubeletSuite, loadbalancer: loadbalancerSuite, metrics: metricsSuite,
+  "network-policy": networkPolicySuite, proxy: proxySuite, runtime: runtimeSuite, scheduler: schedulerSuite, storage: storageSuite,
 };
 
 export interface NamedSuite {

@@ -15,7 +15,7 @@ const SETTLE_LIMIT = 4_000;
 
 /** Slots whose providers change the node, and so need namespaces or programs of their own. */
 const requirements: Readonly<Record<string, readonly Requirement[]>> = {
-  cni: ["netns"], proxy: ["netns"], "network-policy": ["netns"], runtime: ["containerd"],
+  cni: ["netns"], proxy: ["netns"], "network-policy": ["netns"], runtime: ["containerd"], kubelet: ["root"],
 };
 
 export function lifecycleSuite(subject: Subject): readonly ConformanceTest[] {

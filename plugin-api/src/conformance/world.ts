@@ -10,6 +10,7 @@ import type { Deployer } from "../slots/cluster.ts";
 import type { NodeInfo, Pki, Runner, RunningProcess } from "../refs.ts";
 import { freePort, localRunner, testNode } from "../testing.ts";
 import { memoryDatastore } from "../testing-datastore.ts";
+import { fakeRuntime, type FakeRuntime } from "./fake-runtime.ts";
 import { certificate, privateKey } from "./certificate.fixture.ts";
 
 export interface WorldOptions {
@@ -21,6 +22,7 @@ export interface WorldOptions {
 export interface World {
   readonly kube: FakeKube;
   readonly node: NodeInfo;
+  readonly runtime: FakeRuntime;
   /** By the slot's id. */
   readonly slots: Readonly<Record<string, unknown>>;
   /** Ends the processes that the plugin left running on purpose. */
@@ -41,9 +43,9 @@ export async function createWorld(dir: string, options: WorldOptions = {}): Prom
   const running = new Set<RunningProcess>();
   const runner = trackedRunner(localRunner(options.prefix), running);
   const apiserver = { url: "https://127.0.0.1:6443", port: 6443, client: () => kube };
-  const runtime = { name: "fake", cni: { confDir: node.paths.cniConf, binDir: node.paths.cniBin } };
+  const runtime = { ...fakeRuntime(), cni: { confDir: node.paths.cniConf, binDir: node.paths.cniBin } };
   const slots = { apiserver, datastore: memoryDatastore(), deployer: fakeDeployer(kube, node), kube, node, pki: fakePki(dir), runner, runtime };
-  return { kube, node, slots, reap: () => reap(running) };
+  return { kube, node, runtime, slots, reap: () => reap(running) };
 }
 
 function trackedRunner(runner: Runner, running: Set<RunningProcess>): Runner {

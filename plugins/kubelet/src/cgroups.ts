@@ -1,4 +1,4 @@
-/** Pod and QoS cgroups under `/kubepods`, on cgroup v1 and v2: limits that hold for a pod as a whole. */
+/** Pod and QoS cgroups under `kubepods`, on cgroup v1 and v2: limits that hold for a pod as a whole. */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,11 +13,10 @@ const v1Limited = ["cpu", "memory", "pids"];
 
 const qosFolder: Readonly<Record<QosClass, string>> = { Guaranteed: "", Burstable: "burstable", BestEffort: "besteffort" };
 
-/** `kubepods/<qos>/pod<uid>`, relative to a controller's root. */
-export const podCgroupPath = (pod: Pod): string => join(ROOT, qosFolder[qosClass(pod)], `pod${uidOf(pod)}`);
-
 export interface Cgroups {
   readonly version: 1 | 2;
+  /** `kubepods/<qos>/pod<uid>`, relative to a controller's root. */
+  pathOf(pod: Pod): string;
   /** Makes the QoS cgroups; called once at start. */
   prepare(milliCpu: number): Promise<void>;
   ensurePod(pod: Pod): Promise<void>;
@@ -25,18 +24,21 @@ export interface Cgroups {
   removePod(uid: string): Promise<void>;
 }
 
-export function cgroups(root: string): Cgroups {
+/** `parent` is the cgroup that `kubepods` lies in; empty for the topmost one. */
+export function cgroups(root: string, parent = ""): Cgroups {
   const version = existsSync(join(root, "cgroup.controllers")) ? 2 : 1;
   const driver = version === 2 ? v2(root) : v1(root);
-  const qosDirs = Object.values(qosFolder).map((folder) => join(ROOT, folder));
+  const top = join(parent, ROOT).replace(/^\//, "");
+  const qosDirs = Object.values(qosFolder).map((folder) => join(top, folder));
+  const pathOf = (pod: Pod): string => join(top, qosFolder[qosClass(pod)], `pod${uidOf(pod)}`);
   return {
-    version,
+    version, pathOf,
     async prepare(milliCpu) {
-      await driver.make(ROOT, { shares: milliToShares(milliCpu), quota: 0, memory: 0 });
-      await driver.make(join(ROOT, "burstable"), { shares: 2, quota: 0, memory: 0 });
-      await driver.make(join(ROOT, "besteffort"), { shares: 2, quota: 0, memory: 0 });
+      await driver.make(top, { shares: milliToShares(milliCpu), quota: 0, memory: 0 });
+      await driver.make(join(top, "burstable"), { shares: 2, quota: 0, memory: 0 });
+      await driver.make(join(top, "besteffort"), { shares: 2, quota: 0, memory: 0 });
     },
-    ensurePod: (pod) => driver.make(podCgroupPath(pod), podLimits(pod)),
+    ensurePod: (pod) => driver.make(pathOf(pod), podLimits(pod)),
     async removePod(uid) {
       for (const base of driver.bases) {
         for (const dir of qosDirs) await removeTree(join(base, dir, `pod${uid}`));

@@ -9,14 +9,28 @@ export interface Clock {
 
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-export const systemClock: Clock = {
-  now: Date.now,
-  after(ms, fn) {
-    const timer = setTimeout(fn, Math.min(Math.max(0, ms), LONGEST_TIMER));
-    timer.unref();
-    return () => clearTimeout(timer);
-  },
-};
+/** `stop` cancels what has not run yet, and nothing runs after it. */
+export function systemClock(): Clock & { stop(): void } {
+  const timers = new Set<NodeJS.Timeout>();
+  let stopped = false;
+  const cancel = (timer: NodeJS.Timeout): void => {
+    clearTimeout(timer);
+    timers.delete(timer);
+  };
+  return {
+    now: Date.now,
+    after(ms, fn) {
+      if (stopped) return () => {};
+      const timer = setTimeout(() => (timers.delete(timer), fn()), Math.min(Math.max(0, ms), LONGEST_TIMER)).unref();
+      timers.add(timer);
+      return () => cancel(timer);
+    },
+    stop() {
+      stopped = true;
+      for (const timer of timers) cancel(timer);
+    },
+  };
+}
 
 /** Resolves after `ms`, or at once when the signal aborts. */
 export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {

@@ -36,19 +36,21 @@ export interface KubeletInput {
   readonly pki: Pki;
   readonly log: Logger;
   readonly options: KubeletOptions;
+  readonly signal: AbortSignal;
+  /** Undo steps, run last first on stop and after a start that failed. */
+  readonly defer: (undo: () => void | Promise<void>) => void;
 }
 
 export interface RunningKubelet {
   readonly port: number;
-  readonly manager: PodManager;
   /** Undefined while the runtime answers. */
   problem(): string | undefined;
-  stop(): Promise<void>;
 }
 
 export async function startKubelet(input: KubeletInput): Promise<RunningKubelet> {
-  const { node, kube, runtime, runner, log, options } = input;
-  const clock = systemClock;
+  const { node, kube, runtime, runner, log, options, signal, defer } = input;
+  const clock = systemClock();
+  defer(() => clock.stop());
   const events = eventRecorder(kube, { component: "kubelet", host: node.name });
   const ctx: KubeletContext = { node, kube, runtime, runner, log, clock, options, events, cgroupRoot: "/sys/fs/cgroup" };
   await mkdir(node.paths.kubelet, { recursive: true, mode: 0o750 });
@@ -62,15 +64,18 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
     manager?.wakeAll();
     void agent?.sync();
   });
+  defer(() => health.stop());
   const services = podServices(ctx, {
     wake, health, memory: machine.memoryBytes, allocatable: machine.allocatable, hostDns: await hostDns(options.resolvConf),
     refresh: (uid) => manager?.worker(uid)?.refresh(),
-    manager: () => manager!, agent: () => agent!, pressure: () => keeper.pressure(),
+    manager: () => manager!, agent: () => agent!, pressure: () => keeper.pressure(), defer,
   });
   await services.cgroups.prepare(machine.milliCpu);
   manager = podManager(services, options.podManifests ?? node.paths.podManifests);
+  defer(() => manager?.stop());
   const keeper = housekeeping(services, manager);
   const server = await kubeletServer({ services, manager, pki: input.pki, options });
+  defer(() => server.close());
   agent = nodeAgent(ctx, machine, () => server.port, async () => ({
     images: await runtime.listImages().catch(() => []), runtimeVersion: `${runtimeName}://${runtimeVersion}`,
     problem: nodeProblem(), ...keeper.state(),
@@ -78,22 +83,13 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
     await health.check();
     await keeper.check();
   });
+  defer(() => agent?.stop());
   const nodeProblem = (): string | undefined => health.runtimeProblem() ?? health.networkProblem();
-  await health.check();
-  await services.view.start();
-  await agent.start();
-  await manager.start();
-  return {
-    port: server.port, manager, problem: health.runtimeProblem,
-    async stop() {
-      agent?.stop();
-      manager?.stop();
-      health.stop();
-      services.view.stop();
-      services.objects.stop();
-      await server.close();
-    },
-  };
+  for (const step of [health.check, services.view.start, agent.start, manager.start]) {
+    signal.throwIfAborted();
+    await step();
+  }
+  return { port: server.port, problem: health.runtimeProblem };
 }
 
 interface Wiring {
@@ -106,24 +102,28 @@ interface Wiring {
   readonly manager: () => PodManager;
   readonly agent: () => NodeAgent;
   readonly pressure: () => string | undefined;
+  readonly defer: KubeletInput["defer"];
 }
 
 function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
   const { kube, node, clock, runner, options } = ctx;
-  const { allocatable } = wiring;
+  const { allocatable, defer } = wiring;
   const objects = referencedObjects(kube, wiring.refresh);
+  defer(() => objects.stop());
   const mounts = mounter(runner);
   const tokens = tokenSource(kube, clock);
   const status = statusManager(ctx);
   const serviceInformer = kube.informer(serviceResource);
+  defer(() => serviceInformer.stop());
+  const view = runtimeView(ctx, wiring.wake);
+  defer(() => view.stop());
   const apiUid = (pod: Pod): string | undefined => wiring.manager().apiObject(pod)?.metadata.uid;
   return {
-    ...ctx, objects, mounts,
-    view: runtimeView(ctx, wiring.wake),
+    ...ctx, objects, mounts, view,
     probes: probes(ctx, wiring.wake),
     images: images({ ...ctx, secret: objects.secret, pulled: () => void wiring.agent().sync() }),
     volumes: volumes({ node, kube, clock, mounts, objects, tokens, allocatable: () => allocatable }),
-    cgroups: cgroups(ctx.cgroupRoot),
+    cgroups: cgroups(ctx.cgroupRoot, options.cgroupRoot),
     restartBackoff: backoff(clock),
     hostDns: wiring.hostDns,
     memoryCapacity: wiring.memory,

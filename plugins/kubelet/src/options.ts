@@ -22,6 +22,8 @@ export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "cont
   readonly labels: Readonly<Record<string, string>>;
   readonly taints: readonly string[];
   readonly allowedUnsafeSysctls: readonly string[];
+  /** The cgroup that `kubepods` lies in; empty for the topmost one. */
+  readonly cgroupRoot: string;
 }
 
 type Draft = { -readonly [K in keyof KubeletOptions]: KubeletOptions[K] };
@@ -35,6 +37,7 @@ const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
   "node-labels": (d, v) => (d.labels = { ...d.labels, ...pairs(v) }),
   "register-with-taints": (d, v) => (d.taints = [...d.taints, ...v.split(",")]),
   "allowed-unsafe-sysctls": (d, v) => (d.allowedUnsafeSysctls = [...d.allowedUnsafeSysctls, ...v.split(",")]),
+  "cgroup-root": (d, v) => (d.cgroupRoot = v),
   "image-gc-high-threshold": (d, v) => (d.imageGcHighPercent = whole("image-gc-high-threshold", v)),
   "image-gc-low-threshold": (d, v) => (d.imageGcLowPercent = whole("image-gc-low-threshold", v)),
   "container-log-max-files": (d, v) => (d.containerLogMaxFiles = whole("container-log-max-files", v)),
@@ -46,7 +49,7 @@ export function kubeletOptions(config: KubeletConfig): KubeletOptions {
   const { kubeletArg, containerLogMaxSize, ...rest } = config;
   const draft: Draft = {
     ...rest, logMaxBytes: bytes(containerLogMaxSize), podManifests: undefined, labels: {}, taints: [],
-    allowedUnsafeSysctls: ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"],
+    allowedUnsafeSysctls: ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"], cgroupRoot: "",
   };
   for (const arg of kubeletArg) applyArg(draft, arg);
   return Object.freeze(draft);

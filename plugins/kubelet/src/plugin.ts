@@ -14,8 +14,7 @@ export default definePlugin({
   async start(ctx) {
     const options = kubeletOptions(ctx.config as unknown as KubeletConfig);
     const { startKubelet } = await import("./kubelet.ts");
-    const running = await startKubelet({ ...ctx.needs, log: ctx.log, options });
-    ctx.defer(() => running.stop());
+    const running = await startKubelet({ ...ctx.needs, log: ctx.log, options, signal: ctx.signal, defer: (undo) => ctx.defer(undo) });
     const impl: ObservedKubelet = { port: running.port, problem: running.problem };
     return impl;
   },

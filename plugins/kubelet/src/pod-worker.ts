@@ -224,7 +224,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   }
 
   const ip = (): string => podIps(pod, view.pod(uid).sandboxes, node.ip)[0] ?? "";
-  const sandboxOf = (attempt: number): ReturnType<typeof sandboxConfig> => sandboxConfig(pod, node, services.hostDns, attempt);
+  const sandboxOf = (attempt: number): ReturnType<typeof sandboxConfig> => sandboxConfig(pod, node, services.hostDns, attempt, services.cgroups.pathOf(pod));
 
   async function createSandbox(attempt: number): Promise<void> {
     for (const old of view.pod(uid).sandboxes) {

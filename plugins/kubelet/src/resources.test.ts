@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Pod } from "@k3s-p/plugin-api/kube";
-import { sharesToWeight, podCgroupPath } from "./cgroups.ts";
+import { cgroups, sharesToWeight } from "./cgroups.ts";
 import { containerResources, oomScore, podLimits, podTotal, qosClass } from "./resources.ts";
 
 const podWith = (containers: object[], more: object = {}): Pod =>
@@ -14,8 +14,8 @@ describe("QoS", () => {
   ] as const)("%s", (wanted, containers) => expect(qosClass(podWith([...containers]))).toBe(wanted));
 
   it("decides the pod's cgroup", () => {
-    expect(podCgroupPath(podWith([full]))).toBe("kubepods/podu1");
-    expect(podCgroupPath(podWith([{}]))).toBe("kubepods/besteffort/podu1");
+    expect(cgroups("/sys/fs/cgroup").pathOf(podWith([full]))).toBe("kubepods/podu1");
+    expect(cgroups("/sys/fs/cgroup", "/lab").pathOf(podWith([{}]))).toBe("lab/kubepods/besteffort/podu1");
   });
 });
 

@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import type { NodeInfo, PodSandboxConfig } from "@k3s-p/plugin-api/slots";
-import { podCgroupPath } from "./cgroups.ts";
 import { podDns, sandboxHostname, type DnsConfig } from "./dns.ts";
 import { podLogDir } from "./paths.ts";
 import { isHostNetwork, labelsOf, mainContainers, initContainers, nameOf, namespaceOf, uidOf } from "./pod.ts";
@@ -10,7 +9,8 @@ import { sandboxSecurity } from "./security.ts";
 
 const PROTOCOL: Readonly<Record<string, number>> = { TCP: 0, UDP: 1, SCTP: 2 };
 
-export function sandboxConfig(pod: Pod, node: NodeInfo, hostResolver: DnsConfig, attempt: number): PodSandboxConfig {
+/** `cgroup` is relative to a controller's root. */
+export function sandboxConfig(pod: Pod, node: NodeInfo, hostResolver: DnsConfig, attempt: number, cgroup: string): PodSandboxConfig {
   const { cluster, paths } = node;
   const host = isHostNetwork(pod);
   return {
@@ -25,7 +25,7 @@ export function sandboxConfig(pod: Pod, node: NodeInfo, hostResolver: DnsConfig,
     },
     annotations: pod.metadata.annotations ?? {},
     linux: {
-      cgroupParent: join("/", podCgroupPath(pod)),
+      cgroupParent: join("/", cgroup),
       sysctls: Object.fromEntries((pod.spec?.securityContext?.sysctls ?? []).map((s) => [s.name, s.value])),
       securityContext: sandboxSecurity(pod, paths.kubelet),
     },

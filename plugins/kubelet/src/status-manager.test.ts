@@ -38,7 +38,7 @@ describe("the writer of statuses", () => {
   it("sends the last of many changes, one patch at a time", async () => {
     const kube = fakeKube();
     const pod = kube.put(pods, testPod("web"));
-    const manager = statusManager({ kube, clock: systemClock, log: silentLogger });
+    const manager = statusManager({ kube, clock: systemClock(), log: silentLogger });
     for (let i = 0; i < 10; i++) manager.publish(pod, status("Pending", { message: String(i) }));
     manager.publish(pod, status("Running"));
     await manager.flush(pod.metadata.uid!);
@@ -49,7 +49,7 @@ describe("the writer of statuses", () => {
   it("writes again what somebody else overwrote", async () => {
     const kube = fakeKube();
     const pod = kube.put(pods, testPod("web"));
-    const manager = statusManager({ kube, clock: systemClock, log: silentLogger });
+    const manager = statusManager({ kube, clock: systemClock(), log: silentLogger });
     manager.publish(pod, status("Running"));
     await manager.flush(pod.metadata.uid!);
     const other = kube.put(pods, { ...(await kube.get(pods, "web", "default")), status: status("Pending") });
@@ -65,7 +65,7 @@ describe("the writer of statuses", () => {
       if (failures-- > 0) throw apiError(500, "InternalError", 'pods "squid" could not be written');
     };
     const pod = kube.put(pods, testPod("squid"));
-    const manager = statusManager({ kube, clock: systemClock, log: silentLogger });
+    const manager = statusManager({ kube, clock: systemClock(), log: silentLogger });
     manager.publish(pod, status("Running"));
     await manager.flush("uid-squid");
     expect(manager.last("uid-squid")).toMatchObject({ phase: "Running" });
@@ -76,7 +76,7 @@ describe("the writer of statuses", () => {
 
   it("gives up on a pod that is gone", async () => {
     const kube = fakeKube();
-    const manager = statusManager({ kube, clock: systemClock, log: silentLogger });
+    const manager = statusManager({ kube, clock: systemClock(), log: silentLogger });
     manager.publish(testPod("web"), status("Running"));
     await manager.flush("uid-web");
     expect(manager.last("uid-web")).toBeUndefined();

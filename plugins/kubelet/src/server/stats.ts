@@ -1,7 +1,6 @@
 /** `/stats/summary` and the Prometheus pages, made from one collection of figures. */
 import type { ContainerStats } from "@k3s-p/plugin-api/slots";
 import type { Pod } from "@k3s-p/plugin-api/kube";
-import { podCgroupPath } from "../cgroups.ts";
 import { spaceOf } from "../housekeeping.ts";
 import type { PodManager } from "../pod-manager.ts";
 import { containerNameOf, isHostNetwork, labelsOf, nameOf, namespaceOf, uidOf } from "../pod.ts";
@@ -51,7 +50,7 @@ export function stats(services: PodServices, manager: PodManager): Stats {
   }
 
   async function podFigures(pod: Pod, list: readonly ContainerStats[]): Promise<PodFigures> {
-    const path = podCgroupPath(pod);
+    const path = cgroups.pathOf(pod);
     const running = view.pod(uidOf(pod)).containers.filter((c) => c.state === "RUNNING");
     const containers = list.flatMap((s) => {
       const status = running.find((c) => c.id === s.id);

@@ -21,7 +21,7 @@ import { statusManager } from "../status-manager.ts";
 import { tokenSource } from "../volumes/payload.ts";
 import type { Mounter } from "../volumes/mounts.ts";
 import { volumes } from "../volumes/volumes.ts";
-import { fakeRuntime, type FakeRuntime } from "./fake-runtime.ts";
+import { fakeRuntime, type FakeRuntime } from "@k3s-p/plugin-api/conformance/fake-runtime";
 
 export interface Harness {
   readonly kube: FakeKube;
@@ -77,7 +77,7 @@ function testClock(): Clock & { advance(ms: number): void } {
 
 export const testOptions: KubeletOptions = {
   port: 0, maxPods: 110, resolvConf: "/dev/null", evictionPercent: 5, imageGcHighPercent: 85, imageGcLowPercent: 80,
-  containerLogMaxFiles: 5, logMaxBytes: 10 * 2 ** 20, podManifests: undefined, labels: {}, taints: [], allowedUnsafeSysctls: [],
+  containerLogMaxFiles: 5, logMaxBytes: 10 * 2 ** 20, podManifests: undefined, labels: {}, taints: [], allowedUnsafeSysctls: [], cgroupRoot: "",
 };
 
 export function testNode(root: string): NodeInfo {
@@ -164,7 +164,7 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
     probes: probes(ctx, wake),
     images: images({ ...ctx, secret: objects.secret, pulled: () => {} }),
     volumes: volumes({ node, kube, clock, mounts: noMounts, objects, tokens: tokenSource(kube, clock), allocatable: () => allocatable }),
-    cgroups: { version: 1, prepare: async () => {}, ensurePod: async () => {}, removePod: async () => {} },
+    cgroups: { version: 1, pathOf: (pod) => `kubepods/pod${pod.metadata.uid}`, prepare: async () => {}, ensurePod: async () => {}, removePod: async () => {} },
     restartBackoff: backoff(clock),
     allocatable: () => allocatable,
     servicesFor: () => [],

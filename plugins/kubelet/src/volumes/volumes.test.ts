@@ -24,8 +24,8 @@ beforeEach(() => {
   mounted = [];
   const mounts = { ...noMounts, tmpfs: async (path: string, options: readonly string[] = []) => void mounted.push([path.split("/").at(-1), ...options].join(" ")) };
   subject = volumes({
-    node: testNode(root), kube, clock: systemClock, mounts, objects: referencedObjects(kube, () => {}),
-    tokens: tokenSource(kube, systemClock), allocatable: () => ({ cpu: "2", memory: "1Gi" }),
+    node: testNode(root), kube, clock: systemClock(), mounts, objects: referencedObjects(kube, () => {}),
+    tokens: tokenSource(kube, systemClock()), allocatable: () => ({ cpu: "2", memory: "1Gi" }),
   });
 });
 

@@ -1,5 +1,5 @@
 /** A runtime in memory: containers "run" until a test lets them exit. Every call is counted. */
-import type { Container, ContainerConfig, ContainerStatus, Image, PodSandboxConfig, PodSandboxStatus, Runtime, RuntimeEvent } from "@k3s-p/plugin-api/slots";
+import type { Container, ContainerConfig, ContainerStatus, Image, PodSandboxConfig, PodSandboxStatus, Runtime, RuntimeEvent } from "../slots/runtime.ts";
 
 export interface FakeRuntime extends Runtime {
   /** Names of the calls that change something, in order: `runPodSandbox web`, `startContainer c`. */
