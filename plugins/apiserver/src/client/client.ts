@@ -122,10 +122,13 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
           synced: () => {},
           failed: (error) => reject(error),
         });
-        signal?.addEventListener("abort", () => {
+        const end = (): void => {
           stop();
           resolve();
-        }, { once: true });
+        };
+        // What is there at once may have been enough for the caller.
+        if (signal?.aborted) end();
+        else signal?.addEventListener("abort", end, { once: true });
       });
     },
     informer(resource, options) {

@@ -36,7 +36,7 @@ describe("an entry", () => {
 
 describe("a collection", () => {
   const filled = () => {
-    const collection = createCollection("", "configmaps", 1, (error) => { throw error; });
+    const collection = createCollection("", "configmaps", { since: 1, onError: (error) => { throw error; } });
     collection.apply(2, "b", "ns", entry("b", 2));
     collection.apply(3, "a", "ns", entry("a", 3));
     collection.apply(4, "a", "other", entry("a", 4, "other"));
@@ -65,7 +65,7 @@ describe("a collection", () => {
   });
 
   test("keeps its history within bounds, however many writes there are", () => {
-    const collection = createCollection("", "configmaps", 0, () => {});
+    const collection = createCollection("", "configmaps", { since: 0, onError: () => {} });
     const big = { data: { a: "x".repeat(10_000) } };
     for (let revision = 1; revision <= 12_000; revision++) collection.apply(revision, "a", "ns", entry("a", revision, "ns", big));
     expect(collection.oldest).toBeGreaterThan(0);
@@ -74,7 +74,7 @@ describe("a collection", () => {
   });
 
   test("stays sorted under random inserts and removals", () => {
-    const collection = createCollection("", "configmaps", 0, () => {});
+    const collection = createCollection("", "configmaps", { since: 0, onError: () => {} });
     const present = new Set<string>();
     let seed = 7;
     for (let revision = 1; revision <= 2000; revision++) {

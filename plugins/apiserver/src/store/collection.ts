@@ -18,7 +18,7 @@ export interface Collection {
   list(namespace: string): readonly Entry[];
   /** The list as it was at a revision; undefined when that is beyond the window of history. */
   listAt(revision: number, namespace: string): readonly Entry[] | undefined;
-  /** Events after a revision; undefined when some of them are gone. */
+  /** Events after a revision; undefined when some of them are gone, or may have been lost in a crash. */
   since(revision: number): readonly CacheEvent[] | undefined;
   /** Oldest revision that `since` and `listAt` can serve. */
   readonly oldest: number;
@@ -37,6 +37,16 @@ export interface MutableCollection extends Collection {
   publish(event: CacheEvent): void;
   /** Forgets history up to a revision. */
   expire(revision: number): void;
+  /** Puts older history, which follows `after`, in front of its own. */
+  recall(after: number, events: readonly CacheEvent[]): void;
+}
+
+export interface CollectionOptions {
+  /** Revision at which it was filled. */
+  readonly since: number;
+  readonly onError: (error: unknown) => void;
+  /** Whether a revision of the past stands for changes that were lost. */
+  readonly isLost?: (revision: number) => boolean;
 }
 
 interface Slot {
@@ -48,7 +58,8 @@ interface Slot {
 const MAX_EVENTS = 10_000;
 const MAX_BYTES = 32 << 20;
 
-export function createCollection(group: string, plural: string, since: number, onError: (error: unknown) => void): MutableCollection {
+export function createCollection(group: string, plural: string, options: CollectionOptions): MutableCollection {
+  const { since, onError, isLost = () => false } = options;
   const slots = new Map<string, Slot>();
   const all: Slot[] = [];
   const spaces = new Map<string, Slot[]>();
@@ -115,7 +126,7 @@ export function createCollection(group: string, plural: string, since: number, o
       return list;
     },
     listAt(revision, namespace) {
-      if (revision < oldest) return undefined;
+      if (revision < oldest || isLost(revision)) return undefined;
       const undone = history.slice(firstAfter(revision));
       if (undone.length === 0) return this.list(namespace);
       const state = new Map(all.map((slot) => [slot.key, slot.entry]));
@@ -127,7 +138,7 @@ export function createCollection(group: string, plural: string, since: number, o
       return [...state].filter(([, entry]) => !namespace || entry.namespace === namespace)
         .sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
     },
-    since: (revision) => (revision < oldest ? undefined : history.slice(firstAfter(revision))),
+    since: (revision) => (revision < oldest || isLost(revision) ? undefined : history.slice(firstAfter(revision))),
     subscribe(fn) {
       subscribers.add(fn);
       return () => void subscribers.delete(fn);
@@ -163,6 +174,14 @@ export function createCollection(group: string, plural: string, since: number, o
     expire(revision) {
       drop(firstAfter(revision));
       oldest = Math.max(oldest, revision);
+    },
+    recall(after, events) {
+      // What followed the start is gone already: nothing can be put in front of that.
+      if (oldest > since) return;
+      let first = events.length;
+      while (first > 0 && history.length + events.length - first < MAX_EVENTS && bytes < MAX_BYTES) bytes += events[--first]!.entry.bytes.length;
+      history = [...events.slice(first), ...history];
+      oldest = first > 0 ? events[first - 1]!.revision : after;
     },
   };
 }

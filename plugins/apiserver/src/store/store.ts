@@ -3,6 +3,7 @@ import type { Change, Datastore, Row } from "@k3s-p/plugin-api/slots";
 import type { CacheView, ResourceDef } from "../resources/types.ts";
 import { type CacheEvent, type Collection, createCollection, type MutableCollection } from "./collection.ts";
 import { type Canonical, type Entry, rawToEntry, toEntry } from "./entry.ts";
+import { type Hole, recallHistory } from "./recall.ts";
 
 export type StoreResult =
   | { readonly ok: true; readonly entry: Entry }
@@ -21,12 +22,19 @@ export interface Store extends CacheView {
   remove(def: ResourceDef, entry: Entry): Promise<StoreResult>;
   /** Resolves when the cache shows a revision; false after `timeout` milliseconds. */
   reached(revision: number, timeout: number): Promise<boolean>;
+  /**
+   * Reads history from before this start if a revision needs it and it has not been read; undefined when there is nothing
+   * to wait for. It reaches back as far as the datastore remembers, within bounds.
+   */
+  recall(revision: number): Promise<void> | undefined;
   /** Forgets history up to a revision, here and in the datastore. */
   compact(revision: number): Promise<void>;
   close(): void;
 }
 
 const ROOT = "/registry/";
+/** Changes from before the start that are read when a watch resumes. */
+const MAX_RECALLED = 10_000;
 /** Own writes whose object is at hand without parsing, as whoever follows them reads them soon. */
 const MAX_UNREAD = 32;
 
@@ -48,10 +56,15 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
     loaded.push({ key, entry: rawToEntry(key.namespace, key.name, row.modRevision, row.value) });
   });
   let revision = start;
+  let historyStart = start;
+  let holes: readonly Hole[] = [];
+  let recalling: Promise<void> | undefined;
+  let isRecalled = !datastore.history;
+  const isLost = (at: number): boolean => holes.some((hole) => at > hole.after && at < hole.until);
   const at = (group: string, plural: string): MutableCollection => {
-    const key = `${group || "core"}/${plural}`;
+    const key = placeOf(group, plural);
     let found = collections.get(key);
-    if (!found) collections.set(key, (found = createCollection(group, plural, start, onError)));
+    if (!found) collections.set(key, (found = createCollection(group, plural, { since: historyStart, isLost, onError })));
     return found;
   };
   for (const { key: { group, plural }, entry } of loaded) at(group, plural).load(entry);
@@ -90,6 +103,25 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
     unread[writes % MAX_UNREAD]?.releaseUnread();
     unread[writes++ % MAX_UNREAD] = entry;
     return entry;
+  }
+
+  async function recall(): Promise<void> {
+    const recalled = await recallHistory(datastore, {
+      until: start, limit: MAX_RECALLED,
+      placeOf(text) {
+        const { group, plural } = parseKey(text);
+        at(group, plural);
+        return placeOf(group, plural);
+      },
+      toEntry(row) {
+        const { group, plural, namespace, name } = parseKey(row.key);
+        const live = at(group, plural).get(name, namespace);
+        return live?.revision === row.modRevision ? live : rawToEntry(namespace, name, row.modRevision, row.value);
+      },
+    });
+    for (const [place, collection] of collections) collection.recall(recalled.after, recalled.events.get(place) ?? []);
+    holes = recalled.holes;
+    historyStart = recalled.after;
   }
 
   const stop = await datastore.watch(start, receive);
@@ -133,6 +165,10 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
         waiting.add(waiter);
       });
     },
+    recall(wanted) {
+      if (isRecalled || wanted >= start) return undefined;
+      return (recalling ??= recall().catch(onError).finally(() => (isRecalled = true)));
+    },
     async compact(upTo) {
       for (const collection of collections.values()) collection.expire(upTo);
       await datastore.compact(upTo);
@@ -141,8 +177,10 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
   };
 }
 
+const placeOf = (group: string, plural: string): string => `${group || "core"}/${plural}`;
+
 function keyOf(def: ResourceDef, namespace: string, name: string): string {
-  return `${ROOT}${def.group || "core"}/${def.plural}/${namespace ? `${namespace}/` : ""}${name}`;
+  return `${ROOT}${placeOf(def.group, def.plural)}/${namespace ? `${namespace}/` : ""}${name}`;
 }
 
 /** Every stored row, in parts where the datastore can. */

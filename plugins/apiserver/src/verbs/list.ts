@@ -33,6 +33,7 @@ export async function list(engine: Engine, def: ResourceDef, namespace: string, 
   const selection = compileSelection(def, query.labelSelector, query.fieldSelector);
   if (query.continue) return nextPage(engine, def, namespace, query, query.continue);
   const revision = await revisionFor(engine, query);
+  if (revision !== undefined) await engine.store.recall(revision);
   const collection = collectionOf(engine, def);
   const pinned = selection.name !== undefined && (namespace || !def.namespaced) && revision === undefined;
   const entries = pinned
@@ -101,6 +102,7 @@ async function nextPage(engine: Engine, def: ResourceDef, namespace: string, que
   }
   const token = decodeToken(text);
   const revision = token.rv === -1 ? engine.store.revision : token.rv;
+  await engine.store.recall(revision);
   const all = collectionOf(engine, def).listAt(revision, namespace);
   if (!all) throw expiredToken(token);
   const rest = all.filter((entry) => keyOf(entry) > token.start);

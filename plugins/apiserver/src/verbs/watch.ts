@@ -47,6 +47,8 @@ export function startWatch(engine: Engine, def: ResourceDef, namespace: string, 
     });
   } else if (from > 0) {
     const missed = collection.since(from);
+    const recalling = missed ? undefined : engine.store.recall(from);
+    if (recalling) return afterwards(recalling, () => startWatch(engine, def, namespace, query, sink));
     if (!missed) {
       sink.failed(gone(`too old resource version: ${from} (${collection.oldest})`));
       return () => {};
@@ -56,6 +58,19 @@ export function startWatch(engine: Engine, def: ResourceDef, namespace: string, 
   return collection.subscribe((event) => {
     if (event.revision > from) follow(event);
   });
+}
+
+/** A watch that begins later; it can be stopped before. */
+function afterwards(ready: Promise<void>, start: () => () => void): () => void {
+  let stop: (() => void) | undefined;
+  let isOver = false;
+  void ready.then(() => {
+    if (!isOver) stop = start();
+  });
+  return () => {
+    isOver = true;
+    stop?.();
+  };
 }
 
 function checkQuery(query: WatchQuery): void {
