@@ -6,6 +6,7 @@ import {
 import type { KubeClient, Resource } from "@k3s-p/plugin-api/kube";
 import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
 import { bootstrapRbacObjects } from "../auth/bootstrap-roles.ts";
+import { defaultLevels, defaultSchemas, reconcileFlow } from "../flowcontrol/defaults.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import {
   defaultServiceCidr, extensionAuthentication, kubernetesEndpoints, kubernetesService, localApiServices,
@@ -29,6 +30,9 @@ interface Step {
 }
 
 const serviceCidrs = defineResource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", "cluster");
+const FLOW = "flowcontrol.apiserver.k8s.io";
+const flowSchemas = defineResource(FLOW, "v1", "flowschemas", "FlowSchema", "cluster");
+const priorityLevels = defineResource(FLOW, "v1", "prioritylevelconfigurations", "PriorityLevelConfiguration", "cluster");
 
 /** Resolves when every object is durable; the writes of a wave go out together and share their fsyncs. */
 export async function bootstrap(client: KubeClient, deps: BootstrapDeps): Promise<void> {
@@ -41,6 +45,7 @@ export async function bootstrap(client: KubeClient, deps: BootstrapDeps): Promis
     { resource: clusterRoleBindings, wanted: ofKind("ClusterRoleBinding"), reconcile: addSubjects },
     { resource: priorityClasses, wanted: priorityClassObjects(), reconcile: keep },
     { resource: apiServices, wanted: localApiServices(defs), reconcile: keepSpec },
+    ...(defs.some((def) => def.group === FLOW) ? flowSteps : []),
     ...(defs.some((def) => def.plural === "servicecidrs")
       ? [{ resource: serviceCidrs, wanted: [defaultServiceCidr(cluster)], reconcile: keep }] : []),
   ]);
@@ -57,6 +62,14 @@ export async function bootstrap(client: KubeClient, deps: BootstrapDeps): Promis
     ] : []),
   ]);
 }
+
+const flowSteps: readonly Step[] = [
+  { resource: priorityLevels, wanted: defaultLevels, reconcile: reconcileFlow },
+  { resource: flowSchemas, wanted: defaultSchemas, reconcile: reconcileFlow },
+];
+
+/** Brings back the FlowSchemas and PriorityLevelConfigurations that somebody has changed or deleted. */
+export const repairFlowControl = (client: KubeClient): Promise<void> => runAll(client, flowSteps);
 
 async function runAll(client: KubeClient, steps: readonly Step[]): Promise<void> {
   const results = await Promise.allSettled(steps.flatMap((step) => runStep(client, step)));

@@ -7,12 +7,15 @@ import type { AdmissionPlugin, HealthCheck } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Audit, AuditRecord } from "../audit/index.ts";
 import { createClient } from "../client/client.ts";
+import { createFlowControl, type FlowControl, GROUP as FLOW_GROUP } from "../flowcontrol/index.ts";
+import { createInflightLimits } from "../flowcontrol/inflight.ts";
 import { builtinResources } from "../resources/index.ts";
 import type { ResourceDef } from "../resources/types.ts";
 import { removeExpired } from "../store/expiry.ts";
 import { openStore, type Store } from "../store/store.ts";
-import type { Engine, FieldCheck, FieldManagement } from "../verbs/engine.ts";
+import { collectionOf, type Engine, type FieldCheck, type FieldManagement } from "../verbs/engine.ts";
 import { createAdmission } from "./admission.ts";
+import { REQUEST_TIMEOUT } from "./deadline.ts";
 import { createHandler, type Incoming, type RequestHandler, type Route, superusersOnly } from "./handler.ts";
 import { healthRoutes } from "./health.ts";
 import { createWatchHub } from "./http-watch.ts";
@@ -27,8 +30,10 @@ import { upgradeWatch } from "./websocket-watch.ts";
 
 /** What the parts around the engine add: authentication, discovery, subresources. Built once the engine runs. */
 export interface Extensions {
-  readonly authenticate?: (incoming: Incoming) => UserInfo | undefined;
-  readonly authorize?: (user: UserInfo, info: RequestInfo) => void;
+  readonly authenticate?: (incoming: Incoming) => UserInfo | undefined | Promise<UserInfo | undefined>;
+  readonly authorize?: (user: UserInfo, info: RequestInfo) => void | Promise<void>;
+  /** The server's own rules alone, for clients in this process. */
+  readonly authorizeInside?: (user: UserInfo, info: RequestInfo) => void;
   /** The whole chain, given what plugins contribute. */
   readonly admission?: (contributed: readonly Contribution<AdmissionPlugin>[]) => readonly AdmissionPlugin[];
   /** A part of `/metrics`. */
@@ -69,6 +74,18 @@ export interface ApiServerOptions {
   readonly newUid?: () => string;
   readonly onError?: (error: unknown) => void;
   readonly audit?: Audit | undefined;
+  readonly limits?: ServerLimits | undefined;
+}
+
+export interface ServerLimits {
+  /** Requests at the same time that read; default 400. */
+  readonly readOnly?: number;
+  /** Those that write; default 200. */
+  readonly mutating?: number;
+  /** Shares both among flows by priority, instead of refusing what is beyond them; default true. */
+  readonly fair?: boolean;
+  /** Milliseconds that a request may take; default 60 s. */
+  readonly requestTimeout?: number;
 }
 
 export interface RunningApiServer {
@@ -105,14 +122,14 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const client = (user: UserInfo): KubeClient => {
     const key = JSON.stringify(user);
     let found = clients.get(key);
-    if (!found) clients.set(key, (found = createClient({ engine, handler: late, authorize }, user)));
+    if (!found) clients.set(key, (found = createClient({ engine, handler: late, authorize: authorizeInside }, user)));
     return found;
   };
+  const authorizeInside = (user: UserInfo, info: RequestInfo): void => (extensions.authorizeInside ?? superusersOnly)(user, info);
   const late: RequestHandler = {
     handle: (incoming, res) => handler.handle(incoming, res),
     admit: (incoming, closed) => handler.admit(incoming, closed),
   };
-  const authorize = (user: UserInfo, info: RequestInfo): void => (extensions.authorize ?? superusersOnly)(user, info);
   const extensions: Extensions = options.extend?.({ engine, registry, store, client }) ?? {};
   if (extensions.fields) engine.fields = extensions.fields;
   if (extensions.checkFields) engine.checkFields = extensions.checkFields;
@@ -124,10 +141,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const metrics = createMetrics(store);
   const stopped = new AbortController();
   const hub = createWatchHub();
+  const flow = createLimits(options.limits ?? {}, engine);
   const handler = createHandler({
-    engine, hub, handlers: extensions.handlers ?? new Map(),
-    authenticate: extensions.authenticate ?? (() => undefined), authorize, open: options.open ?? new Map(),
-    routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: () => metrics.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks }),
+    engine, hub, flow, requestTimeout: options.limits?.requestTimeout ?? REQUEST_TIMEOUT, handlers: extensions.handlers ?? new Map(),
+    authenticate: extensions.authenticate ?? (() => undefined), authorize: extensions.authorize ?? superusersOnly, open: options.open ?? new Map(),
+    routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks }),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
     onError, audit: options.audit,
@@ -162,6 +180,19 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
       store.close();
     },
   };
+}
+
+/** Upstream's `--max-requests-inflight` and `--max-mutating-requests-inflight`, together the seats of priority and fairness. */
+function createLimits({ readOnly = 400, mutating = 200, fair = true }: ServerLimits, { registry, store }: Engine): FlowControl {
+  if (!fair || readOnly + mutating === 0) return createInflightLimits({ readOnly, mutating });
+  return createFlowControl({
+    view: store, seats: readOnly + mutating,
+    follow: (changed) => ["flowschemas", "prioritylevelconfigurations"].forEach((plural) => store.collection({ group: FLOW_GROUP, plural }).subscribe(changed)),
+    sizeOf({ group, version, resource }) {
+      const def = registry.get(group, version, resource);
+      return def ? collectionOf({ registry, store }, def).count : 0;
+    },
+  });
 }
 
 interface RouteSources {
@@ -231,6 +262,13 @@ function upgrade(handler: RequestHandler, extensions: Extensions, stopped: Abort
     socket.end(`HTTP/1.1 ${status.code ?? 500} ${status.reason ?? "Error"}\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
   };
+  const proceed = (req: ApiRequest): void => {
+    record = req.audit;
+    if (req.info.isResource && req.info.verb === "watch") return void upgradeWatch(handler, incoming, socket, head).catch(refuse);
+    const result = extensions.upgrade?.(req, socket, head);
+    if (result instanceof Promise) result.catch(refuse);
+    else if (!extensions.upgrade) socket.destroy();
+  };
   socket.on("error", () => {});
   try {
     const closed = new AbortController();
@@ -238,12 +276,9 @@ function upgrade(handler: RequestHandler, extensions: Extensions, stopped: Abort
       closed.abort();
       over(SWITCHED);
     });
-    const req = handler.admit(incoming, AbortSignal.any([closed.signal, stopped]));
-    record = req.audit;
-    if (req.info.isResource && req.info.verb === "watch") return void upgradeWatch(handler, incoming, socket, head).catch(refuse);
-    const result = extensions.upgrade?.(req, socket, head);
-    if (result instanceof Promise) result.catch(refuse);
-    else if (!extensions.upgrade) socket.destroy();
+    const admitted = handler.admit(incoming, AbortSignal.any([closed.signal, stopped]));
+    if (admitted instanceof Promise) admitted.then(proceed).catch(refuse);
+    else proceed(admitted);
   } catch (error) {
     refuse(error);
   }

@@ -1,21 +1,25 @@
 /** Puts authentication, authorization, admission, discovery and the special subresources around the engine. */
+import type { KubeClient } from "@k3s-p/plugin-api/kube";
 import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
 import { contributedPlugin } from "../admission/contributed.ts";
 import { createChain } from "../admission/index.ts";
 import { createAdmissionMetrics } from "../admission/metrics.ts";
 import type { AdmissionSettings } from "../admission/settings.ts";
-import { createAuthenticator } from "../auth/authenticate.ts";
+import { createAuthenticator, createTokenReviewer } from "../auth/authenticate.ts";
 import { issuerRoutes } from "../auth/issuer.ts";
 import { noticeOldClients } from "../auth/old-clients.ts";
+import { createOutsideMetrics, nobodyOutside, type Outside, withOutside } from "../auth/outside.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
 import type { PolicyRule } from "../auth/rules.ts";
 import { createTokenKeys, type TokenKeys } from "../auth/tokens.ts";
-import { bootstrap } from "../bootstrap/index.ts";
+import { bootstrap, repairFlowControl } from "../bootstrap/index.ts";
 import { createCustomResources } from "../crd/index.ts";
 import { isCustom } from "../crd/resource.ts";
 import { discoveryRoutes, type RouteAnswer, type Route as Documents } from "../discovery/index.ts";
 import { checkFields } from "../openapi/fields.ts";
 import { openapiRoutes } from "../openapi/index.ts";
+import { GROUP as FLOW_GROUP } from "../flowcontrol/index.ts";
+import { createKeeper } from "../flowcontrol/keeper.ts";
 import { createFieldManagement } from "../patch/apply.ts";
 import { configuredAdmission } from "../policy/index.ts";
 import { type Aggregator, createAggregator } from "../subresources/aggregate.ts";
@@ -34,17 +38,23 @@ export interface ExtensionOptions {
   /** Rules of a user that no stored binding gives. */
   readonly granted?: (user: string) => readonly PolicyRule[];
   readonly admission?: AdmissionSettings | undefined;
+  /** Authenticators and authorizers that are configured or contributed. */
+  readonly outside?: Outside;
 }
 
 export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Extensions {
-  const { cluster, pki } = options;
+  const { cluster, pki, outside = nobodyOutside } = options;
+  const outsideMetrics = createOutsideMetrics();
   const { engine, registry, store } = deps;
   const client = deps.client(loopbackUser);
   const issuer = `https://kubernetes.default.svc.${cluster.clusterDomain}`;
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, issuer, audiences: [issuer, "k3s"] });
   const authorizer = createAuthorizer(store, rbacRevision(deps), options.granted);
-  const authenticator = createAuthenticator({ view: store, tokens, authorizer, now: () => engine.now().getTime() });
-  const subresources = subresourceHandlers({ view: store, authorizer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission) });
+  const access = withOutside(authorizer, outside, outsideMetrics);
+  const identities = { view: store, tokens, outside, metrics: outsideMetrics, now: () => engine.now().getTime() };
+  const reviewer = createTokenReviewer(identities);
+  const authenticator = createAuthenticator({ ...identities, authorizer: access, reviewer });
+  const subresources = subresourceHandlers({ view: store, authorizer: access, reviewer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission) });
   const metrics = createAdmissionMetrics();
   const configured = configuredAdmission({ engine, authorizer, metrics });
   const chain = createChain({
@@ -58,14 +68,15 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const custom = createCustomResources({ engine, client });
   const notice = noticeOldClients(client);
   return {
-    authenticate({ peerCertificate, headers }) {
-      const user = authenticator({ peerCertificate, headers });
-      if (user) notice(headers["user-agent"]);
+    authenticate(incoming) {
+      const user = authenticator(incoming);
+      if (user) notice(incoming.headers["user-agent"]);
       return user;
     },
-    authorize: (user, info) => authorizer.check(user, info),
+    authorize: (user, info) => access.check(user, info),
+    authorizeInside: (user, info) => void authorizer.check(user, info),
     admission: (contributed) => chain(contributed.map((one) => contributedPlugin(one, { metrics }))),
-    metrics: () => metrics.render(),
+    metrics: () => metrics.render() + outsideMetrics.render(),
     checkFields: (def, body, mode, keepEmpty) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode, keepEmpty)),
     fields: createFieldManagement({
       shapeOf: (group, version, kind) => {
@@ -81,7 +92,9 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     start() {
       aggregator.start();
       const stopCustom = custom.start();
+      const stopKeeper = keepFlowControl(deps, client);
       return () => {
+        stopKeeper();
         stopCustom();
         configured.stop();
         aggregator.stop();
@@ -90,11 +103,18 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   };
 }
 
+function keepFlowControl({ store, engine }: ExtensionDeps, client: KubeClient): () => void {
+  const keep = createKeeper({ client, view: store, repair: () => repairFlowControl(client), now: engine.now, onError: engine.onError });
+  const stops = ["flowschemas", "prioritylevelconfigurations"].map((plural) => store.collection({ group: FLOW_GROUP, plural }).subscribe(keep));
+  keep();
+  return () => stops.forEach((stop) => stop());
+}
+
 /** Discovery, OpenAPI and the token issuer's keys: read-only documents. */
 function documents(cluster: ClusterSettings, { registry }: ExtensionDeps, aggregator: Aggregator, tokens: TokenKeys): (req: ApiRequest) => Route | undefined {
   const serverAddress = `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}`;
   const sources: readonly Documents[] = [
-    discoveryRoutes(registry, { external: aggregator.external, serverAddress }), openapiRoutes(registry), issuerRoutes(tokens),
+    discoveryRoutes(registry, { external: aggregator.external, serverAddress }), openapiRoutes(registry, { external: aggregator.documents }), issuerRoutes(tokens),
   ];
   return ({ method, url, info, headers }) => {
     if (method !== "GET" && method !== "HEAD") return undefined;

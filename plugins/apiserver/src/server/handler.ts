@@ -4,7 +4,9 @@ import type { Readable } from "node:stream";
 import { apiError, badRequest, forbidden } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Audit, AuditRecord } from "../audit/index.ts";
+import { type FlowControl, isLongRunning } from "../flowcontrol/index.ts";
 import { decodeBody, readBody } from "./body.ts";
+import { deadlineOf, withDeadline } from "./deadline.ts";
 import { handleResource, pathNotFound, type ResourceRoutes } from "./resource-handler.ts";
 import { accessedBy, type ApiRequest, type ApiResponse, parseRequestInfo, type RequestInfo } from "./request.ts";
 import { sendError, statusOf } from "./respond.ts";
@@ -30,9 +32,9 @@ export type Route = (req: ApiRequest, res: ApiResponse) => Promise<void> | void;
 
 export interface HandlerOptions extends ResourceRoutes {
   /** Undefined = 401. */
-  readonly authenticate: (incoming: Incoming) => UserInfo | undefined;
-  /** Throws 403. */
-  readonly authorize: (user: UserInfo, info: RequestInfo) => void;
+  readonly authenticate: (incoming: Incoming) => UserInfo | undefined | Promise<UserInfo | undefined>;
+  /** Throws or rejects with 403. */
+  readonly authorize: (user: UserInfo, info: RequestInfo) => void | Promise<void>;
   /** Paths that answer without authentication: `/ping`, `/cacerts`. */
   readonly open: ReadonlyMap<string, Route>;
   /** Everything that is not a resource: health, version, metrics, discovery, OpenAPI. Undefined = 404. */
@@ -42,29 +44,46 @@ export interface HandlerOptions extends ResourceRoutes {
   readonly observe: (req: { readonly method: string; readonly info: RequestInfo }, status: number, seconds: number) => void;
   readonly onError: (error: unknown) => void;
   readonly audit?: Audit | undefined;
+  readonly flow: FlowControl;
+  /** Milliseconds that a request may take, unless it is one of those that last. */
+  readonly requestTimeout: number;
 }
 
 export interface RequestHandler {
   handle(incoming: Incoming, res: ApiResponse): Promise<void>;
-  /** Authenticates and authorizes an upgrade, and makes the request that its handler gets. */
-  admit(incoming: Incoming, closed: AbortSignal): ApiRequest;
+  /** Authenticates and authorizes an upgrade, and makes the request that its handler gets; a promise when others must be asked. */
+  admit(incoming: Incoming, closed: AbortSignal): ApiRequest | Promise<ApiRequest>;
 }
 
 export function createHandler(options: HandlerOptions): RequestHandler {
-  function admit(incoming: Incoming, closed: AbortSignal | (() => AbortSignal), res?: ApiResponse): ApiRequest {
+  type Closed = AbortSignal | (() => AbortSignal);
+
+  function admit(incoming: Incoming, closed: Closed, res?: ApiResponse): ApiRequest | Promise<ApiRequest> {
     const info = parseRequestInfo(incoming.method, incoming.url);
     const user = incoming.user ?? options.authenticate(incoming);
+    if (user instanceof Promise) return user.then((found) => permit(incoming, info, found, closed, res));
+    return permit(incoming, info, user, closed, res);
+  }
+
+  function permit(incoming: Incoming, info: RequestInfo, user: UserInfo | undefined, closed: Closed, res?: ApiResponse): ApiRequest | Promise<ApiRequest> {
     if (!user) throw apiError(401, "Unauthorized", "Unauthorized");
     const record = options.audit?.begin(incoming, info, user, res);
-    try {
-      options.authorize(user, accessedBy(info, incoming.url));
-    } catch (error) {
+    const refused = (error: unknown): never => {
       record?.decided(false);
       record?.complete(statusOf(error).code ?? 500, statusOf(error));
       throw error;
+    };
+    const allowed = (): ApiRequest => {
+      record?.decided(true);
+      return createRequest(incoming, info, user, closed, record);
+    };
+    let pending: void | Promise<void>;
+    try {
+      pending = options.authorize(user, accessedBy(info, incoming.url));
+    } catch (error) {
+      return refused(error);
     }
-    record?.decided(true);
-    return createRequest(incoming, info, user, closed, record);
+    return pending instanceof Promise ? pending.then(allowed, refused) : allowed();
   }
 
   async function route(req: ApiRequest, res: ApiResponse): Promise<void> {
@@ -78,6 +97,26 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     return found(req, res);
   }
 
+  /** With a seat and a deadline, unless the request lasts as long as its client likes. */
+  async function serve(req: ApiRequest, res: ApiResponse): Promise<void> {
+    const { info } = req;
+    const lasts = isLongRunning(info);
+    if (lasts && info.verb !== "watch") return route(req, res);
+    const limit = lasts ? 0 : deadlineOf(req, options.requestTimeout);
+    const entered = options.flow.enter(req, res);
+    const ticket = entered instanceof Promise ? await entered : entered;
+    if (lasts) {
+      // To begin, a watch waits its turn like any other.
+      ticket.leave();
+      return route(req, res);
+    }
+    try {
+      await withDeadline(route(req, res), limit);
+    } finally {
+      ticket.leave();
+    }
+  }
+
   return {
     admit,
     async handle(incoming, res) {
@@ -88,9 +127,10 @@ export function createHandler(options: HandlerOptions): RequestHandler {
         const open = options.open.get(pathOf(incoming.url));
         if (open) return await open(createRequest(incoming, parseRequestInfo(incoming.method, incoming.url), anonymous, () => closedSignal(res)), res);
         if (!known.has(incoming.method)) throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
-        req = admit(incoming, () => closedSignal(res), res);
+        const admitted = admit(incoming, () => closedSignal(res), res);
+        req = admitted instanceof Promise ? await admitted : admitted;
         if (req.audit && req.info.verb === "watch") req.audit.started(200);
-        await route(req, res);
+        await serve(req, res);
       } catch (error) {
         failure = error;
         if ((error as Error)?.name !== "ApiError") options.onError(error);
