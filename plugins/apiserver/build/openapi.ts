@@ -13,8 +13,8 @@ import { builtinResources } from "../src/resources/index.ts";
 import { describeField } from "./descriptions.ts";
 import { type Model, type ModelField, type Models, openModels } from "./models.ts";
 import {
-  anyDefinition, classNamesOf, INT_OR_STRING, isQuantity, leafDefinitions, MICRO_TIME, packageOfModel,
-  QUANTITY, TIME, typeNameOf,
+  anyDefinition, classNamesOf, fieldMarks, INT_OR_STRING, isQuantity, leafDefinitions, MICRO_TIME, packageOfModel,
+  QUANTITY, TIME, typeNameOf, unions,
 } from "./types.ts";
 
 interface Kind {
@@ -28,7 +28,8 @@ const otherKinds: readonly Kind[] = [
   { group: "autoscaling", version: "v1", kind: "Scale" }, { group: "policy", version: "v1", kind: "Eviction" },
   { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" },
 ];
-const metaKinds: readonly Kind[] = ["DeleteOptions", "Status"].map((kind) => ({ group: "", version: "v1", kind }));
+const metaKinds: readonly Kind[] = ["APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "DeleteOptions", "Status", "WatchEvent"]
+  .map((kind) => ({ group: "", version: "v1", kind }));
 
 export interface Generated {
   readonly definitions: Readonly<Record<string, object>>;
@@ -45,12 +46,13 @@ export function generate(models: Models = openModels()): Generated {
     if (className) roots.set(className, kind);
   }
   for (const kind of metaKinds) roots.set(`V1${kind.kind}`, kind);
+  roots.set(VERSION_INFO, { group: "", version: "v1", kind: "Info" });
   const types = nameTypes(models, roots);
   const definitions: Record<string, object> = { ...leafDefinitions };
   const fields: Record<string, Record<string, string>> = {};
   for (const [className, type] of types) {
     const model = models.get(className)!;
-    definitions[definitionName(type)] = definition(model, type, types, roots.get(className));
+    definitions[definitionOf(className, type)] = definition(model, type, types, className === VERSION_INFO ? undefined : roots.get(className), models);
     const isKept = keptWhenEmpty(type);
     fields[type] = Object.fromEntries(model.fields.map((field) => {
       const letters = code(field, typeNameOf(className), types);
@@ -59,6 +61,10 @@ export function generate(models: Models = openModels()): Generated {
   }
   return { definitions: sorted(definitions), fields: sorted(fields) };
 }
+
+const VERSION_INFO = "VersionInfo";
+const definitionOf = (className: string, type: string): string =>
+  className === VERSION_INFO ? "io.k8s.apimachinery.pkg.version.Info" : definitionName(type);
 
 const modelNames = /\b((?:[A-Z][a-z]+)?V\d+(?:(?:alpha|beta)\d+)?[A-Z]\w*)\b/g;
 
@@ -78,17 +84,18 @@ function nameTypes(models: Models, roots: ReadonlyMap<string, Kind>): Map<string
   return new Map([...reachedBy].map(([className, pkgs]) => [className, `${packageOfModel(className, pkgs)}.${typeNameOf(className)}`]));
 }
 
-function definition(model: Model, type: string, types: ReadonlyMap<string, string>, kind: Kind | undefined): object {
+function definition(model: Model, type: string, types: ReadonlyMap<string, string>, kind: Kind | undefined, models: Models): object {
   const rule = typeRule(type);
   const typeName = type.slice(type.lastIndexOf(".") + 1);
   const isList = kind?.kind.endsWith("List") ?? false;
   const properties = Object.fromEntries(model.fields.map((field) => {
-    const description = field.description || describeField(field.name);
+    const description = field.description || describeField(field.name) || models.get(field.type)?.description;
     const keeps = isList && field.name === "items";
     return [field.name, {
       ...(description && { description }),
       ...schemaOf(field.type, field.format, typeName, field.name, types),
       ...(!keeps && extensions(rule?.fields.get(field.name), field.type)),
+      ...fieldMarks[`${type}.${field.name}`],
     }];
   }));
   const required = model.fields.filter((field) => field.required).map((field) => field.name);
@@ -97,6 +104,7 @@ function definition(model: Model, type: string, types: ReadonlyMap<string, strin
     type: "object", properties,
     ...(required.length > 0 && { required }),
     ...(rule?.atomic && { "x-kubernetes-map-type": "atomic" }),
+    ...(unions[type] && { "x-kubernetes-unions": [unions[type]] }),
     ...(kind && { "x-kubernetes-group-version-kind": [{ group: kind.group, version: kind.version, kind: kind.kind }] }),
   };
 }

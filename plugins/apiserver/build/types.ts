@@ -5,7 +5,8 @@ const packageOfShared: Readonly<Record<string, string>> = {
   V1ObjectMeta: "meta/v1", V1ListMeta: "meta/v1", V1ManagedFieldsEntry: "meta/v1", V1OwnerReference: "meta/v1",
   V1LabelSelector: "meta/v1", V1LabelSelectorRequirement: "meta/v1", V1FieldSelectorRequirement: "meta/v1",
   V1Condition: "meta/v1", V1DeleteOptions: "meta/v1", V1Preconditions: "meta/v1", V1Status: "meta/v1",
-  V1StatusDetails: "meta/v1", V1StatusCause: "meta/v1", V1ShardInfo: "meta/v1", V1TopologySelectorTerm: "core/v1",
+  V1APIGroup: "meta/v1", V1APIGroupList: "meta/v1", V1APIResource: "meta/v1", V1APIResourceList: "meta/v1", V1APIVersions: "meta/v1",
+  V1GroupVersionForDiscovery: "meta/v1", V1ServerAddressByClientCIDR: "meta/v1", V1WatchEvent: "meta/v1", V1StatusDetails: "meta/v1", V1StatusCause: "meta/v1", V1ShardInfo: "meta/v1", V1TopologySelectorTerm: "core/v1",
   V1TopologySelectorLabelRequirement: "core/v1",
 };
 
@@ -45,6 +46,28 @@ const quantityFields = new Set([
 ]);
 
 export const isQuantity = (type: string, field: string): boolean => quantityFields.has(`${type}.${field}`);
+
+/** What upstream states of single fields beside the merge semantics that have an effect. */
+export const fieldMarks: Readonly<Record<string, object>> = {
+  "apiregistration/v1.APIServiceSpec.caBundle": { "x-kubernetes-list-type": "atomic" },
+  "core/v1.PersistentVolumeClaimStatus.allocatedResourceStatuses": { "x-kubernetes-map-type": "granular" },
+  "core/v1.PersistentVolumeSpec.claimRef": { "x-kubernetes-map-type": "granular" },
+};
+
+const union = (discriminator: string | undefined, ...fields: readonly string[]): object => ({
+  ...(discriminator && { discriminator }),
+  "fields-to-discriminateBy": Object.fromEntries(fields.map((field) => [field, field[0]!.toUpperCase() + field.slice(1)])),
+});
+
+/** Structs of which one member is set, by the field that says which. */
+export const unions: Readonly<Record<string, object>> = {
+  "core/v1.AppArmorProfile": union("type", "localhostProfile"),
+  "core/v1.PodSchedulingGroup": union(undefined, "podGroupName"),
+  "core/v1.SeccompProfile": union("type", "localhostProfile"),
+  "flowcontrol/v1.LimitResponse": union("type", "queuing"),
+  "flowcontrol/v1.PriorityLevelConfigurationSpec": union("type", "exempt", "limited"),
+  "flowcontrol/v1.Subject": union("kind", "group", "serviceAccount", "user"),
+};
 
 /** What stands behind the models' `any`. */
 const anyTypes: Readonly<Record<string, string>> = {

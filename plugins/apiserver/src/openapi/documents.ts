@@ -1,15 +1,15 @@
 /** The OpenAPI documents, v2 (one for all) and v3 (one a group and version), from definitions and operations. */
 import type { ResourceDef } from "../resources/types.ts";
+import { generalPaths } from "./general.ts";
 import type { Schema } from "./generated.ts";
 import { definitionName, kindDefinition } from "./names.ts";
-import { type Operation, operationsOf } from "./operations.ts";
+import { groupTag, mediaTypes, type Operation, operationsOf } from "./operations.ts";
 
 export type Definitions = Readonly<Record<string, Schema>>;
 
 const info = { title: "Kubernetes", version: "v1.36.0" };
-const mediaTypes = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const patchTypes = [
-  "application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+  "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml",
 ];
 /** kubectl reads from here how it may patch. */
 const patchTypesOf = ({ isCustom }: Operation): readonly string[] => (isCustom ? patchTypes.filter((type) => !type.includes("strategic")) : patchTypes);
@@ -18,11 +18,13 @@ const patchTypesOf = ({ isCustom }: Operation): readonly string[] => (isCustom ?
 export type SchemaOf = (def: ResourceDef) => object | undefined;
 
 export function documentV2(builtin: Definitions, defs: readonly ResourceDef[], schemaOf: SchemaOf): object {
-  const definitions: Record<string, object> = { ...builtin, ...customDefinitions(builtin, defs, schemaOf, kindToV2, "#/definitions/") };
+  const definitions: Record<string, object> = {
+    ...builtin, ...everywhere(builtin, defs), ...customDefinitions(builtin, defs, schemaOf, kindToV2, "#/definitions/"),
+  };
   const known = (name: string | undefined) => (name && definitions[name] ? { $ref: `#/definitions/${name}` } : undefined);
   return {
     swagger: "2.0", info,
-    paths: pathsOf(defs, (operation) => operationV2(operation, known)),
+    paths: { ...generalPaths(defs), ...pathsOf(defs, (operation) => operationV2(operation, known)) },
     definitions,
     securityDefinitions: { BearerToken: { description: "Bearer Token authentication", type: "apiKey", name: "authorization", in: "header" } },
     security: [{ BearerToken: [] }],
@@ -59,19 +61,27 @@ type Known = (name: string | undefined) => object | undefined;
 
 const tagOf = ({ path }: Operation): string => {
   const [, root, first = "", second = ""] = path.split("/");
-  return root === "api" ? `core_${first}` : `${first.split(".")[0]}_${second}`;
+  return root === "api" ? `core_${first}` : `${groupTag(first)}_${second}`;
 };
+
+const consumedBy = (operation: Operation): readonly string[] =>
+  operation.method === "patch" && !operation.isStream ? patchTypesOf(operation) : ["*/*"];
+/** Connections speak what the two ends speak; lists are also watched. */
+function producedBy({ action, isStream }: Operation): readonly string[] {
+  if (action === "connect") return ["*/*"];
+  if (isStream) return ["text/plain", ...mediaTypes];
+  return action === "list" ? [...mediaTypes, "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"] : mediaTypes;
+}
 
 const marks = ({ action, kind }: Operation) => ({ "x-kubernetes-action": action, "x-kubernetes-group-version-kind": kind });
 
 function operationV2(operation: Operation, known: Known): object {
   const { method, id, summary, query, pathParameters, codes } = operation;
   const body = known(operation.body);
-  const response = known(operation.response);
+  const response = operation.isStream ? { type: "string" } : known(operation.response);
   return {
     description: summary, operationId: id, tags: [tagOf(operation)], schemes: ["https"],
-    consumes: method === "patch" ? patchTypesOf(operation) : ["*/*"],
-    produces: mediaTypes,
+    consumes: consumedBy(operation), produces: producedBy(operation),
     parameters: [
       ...pathParameters.map((name) => ({ name, in: "path", required: true, type: "string", uniqueItems: true })),
       ...(body ? [{ name: "body", in: "body", required: method !== "delete", schema: body }] : []),
@@ -88,9 +98,9 @@ function operationV2(operation: Operation, known: Known): object {
 const reasons: Readonly<Record<number, string>> = { 200: "OK", 201: "Created", 202: "Accepted" };
 
 function operationV3(operation: Operation, known: Known): object {
-  const { method, id, summary, query, pathParameters, codes } = operation;
+  const { id, summary, query, pathParameters, codes } = operation;
   const body = known(operation.body);
-  const response = known(operation.response);
+  const response = operation.isStream ? { type: "string" } : known(operation.response);
   const contentOf = (types: readonly string[], schema: object) => Object.fromEntries(types.map((type) => [type, { schema }]));
   return {
     description: summary, operationId: id, tags: [tagOf(operation)],
@@ -98,13 +108,22 @@ function operationV3(operation: Operation, known: Known): object {
       ...pathParameters.map((name) => ({ name, in: "path", required: true, schema: { type: "string", uniqueItems: true } })),
       ...query.map(({ name, type }) => ({ name, in: "query", schema: { type, uniqueItems: true } })),
     ],
-    ...(body && { requestBody: { content: contentOf(method === "patch" ? patchTypesOf(operation) : ["*/*"], body) } }),
+    ...(body && { requestBody: { content: contentOf(consumedBy(operation), body) } }),
     responses: {
-      ...Object.fromEntries(codes.map((code) => [code, { description: reasons[code]!, ...(response && { content: contentOf(mediaTypes, response) }) }])),
+      ...Object.fromEntries(codes.map((code) => [code, { description: reasons[code]!, ...(response && { content: contentOf(producedBy(operation), response) }) }])),
       401: { description: "Unauthorized" },
     },
     ...marks(operation),
   };
+}
+
+/** Kinds that belong to every group and version. */
+function everywhere(builtin: Definitions, defs: readonly ResourceDef[]): Record<string, object> {
+  const versions = [...new Set(defs.map(({ group, version }) => `${group}/${version}`))].sort().map((text) => text.split("/"));
+  return Object.fromEntries(["DeleteOptions", "WatchEvent"].map((kind) => [
+    definitionName(`meta/v1.${kind}`),
+    { ...builtin[definitionName(`meta/v1.${kind}`)], "x-kubernetes-group-version-kind": versions.map(([group, version]) => ({ group, version, kind })) },
+  ]));
 }
 
 /** Definitions of the kinds that are not built in, and of their lists. */

@@ -45,7 +45,7 @@ describe("/openapi/v2", () => {
     const { paths } = json("/openapi/v2");
     const { patch } = paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
     expect(patch["x-kubernetes-group-version-kind"]).toEqual({ group: "apps", version: "v1", kind: "Deployment" });
-    expect(patch.parameters.map((p: { name: string }) => p.name)).toEqual(["namespace", "name", "body", "dryRun", "fieldManager", "fieldValidation", "force"]);
+    expect(patch.parameters.map((p: { name: string }) => p.name)).toEqual(["namespace", "name", "body", "dryRun", "fieldManager", "fieldValidation", "pretty", "force"]);
     expect(paths["/api/v1/namespaces/{namespace}/pods/{name}/eviction"].post["x-kubernetes-group-version-kind"].kind).toBe("Eviction");
     expect(paths["/api/v1/pods"].get.operationId).toBe("listCoreV1PodForAllNamespaces");
   });

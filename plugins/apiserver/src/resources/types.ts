@@ -97,6 +97,8 @@ export interface ResourceDef {
   readonly deletion?: "pod" | "namespace";
   /** Default propagation of a delete without options; upstream's `Background` unless said. */
   readonly defaultPropagation?: "Background" | "Orphan";
+  /** The answer of a deletion is the last state; for all other kinds it is a Status. */
+  readonly returnsDeleted?: boolean;
   /** PUT on a missing object creates it (leases, endpoints, ...). */
   readonly createOnUpdate?: boolean;
   /** Never stored: the answer is computed from the body (TokenReview, SubjectAccessReview, ...). */

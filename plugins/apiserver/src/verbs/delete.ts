@@ -159,11 +159,8 @@ function sameMarks(a: Obj, b: Obj): boolean {
   return marks(a) === marks(b);
 }
 
-/** Kinds whose last state is the answer of their deletion; for all others it is a Status. */
-const returned = new Set(["pods", "persistentvolumes", "persistentvolumeclaims", "podtemplates", "resourcequotas", "serviceaccounts"]);
-
-export const returnsObject = (def: ResourceDef, deleted: Deleted): boolean =>
-  !deleted.gone || (def.group === "" && returned.has(def.plural));
+/** What still waits for its end is shown as it is. */
+export const returnsObject = (def: ResourceDef, deleted: Deleted): boolean => !deleted.gone || def.returnsDeleted === true;
 
 export function deletedStatus(def: ResourceDef, entry: Entry): Status {
   return {

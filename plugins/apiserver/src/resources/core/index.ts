@@ -25,23 +25,23 @@ export const coreResources: readonly ResourceDef[] = [
     verbs: ["create", "delete", "get", "list", "patch", "update", "watch"],
   }, namespace),
   row("Node", "nodes", { ...cluster, shortNames: ["no"], subresources: ["proxy", "status"] }, node),
-  row("PersistentVolumeClaim", "persistentvolumeclaims", { shortNames: ["pvc"], subresources: status }, persistentVolumeClaim),
-  row("PersistentVolume", "persistentvolumes", { ...cluster, shortNames: ["pv"], subresources: status }, persistentVolume),
+  row("PersistentVolumeClaim", "persistentvolumeclaims", { shortNames: ["pvc"], subresources: status, returnsDeleted: true }, persistentVolumeClaim),
+  row("PersistentVolume", "persistentvolumes", { ...cluster, shortNames: ["pv"], subresources: status, returnsDeleted: true }, persistentVolume),
   row("Pod", "pods", {
-    shortNames: ["po"], categories: ["all"], deletion: "pod",
+    shortNames: ["po"], categories: ["all"], deletion: "pod", returnsDeleted: true,
     subresources: [
       "attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize", "status",
     ],
   }, pod),
-  row("PodTemplate", "podtemplates", {}, podTemplate),
+  row("PodTemplate", "podtemplates", { returnsDeleted: true }, podTemplate),
   row("ReplicationController", "replicationcontrollers", {
     shortNames: ["rc"], categories: ["all"], subresources: ["scale", "status"], defaultPropagation: "Orphan",
     scale: { specReplicas: "spec.replicas", statusReplicas: "status.replicas", selector: "spec.selector" },
   }, replicationController),
-  row("ResourceQuota", "resourcequotas", { shortNames: ["quota"], subresources: status }, resourceQuota),
+  row("ResourceQuota", "resourcequotas", { shortNames: ["quota"], subresources: status, returnsDeleted: true }, resourceQuota),
   row("Secret", "secrets", {}, secret),
-  row("ServiceAccount", "serviceaccounts", { shortNames: ["sa"], subresources: ["token"] }, serviceAccount),
+  row("ServiceAccount", "serviceaccounts", { shortNames: ["sa"], subresources: ["token"], returnsDeleted: true }, serviceAccount),
   row("Service", "services", {
-    shortNames: ["svc"], categories: ["all"], subresources: ["proxy", "status"], createOnUpdate: true, nameRule: "dns1035label",
+    shortNames: ["svc"], categories: ["all"], subresources: ["proxy", "status"], createOnUpdate: true, nameRule: "dns1035label", returnsDeleted: true,
   }, service),
 ];

@@ -10,6 +10,7 @@ const node = rowsOf("node.k8s.io", "v1");
 const scheduling = rowsOf("scheduling.k8s.io", "v1");
 const resource = rowsOf("resource.k8s.io", "v1");
 const cluster = { namespaced: false } as const;
+const returnsDeleted = { returnsDeleted: true } as const;
 
 export const miscResources: readonly ResourceDef[] = [
   coordination("Lease", "leases", { tier: "lazy", createOnUpdate: true }, lease),
@@ -19,8 +20,8 @@ export const miscResources: readonly ResourceDef[] = [
   }, eventsEvent),
   node("RuntimeClass", "runtimeclasses", cluster, runtimeClass),
   scheduling("PriorityClass", "priorityclasses", { ...cluster, shortNames: ["pc"] }, priorityClass),
-  resource("DeviceClass", "deviceclasses", cluster, deviceClass),
-  resource("ResourceClaim", "resourceclaims", { subresources: ["status"] }, resourceClaim),
-  resource("ResourceClaimTemplate", "resourceclaimtemplates", {}, resourceClaimTemplate),
-  resource("ResourceSlice", "resourceslices", cluster, resourceSlice),
+  resource("DeviceClass", "deviceclasses", { ...cluster, ...returnsDeleted }, deviceClass),
+  resource("ResourceClaim", "resourceclaims", { subresources: ["status"], ...returnsDeleted }, resourceClaim),
+  resource("ResourceClaimTemplate", "resourceclaimtemplates", returnsDeleted, resourceClaimTemplate),
+  resource("ResourceSlice", "resourceslices", { ...cluster, ...returnsDeleted }, resourceSlice),
 ];

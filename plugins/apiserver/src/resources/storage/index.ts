@@ -4,7 +4,7 @@ import type { ResourceDef } from "../types.ts";
 import { csiDriver, csiNode, csiStorageCapacity, storageClass, volumeAttachment, volumeAttributesClass } from "./kinds.ts";
 
 const row = rowsOf("storage.k8s.io", "v1");
-const cluster = { namespaced: false } as const;
+const cluster = { namespaced: false, returnsDeleted: true } as const;
 
 export const storageResources: readonly ResourceDef[] = [
   row("CSIDriver", "csidrivers", cluster, csiDriver),
