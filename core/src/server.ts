@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { unreadFlags } from "./config/flags.ts";
 import { metricsSource } from "@k3s-p/plugin-api/points";
+import { keepAccounts } from "./accounts/accounts.ts";
 import { lockFile, openApprovals } from "./approval/approvals.ts";
 import { createHookTimes, pluginMetrics } from "./admin/metrics.ts";
 import { criticalPath } from "./kernel/graph.ts";
@@ -56,6 +57,7 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
     throw error;
   }
   for (const line of summary(server, kernel)) kernelLog.info(line);
+  void keepAccounts(kernel.slot("kube"), kernel.plan().plugins, kernelLog);
   return { kernel, stop };
 }
 

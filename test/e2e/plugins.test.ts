@@ -39,7 +39,7 @@ describe.skipIf(reason)("plugins", () => {
     cluster = await createCluster({ args: ["--profile", "api", "--plugin", join(import.meta.dirname, "../fixtures/plugins/config-watcher")] });
     await cluster.start();
     const logged = (text: string) => eventually(async () => cluster!.output().includes(`"plugin":"config-watcher","msg":${JSON.stringify(text)}`), text, 10_000);
-    await logged('secrets is forbidden: User "system:k3sp:config-watcher" cannot list resource "secrets" in API group "" in the namespace "default"');
+    await logged('secrets is forbidden: User "system:serviceaccount:kube-system:k3s-p-config-watcher" cannot list resource "secrets" in API group "" in the namespace "default"');
     const pid = await cluster.kubectl("get", "configmap", "from-afar", "-o", "jsonpath={.data.pid}");
     expect(Number(pid)).not.toBe(cluster.pid());
     await cluster.kubectl("create", "configmap", "x");
@@ -62,5 +62,9 @@ describe.skipIf(reason)("plugins", () => {
     const left = async () => (await cluster!.kubectl("get", "service/kube-dns", "cm/coredns", "sa/coredns", "addon/coredns", "-n", "kube-system", "--ignore-not-found", "-o", "name")) + (await cluster!.kubectl("get", "clusterrole/system:coredns", "--ignore-not-found", "-o", "name"));
     await eventually(async () => (await left()) === "", "the objects of coredns are gone", 20_000);
     expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/server/manifests"])).stdout).not.toContain("coredns");
+    const accounts = await cluster.kubectl("get", "serviceaccounts", "-n", "kube-system", "-l", "k3sp.io/plugin", "-o", "name");
+    expect([accounts.includes("k3s-p-kubelet"), accounts.includes("k3s-p-coredns")]).toEqual([true, false]);
+    const mayDelete = async (account: string) => (await cluster!.tryKubectl(["auth", "can-i", "delete", "nodes", `--as=system:serviceaccount:kube-system:${account}`])).stdout.trim();
+    expect([await mayDelete("k3s-p-kubelet"), await mayDelete("k3s-p-flannel")]).toEqual(["yes", "no"]);
   });
 });

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { definePlugin, isPlugin, type Logger, type Plugin, type Role, type Slot } from "@k3s-p/plugin-api";
+import { pointCatalogue } from "@k3s-p/plugin-api/points";
 import { slotCatalogue, kernelSlots, type NodeInfo } from "@k3s-p/plugin-api/slots";
 import { localRunner, testNode } from "@k3s-p/plugin-api/testing";
 import { createKernel, createPki, readManifest, resolvePlan, type Kernel, type KernelOptions, type Manifest } from "@k3s-p/core";
@@ -85,7 +86,7 @@ function describe(dir: string, id: string, plugin: Plugin | string, own: Map<str
     const { provides, needs = {}, wants = {}, config, manifest } = plugin.definition;
     const ranges = (tokens: object) => Object.fromEntries((Object.values(tokens) as Slot<unknown>[]).map((slot) => [slot.id, "^1"]));
     const k3sp = {
-      api: "^0.1.0", provides: provides ? { [provides.id]: provides.contract } : {}, needs: ranges(needs), wants: ranges(wants), isolation: "inline",
+      api: "^0.1.0", provides: provides ? { [provides.id]: provides.contract } : {}, needs: ranges(needs), wants: ranges(wants), isolation: "inline", contributes: pointCatalogue.map((point) => point.id),
       permissions: manifest?.permissions ?? { kube: "admin" },
       config: config ?? { type: "object", properties: {}, additionalProperties: true },
     };

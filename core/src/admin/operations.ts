@@ -9,6 +9,7 @@ import { addedPlugin, noOverrides, planFrom, readSettings, type Overrides, type 
 import { isSource } from "../sources/locate.ts";
 import { namedManifests, packagesFolder } from "../sources/manifests.ts";
 import type { LogBook } from "./logs.ts";
+import { keepAccounts } from "../accounts/accounts.ts";
 import { lockFile, openApprovals } from "../approval/approvals.ts";
 import { describeRights } from "../approval/rights.ts";
 import type { ChangeResult, GraphResult, ListResult, PendingResult, Request, TimelineResult } from "./protocol.ts";
@@ -41,6 +42,7 @@ export function createOperations(options: AdminOptions): Operations {
     const { plan, configs } = await planFrom(settings, next);
     const changes = await kernel.apply(plan, new Map([...configs, ...kernel.configs()]));
     overrides = next;
+    await keepAccounts(kernel.slot("kube"), plan.plugins, logs.log("kernel"));
     return { lines: describeChange(changes, before, plan) };
   }
 

@@ -73,12 +73,12 @@ test("more rights are refused with the difference, until they are approved", asy
   expect(await admit(manifest(wide, "2.0.0"))).toBe("admitted");
 });
 
-test("an update that is taken back leaves nothing to approve", async () => {
+test("an update that was refused waits for its approval while the old code runs", async () => {
   const { admit, approvals } = start();
   await admit(manifest(narrow));
   await admit(manifest(wide, "2.0.0"));
-  expect(await admit(manifest(narrow))).toBe("admitted");
-  expect(approvals.pending("p")).toBeUndefined();
+  expect(await admit(manifest(narrow, "1.0.1"))).toBe("admitted");
+  expect(approvals.pending("p")).toMatchObject({ version: "2.0.0" });
 });
 
 test("plugins that start together are all recorded", async () => {

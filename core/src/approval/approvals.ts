@@ -81,9 +81,10 @@ export function openApprovals(file: string): Approvals {
         await put(id, { ...known, pending: found });
         throw unapproved(manifest, added);
       }
-      if (same(found, known) && !known.pending) return;
+      if (same(found, known)) return;
       log.info(`${id} ${version} has changed since ${known.version} was recorded, and asks for no more than that`);
-      await put(id, found);
+      // An update that was refused gives way to the old code, and waits all the same.
+      await put(id, { ...found, ...(known.pending && { pending: known.pending }) });
     },
     of(manifest) {
       const rights = rightsOf(manifest);

@@ -4,7 +4,7 @@ import { findPackageJSON } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { k3spError, type PluginIdentity } from "@k3s-p/plugin-api";
 import type { ApiGrant } from "@k3s-p/plugin-api/points";
-import type { Runner } from "@k3s-p/plugin-api/slots";
+import { pluginAccount, type Runner } from "@k3s-p/plugin-api/slots";
 import type { Manifest } from "../kernel/manifest.ts";
 
 type Paths = Readonly<Record<string, string>>;
@@ -52,8 +52,20 @@ function modulesAbove(dir: string): string[] {
 
 export const identityOf = ({ id, permissions }: Manifest): PluginIdentity => ({ id, admin: permissions.kube === "admin" });
 
-export function grantedRules({ permissions: { kube = [] } }: Manifest): ApiGrant["rules"] {
-  return kube === "admin" ? [] : kube.map(({ groups, resources, verbs }) => ({ apiGroups: groups, resources, verbs }));
+const everything: ApiGrant["rules"] = [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }, { verbs: ["*"], nonResourceURLs: ["*"] }];
+
+/** What the plugin's ServiceAccount may do: there and gone with the plugin, so that no binding outlives it. */
+export function grantOf({ id, permissions: { kube = [] } }: Manifest): ApiGrant | undefined {
+  const rules = kube === "admin" ? everything : kube.map(({ groups, resources, verbs }) => ({ apiGroups: groups, resources, verbs }));
+  return rules.length ? { user: pluginAccount(id).user, rules } : undefined;
+}
+
+/** Points may lead deep into the server, so a plugin adds to those alone that its manifest names. */
+export function checkContribution({ id, contributes }: Manifest, point: string): void {
+  if (contributes.includes(point)) return;
+  throw k3spError("K3SP_PERMISSION_DENIED", {
+    message: `${id} may not contribute to "${point}"`, plugin: id, fix: `declare it: "contributes": ["${point}"] in the plugin's package.json`,
+  });
 }
 
 /** The runner as a third-party plugin gets it: only the programs that its manifest names. */

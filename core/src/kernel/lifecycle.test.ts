@@ -29,13 +29,16 @@ test("kube is a client under the plugin's own identity", async () => {
   let name: unknown;
   const { kernel } = kernelOf({ me: { plugin: definePlugin({ needs: { kube }, start: (ctx) => void (name = (ctx.needs.kube as unknown as { name: string }).name) }) } });
   await kernel.start();
-  expect(name).toBe("system:k3sp:me");
+  expect(name).toBe("system:serviceaccount:kube-system:k3s-p-me");
 });
 
+const accounts = ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"];
+const user = "system:serviceaccount:kube-system:k3s-p-me";
+
 test.each([
-  ["none, when its manifest declares none", {}, ["system:k3sp", "system:authenticated"], []],
-  ["those that its manifest declares", { kube: [{ groups: [""], resources: ["nodes"], verbs: ["get"] }] }, ["system:k3sp", "system:authenticated"], [{ user: "system:k3sp:me", rules: [{ apiGroups: [""], resources: ["nodes"], verbs: ["get"] }] }]],
-  ["all, when its manifest asks for them", { kube: "admin" }, ["system:masters", "system:authenticated"], []],
+  ["none, when its manifest declares none", {}, accounts, []],
+  ["those that its manifest declares", { kube: [{ groups: [""], resources: ["nodes"], verbs: ["get"] }] }, accounts, [{ user, rules: [{ apiGroups: [""], resources: ["nodes"], verbs: ["get"] }] }]],
+  ["all, when its manifest asks for them", { kube: "admin" }, ["system:masters", ...accounts], [{ user, rules: [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }, { verbs: ["*"], nonResourceURLs: ["*"] }] }]],
 ] as const)("the rights of a plugin on the API server are %s", async (_, permissions, groups, grants) => {
   let given: unknown;
   let granted: unknown;

@@ -7,7 +7,7 @@ import { runAs, slotById } from "./board.ts";
 import { apiGrant } from "@k3s-p/plugin-api/points";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Declared, PluginHost } from "./hosts/host.ts";
-import { grantedRules, identityOf, restrictRunner } from "../isolation/permissions.ts";
+import { checkContribution, grantOf, identityOf, restrictRunner } from "../isolation/permissions.ts";
 import type { Manifest } from "./manifest.ts";
 
 type Undo = () => void | Promise<void>;
@@ -106,8 +106,8 @@ export function createRun(options: RunOptions): Run {
 
 function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, defer: (step: Undo) => void): PluginContext<any, any, any> {
   const { manifest: { id }, board, log, dirs } = options;
-  const rules = grantedRules(options.manifest);
-  if (rules.length) defer(board.points.contribute(apiGrant, id, { user: `system:k3sp:${id}`, rules }));
+  const grant = grantOf(options.manifest);
+  if (grant) defer(board.points.contribute(apiGrant, id, grant));
   const handles = (wanted: Readonly<Record<string, string>>) => Object.freeze(Object.fromEntries(
     Object.entries(wanted).filter(([, slot]) => board.provider(slot)).map(([name, slot]) => [name, slotFor(board, options.manifest, slot)]),
   ));
@@ -115,7 +115,10 @@ function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal,
     id, dirs, signal, log, hooks: board.hooks, config: options.config,
     slot: (slot) => ((slot in options.manifest.needs || slot in options.manifest.wants) && board.provider(slot) ? slotFor(board, options.manifest, slot) : undefined),
     needs: handles(declared.needs), wants: handles(declared.wants),
-    contribute: (point, impl, order) => defer(board.points.contribute(point, id, impl, order)),
+    contribute(point, impl, order) {
+      checkContribution(options.manifest, point.id);
+      defer(board.points.contribute(point, id, impl, order));
+    },
     contributions: (point) => board.points.contributions(point),
     tap: (hook, fn, order) => defer(board.guard.tap(hook, id, fn as never, order)),
     onReplaced: (slot, fn) => defer(board.onReplaced(slot.id, id, fn)),

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { definePlugin, type Logger, type Plugin } from "@k3s-p/plugin-api";
+import { pointCatalogue } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore } from "@k3s-p/plugin-api/slots";
 import { createKernel, type Kernel, type KernelOptions } from "./lifecycle.ts";
 import type { Manifest } from "./manifest.ts";
@@ -94,7 +95,7 @@ function manifestOf([id, { plugin, manifest }]: [string, Fake]): Manifest {
   const d = (plugin as Plugin).definition ?? {};
   const ids = (slots: object | undefined) => Object.fromEntries(Object.values(slots ?? {}).map((s) => [s.id, "^1"]));
   return {
-    id, name: id, version: "1.0.0", description: "", dir: `/${id}`, entry: `/${id}/plugin.ts`, roles: ["server"], contributes: [], permissions: {}, exec: {}, criticality: "required",
+    id, name: id, version: "1.0.0", description: "", dir: `/${id}`, entry: `/${id}/plugin.ts`, roles: ["server"], contributes: pointCatalogue.map((point) => point.id), permissions: {}, exec: {}, criticality: "required",
     isolation: "inline", schema: {}, example: {}, flags: {}, source: { kind: "user", label: `--plugin ./${id}`, path: `/${id}` },
     provides: d.provides ? { [d.provides.id]: "1.0" } : {}, needs: ids(d.needs), wants: ids(d.wants), ...manifest,
   };

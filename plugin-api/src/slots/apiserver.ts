@@ -1,7 +1,10 @@
 /** The `apiserver` slot, and the `kube` client that every plugin derives from it. */
 import { defineSlot, type PluginIdentity } from "../contract.ts";
 import type { KubeClient } from "../kube/client.ts";
+import { isAlreadyExists } from "../kube/errors.ts";
 import type { KubeConnection } from "../kube/https.ts";
+import { serviceAccounts } from "../kube/resources.ts";
+import type { KubeObject, TokenRequest } from "../kube/types.ts";
 import type { Pki } from "../refs.ts";
 
 /** Who a request comes from, as RBAC sees it. */
@@ -22,7 +25,26 @@ export interface ApiServer {
 
 export const apiserver = defineSlot<ApiServer>("apiserver", { required: ["server"], fixed: true });
 
-/** Typed client under the plugin's own identity `system:k3sp:<plugin>`, with the rights that its manifest declares. */
+/** The ServiceAccount that a plugin acts as; it has the rights that the plugin's manifest declares. */
+export function pluginAccount(plugin: string): { readonly namespace: string; readonly name: string; readonly user: string } {
+  const name = `k3s-p-${plugin.toLowerCase().replaceAll(/[^a-z0-9.-]/g, "-")}`;
+  return { namespace: "kube-system", name, user: `system:serviceaccount:kube-system:${name}` };
+}
+
+/** The label of a plugin's ServiceAccount; its value is the plugin. */
+export const pluginLabel = "k3sp.io/plugin";
+
+/** Makes the ServiceAccount unless it is there. */
+export async function ensurePluginAccount(admin: KubeClient, plugin: string): Promise<void> {
+  const { namespace, name } = pluginAccount(plugin);
+  try {
+    await admin.create(serviceAccounts, { metadata: { name, namespace, labels: { [pluginLabel]: plugin } }, automountServiceAccountToken: false });
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+  }
+}
+
+/** Typed client under the plugin's own identity, its ServiceAccount `kube-system/k3s-p-<plugin>`. */
 export const kube = defineSlot<KubeClient>("kube", {
   derive: {
     from: "apiserver",
@@ -32,13 +54,21 @@ export const kube = defineSlot<KubeClient>("kube", {
   },
 });
 
-const userOf = ({ id, admin }: PluginIdentity): UserInfo =>
-  ({ name: `system:k3sp:${id}`, groups: [admin ? "system:masters" : "system:k3sp", "system:authenticated"] });
+/** Inside the server's process; rights of an administrator do not wait for a lookup. */
+const userOf = ({ id, admin }: PluginIdentity): UserInfo => ({
+  name: pluginAccount(id).user,
+  groups: [...(admin ? ["system:masters"] : []), "system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
+});
 
-/** A client certificate of the plugin's own, for one that runs outside of the server's process. */
+const operator: UserInfo = { name: "system:apiserver", groups: ["system:masters", "system:authenticated"] };
+const year = 365 * 24 * 3600;
+
+/** A token of the plugin's own, for one that runs outside of the server's process; it ends with the ServiceAccount. */
 async function linkTo(server: ApiServer, plugin: PluginIdentity, refs: { readonly pki: Pki }): Promise<KubeConnection> {
-  const { name, groups } = userOf(plugin);
-  const organizations = groups.filter((group) => group !== "system:authenticated");
-  const { cert, key } = await refs.pki.issue({ name: `client-k3sp-${plugin.id}`, ca: "client-ca", commonName: name, organizations, usage: "client" });
-  return { url: server.url, ca: refs.pki.ca("server-ca").cert, cert, key };
+  const admin = server.client(operator);
+  await ensurePluginAccount(admin, plugin.id);
+  const { namespace, name } = pluginAccount(plugin.id);
+  const request = { spec: { audiences: [], expirationSeconds: year } };
+  const { status } = await admin.create<KubeObject, TokenRequest>(serviceAccounts, request as KubeObject, { subresource: "token", name, namespace });
+  return { url: server.url, ca: refs.pki.ca("server-ca").cert, token: status!.token };
 }

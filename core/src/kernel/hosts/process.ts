@@ -105,7 +105,14 @@ const channelOf = (child: ChildProcess) => ({
 const exportsFor = (log: Logger, ctx: () => Context | undefined) => ({
   log: (level: keyof Logger, ...args: [string]) => log[level](...args),
   fail: (error: Error) => ctx()?.fail(error),
-  contribute: (point: string, impl: unknown, order: object) => ctx()?.contribute({ kind: "point", id: point, contract: "1.0" }, impl, order),
+  contribute(point: string, impl: unknown, order: object) {
+    try {
+      ctx()?.contribute({ kind: "point", id: point, contract: "1.0" }, impl, order);
+    } catch (error) {
+      // There, nobody waits for the answer.
+      ctx()?.fail(error as Error);
+    }
+  },
   tap: (hook: keyof Context["hooks"], fn: () => void, order: object) => ctx()?.tap(ctx()!.hooks[hook], fn as never, order),
 });
 

@@ -1,0 +1,23 @@
+/** The ServiceAccounts of plugins: each that reaches the API server has one, and it goes with the plugin. */
+import { messageOf, type Logger } from "@k3s-p/plugin-api";
+import { serviceAccounts, type KubeClient } from "@k3s-p/plugin-api/kube";
+import { ensurePluginAccount, pluginAccount, pluginLabel } from "@k3s-p/plugin-api/slots";
+import type { Manifest } from "../kernel/manifest.ts";
+
+const reachesServer = ({ needs, wants, permissions }: Manifest): boolean => "kube" in needs || "kube" in wants || permissions.kube !== undefined;
+
+/** Nothing is written when all is as it should be. What fails is logged: no plugin waits for this. */
+export async function keepAccounts(client: KubeClient, plugins: readonly Manifest[], log: Logger): Promise<void> {
+  try {
+    const { namespace } = pluginAccount("");
+    const { items } = await client.list(serviceAccounts, { namespace, labelSelector: pluginLabel });
+    const found = new Set(items.map(({ metadata }) => metadata!.name!));
+    const wanted = new Map(plugins.filter(reachesServer).map(({ id }) => [pluginAccount(id).name, id]));
+    await Promise.all([
+      ...[...wanted].filter(([name]) => !found.has(name)).map(([, id]) => ensurePluginAccount(client, id)),
+      ...[...found].filter((name) => !wanted.has(name)).map((name) => client.delete(serviceAccounts, name, { namespace })),
+    ]);
+  } catch (error) {
+    log.warn(`the ServiceAccounts of plugins are not as they should be: ${messageOf(error)}`);
+  }
+}
