@@ -1,5 +1,5 @@
 /** The gRPC channel to containerd: unary CRI calls as promises, and the event stream. grpc-js is loaded on first use. */
-import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
+import type { Client, ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { fileURLToPath } from "node:url";
 
 /** Decoded messages: camelCase names, 64-bit numbers as decimal strings, enums as numbers, missing scalars as defaults. */
@@ -26,10 +26,12 @@ export interface CriChannel {
   /** Resolves when the connection stands; rejects after `timeout` milliseconds. */
   ready(timeout: number): Promise<void>;
   events(filters: readonly string[]): ClientReadableStream<Envelope>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+/** Milliseconds that a connection on its way is given at the end. */
+const connectGrace = 500;
 const maxMessage = 16 * 1024 * 1024;
 
 export async function openChannel(socket: string): Promise<CriChannel> {
@@ -60,8 +62,18 @@ export async function openChannel(socket: string): Promise<CriChannel> {
         events.waitForReady(Date.now() + timeout, (error?: Error) => (error ? reject(error) : resolve())),
       ),
     events: (filters) => events.subscribe({ filters }),
-    close: () => [clients.runtime, clients.image, events].forEach((each) => each.close()),
+    async close() {
+      await Promise.all([clients.runtime, clients.image, events].map((each) => closeClient(each, grpc.connectivityState.CONNECTING)));
+    },
   };
+}
+
+/** Closed while it connects, grpc-js would keep the connection for ever. */
+async function closeClient(client: Client, connecting: number): Promise<void> {
+  if (client.getChannel().getConnectivityState(false) === connecting) {
+    await new Promise<void>((resolve) => client.waitForReady(Date.now() + connectGrace, () => resolve()));
+  }
+  client.close();
 }
 
 const criError = (error: ServiceError): CriError =>
