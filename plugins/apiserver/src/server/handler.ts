@@ -56,8 +56,6 @@ export interface RequestHandler {
 }
 
 export function createHandler(options: HandlerOptions): RequestHandler {
-  type Closed = AbortSignal | (() => AbortSignal);
-
   function admit(incoming: Incoming, closed: Closed, res?: ApiResponse): ApiRequest | Promise<ApiRequest> {
     const info = parseRequestInfo(incoming.method, incoming.url);
     const user = incoming.user ?? options.authenticate(incoming);
@@ -75,7 +73,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     };
     const allowed = (): ApiRequest => {
       record?.decided(true);
-      return createRequest(incoming, info, user, closed, record);
+      return new HandledRequest(incoming, info, user, closed, record);
     };
     let pending: void | Promise<void>;
     try {
@@ -125,7 +123,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
       let failure: unknown;
       try {
         const open = options.open.get(pathOf(incoming.url));
-        if (open) return await open(createRequest(incoming, parseRequestInfo(incoming.method, incoming.url), anonymous, () => closedSignal(res)), res);
+        if (open) return await open(new HandledRequest(incoming, parseRequestInfo(incoming.method, incoming.url), anonymous, () => closedSignal(res)), res);
         if (!known.has(incoming.method)) throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
         const admitted = admit(incoming, () => closedSignal(res), res);
         req = admitted instanceof Promise ? await admitted : admitted;
@@ -164,26 +162,53 @@ function closedSignal(res: ApiResponse): AbortSignal {
   return controller.signal;
 }
 
-function createRequest(incoming: Incoming, info: RequestInfo, user: UserInfo, closed: AbortSignal | (() => AbortSignal), audit?: AuditRecord): ApiRequest {
-  const { method, url, headers, stream, remoteAddress } = incoming;
-  let query: URLSearchParams | undefined;
-  let bytes: Promise<Buffer> | undefined;
-  let signal: AbortSignal | undefined;
-  const request: ApiRequest = {
-    method, url, headers, stream, remoteAddress, info, user, audit,
-    get query() {
-      const mark = url.indexOf("?");
-      return (query ??= new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1)));
-    },
-    get signal() { return (signal ??= typeof closed === "function" ? closed() : closed); },
-    body: () => (bytes ??= audit ? recorded(readBody(stream), audit) : readBody(stream)),
-    async object<T>() {
-      const body = await request.body();
-      if (body.length === 0) throw badRequest("unexpected EOF");
-      return (await decodeBody(body, headers["content-type"])) as T;
-    },
-  };
-  return request;
+type Closed = AbortSignal | (() => AbortSignal);
+
+/** A class, not a literal: getters in a literal give every request a hidden class of its own, which outlives it. */
+class HandledRequest implements ApiRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly stream: Readable;
+  readonly remoteAddress: string;
+  readonly info: RequestInfo;
+  readonly user: UserInfo;
+  readonly audit: AuditRecord | undefined;
+  readonly #closed: Closed;
+  #query: URLSearchParams | undefined;
+  #signal: AbortSignal | undefined;
+  #bytes: Promise<Buffer> | undefined;
+
+  constructor(incoming: Incoming, info: RequestInfo, user: UserInfo, closed: Closed, audit?: AuditRecord) {
+    this.method = incoming.method;
+    this.url = incoming.url;
+    this.headers = incoming.headers;
+    this.stream = incoming.stream;
+    this.remoteAddress = incoming.remoteAddress;
+    this.info = info;
+    this.user = user;
+    this.audit = audit;
+    this.#closed = closed;
+  }
+
+  get query(): URLSearchParams {
+    const mark = this.url.indexOf("?");
+    return (this.#query ??= new URLSearchParams(mark < 0 ? "" : this.url.slice(mark + 1)));
+  }
+
+  get signal(): AbortSignal {
+    return (this.#signal ??= typeof this.#closed === "function" ? this.#closed() : this.#closed);
+  }
+
+  body(): Promise<Buffer> {
+    return (this.#bytes ??= this.audit ? recorded(readBody(this.stream), this.audit) : readBody(this.stream));
+  }
+
+  async object<T>(): Promise<T> {
+    const body = await this.body();
+    if (body.length === 0) throw badRequest("unexpected EOF");
+    return (await decodeBody(body, this.headers["content-type"])) as T;
+  }
 }
 
 async function recorded(body: Promise<Buffer>, audit: AuditRecord): Promise<Buffer> {
