@@ -139,8 +139,7 @@ export function admissionRequest(
   return {
     operation, user, group, version, resource: plural, subresource, namespace, name: object?.metadata?.name ?? name,
     object, oldObject, dryRun, ...(warn && { warn }), ...(annotate && { annotate }),
-    // Few look at the options: they are put together for those.
-    get options() { return optionsOf(call, operation, options); },
+    options: optionsOf(call, operation, options),
   };
 }
 
