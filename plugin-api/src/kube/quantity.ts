@@ -7,8 +7,24 @@ const decimal: Readonly<Record<string, number>> = { n: -9, u: -6, m: -3, "": 0, 
 const pattern = /^([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d+)|([KMGTPE]i)|([numkMGTPE]))?$/;
 const NANO = 1_000_000_000n;
 
+const MAX_KNOWN = 1000;
+const amounts = new Map<string | number, bigint | undefined>();
+const canonical = new Map<string | number, string>();
+
+/** The same few amounts come with every pod: the results for the last texts are kept. */
+function remember<T>(known: Map<string | number, T>, text: string | number, make: (text: string | number) => T): T {
+  const found = known.get(text);
+  if (found !== undefined) return found;
+  if (known.size >= MAX_KNOWN) known.clear();
+  const made = make(text);
+  known.set(text, made);
+  return made;
+}
+
 /** Nano units, rounded up; undefined when the text is not a quantity. */
-export function parseNano(text: string | number): bigint | undefined {
+export const parseNano = (text: string | number): bigint | undefined => remember(amounts, text, readNano);
+
+function readNano(text: string | number): bigint | undefined {
   const match = pattern.exec(String(text));
   if (!match) return undefined;
   const [, sign, digits = "", exponent, bin, dec = ""] = match;
@@ -67,19 +83,8 @@ export function formatNano(nano: bigint, format: "decimal" | "binary" = "decimal
   return `${sign}${value}n`;
 }
 
-const canonical = new Map<string | number, string>();
-const MAX_CANONICAL = 1000;
-
 /** `0.5` -> `500m`, `1024Mi` -> `1Gi`; keeps the family of suffixes. Throws TypeError on bad text. */
-export function canonicalQuantity(text: string | number): string {
-  // The same few amounts come with every pod.
-  const known = canonical.get(text);
-  if (known !== undefined) return known;
-  if (canonical.size >= MAX_CANONICAL) canonical.clear();
-  const made = makeCanonical(text);
-  canonical.set(text, made);
-  return made;
-}
+export const canonicalQuantity = (text: string | number): string => remember(canonical, text, makeCanonical);
 
 function makeCanonical(text: string | number): string {
   const family = /[KMGTPE]i$/.test(String(text)) ? "binary" : "decimal";

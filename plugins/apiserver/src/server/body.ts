@@ -16,7 +16,7 @@ export function readBody(stream: Readable): Promise<Buffer> {
     });
     stream.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
     stream.on("error", reject);
-    stream.on("close", () => reject(badRequest("unexpected EOF")));
+    stream.on("close", () => stream.readableEnded || reject(badRequest("unexpected EOF")));
   });
 }
 

@@ -1,5 +1,6 @@
 /** All objects of one stored resource: look-up, sorted lists, a window of history, and the feed to watchers. */
 import { type Entry, withRevision } from "./entry.ts";
+import { createSorted, type Sorted } from "./sorted.ts";
 
 export interface CacheEvent {
   readonly type: "ADDED" | "MODIFIED" | "DELETED";
@@ -61,8 +62,8 @@ const MAX_BYTES = 32 << 20;
 export function createCollection(group: string, plural: string, options: CollectionOptions): MutableCollection {
   const { since, onError, isLost = () => false } = options;
   const slots = new Map<string, Slot>();
-  const all: Slot[] = [];
-  const spaces = new Map<string, Slot[]>();
+  const all = createSorted<Slot>();
+  const spaces = new Map<string, Sorted<Slot>>();
   const lists = new Map<string, readonly Entry[]>();
   const subscribers = new Set<(event: CacheEvent) => void>();
   let history: CacheEvent[] = [];
@@ -72,20 +73,20 @@ export function createCollection(group: string, plural: string, options: Collect
   function insert(entry: Entry): void {
     const slot = { key: keyOf(entry.namespace, entry.name), entry };
     slots.set(slot.key, slot);
-    insertSorted(all, slot);
+    all.add(slot);
     if (!entry.namespace) return;
-    const space = spaces.get(entry.namespace);
-    if (space) insertSorted(space, slot);
-    else spaces.set(entry.namespace, [slot]);
+    let space = spaces.get(entry.namespace);
+    if (!space) spaces.set(entry.namespace, (space = createSorted()));
+    space.add(slot);
   }
 
   function remove(slot: Slot): void {
     slots.delete(slot.key);
-    removeSorted(all, slot);
+    all.remove(slot);
     const space = spaces.get(slot.entry.namespace);
     if (!space) return;
-    removeSorted(space, slot);
-    if (space.length === 0) spaces.delete(slot.entry.namespace);
+    space.remove(slot);
+    if (space.size === 0) spaces.delete(slot.entry.namespace);
   }
 
   function remember(event: CacheEvent): void {
@@ -122,14 +123,14 @@ export function createCollection(group: string, plural: string, options: Collect
     get: (name, namespace) => slots.get(keyOf(namespace, name))?.entry,
     list(namespace) {
       let list = lists.get(namespace);
-      if (!list) lists.set(namespace, (list = (namespace ? (spaces.get(namespace) ?? []) : all).map((slot) => slot.entry)));
+      if (!list) lists.set(namespace, (list = (namespace ? spaces.get(namespace) : all)?.items().map((slot) => slot.entry) ?? []));
       return list;
     },
     listAt(revision, namespace) {
       if (revision < oldest || isLost(revision)) return undefined;
       const undone = history.slice(firstAfter(revision));
       if (undone.length === 0) return this.list(namespace);
-      const state = new Map(all.map((slot) => [slot.key, slot.entry]));
+      const state = new Map(all.items().map((slot) => [slot.key, slot.entry]));
       for (const event of undone.reverse()) {
         const key = keyOf(event.entry.namespace, event.entry.name);
         if (event.previous) state.set(key, event.previous);
@@ -187,28 +188,3 @@ export function createCollection(group: string, plural: string, options: Collect
 }
 
 const keyOf = (namespace: string, name: string): string => (namespace ? `${namespace}/${name}` : name);
-
-/** Position of the first slot whose key is not below `key`; the end is tried first, as loads come in order. */
-function position(list: readonly Slot[], key: string): number {
-  const last = list.at(-1);
-  if (!last || last.key < key) return list.length;
-  let low = 0;
-  let high = list.length - 1;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (list[middle]!.key < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-function insertSorted(list: Slot[], slot: Slot): void {
-  const at = position(list, slot.key);
-  if (at === list.length) list.push(slot);
-  else list.splice(at, 0, slot);
-}
-
-function removeSorted(list: Slot[], slot: Slot): void {
-  const at = position(list, slot.key);
-  if (list[at] === slot) list.splice(at, 1);
-}
