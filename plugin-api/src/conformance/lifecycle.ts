@@ -1,11 +1,11 @@
 /** What every plugin owes whatever its slot: it starts, says how it is, ends when told to, and leaves nothing behind. */
 import assert from "node:assert/strict";
 import { dataPlane } from "./data-plane.ts";
-import { growth, liveResources, type ResourceCount } from "./leaks.ts";
+import { growth, liveResources, type ResourceCount, type ResourceMeter } from "./leaks.ts";
 import type { Requirement } from "./requirements.ts";
 import { startSubject, type Subject } from "./subject.ts";
 import { pause, test, type ConformanceContext, type ConformanceTest } from "./suite.ts";
-import { createWorld } from "./world.ts";
+import type { World } from "./world.ts";
 
 const CYCLES = 20;
 /** Milliseconds in which a start must give way to an abort. */
@@ -65,20 +65,38 @@ async function cycles(subject: Subject, ctx: ConformanceContext): Promise<void> 
   assert.deepEqual(growth(before, after), [], `more is alive after ${CYCLES} starts and stops than after one`);
 }
 
+/** Parts of the time that a start takes, at which it is aborted. */
+const moments = [0, 0.25, 0.5, 0.75];
+
 async function abortedStart(subject: Subject, ctx: ConformanceContext): Promise<void> {
+  const place = placeOf(subject, ctx);
+  const begun = performance.now();
+  const { world, stop } = await startSubject(subject, ctx, place);
+  const duration = performance.now() - begun;
+  await stop();
   const meter = liveResources();
   ctx.defer(() => meter.stop());
+  for (const moment of moments) await abortAt(subject, ctx, world, moment * duration, meter);
+}
+
+async function abortAt(subject: Subject, ctx: ConformanceContext, world: World, ms: number, meter: ResourceMeter): Promise<void> {
   const abort = new AbortController();
-  const world = await createWorld(ctx.dir, placeOf(subject, ctx));
   const starting = startSubject(subject, ctx, { world, abort }).then((started) => started.stop(), () => undefined);
-  await pause(1);
+  await pause(Math.max(1, ms));
   abort.abort(new Error("the server is stopping"));
-  const late = await Promise.race([starting.then(() => false), pause(ABORT_LIMIT).then(() => true)]);
-  assert.ok(!late, `start() had not settled ${ABORT_LIMIT} ms after ctx.signal was aborted`);
+  assert.ok(await settlesWithin(ABORT_LIMIT, starting), `start() had not settled ${ABORT_LIMIT} ms after ctx.signal was aborted at ${Math.round(ms)} ms`);
   await world.reap();
-  // The timer of the limit above may still stand.
-  const allowed = { Timeout: 1 };
-  assert.deepEqual(growth(allowed, await settled(meter.count, allowed)), [], "alive after a start that was aborted");
+  assert.deepEqual(growth({}, await settled(meter.count, {})), [], `alive after a start that was aborted at ${Math.round(ms)} ms`);
+}
+
+async function settlesWithin(ms: number, promise: Promise<unknown>): Promise<boolean> {
+  const limit = Promise.withResolvers<boolean>();
+  const timer = setTimeout(limit.resolve, ms, false);
+  try {
+    return await Promise.race([promise.then(() => true), limit.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Waits until nothing more than `floor` is alive, or for so long that it is a leak. */
