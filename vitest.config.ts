@@ -9,7 +9,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{core,plugin-api,plugins/*,test/kit,test/unit,test/parity}/**/*.test.ts"],
+          include: ["{core,plugin-api,plugins/*,test/kit,test/unit,test/parity,test/attacks,test/extension}/**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/*.integration.test.ts"],
           testTimeout: 20_000,
           retry,

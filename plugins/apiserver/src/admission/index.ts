@@ -1,6 +1,7 @@
 /** The admission plugins in upstream's order: the built-in ones, what plugins contribute, what objects demand, and the quota. */
 import type { AdmissionPlugin } from "@k3s-p/plugin-api/points";
 import { checkEscalation } from "../auth/escalation.ts";
+import { nodeRestriction } from "../auth/node-restriction.ts";
 import type { Obj } from "../resources/types.ts";
 import type { WebhookClient } from "../webhook/client.ts";
 import { certificateRights, certificateSubjectRestriction } from "./certificates.ts";
@@ -50,6 +51,7 @@ const builtinPlugins: Readonly<Record<string, Make>> = {
   RoleEscalation: (deps) => roleEscalation(deps),
   LimitRanger: limitRanger,
   ServiceAccount: serviceAccount,
+  NodeRestriction: nodeRestriction,
   TaintNodesByCondition: taintNodesByCondition,
   AlwaysPullImages: alwaysPullImages,
   ImagePolicyWebhook: (deps, { imagePolicy }) => imagePolicyWebhook(deps, imagePolicy!, deps.webhooks!),
@@ -73,7 +75,7 @@ const optIn = new Set(["AlwaysPullImages", "ImagePolicyWebhook", "EventRateLimit
 
 /** What the flags may name. Escalation is no plugin of upstream's: nobody may switch it off. */
 export const pluginNames: readonly string[] = [
-  ...Object.keys(builtinPlugins).filter((name) => name !== "RoleEscalation"), "NodeRestriction", "MutatingAdmissionPolicy",
+  ...Object.keys(builtinPlugins).filter((name) => name !== "RoleEscalation"), "MutatingAdmissionPolicy",
   "MutatingAdmissionWebhook", "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
 ].sort();
 

@@ -94,17 +94,48 @@ describe("createAuthorizer with the bootstrap objects", () => {
 describe("node authorization", () => {
   const pod: Obj = {
     apiVersion: "v1", kind: "Pod", metadata: { name: "p", namespace: "web" },
-    spec: { nodeName: "n1", containers: [{ envFrom: [{ secretRef: { name: "env" } }] }], volumes: [{ name: "v", configMap: { name: "cfg" } }] },
+    spec: {
+      nodeName: "n1", serviceAccountName: "runner", containers: [{ envFrom: [{ secretRef: { name: "env" } }] }],
+      volumes: [{ name: "v", configMap: { name: "cfg" } }, { name: "d", persistentVolumeClaim: { claimName: "data" } }],
+    },
   };
-  const { authorize } = createAuthorizer(testView(...bootstrapRbacObjects(), pod));
+  const others: Obj[] = [
+    { ...pod, metadata: { name: "mirror", namespace: "web", annotations: { "kubernetes.io/config.mirror": "x" } }, spec: { nodeName: "n2", containers: [{ envFrom: [{ secretRef: { name: "env" } }] }] } },
+    { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "data", namespace: "web" }, spec: { volumeName: "pv1" } },
+    { apiVersion: "storage.k8s.io/v1", kind: "VolumeAttachment", metadata: { name: "va1" }, spec: { nodeName: "n1" } },
+  ];
+  const { authorize } = createAuthorizer(testView(...bootstrapRbacObjects(), pod, ...others));
   it.each<[string, string, AccessAttributes, boolean]>([
     ["reads the secrets of its pods", "n1", ask("get", "secrets", { namespace: "web", name: "env" }), true],
     ["reads the config maps of its pods", "n1", ask("get", "configmaps", { namespace: "web", name: "cfg" }), true],
     ["reads no other secret", "n1", ask("get", "secrets", { namespace: "web", name: "other" }), false],
     ["reads no secret of another node's pods", "n2", ask("get", "secrets", { namespace: "web", name: "env" }), false],
     ["updates its own status", "n1", ask("patch", "nodes/status", { name: "n1" }), true],
-    ["updates no other node", "n1", ask("patch", "nodes/status", { name: "n2" }), false],
-    ["watches pods", "n1", ask("watch", "pods"), true],
+    ["reads itself", "n1", ask("get", "nodes", { name: "n1" }), true],
+    ["reads no other node", "n1", ask("get", "nodes", { name: "n2" }), false],
+    ["reads not all nodes", "n1", ask("list", "nodes"), false],
+    ["watches its own pods", "n1", ask("watch", "pods", { fieldSelector: "spec.nodeName=n1" }), true],
+    ["watches not all pods", "n1", ask("watch", "pods"), false],
+    ["watches no pods of others", "n1", ask("watch", "pods", { fieldSelector: "spec.nodeName=n2" }), false],
+    ["gets its own pod", "n1", ask("get", "pods", { namespace: "web", name: "p" }), true],
+    ["gets no pod of others", "n2", ask("get", "pods", { namespace: "web", name: "p" }), false],
+    ["lists no secrets of a namespace", "n1", ask("list", "secrets", { namespace: "web" }), false],
+    ["writes no secret", "n1", ask("update", "secrets", { namespace: "web", name: "env" }), false],
+    ["gets tokens of its pods' accounts", "n1", ask("create", "serviceaccounts/token", { namespace: "web", name: "runner" }), true],
+    ["gets no tokens of other accounts", "n1", ask("create", "serviceaccounts/token", { namespace: "web", name: "admin" }), false],
+    ["gets no account itself", "n1", ask("get", "serviceaccounts", { namespace: "web", name: "runner" }), false],
+    ["gets the claims of its pods", "n1", ask("get", "persistentvolumeclaims", { namespace: "web", name: "data" }), true],
+    ["gets the volumes of its pods", "n1", ask("get", "persistentvolumes", { name: "pv1" }), true],
+    ["gets no volume of others", "n2", ask("get", "persistentvolumes", { name: "pv1" }), false],
+    ["renews its lease", "n1", ask("update", "leases", { group: "coordination.k8s.io", namespace: "kube-node-lease", name: "n1" }), true],
+    ["renews no lease of others", "n1", ask("update", "leases", { group: "coordination.k8s.io", namespace: "kube-node-lease", name: "n2" }), false],
+    ["touches no lease elsewhere", "n1", ask("get", "leases", { group: "coordination.k8s.io", namespace: "kube-system", name: "n1" }), false],
+    ["writes its CSINode", "n1", ask("update", "csinodes", { group: "storage.k8s.io", name: "n1" }), true],
+    ["writes no CSINode of others", "n1", ask("update", "csinodes", { group: "storage.k8s.io", name: "n2" }), false],
+    ["sees attachments of its own", "n1", ask("get", "volumeattachments", { group: "storage.k8s.io", name: "va1" }), true],
+    ["sees none of others", "n2", ask("get", "volumeattachments", { group: "storage.k8s.io", name: "va1" }), false],
+    ["deletes no node", "n1", ask("delete", "nodes", { name: "n1" }), false],
+    ["execs into no pod", "n1", ask("create", "pods/exec", { namespace: "web", name: "p" }), false],
   ])("a node %s", (_, node, what, allowed) => {
     expect(authorize(user(`system:node:${node}`, "system:nodes"), what).allowed).toBe(allowed);
   });

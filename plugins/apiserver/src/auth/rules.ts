@@ -11,6 +11,8 @@ export interface AccessAttributes {
   readonly subresource: string;
   readonly namespace: string;
   readonly name: string;
+  /** As it was asked with, for lists and watches. */
+  readonly fieldSelector?: string;
 }
 
 export interface Decision {

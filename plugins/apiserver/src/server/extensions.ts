@@ -24,7 +24,7 @@ import { createFieldManagement } from "../patch/apply.ts";
 import { configuredAdmission } from "../policy/index.ts";
 import { type Aggregator, createAggregator } from "../subresources/aggregate.ts";
 import { subresourceHandlers } from "../subresources/index.ts";
-import { connectAdmission } from "../webhook/connect.ts";
+import { connectAdmission, tokenAdmission } from "../webhook/connect.ts";
 import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.ts";
 import { localAddress } from "./credentials.ts";
 import type { Route } from "./handler.ts";
@@ -47,6 +47,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const outsideMetrics = createOutsideMetrics();
   const { engine, registry, store } = deps;
   const client = deps.client(loopbackUser);
+  const listening = { port: cluster.httpsListenPort };
   const issuer = `https://kubernetes.default.svc.${cluster.clusterDomain}`;
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, issuer, audiences: [issuer, "k3s"] });
   const authorizer = createAuthorizer(store, rbacRevision(deps), options.granted);
@@ -54,7 +55,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const identities = { view: store, tokens, outside, metrics: outsideMetrics, now: () => engine.now().getTime() };
   const reviewer = createTokenReviewer(identities);
   const authenticator = createAuthenticator({ ...identities, authorizer: access, reviewer });
-  const subresources = subresourceHandlers({ view: store, authorizer: access, reviewer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission) });
+  const subresources = subresourceHandlers({ view: store, authorizer: access, reviewer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission), admitToken: tokenAdmission(engine.admission) });
   const metrics = createAdmissionMetrics();
   const configured = configuredAdmission({ engine, authorizer, metrics });
   const chain = createChain({
@@ -87,8 +88,11 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     handlers: subresources.handlers,
     upgrade: (req, socket, head) => (aggregator.upgrade(req.info) ?? subresources.upgrade)(req, socket, head),
     aggregate: (info) => aggregator.route(info),
-    routes: documents(cluster, deps, aggregator, tokens),
-    bootstrap: () => bootstrap(client, { cluster, pki, defs: registry.list() }),
+    routes: documents(() => `${localAddress(cluster.advertiseAddress)}:${listening.port}`, deps, aggregator, tokens),
+    bootstrap(port) {
+      listening.port = port;
+      return bootstrap(client, { cluster: { ...cluster, httpsListenPort: port }, pki, defs: registry.list() });
+    },
     start() {
       aggregator.start();
       const stopCustom = custom.start();
@@ -111,8 +115,7 @@ function keepFlowControl({ store, engine }: ExtensionDeps, client: KubeClient): 
 }
 
 /** Discovery, OpenAPI and the token issuer's keys: read-only documents. */
-function documents(cluster: ClusterSettings, { registry }: ExtensionDeps, aggregator: Aggregator, tokens: TokenKeys): (req: ApiRequest) => Route | undefined {
-  const serverAddress = `${localAddress(cluster.advertiseAddress)}:${cluster.httpsListenPort}`;
+function documents(serverAddress: () => string, { registry }: ExtensionDeps, aggregator: Aggregator, tokens: TokenKeys): (req: ApiRequest) => Route | undefined {
   const sources: readonly Documents[] = [
     discoveryRoutes(registry, { external: aggregator.external, serverAddress }), openapiRoutes(registry, { external: aggregator.documents }), issuerRoutes(tokens),
   ];

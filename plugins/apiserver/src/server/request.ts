@@ -19,6 +19,8 @@ export interface RequestInfo {
   readonly name: string;
   /** Path segments after the subresource (for proxies), decoded. */
   readonly rest: readonly string[];
+  /** Only where it is asked what a list or watch may see. */
+  readonly fieldSelector?: string;
 }
 
 export interface ApiRequest {
@@ -87,7 +89,7 @@ export function accessedBy(info: RequestInfo, url: string): RequestInfo {
   if (info.name || (info.verb !== "list" && info.verb !== "watch") || !url.includes("fieldSelector=")) return info;
   const selector = new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("fieldSelector") ?? "";
   const name = selector.split(",").map((term) => /^metadata\.name==?([^=/%]+)$/.exec(term)?.[1]).find(Boolean);
-  return name && name !== "." && name !== ".." ? { ...info, name } : info;
+  return { ...info, fieldSelector: selector, ...(name && name !== "." && name !== ".." && { name }) };
 }
 
 const nothing = {

@@ -9,7 +9,7 @@ import type { CacheView, Obj } from "../resources/types.ts";
 import type { ApiRequest, ApiResponse } from "../server/request.ts";
 import type { SubresourceHandler } from "../server/resource-handler.ts";
 import { sendObject } from "../server/respond.ts";
-import type { AdmitConnect } from "../webhook/connect.ts";
+import type { AdmitConnect, AdmitToken } from "../webhook/connect.ts";
 import { forwardUpgrade, type Target, wantsUpgrade } from "./forward.ts";
 import {
   type Location, logLocation, nodeProxyLocation, podProxyLocation, serviceProxyLocation, streamLocation,
@@ -29,6 +29,7 @@ export interface SubresourceDeps {
   readonly now: () => Date;
   /** Admission of streams and proxies. */
   readonly connect?: AdmitConnect;
+  readonly admitToken?: AdmitToken;
 }
 
 export interface Subresources {
@@ -39,7 +40,7 @@ export interface Subresources {
 }
 
 export function subresourceHandlers(deps: SubresourceDeps): Subresources {
-  const { view, tokens, now, connect = async () => {} } = deps;
+  const { view, tokens, now, connect = async () => {}, admitToken = async (_, body) => body } = deps;
   const toTarget = createTargets(deps.pki);
   const answers = reviews({
     authorizer: deps.authorizer, audiences: tokens.audiences, now,
@@ -52,7 +53,7 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
     ...Object.keys(answers).map((name) => [name, review(name)] as const),
     ["serviceaccounts/token", async (req, res) => {
       const { namespace, name } = req.info;
-      return sendObject(req, res, 201, requestToken(await bodyOf(req), namespace, name, { view, tokens, now }));
+      return sendObject(req, res, 201, requestToken(await admitToken(req, await bodyOf(req)), namespace, name, { view, tokens, now }));
     }],
     ["pods/log", async (req, res) => {
       const location = logLocation(view, req.info.namespace, req.info.name, req.query);

@@ -19,6 +19,19 @@ export function connectAdmission(admission: AdmissionChain): AdmitConnect {
   };
 }
 
+/** The request for a token, as admission leaves it. */
+export type AdmitToken = (req: Pick<ApiRequest, "info" | "user">, body: Obj) => Promise<Obj>;
+
+export function tokenAdmission(admission: AdmissionChain): AdmitToken {
+  return async (req, body) => {
+    const { group, version, resource, subresource, namespace, name } = req.info;
+    const request: AdmissionRequest = { operation: "CREATE", user: req.user, group, version, resource, subresource, namespace, name, object: body, oldObject: undefined, dryRun: false };
+    const object = await admission.mutate(request);
+    await admission.validate({ ...request, object });
+    return object;
+  };
+}
+
 const proxied: Readonly<Record<string, string>> = { pods: "PodProxyOptions", services: "ServiceProxyOptions", nodes: "NodeProxyOptions" };
 
 function optionsOf({ info, query }: Pick<ApiRequest, "info" | "query">): Obj {
