@@ -32,9 +32,11 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const log = options.log ?? createLogger({ debug: settings.values.get("debug")?.value === true });
   const kernelLog = log("kernel");
   const runner = createRunner();
+  mkdirSync(node.paths.dataDir, { recursive: true });
   mkdirSync(node.paths.server, { recursive: true, mode: 0o700 });
   const refs = { node, runner, pki: createPki(node.paths.tls, { warn: (message) => kernelLog.warn(message) }) };
-  const dirs = { data: join(node.paths.server, "plugins"), run: join(node.paths.run, "plugins") };
+  // Not below `server`, which root alone may enter: programs have users of their own.
+  const dirs = { data: join(node.paths.dataDir, "plugins"), run: join(node.paths.run, "plugins") };
   const hookTimes = createHookTimes();
   const kernel: Kernel = createKernel({
     plan, configs, log, refs, dirs, onSpan: hookTimes.record,

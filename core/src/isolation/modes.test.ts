@@ -16,6 +16,9 @@ const api = join(import.meta.dirname, "../../../plugin-api/src");
 const python = spawnSync("/usr/bin/python3", ["-c", "import grpc, google.protobuf"]).status === 0;
 if (!python) console.log("skipped: rpc from Python needs python3-grpcio and python3-protobuf");
 
+/** The folders of these tests are for their owner alone. */
+const permissions = process.getuid?.() === 0 ? { uid: 0 } : {};
+
 let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "modes-"))));
 afterEach(() => rmSync(dir, { recursive: true }));
@@ -52,7 +55,7 @@ function write(name: string, text: string): string {
 
 const example = (name: string): Partial<Manifest> => {
   const manifest = readManifest({ kind: "user", label: "--plugin", path: join(examples, name) }, [])!;
-  return { ...manifest, id: "net" };
+  return { ...manifest, id: "net", permissions };
 };
 
 const confDir = () => join(dir, "conf");
@@ -63,7 +66,7 @@ const modes: Readonly<Record<string, { readonly manifest: () => Partial<Manifest
   process: { manifest: () => code("process") },
   exec: {
     manifest: () => ({
-      isolation: "exec", entry: write("run.sh", shell), dir: join(dir, "plugin"),
+      isolation: "exec", permissions, entry: write("run.sh", shell), dir: join(dir, "plugin"),
       exec: { args: [confDir(), "{config.subnet}"], ready: "listening", provides: { confList: { cniVersion: "1.0.0", name: "x", plugins: [{ type: "bridge", ipam: { ranges: [[{ subnet: "10.78.0.0/24" }]] } }] } } },
     }),
   },
@@ -123,7 +126,7 @@ test.each([
   ["no socket", "echo 'k3sp|1|1.0|tcp|1234|grpc'; sleep 5", 'net 1.0.0: its handshake is not valid: "tcp|1234" is not a unix socket with an absolute path'],
   ["an end before the handshake", "exit 4", "net failed: its process ended with exit code 4"],
 ])("rpc: %s is refused", async (_, script, message) => {
-  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, entry: write("x.sh", `#!/bin/sh\n${script}\n`), dir: join(dir, "plugin") } };
+  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, permissions, entry: write("x.sh", `#!/bin/sh\n${script}\n`), dir: join(dir, "plugin") } };
   const hosts = createHosts({ paths: {}, dirs: { data: dir, run: dir }, refs: {}, provider: () => ({}) });
   const { kernel, defaults } = kernelOf({ net }, { host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => defaults[m.id]!.plugin)) });
   await expect(kernel.start()).rejects.toThrow(message);
@@ -132,7 +135,7 @@ test.each([
 test("rpc: a program that cannot be executed says so", async () => {
   const entry = write("x.sh", "#!/bin/sh\n");
   chmodSync(entry, 0o644);
-  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, entry, dir: join(dir, "plugin") } };
+  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, permissions, entry, dir: join(dir, "plugin") } };
   const hosts = createHosts({ paths: {}, dirs: { data: dir, run: dir }, refs: {}, provider: () => ({}) });
   const { kernel, defaults } = kernelOf({ net }, { host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => defaults[m.id]!.plugin)) });
   await expect(kernel.start()).rejects.toThrow("is not executable (chmod +x)");

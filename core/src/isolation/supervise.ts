@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { k3spError, type K3spError, type Logger } from "@k3s-p/plugin-api";
 import type { Manifest } from "../kernel/manifest.ts";
+import { confine } from "./confine.ts";
 
 export interface SuperviseOptions {
   readonly manifest: Manifest;
@@ -21,11 +22,11 @@ export interface Supervised {
   stop(): Promise<void>;
 }
 
-/** Scripts in JavaScript and TypeScript run under the server's own Node, everything else by itself. */
+/** Scripts in JavaScript and TypeScript run under the server's own Node, everything else by itself; none with more rights than declared. */
 export function supervise({ manifest, log, args = [], env, onLine }: SuperviseOptions): Supervised {
-  const script = /\.[cm]?[jt]s$/.test(manifest.entry);
+  const [command = "", ...rest] = confine(manifest, args);
   const { PATH = "" } = process.env;
-  const child = spawn(script ? process.execPath : manifest.entry, [...(script ? [manifest.entry] : []), ...args], {
+  const child = spawn(command, rest, {
     env: { PATH, ...env }, cwd: manifest.dir, stdio: ["pipe", "pipe", "pipe"],
     // A group of its own, so that what it starts ends with it. Its stdin ends with the server.
     detached: true,
@@ -47,7 +48,7 @@ export function supervise({ manifest, log, args = [], env, onLine }: SuperviseOp
   createInterface({ input: child.stderr }).on("line", read("warn"));
   const crashed = (why: string): K3spError => k3spError("K3SP_PLUGIN_CRASHED", { message: `${manifest.id} failed: ${why}`, detail: last, plugin: manifest.id });
   const ended = new Promise<K3spError>((resolve) => {
-    child.on("error", (error: NodeJS.ErrnoException) => resolve(crashed(startReason(manifest, error))));
+    child.on("error", (error) => resolve(crashed(error.message)));
     child.on("exit", () => signal("SIGKILL"));
     child.on("close", (code, signal) => resolve(crashed(signal ? `its process was ended by ${signal}` : `its process ended with exit code ${code}`)));
   });
@@ -61,10 +62,4 @@ export function supervise({ manifest, log, args = [], env, onLine }: SuperviseOp
       clearTimeout(kill);
     },
   };
-}
-
-function startReason(manifest: Manifest, { code, message }: NodeJS.ErrnoException): string {
-  if (code === "EACCES") return `${manifest.entry} is not executable (chmod +x)`;
-  if (code === "ENOENT") return `${manifest.entry} cannot be run: the file or its interpreter does not exist`;
-  return message;
 }

@@ -1,5 +1,4 @@
 /** One run of a plugin, from the loading of its code to the undoing of all that it did. A restart is a new run. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { isK3spError, k3spError, type K3spError, type Logger, type PluginContext } from "@k3s-p/plugin-api";
 import type { Board } from "./board.ts";
@@ -7,6 +6,7 @@ import { runAs, slotById } from "./board.ts";
 import { apiGrant } from "@k3s-p/plugin-api/points";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Declared, PluginHost } from "./hosts/host.ts";
+import { makeFolders } from "../isolation/folders.ts";
 import { checkContribution, grantOf, identityOf, restrictRunner } from "../isolation/permissions.ts";
 import type { Manifest } from "./manifest.ts";
 
@@ -68,7 +68,7 @@ export function createRun(options: RunOptions): Run {
   }
 
   async function start(): Promise<void> {
-    for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeFolders(manifest, dirs);
     declared = await host.load();
     abort.signal.throwIfAborted();
     checkDeclared(manifest, declared);

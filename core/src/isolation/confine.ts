@@ -1,0 +1,65 @@
+/** How a plugin's program is started: as a user of its own, with the capabilities of its manifest and no way to more. */
+import { createHash } from "node:crypto";
+import { existsSync, statSync, type Stats } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { k3spError, type K3spError } from "@k3s-p/plugin-api";
+import { isModule, type Manifest } from "../kernel/manifest.ts";
+
+type Confined = Pick<Manifest, "id" | "entry" | "permissions">;
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/** Numbers that Debian and systemd keep for users that come and go. */
+const firstUid = 61_184;
+const uids = 4336;
+
+/** Undefined = that of the server, which is not root and cannot give another. */
+export function uidOf({ id, permissions: { uid } }: Pick<Manifest, "id" | "permissions">): number | undefined {
+  if (!isRoot()) return undefined;
+  return uid ?? firstUid + (createHash("sha256").update(id).digest().readUInt32BE() % uids);
+}
+
+/** The whole command line. Throws what would keep the program from starting, in the words of its author. */
+export function confine(manifest: Confined, args: readonly string[]): readonly string[] {
+  const { entry, permissions: { capabilities = [] } } = manifest;
+  const command = [...(isModule(entry) ? [process.execPath] : []), entry, ...args];
+  const uid = uidOf(manifest);
+  if (uid === undefined) checkRootless(manifest);
+  checkReach(manifest, command[0]!, 0o5, uid);
+  checkReach(manifest, entry, isModule(entry) ? 0o4 : 0o5, uid);
+  if (!(process.env.PATH ?? "").split(delimiter).some((dir) => existsSync(join(dir, "setpriv")))) {
+    throw k3spError("K3SP_PROGRAM_MISSING", { message: `${manifest.id}: setpriv is not on the PATH, and without it a program would run with all rights`, fix: "install util-linux" });
+  }
+  const caps = ["-all", ...capabilities.map((name) => `+${name.toLowerCase()}`)].join(",");
+  const limits = uid === undefined ? [] : [
+    `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", `--inh-caps=${caps}`, `--ambient-caps=${caps}`, `--bounding-set=${caps}`,
+  ];
+  return ["setpriv", "--no-new-privs", ...limits, "--", ...command];
+}
+
+function checkRootless({ id, permissions: { uid, capabilities = [] } }: Confined): void {
+  if (!capabilities.length && (uid === undefined || uid === process.getuid?.())) return;
+  throw k3spError("K3SP_ROOT_REQUIRED", { message: `${id} asks for ${capabilities.length ? `capabilities (${capabilities.join(", ")})` : `the user ${uid}`}, which only root can give`, plugin: id });
+}
+
+/** Every folder on the way must let the user through, and the file must be readable; `need` are bits of a mode. */
+function checkReach(manifest: Confined, file: string, need: number, uid: number | undefined): void {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  if (!stat) throw unusable(manifest, `${file}: no such file`, "correct the plugin's entry");
+  if (need & 1 && !(stat.mode & 0o111)) throw unusable(manifest, `${file} is not executable (chmod +x)`, `chmod +x ${file}`);
+  if (uid === undefined || uid === 0) return;
+  const closed = closedTo(uid, file, need);
+  if (!closed) return;
+  throw unusable(manifest, `it runs as the user ${uid}, who may not pass ${closed}`, `chmod o+rx ${closed}, move the plugin, or declare "permissions": { "uid": 0 }`);
+}
+
+function closedTo(uid: number, file: string, need: number): string | undefined {
+  const above = file === "/" ? undefined : closedTo(uid, dirname(file), 0o1);
+  if (above) return above;
+  return allows(statSync(file), uid, need) ? undefined : file;
+}
+
+const allows = ({ mode, uid, gid }: Stats, user: number, need: number): boolean =>
+  ((mode >> (uid === user ? 6 : gid === user ? 3 : 0)) & need) === need;
+
+const unusable = ({ id }: Confined, why: string, fix: string): K3spError => k3spError("K3SP_PLUGIN_LOAD_FAILED", { message: `${id}: ${why}`, plugin: id, fix });
