@@ -1,7 +1,7 @@
 /** The `api` profile as a process of its own, and one HTTP/2 connection to it: for tests that kill it or take its disk. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { connect, type ClientHttp2Session } from "node:http2";
+import { connect, type ClientHttp2Session, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from "node:http2";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -22,6 +22,7 @@ export interface ApiProcess {
 
 export interface Answer {
   readonly status: number;
+  /** Parsed if it is JSON, else text. */
   readonly body: any;
 }
 
@@ -91,17 +92,14 @@ function open({ dir, port }: ApiProcessOptions): ClientHttp2Session {
 function request(session: ClientHttp2Session, method: string, path: string, body?: object): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const stream = session.request({ ":method": method, ":path": path, "content-type": method === "PATCH" ? "application/merge-patch+json" : "application/json" });
-    let status = 0;
+    let head: IncomingHttpHeaders & IncomingHttpStatusHeader = {};
     let text = "";
-    stream.on("response", (headers) => (status = Number(headers[":status"])));
+    stream.on("response", (headers) => (head = headers));
     stream.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
     stream.on("error", reject).on("close", () => {
       // A connection that ends leaves what has come so far, which is no answer.
-      try {
-        resolve({ status, body: JSON.parse(text) });
-      } catch {
-        reject(new Error("the connection ended"));
-      }
+      if (Buffer.byteLength(text) !== Number(head["content-length"])) return reject(new Error("the connection ended"));
+      resolve({ status: head[":status"]!, body: head["content-type"]?.startsWith("application/json") ? JSON.parse(text) : text });
     });
     stream.end(body && JSON.stringify(body));
   });
