@@ -12,6 +12,7 @@ import { keepingFresh, localAddress, servingCertificate, servingNames, writeKube
 import { extensions } from "./server/extensions.ts";
 import type { Route } from "./server/handler.ts";
 import type { Listener } from "./server/listener.ts";
+import { limitArgs, limitsOf } from "./server/limits.ts";
 import { toResourceDef } from "./server/native.ts";
 
 interface Config {
@@ -48,7 +49,7 @@ export default definePlugin({
       metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),
       checks: () => checks.list().map(({ impl }) => impl),
       onError: (error) => ctx.log.error({ err: error }, "request failed"),
-      audit,
+      audit, limits: args.size > 0 ? limitsOf(args) : undefined,
     });
     ctx.defer(() => server.close());
     const admissions = ctx.contributions(admission);
@@ -83,7 +84,7 @@ async function outsideOf(args: ServerArgs, ctx: Pick<PluginContext, "log" | "con
 /** Options of upstream's server that have an effect here. */
 const knownArgs = [
   "audit-policy-file", "audit-log-path", "audit-log-maxsize", "audit-log-maxbackup",
-  "enable-admission-plugins", "disable-admission-plugins", "admission-control-config-file",
+  "enable-admission-plugins", "disable-admission-plugins", "admission-control-config-file", ...limitArgs,
 ];
 
 /** Loaded by those alone who want an audit log. */

@@ -5,7 +5,7 @@ import { discoveryRoutes, type ExternalVersion } from "./index.ts";
 import { compareVersions } from "./priorities.ts";
 
 const registry = createRegistry(builtinResources);
-const route = discoveryRoutes(registry, { serverAddress: "10.0.0.1:6443" });
+const route = discoveryRoutes(registry, { serverAddress: () => "10.0.0.1:6443" });
 const get = (path: string, headers = {}) => JSON.parse(route(path, headers)!.body.toString());
 const aggregatedAccept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 

@@ -28,7 +28,7 @@ export interface ExternalVersion {
 
 export interface DiscoveryOptions {
   /** `host:port` under which clients reach the server. */
-  readonly serverAddress?: string;
+  readonly serverAddress?: () => string;
   readonly external?: {
     /** Grows with every change of `list`. */
     revision(): number;
@@ -66,7 +66,7 @@ export function discoveryRoutes(registry: Registry, options: DiscoveryOptions = 
     const key = form && (clean === "/api" || clean === "/apis") ? `${clean}#${form}` : clean;
     let document = documents.get(key);
     if (!document) {
-      const value = key === clean ? legacy(groups, clean, options.serverAddress ?? "") : aggregated(groups, clean, form!);
+      const value = key === clean ? legacy(groups, clean, options.serverAddress?.() ?? "") : aggregated(groups, clean, form!);
       if (!value) return undefined;
       documents.set(key, (document = toDocument(value, key === clean ? undefined : form)));
     }

@@ -11,7 +11,7 @@ import { createFlowControl, type FlowControl, GROUP as FLOW_GROUP } from "../flo
 import { createInflightLimits } from "../flowcontrol/inflight.ts";
 import { builtinResources } from "../resources/index.ts";
 import type { ResourceDef } from "../resources/types.ts";
-import { removeExpired } from "../store/expiry.ts";
+import { createExpiry } from "../store/expiry.ts";
 import { openStore, type Store } from "../store/store.ts";
 import { collectionOf, type Engine, type FieldCheck, type FieldManagement } from "../verbs/engine.ts";
 import { createAdmission } from "./admission.ts";
@@ -44,8 +44,8 @@ export interface Extensions {
   readonly aggregate?: (info: RequestInfo) => Route | undefined;
   readonly checkFields?: FieldCheck;
   readonly fields?: FieldManagement;
-  /** Creates the cluster's first objects; readiness waits for it. */
-  readonly bootstrap?: (client: KubeClient) => Promise<void>;
+  /** Creates the cluster's first objects, which say at which port the server listens; readiness waits for it. */
+  readonly bootstrap?: (port: number) => Promise<void>;
   /** Begins what follows the cluster's objects; returns the stop function. */
   readonly start?: () => () => void;
 }
@@ -86,6 +86,8 @@ export interface ServerLimits {
   readonly fair?: boolean;
   /** Milliseconds that a request may take; default 60 s. */
   readonly requestTimeout?: number;
+  /** Milliseconds between the failure of `/readyz` and the end of service; default 0. */
+  readonly shutdownDelay?: number;
 }
 
 export interface RunningApiServer {
@@ -97,12 +99,15 @@ export interface RunningApiServer {
   setAdmission(contributed: readonly Contribution<AdmissionPlugin>[]): void;
   /** Bootstrap objects, then readiness. */
   bootstrap(): Promise<void>;
-  listen(options: Pick<ListenerOptions, "cert" | "key" | "clientCas" | "requestHeaderCas" | "address" | "port">): Promise<Listener>;
+  listen(options: Omit<ListenerOptions, "onRequest" | "onUpgrade">): Promise<Listener>;
+  /** Fails `/readyz`, then ends watches and streams, and stops when what runs has been answered. */
   close(): Promise<void>;
 }
 
 /** History older than this is dropped, as upstream compacts etcd. */
 const HOUSEKEEPING_INTERVAL = 5 * 60_000;
+/** Requests that run when the server stops get this long. */
+const DRAIN_LIMIT = 4000;
 
 /** The identity under which the server itself writes. */
 export const loopbackUser: UserInfo = Object.freeze({ name: "system:apiserver", groups: ["system:masters", "system:authenticated"] });
@@ -129,6 +134,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const late: RequestHandler = {
     handle: (incoming, res) => handler.handle(incoming, res),
     admit: (incoming, closed) => handler.admit(incoming, closed),
+    drained: (limit) => handler.drained(limit),
   };
   const extensions: Extensions = options.extend?.({ engine, registry, store, client }) ?? {};
   if (extensions.fields) engine.fields = extensions.fields;
@@ -137,6 +143,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   admission.set(chain([]));
 
   let ready = false;
+  let isClosing = false;
   let stopExtensions: (() => void) | undefined;
   const metrics = createMetrics(store);
   const stopped = new AbortController();
@@ -145,7 +152,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const handler = createHandler({
     engine, hub, flow, requestTimeout: options.limits?.requestTimeout ?? REQUEST_TIMEOUT, handlers: extensions.handlers ?? new Map(),
     authenticate: extensions.authenticate ?? (() => undefined), authorize: extensions.authorize ?? superusersOnly, open: options.open ?? new Map(),
-    routes: routesOf({ extensions, registry, datastore, ready: () => ready, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks }),
+    routes: routesOf({ extensions, registry, datastore, ready: () => ready, isClosing: () => isClosing, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks }),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
     onError, audit: options.audit,
@@ -157,7 +164,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
     registry, engine, handler, client,
     setAdmission: (contributed) => admission.set(chain(contributed)),
     async bootstrap() {
-      await extensions.bootstrap?.(client(loopbackUser));
+      await extensions.bootstrap?.([...listeners][0]?.port ?? cluster.httpsListenPort);
       stopExtensions = extensions.start?.();
       ready = true;
     },
@@ -171,12 +178,15 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
       return listener;
     },
     async close() {
-      ready = false;
+      isClosing = true;
+      const { shutdownDelay = 0 } = options.limits ?? {};
+      if (shutdownDelay > 0) await new Promise((resolve) => setTimeout(resolve, shutdownDelay));
       clearInterval(housekeeping);
       stopExtensions?.();
       stopped.abort();
       hub.close();
-      await Promise.all([...listeners].map((listener) => listener.close()));
+      const drained = handler.drained(DRAIN_LIMIT);
+      await Promise.all([drained, ...[...listeners].map((listener) => listener.close(drained))]);
       store.close();
     },
   };
@@ -200,19 +210,23 @@ interface RouteSources {
   readonly registry: Registry;
   readonly datastore: Datastore;
   readonly ready: () => boolean;
+  readonly isClosing: () => boolean;
   readonly metrics: () => string;
   readonly contributed: ApiServerOptions["checks"];
 }
 
 /** Everything that is not a resource. */
-function routesOf({ extensions, registry, datastore, ready, metrics, contributed }: RouteSources): (req: ApiRequest) => Route | undefined {
+function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, contributed }: RouteSources): (req: ApiRequest) => Route | undefined {
   const ping: HealthCheck = { name: "ping", check: async () => ({ ok: true }) };
   const database: HealthCheck = { name: "etcd", check: () => datastore.health() };
   const started: HealthCheck = {
     name: "poststarthook/bootstrap", check: async () => (ready() ? { ok: true } : { ok: false, message: "not finished" }),
   };
+  const shutdown: HealthCheck = {
+    name: "shutdown", check: async () => (isClosing() ? { ok: false, message: "process is shutting down" } : { ok: true }),
+  };
   const health = healthRoutes({
-    checks: (endpoint) => [ping, database, started, ...(endpoint === "livez" ? [] : (contributed?.() ?? []))],
+    checks: (endpoint) => [ping, database, started, ...(endpoint === "livez" ? [] : (contributed?.() ?? [])), ...(endpoint === "readyz" ? [shutdown] : [])],
   });
   const fixed: Readonly<Record<string, Route>> = {
     "/": (req, res) => sendObject(req, res, 200, { paths: rootPaths(registry) }),
@@ -238,12 +252,13 @@ function rootPaths(registry: Registry): string[] {
 
 /** Drops what was already history one interval ago, and objects whose time is over (Events). */
 function startHousekeeping(engine: Engine, onError: (error: unknown) => void): NodeJS.Timeout {
+  const removeExpired = createExpiry(engine);
   let before = engine.store.revision;
   return setInterval(() => {
     const upTo = before;
     before = engine.store.revision;
     engine.store.compact(upTo).catch(onError);
-    removeExpired(engine).catch(onError);
+    removeExpired().catch(onError);
   }, HOUSEKEEPING_INTERVAL).unref();
 }
 

@@ -18,7 +18,7 @@ export function deadlineOf(req: Pick<ApiRequest, "url" | "query">, longest: numb
 const units: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, "µs": 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** Milliseconds of Go's form of durations, such as `1m30s`. */
-function parseDuration(text: string): number | undefined {
+export function parseDuration(text: string): number | undefined {
   const [, sign, body = ""] = /^([+-]?)(.*)$/.exec(text) ?? [];
   if (body === "0") return 0;
   const parts = [...body.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)/g)];

@@ -51,11 +51,16 @@ export interface HandlerOptions extends ResourceRoutes {
 
 export interface RequestHandler {
   handle(incoming: Incoming, res: ApiResponse): Promise<void>;
+  /** Resolves when no request is being answered, at the latest after so many milliseconds. */
+  drained(limit: number): Promise<void>;
   /** Authenticates and authorizes an upgrade, and makes the request that its handler gets; a promise when others must be asked. */
   admit(incoming: Incoming, closed: AbortSignal): ApiRequest | Promise<ApiRequest>;
 }
 
 export function createHandler(options: HandlerOptions): RequestHandler {
+  let running = 0;
+  let onDrained: (() => void) | undefined;
+
   function admit(incoming: Incoming, closed: Closed, res?: ApiResponse): ApiRequest | Promise<ApiRequest> {
     const info = parseRequestInfo(incoming.method, incoming.url);
     const user = incoming.user ?? options.authenticate(incoming);
@@ -119,6 +124,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     admit,
     async handle(incoming, res) {
       const start = performance.now();
+      running++;
       let req: ApiRequest | undefined;
       let failure: unknown;
       try {
@@ -136,7 +142,18 @@ export function createHandler(options: HandlerOptions): RequestHandler {
       } finally {
         if (req) options.observe({ method: incoming.method, info: req.info }, res.statusCode, (performance.now() - start) / 1000);
         if (req?.audit) finish(req.audit, req.info, res, failure);
+        if (--running === 0) onDrained?.();
       }
+    },
+    drained(limit) {
+      if (running === 0) return Promise.resolve();
+      return new Promise((resolve) => {
+        const timer = setTimeout(resolve, limit);
+        onDrained = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
     },
   };
 }

@@ -6,7 +6,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect as connectTls, type SecureContextOptions } from "node:tls";
+import { connect as connectTls, type SecureContextOptions, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Listener, ListenerOptions } from "./listener.ts";
 import { startTestServer, type TestServer } from "./testing.ts";
@@ -203,5 +203,112 @@ describe("the listener", () => {
     const start = performance.now();
     await second.close();
     expect(performance.now() - start).toBeLessThan(2000);
+  });
+
+  /** Everything that comes on a connection that sends `bytes`, until it is closed. */
+  function raw(port: number, bytes: string, after?: (socket: TLSSocket) => void): Promise<string> {
+    return new Promise((resolve) => {
+      const socket = connectTls({ host: "127.0.0.1", port, ...client("admin"), ALPNProtocols: ["http/1.1"] }, () => {
+        socket.write(bytes);
+        after?.(socket);
+      });
+      let text = "";
+      socket.on("data", (chunk: Buffer) => (text += chunk));
+      socket.on("error", () => {});
+      socket.on("close", () => resolve(text));
+    });
+  }
+
+  test("takes heads of up to a MiB, and answers 431 beyond", async () => {
+    expect((await http1("/livez", "admin", { headers: { "x-long": "a".repeat(500_000) } })).text).toBe("ok");
+    expect((await http1(`/api/v1/namespaces/default/pods?labelSelector=a!%3D${"b".repeat(60)}${"%2Ca!%3Db".repeat(20_000)}`, "admin")).status).toBe(200);
+    expect(await raw(listener.port, `GET /livez HTTP/1.1\r\nHost: x\r\nx-long: ${"a".repeat(1_100_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /);
+  });
+
+  test("answers 413 to a body of more than 3 MiB, over both protocols, and reads no more of it", async () => {
+    const options = { method: "POST", headers: { "content-type": "application/json" } };
+    const { status, text } = await http1("/api/v1/namespaces/default/configmaps", "admin", options, " ".repeat(3 * 1024 * 1024 + 1));
+    expect([status, JSON.parse(text)]).toMatchObject([413, { reason: "RequestEntityTooLarge", message: "Request entity too large: limit is 3145728" }]);
+    const session = connectHttp2(`https://127.0.0.1:${listener.port}`, client("admin"));
+    const stream = session.request({ ":method": "POST", ":path": "/api/v1/namespaces/default/configmaps", "content-type": "application/json" });
+    stream.on("error", () => {});
+    const answered = new Promise<number>((resolve) => stream.on("response", (headers) => resolve(headers[":status"]!)));
+    const ended = new Promise((resolve) => stream.on("close", resolve));
+    stream.resume();
+    const piece = Buffer.alloc(64 * 1024, " ");
+    const pump = (): void => void (stream.writable && stream.write(piece, () => setImmediate(pump)));
+    pump();
+    expect(await answered).toBe(413);
+    await ended;
+    session.destroy();
+  });
+
+  describe("with short limits", () => {
+    let short: TestServer;
+    let port: number;
+    beforeAll(async () => {
+      short = await startTestServer({ limits: { requestTimeout: 200 } });
+      port = (await short.listen({ ...server, headersTimeout: 300, connectionsCheckingInterval: 100 })).port;
+    });
+    afterAll(() => short.close());
+
+    test.each([
+      ["sends nothing", "", undefined],
+      ["sends its head byte by byte", "GET /livez HTTP/1.1\r\nHost: x\r\n", "X-A: b\r\n"],
+    ])("ends the connection of a client that %s", async (_, first, more) => {
+      const start = performance.now();
+      const text = await raw(port, first, (socket) => {
+        const timer = setInterval(() => more && socket.writable && socket.write(more), 50);
+        socket.on("close", () => clearInterval(timer));
+      });
+      expect(performance.now() - start).toBeLessThan(3000);
+      expect(text).toMatch(/^(HTTP\/1\.1 408 [\s\S]*)?$/);
+    });
+
+    test("answers 504 to a body that does not come, and ends the connection", async () => {
+      const text = await raw(port, "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{");
+      expect(text).toMatch(/^HTTP\/1\.1 504 /);
+      expect(text).toContain('"message":"Timeout: request did not complete within requested timeout - context deadline exceeded"');
+      expect(text).toContain('"reason":"Timeout"');
+    });
+
+    test("lets a watch go on", async () => {
+      const text = await new Promise<string>((resolve) => {
+        const req = request({ host: "127.0.0.1", port, path: "/api/v1/configmaps?watch=1&timeout=1ms&fieldSelector=metadata.name%3Dlate", agent: false, ...client("admin") }, (res) => {
+          res.once("data", (chunk: Buffer) => {
+            resolve(chunk.toString());
+            req.destroy();
+          });
+          setTimeout(() => void short.http("POST", "/api/v1/namespaces/default/configmaps", { metadata: { name: "late" } }), 400);
+        });
+        req.on("error", () => {});
+        req.end();
+      });
+      expect(text).toContain('"name":"late"');
+    });
+
+    test("refuses a timeout that is no duration", async () => {
+      const { status, body } = await short.http("GET", "/api/v1/nodes?timeout=soon");
+      expect([status, body.message]).toEqual([400, 'invalid timeout specified in the request URL - time: invalid duration "soon"']);
+      expect((await short.http("GET", "/api/v1/nodes?timeout=1m30s")).status).toBe(200);
+    });
+  });
+
+  test("stops in order: readiness fails, what runs is answered, watches end, idle connections go", async () => {
+    const going = await startTestServer({ limits: { shutdownDelay: 150 } });
+    const { port } = await going.listen(server);
+    const slow = raw(port, "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 29\r\n\r\n", (socket) =>
+      void setTimeout(() => socket.write('{"metadata":{"name":"slow"}} '), 400));
+    const idle = raw(port, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+    const watching = raw(port, "GET /api/v1/configmaps?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const closed = going.close();
+    const readiness = await going.http("GET", "/readyz");
+    expect([readiness.status, readiness.text]).toEqual([500, expect.stringContaining("[-]shutdown failed")]);
+    expect((await going.http("GET", "/livez")).status).toBe(200);
+    await closed;
+    expect(await slow).toMatch(/^HTTP\/1\.1 201 /);
+    expect(await watching).toMatch(/\r\n0\r\n\r\n$/);
+    expect(await idle).toMatch(/^HTTP\/1\.1 200 /);
   });
 });

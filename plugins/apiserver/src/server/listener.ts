@@ -2,7 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { createSecureServer, type Http2SecureServer, type Http2ServerRequest } from "node:http2";
-import { isIP, type AddressInfo, type Socket } from "node:net";
+import { isIP, type AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { k3spError } from "@k3s-p/plugin-api";
@@ -21,28 +21,39 @@ export interface ListenerOptions {
   readonly port: number;
   readonly onRequest: (incoming: Incoming, res: ApiResponse) => void;
   readonly onUpgrade: (incoming: Incoming, socket: Duplex, head: Buffer) => void;
+  /** Milliseconds that the head of a request may take; default 32 s. */
+  readonly headersTimeout?: number;
+  /** Milliseconds between looks at who is too slow; default 30 s. */
+  readonly connectionsCheckingInterval?: number;
 }
 
 export interface Listener {
   readonly port: number;
   /** New connections get this certificate; those that are open stay as they are. */
   renew(serving: Pick<ListenerOptions, "cert" | "key">): void;
-  /** Ends idle connections at once and the others after a grace period. */
-  close(): Promise<void>;
+  /** Takes no more connections, ends idle ones at once, and the others when `drained` says that they have their answers. */
+  close(drained?: Promise<void>): Promise<void>;
 }
 
-/** Requests in flight get this long; watches have been ended before. */
+/** What has been answered gets this long to be read. */
 const CLOSE_GRACE = 500;
+/** Upstream's figures. */
+const MAX_HEADER = 1024 * 1024;
+const HEADERS_TIMEOUT = 32_000;
+const CHECKING_INTERVAL = 30_000;
 
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { cert, key, clientCas, requestHeaderCas = [] } = options;
   const peerOf = createPeers(clientCas, requestHeaderCas);
   const trust = { ca: [...clientCas, ...requestHeaderCas], minVersion: "TLSv1.2" as const };
+  // Commands and selectors travel in the URL; beyond this HTTP/1.1 answers 431.
+  const http1 = { maxHeaderSize: MAX_HEADER, connectionsCheckingInterval: options.connectionsCheckingInterval ?? CHECKING_INTERVAL };
   const server = createSecureServer({
     cert, key, ...trust, requestCert: true, rejectUnauthorized: false, allowHTTP1: true,
-    settings: { maxConcurrentStreams: 1000, initialWindowSize: 1 << 20 },
+    ...http1,
+    settings: { maxConcurrentStreams: 1000, initialWindowSize: 1 << 20, maxHeaderListSize: MAX_HEADER },
   });
-  const sockets = new Set<Socket>();
+  const sockets = new Set<TLSSocket>();
   server.on("secureConnection", (socket: TLSSocket) => {
     socket.setNoDelay(true);
     sockets.add(socket);
@@ -52,16 +63,18 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   server.on("sessionError", () => {});
   server.on("request", (req, res) => options.onRequest(incomingOf(req, peerOf), res as unknown as ApiResponse));
   server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => options.onUpgrade(incomingOf(req, peerOf), socket, head));
-  // For HTTP/1.1: how long a request may take to arrive, and how long an idle connection is kept.
-  Object.assign(server, { requestTimeout: 300_000, headersTimeout: 60_000, keepAliveTimeout: 120_000 });
+  // For HTTP/1.1: how long a request and its head may take to arrive, and how long an idle connection is kept.
+  Object.assign(server, { requestTimeout: 300_000, headersTimeout: options.headersTimeout ?? HEADERS_TIMEOUT, keepAliveTimeout: 120_000 });
   await open(server, options);
   return {
     port: (server.address() as AddressInfo).port,
     renew: (serving) => server.setSecureContext({ cert: serving.cert, key: serving.key, ...trust }),
-    async close() {
+    async close(drained) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      await drained;
+      // Node ends idle connections and sessions of HTTP/2; those that were busy would be kept for the next request.
+      for (const socket of sockets) if (socket.alpnProtocol !== "h2") socket.destroySoon();
       const timer = setTimeout(() => sockets.forEach((socket) => socket.destroy()), CLOSE_GRACE);
-      for (const socket of sockets) if (socket.bytesWritten === 0) socket.destroy();
       await closed;
       clearTimeout(timer);
     },

@@ -160,10 +160,17 @@ export function sendError(req: Pick<ApiRequest, "method" | "headers">, res: ApiR
   const code = status.code ?? 500;
   const body = Buffer.from(`${JSON.stringify(status)}\n`);
   const retry = status.details?.retryAfterSeconds;
+  // Nothing more is read: HTTP/1.1 ends the connection with the answer, HTTP/2 the stream.
+  const isLast = unread.has(code);
+  const { stream } = res as { readonly stream?: { close(): void } };
   res.writeHead(code, {
     "content-type": "application/json", "cache-control": "no-cache, private", "content-length": body.length,
     ...(retry && { "retry-after": retry }),
-    ...(code === 413 && { connection: "close" }),
+    ...(isLast && !stream && { connection: "close" }),
   });
   res.end(req.method === "HEAD" ? undefined : body);
+  if (isLast) stream?.close();
 }
+
+/** Codes after which more of the body may come, which nobody wants: too large, too slow. */
+const unread = new Set([413, 504]);
