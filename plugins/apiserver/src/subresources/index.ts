@@ -17,6 +17,7 @@ import {
 import { logOverWebSocket, serveLog } from "./log.ts";
 import { serveProxy, splitProxyPath } from "./proxy.ts";
 import { reviews } from "./reviews.ts";
+import { isProxyable } from "./proxyable.ts";
 import { requestToken } from "./token-request.ts";
 import { serveStreams, serveTunnel, socketProtocol } from "./websocket-streams.ts";
 
@@ -30,6 +31,8 @@ export interface SubresourceDeps {
   /** Admission of streams and proxies. */
   readonly connect?: AdmitConnect;
   readonly admitToken?: AdmitToken;
+  /** Which hosts proxies may lead to; default: none that only the server itself can reach. */
+  readonly mayProxyTo?: (host: string) => Promise<boolean>;
 }
 
 export interface Subresources {
@@ -42,6 +45,11 @@ export interface Subresources {
 export function subresourceHandlers(deps: SubresourceDeps): Subresources {
   const { view, tokens, now, connect = async () => {}, admitToken = async (_, body) => body } = deps;
   const toTarget = createTargets(deps.pki);
+  const proxied = async (req: ApiRequest): Promise<Location> => {
+    const location = proxyLocation(view, req);
+    if (!(await (deps.mayProxyTo ?? isProxyable)(location.host))) throw badRequest("address not allowed");
+    return location;
+  };
   const answers = reviews({
     authorizer: deps.authorizer, audiences: tokens.audiences, now,
     reviewer: deps.reviewer,
@@ -66,7 +74,7 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
     }] as const),
     ...(["pods", "services", "nodes"] as const).map((plural) => [`${plural}/proxy`, async (req: ApiRequest, res: ApiResponse) => {
       await connect(req);
-      return serveProxy(req, res, await toTarget(proxyLocation(view, req)));
+      return serveProxy(req, res, await toTarget(await proxied(req)));
     }] as const),
   ]);
 
@@ -77,7 +85,7 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
       if (group !== "" || !wantsUpgrade(req.headers)) throw badRequest("upgrade request required");
       if (subresource === "proxy" && handlers.has(`${resource}/proxy`)) {
         await connect(req);
-        return forwardUpgrade(req, socket, head, await toTarget(proxyLocation(view, req)));
+        return forwardUpgrade(req, socket, head, await toTarget(await proxied(req)));
       }
       if (resource === "pods" && subresource === "log") {
         const location = logLocation(view, namespace, name, req.query);

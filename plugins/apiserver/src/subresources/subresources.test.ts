@@ -47,7 +47,7 @@ function world(kubeletPort = 1, ...objects: Obj[]) {
   const tokens = createTokenKeys({ privateKey: testPrivateKey, issuer: ISSUER, audiences: [ISSUER, "k3s"] });
   const pair = { cert: testCertificate, key: testPrivateKey, certPath: "", keyPath: "" };
   const made = subresourceHandlers({
-    view, tokens, authorizer: createAuthorizer(view), reviewer: createTokenReviewer({ view, tokens }), now: () => new Date(),
+    view, tokens, authorizer: createAuthorizer(view), reviewer: createTokenReviewer({ view, tokens }), mayProxyTo: async () => true, now: () => new Date(),
     pki: { ca: () => ({ cert: testCertificate, certPath: "" }), issue: async () => pair },
   });
   return { ...made, view };
