@@ -87,26 +87,49 @@ export function join2(a: Netns, aLink: string, aAddress: string, b: Netns, bLink
   }
 }
 
-/** Runs a CNI list inside the namespace `node` for the pod namespace `pod`; returns the result of the last program. */
-export function cniRun(
-  command: "ADD" | "DEL", list: CniConfList, node: Netns, pod: Netns, binDir: string, args: object = {},
-): { readonly ips?: readonly { readonly address: string }[] } {
-  const plugins = command === "ADD" ? list.plugins : [...list.plugins].reverse();
-  let prevResult: object | undefined;
-  for (const plugin of plugins) {
+/** The result of a list's last program. */
+export interface CniAttachment {
+  readonly ips?: readonly { readonly address: string; readonly gateway?: string }[];
+}
+
+/**
+ * Runs a CNI list inside the namespace `node` as the runtime does: each program in turn, found in the folders of
+ * `cniPath`, the result of one given to the next; a DEL goes backwards. An empty path stands for a namespace that has gone.
+ * `args` are what the runtime adds for the programs' capabilities, `more` is added to the configuration of each program.
+ */
+export async function cniRun(
+  command: "ADD" | "DEL" | "CHECK" | "GC", list: CniConfList, node: Netns, pod: Pick<Netns, "name" | "path">, cniPath: string, args: object = {},
+  more: object = {},
+): Promise<CniAttachment> {
+  let prevResult: CniAttachment | undefined;
+  for (const plugin of command === "DEL" ? [...list.plugins].reverse() : list.plugins) {
     const wanted = Object.keys((plugin.capabilities as object | undefined) ?? {});
     const runtimeConfig = Object.fromEntries(Object.entries(args).filter(([name]) => wanted.includes(name)));
-    const input = JSON.stringify({ cniVersion: list.cniVersion, name: list.name, ...plugin, runtimeConfig, prevResult });
-    const env = { ...process.env, CNI_COMMAND: command, CNI_CONTAINERID: pod.name, CNI_NETNS: pod.path, CNI_IFNAME: "eth0", CNI_PATH: binDir };
-    const output = call([...node.prefix, join(binDir, String(plugin.type))], input, env);
-    if (output) prevResult = JSON.parse(output) as object;
+    const input = JSON.stringify({ cniVersion: list.cniVersion, name: list.name, ...plugin, runtimeConfig, prevResult, ...more });
+    const env = { ...process.env, CNI_COMMAND: command, CNI_CONTAINERID: pod.name, CNI_NETNS: pod.path, CNI_IFNAME: "eth0", CNI_PATH: cniPath };
+    const program = cniPath.split(":").map((dir) => join(dir, String(plugin.type))).find((file) => existsSync(file));
+    const output = await execute([...node.prefix, program ?? String(plugin.type)], env, input);
+    if (output.trim()) prevResult = JSON.parse(output) as CniAttachment;
   }
   return prevResult ?? {};
 }
 
-function call(argv: readonly string[], input = "", env = process.env): string {
+/** Not at once but by and by: the program may call back into this process. */
+function execute([program = "", ...args]: readonly string[], env: NodeJS.ProcessEnv, input: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { env });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
+    child.on("error", reject);
+    child.on("close", (code) => (code === 0 ? resolve(output) : reject(new Error(`CNI ${env.CNI_COMMAND} by ${args.at(-1)}: ${output}`))));
+    child.stdin.on("error", () => {});
+    child.stdin.end(input);
+  });
+}
+
+function call(argv: readonly string[]): string {
   const [program = "", ...args] = argv;
-  const result = spawnSync(program, args, { input, env, encoding: "utf8" });
+  const result = spawnSync(program, args, { encoding: "utf8" });
   if (result.error) throw result.error;
   if (result.status !== 0) throw new Error(`${argv.join(" ")}: ${result.stderr || result.stdout}`);
   return result.stdout;

@@ -1,30 +1,30 @@
 /** The promises of the `cni` slot: what the runtime gets when it runs the list for pods, and that they then reach each other. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { addressAt, cidrContains, parseCidr } from "../net.ts";
 import type { Cni } from "../slots/node.ts";
-import type { Netns } from "../testing-netns.ts";
+import { cniRun, type CniAttachment, type Netns } from "../testing-netns.ts";
 import { dataPlane, type DataPlane } from "./data-plane.ts";
 import { cniPrograms, type Requirement } from "./requirements.ts";
 import { startSubject, type Started, type Subject } from "./subject.ts";
-import { test, type ConformanceContext, type ConformanceTest } from "./suite.ts";
+import { NotApplicable, test, type ConformanceContext, type ConformanceTest } from "./suite.ts";
 
 interface Place extends DataPlane {
   readonly subject: Subject;
   readonly ctx: ConformanceContext;
   readonly started: Started<Cni>;
-  attach(pod: Netns): Promise<Attachment>;
+  attach(pod: Netns): Promise<CniAttachment>;
   detach(pod: Netns, path?: string): Promise<void>;
-}
-
-interface Attachment {
-  readonly ips?: readonly { readonly address: string; readonly gateway?: string }[];
+  /** `prevResult` is what ADD returned. */
+  check(pod: Netns, prevResult: CniAttachment): Promise<void>;
+  /** Everything but the attachments of these pods is to go. */
+  collect(valid: readonly Netns[]): Promise<void>;
 }
 
 /** Versions of the specification that containerd 1.6 and later understand. */
 const versions = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const PARALLEL = 50;
 const requires: readonly Requirement[] = ["netns", "cni-programs"];
 
 export function cniSuite(subject: Subject): readonly ConformanceTest[] {
@@ -38,11 +38,13 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
       assert.ok(ready, message);
     }),
     each("ADD gives each pod an address of its own, in one range, and never the gateway's", uniqueAddresses),
-    each("10 parallel ADDs give 10 addresses", async (place) => {
-      const pods = Array.from({ length: 10 }, () => place.add());
+    each(`${PARALLEL} parallel ADDs give ${PARALLEL} addresses`, async (place) => {
+      const pods = Array.from({ length: PARALLEL }, () => place.add());
       const addresses = (await Promise.all(pods.map((pod) => place.attach(pod)))).map(addressOf);
-      assert.equal(new Set(addresses).size, 10, addresses.join(", "));
+      assert.equal(new Set(addresses).size, PARALLEL, addresses.join(", "));
     }),
+    each("CHECK agrees with what ADD made, and fails when somebody took the pod's address away", check),
+    each("GC takes away what strangers left, and leaves valid attachments alone", collect),
     each("DEL twice is as good as once", async (place) => {
       const pod = place.add();
       await place.attach(pod);
@@ -62,6 +64,8 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
       assert.equal(a.ask(ipB, 80), `b ${ipA}`);
     }),
     each("node to pod, pod to node, and a pod to itself", reachNode),
+    each("the pod's MTU fits the node's, and full packets arrive", mtu),
+    each("a pod reaches a Service, also when the endpoint is its neighbour on the node", service),
     each("a pod reaches what is outside of the cluster", async (place) => {
       const pod = place.add();
       await place.attach(pod);
@@ -69,48 +73,29 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
       assert.match(pod.ask("192.0.2.20", 80) ?? "no answer", /^outside /);
     }),
     each("DEL leaves no link of the pod on the node, and its address is free again", leftovers),
+    each("further starts and stops add no link, route or rule", repeated),
     each("addresses stay taken over a stop and a start of the plugin, and running pods stay connected", restart),
   ];
 }
+
+const cniPath = ({ world }: Started<Cni>): string => `${world.node.paths.cniBin}:${cniPrograms}`;
 
 async function begin(subject: Subject, ctx: ConformanceContext): Promise<Place> {
   const plane = dataPlane(ctx);
   const started = await startSubject<Cni>(subject, ctx, plane.place);
   ctx.defer(() => started.stop());
-  const run = (command: "ADD" | "DEL", pod: Netns, path: string) => runList(command, started.impl, plane.node, pod, path, started.world.node.paths.cniBin);
+  const run = (command: "ADD" | "DEL" | "CHECK" | "GC", { name }: Netns, path: string, more: object = {}) =>
+    cniRun(command, started.impl.confList, plane.node, { name, path }, cniPath(started), {}, more);
   return {
     ...plane, subject, started, ctx,
     attach: (pod) => run("ADD", pod, pod.path),
     detach: async (pod, path = pod.path) => void (await run("DEL", pod, path)),
+    check: async (pod, prevResult) => void (await run("CHECK", pod, pod.path, { prevResult })),
+    collect: async (valid) => void (await run("GC", plane.node, "", { "cni.dev/valid-attachments": valid.map(({ name }) => ({ containerID: name, ifname: "eth0" })) })),
   };
 }
 
-/** As libcni does: each program in turn, the result of one given to the next; a DEL goes backwards. */
-async function runList(command: "ADD" | "DEL", { confList }: Cni, node: Netns, pod: Netns, path: string, binDir: string): Promise<Attachment> {
-  let prevResult: Attachment | undefined;
-  for (const plugin of command === "ADD" ? confList.plugins : [...confList.plugins].reverse()) {
-    const program = [binDir, cniPrograms!].map((dir) => join(dir, String(plugin.type))).find((file) => existsSync(file));
-    const env = { ...process.env, CNI_COMMAND: command, CNI_CONTAINERID: pod.name, CNI_NETNS: path, CNI_IFNAME: "eth0", CNI_PATH: `${binDir}:${cniPrograms}` };
-    const input = JSON.stringify({ cniVersion: confList.cniVersion, name: confList.name, ...plugin, prevResult });
-    const output = await execute([...node.prefix, program ?? String(plugin.type)], env, input);
-    if (output.trim()) prevResult = JSON.parse(output) as Attachment;
-  }
-  return prevResult ?? {};
-}
-
-function execute([program = "", ...args]: readonly string[], env: NodeJS.ProcessEnv, input: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env });
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
-    child.on("error", reject);
-    child.on("close", (code) => (code === 0 ? resolve(output) : reject(new Error(`CNI ${env.CNI_COMMAND} by ${args.at(-1)}: ${output}`))));
-    child.stdin.on("error", () => {});
-    child.stdin.end(input);
-  });
-}
-
-function addressOf(attachment: Attachment): string {
+function addressOf(attachment: CniAttachment): string {
   const [address] = attachment.ips ?? [];
   assert.ok(address, "the result of ADD has no ips");
   return address.address.split("/")[0]!;
@@ -150,6 +135,76 @@ async function uniqueAddresses(place: Place): Promise<void> {
   }
 }
 
+const atLeast = (version: string, wanted: string): boolean => version.localeCompare(wanted, "en", { numeric: true }) >= 0;
+
+async function check(place: Place): Promise<void> {
+  const { cniVersion } = place.started.impl.confList;
+  if (!atLeast(cniVersion, "0.4.0")) throw new NotApplicable(`the list's cniVersion ${cniVersion} has no CHECK, which came with 0.4.0`);
+  const pod = place.add();
+  const result = await place.attach(pod);
+  await place.check(pod, result);
+  pod.run("ip", "address", "flush", "dev", "eth0");
+  await assert.rejects(place.check(pod, result), "CHECK passed although the pod has lost its address");
+}
+
+async function collect(place: Place): Promise<void> {
+  const { cniVersion } = place.started.impl.confList;
+  if (!atLeast(cniVersion, "1.1.0")) throw new NotApplicable(`the list's cniVersion ${cniVersion} has no GC, which came with 1.1.0`);
+  const [known, stranger] = [place.add(), place.add()];
+  const ip = addressOf(await place.attach(known));
+  await place.attach(stranger);
+  await known.serve(80, "known");
+  await place.collect([known]);
+  assert.doesNotMatch(stranger.run("ip", "-o", "link", "show"), / eth0@/, "the stranger still has its eth0");
+  assert.match(place.node.ask(ip, 80) ?? "no answer", /^known /);
+  const pods = Array.from({ length: PARALLEL }, () => place.add());
+  const given = (await Promise.all(pods.map((pod) => place.attach(pod)))).map(addressOf);
+  assert.ok(!given.includes(ip), `${ip} was given a second time`);
+}
+
+async function mtu(place: Place): Promise<void> {
+  const of = (net: Netns): number => Number(/ mtu (\d+)/.exec(net.run("ip", "-o", "link", "show", "eth0"))?.[1]);
+  const [a, b] = [place.add(), place.add()];
+  await place.attach(a);
+  const ip = addressOf(await place.attach(b));
+  assert.ok(of(a) <= of(place.node), `the pod's MTU ${of(a)} is larger than the ${of(place.node)} of the node's link`);
+  assert.equal(of(a), of(b));
+  const answer = "x".repeat(3 * of(a));
+  await b.serve(80, answer);
+  assert.equal(a.ask(ip, 80)?.split(" ")[0], answer);
+}
+
+/** A Service is an address that the node translates, and the answer must come back through the node for that. */
+async function service(place: Place): Promise<void> {
+  const [client, server] = [place.add(), place.add()];
+  await place.attach(client);
+  const ip = addressOf(await place.attach(server));
+  await server.serve(80, "server");
+  place.node.run("nft", "add table ip conformance; add chain ip conformance pre { type nat hook prerouting priority dstnat; }; " +
+    `add rule ip conformance pre ip daddr 10.43.0.99 tcp dport 80 dnat to ${ip}:80`);
+  assert.match(client.ask("10.43.0.99", 80) ?? "no answer", /^server /);
+}
+
+async function repeated(place: Place): Promise<void> {
+  const { started, node } = place;
+  const traces = () => [["ip", "-o", "link"], ["ip", "route", "show", "table", "all"], ["ip", "rule"], ["nft", "list", "ruleset"], ["iptables-save"]]
+    .map(([program = "", ...args]) => tracesOf(node, program, args));
+  await started.stop();
+  const before = traces();
+  for (let i = 0; i < 3; i++) await (await startSubject<Cni>(place.subject, place.ctx, { ...place.place, world: started.world })).stop();
+  assert.deepEqual(traces(), before);
+}
+
+/** Lines without counters, in order; none where the program is not installed. */
+function tracesOf(node: Netns, program: string, args: readonly string[]): readonly string[] {
+  try {
+    const lines = node.run(program, ...args).split("\n").filter((line) => !line.startsWith("#"));
+    return lines.map((line) => line.replace(/\[\d+:\d+\]|counter packets \d+ bytes \d+/g, "").trim()).sort();
+  } catch {
+    return [];
+  }
+}
+
 async function reachNode(place: Place): Promise<void> {
   const pod = place.add();
   const ip = addressOf(await place.attach(pod));
@@ -183,7 +238,7 @@ async function restart(place: Place): Promise<void> {
   assert.match(place.node.ask(ipA, 80) ?? "no answer", /^a /, "the pod lost its network on stop");
   const again = await startSubject<Cni>(place.subject, place.ctx, { ...place.place, world: started.world });
   try {
-    const ipB = addressOf(await runList("ADD", again.impl, place.node, b, b.path, started.world.node.paths.cniBin));
+    const ipB = addressOf(await cniRun("ADD", again.impl.confList, place.node, b, cniPath(again)));
     assert.notEqual(ipB, ipA);
     assert.match(b.ask(ipA, 80) ?? "no answer", /^a /);
   } finally {

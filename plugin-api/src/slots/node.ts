@@ -8,7 +8,10 @@ export interface CniConfList {
   readonly plugins: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** `start` puts the list and the programs in place with `installCni` before it returns. */
+/**
+ * `start` puts the list and the programs in place with `installCni` before it returns, or gives the whole network as
+ * functions (`add`, `del`, `check`, `status`, `gc`) to `serveCni`; both are in `@k3s-p/plugin-api/cni`.
+ */
 export interface Cni {
   readonly confList: CniConfList;
   status(): Promise<{ readonly ready: boolean; readonly message?: string }>;

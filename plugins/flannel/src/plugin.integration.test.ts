@@ -41,7 +41,7 @@ describe.skipIf(missing !== undefined)("one node, for real", () => {
     const runtime = { cni: { confDir: confDir(), binDir: join(root, "bin") } };
     const needs = { kube: { informer: () => informer }, node: testNode(root, { ip: "192.0.2.10" }), runner: localRunner(host.prefix), runtime };
     started = await startAlone<Cni>(plugin, { needs, dir: root });
-    for (const pod of [podA, podB]) cniRun("ADD", started.impl.confList, host, pod, binDir);
+    for (const pod of [podA, podB]) await cniRun("ADD", started.impl.confList, host, pod, binDir);
     await podB.serve(80, "b");
     await outside.serve(80, "outside");
     await host.serve(81, "node");
@@ -76,7 +76,7 @@ describe.skipIf(missing !== undefined)("one node, for real", () => {
     all.push(podC);
     const port = { containerPort: 80, protocol: "tcp" };
     const portMappings = [{ ...port, hostPort: 8080, hostIP: "" }, { ...port, hostPort: 8081, hostIP: "127.0.0.1" }];
-    cniRun("ADD", started.impl.confList, host, podC, binDir, { portMappings });
+    await cniRun("ADD", started.impl.confList, host, podC, binDir, { portMappings });
     await podC.serve(80, "c");
     expect(outside.ask("192.0.2.10", 8080)).toBe("c 192.0.2.20");
     expect(podC.ask("192.0.2.10", 8080)).toMatch(/^c /);

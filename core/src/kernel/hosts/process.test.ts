@@ -1,4 +1,5 @@
 /** Plugins in processes of their own: what they may reach, and how the server lives on when they break. */
+import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -145,6 +146,32 @@ test.each([
   await until(() => state("far") === "failed");
   expect(lines).toContain(`far: K3SP_PLUGIN_CRASHED ${message}`);
   await until(() => (void clock.pass(1000), kernel.status().find((s) => s.id === "far")!.restarts > 0));
+  await kernel.stop();
+});
+
+test("a CNI of functions serves the runtime from its process, and the runtime is told to try again while it is down", async () => {
+  const cni = { confDir: join(dir, "conf"), binDir: join(dir, "bin") };
+  const rt = definePlugin({ provides: runtime, start: () => ({ name: "fake", cni }) as never });
+  const { kernel, clock, state } = start({
+    rt: { plugin: rt },
+    net: onDisk("net", `import { serveCni } from "${api}/cni/index.ts";
+      export default definePlugin({ provides: cni, needs: { runtime }, start: (ctx) => serveCni(ctx, { name: "net",
+        add: async ({ containerId }) => ({ ips: [{ address: "10.0.0.2/24", interface: 0 }], dns: { search: [containerId, String(process.pid)] } }), del: async () => {} }) });`,
+    { provides: { cni: "1.0" }, needs: { runtime: "^1" }, permissions: { net: true, fs: { write: [dir] } } }),
+  });
+  await kernel.start();
+  const add = () => new Promise<{ code?: number; dns: { search: string[] } }>((resolve) => {
+    const child = execFile(join(cni.binDir, "net"), { env: { CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: "/x", CNI_IFNAME: "eth0" } }, (_, stdout) => resolve(JSON.parse(stdout)));
+    child.stdin!.end('{"cniVersion":"1.0.0"}');
+  });
+  const pid = () => kernel.status().find((s) => s.id === "net")!.pid!;
+  expect((await add()).dns.search).toEqual(["c1", String(pid())]);
+  process.kill(pid(), "SIGKILL");
+  await until(() => state("net") === "failed");
+  expect(await add()).toEqual({ cniVersion: "1.0.0", code: 11, msg: "the network plugin net is not running" });
+  await clock.pass(1000);
+  await until(() => state("net") === "ready");
+  expect((await add()).dns.search).toEqual(["c1", String(pid())]);
   await kernel.stop();
 });
 

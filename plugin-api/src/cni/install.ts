@@ -1,9 +1,9 @@
 /** How a `cni` plugin puts its network in place: the configuration list and the programs that it names. */
 import { lstat, mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { replaceFile } from "./files.ts";
-import type { CniConfList } from "./slots/node.ts";
-import type { Runtime } from "./slots/runtime.ts";
+import { replaceFile } from "../files.ts";
+import type { CniConfList } from "../slots/node.ts";
+import type { Runtime } from "../slots/runtime.ts";
 
 export interface CniInstall {
   readonly confList: CniConfList;
