@@ -27,7 +27,7 @@ export function permissionFlags(manifest: Manifest, paths: Paths, dirs: { readon
 /** For a process that reads the code at `path` and does nothing else. */
 export const codeFlags = (path: string): string[] => [...seatBelt, ...both(codeFolders(path)).map((each) => `--allow-fs-read=${each}`)];
 
-const seatBelt = ["--permission", "--disable-warning=SecurityWarning"];
+const seatBelt = ["--permission", "--disable-warning=SecurityWarning", "--disable-warning=ExperimentalWarning"];
 
 /** A folder that does not exist yet is covered only with what will be in it. */
 const both = (paths: readonly string[]): string[] => paths.flatMap((path) => [path, `${path}/*`]);
