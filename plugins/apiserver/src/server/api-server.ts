@@ -253,7 +253,6 @@ function rootPaths(registry: Registry): string[] {
 /** Drops what was already history one interval ago, and objects whose time is over (Events). */
 function startHousekeeping(engine: Engine, onError: (error: unknown) => void): NodeJS.Timeout {
   const removeExpired = createExpiry(engine);
-  const removeExpired = createExpiry(engine);
   let before = engine.store.revision;
   return setInterval(() => {
     const upTo = before;
