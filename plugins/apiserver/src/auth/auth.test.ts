@@ -186,6 +186,16 @@ function tokenWorld() {
 }
 
 describe("tokens", () => {
+  it("stay good when the clock is set back by up to a minute, and wait for it otherwise", () => {
+    const { tokens, login, subject, pass } = tokenWorld();
+    const { token } = tokens.mint(subject, [ISSUER], 3600);
+    pass(-59);
+    expect(login(token)?.name).toBe("system:serviceaccount:ns:sa");
+    pass(-2);
+    expect(login(token)).toBeUndefined();
+    pass(61);
+    expect(login(token)?.name).toBe("system:serviceaccount:ns:sa");
+  });
   it("authenticates a bound token with upstream's identity", () => {
     const { tokens, login, subject } = tokenWorld();
     const { token, expires } = tokens.mint(subject, [ISSUER], 3600);

@@ -6,7 +6,7 @@ import { bootstrapUser } from "./bootstrap-token.ts";
 import { authenticateOutside, createOutsideMetrics, type MaybePromise, nobodyOutside, type Outside, type OutsideMetrics, reviewOutside } from "./outside.ts";
 import type { Authorizer } from "./rbac.ts";
 import type { AccessAttributes } from "./rules.ts";
-import type { TokenClaims, TokenKeys } from "./tokens.ts";
+import { asTokenClaims, type TokenClaims, type TokenKeys } from "./tokens.ts";
 
 /** The subject of a certificate whose chain the TLS layer has verified: against client-ca, or against request-header-ca. */
 export interface PeerCertificate {
@@ -142,7 +142,8 @@ export function createTokenReviewer({ view, tokens, now = Date.now, outside = no
     if (!claims) return undefined;
     if (claims.iss === LEGACY_ISSUER) return legacyToken(view, token, claims, tokens.audiences, audiences);
     if (claims.iss !== tokens.issuer) return undefined;
-    return boundToken(view, claims as unknown as TokenClaims, audiences, now() / 1000);
+    const known = asTokenClaims(claims);
+    return known && boundToken(view, known, audiences, now() / 1000);
   };
   const bootstrapToken = (token: string, audiences: readonly string[]): ReviewedToken | undefined => {
     const user = bootstrapUser(view, token, now());
@@ -157,9 +158,12 @@ export function createTokenReviewer({ view, tokens, now = Date.now, outside = no
   };
 }
 
+/** Seconds for which a token may seem to be from the future: clocks are set back by a little, as upstream allows. */
+const LEEWAY = 60;
+
 function boundToken(view: CacheView, claims: TokenClaims, audiences: readonly string[], seconds: number): ReviewedToken | undefined {
   const bound = claims["kubernetes.io"];
-  if (!bound || seconds >= claims.exp || seconds < claims.nbf) return undefined;
+  if (seconds >= claims.exp || seconds < claims.nbf - LEEWAY) return undefined;
   const shared = audiences.filter((audience) => claims.aud.includes(audience));
   if (shared.length === 0) return undefined;
   const { namespace, serviceaccount, pod, secret, node } = bound;
