@@ -49,6 +49,8 @@ export interface ApiResponse {
   statusCode: number;
   readonly headersSent: boolean;
   readonly writableEnded: boolean;
+  /** The client has gone, or was sent away. */
+  readonly destroyed?: boolean;
   /** Each write is a message of its own (WebSockets). */
   readonly isMessages?: boolean;
   /** Bytes accepted but not yet taken by the client. */

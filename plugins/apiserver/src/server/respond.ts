@@ -92,12 +92,14 @@ const listMeta = (page: Page): Record<string, unknown> => ({
   ...(page.remainingItemCount !== undefined && { remainingItemCount: page.remainingItemCount }),
 });
 
-/** Lists go out in pieces of this size, as fast as the client takes them: a list is never in memory as a whole. */
-const PIECE = 256 * 1024;
-const MAX_PENDING = 1024 * 1024;
+/**
+ * Lists go out in pieces of this size, each when the one before has gone: a list is never in memory as a whole, and a
+ * piece is still in the processor's cache when it is encrypted.
+ */
+const PIECE = 32 * 1024;
 /** Pieces that have been sent are filled again: new ones for each list would keep the garbage collector busy. */
 const free: Buffer[] = [];
-const MAX_FREE = 8;
+const MAX_FREE = 16;
 
 async function sendEntries(req: ApiRequest, res: ApiResponse, def: ResourceDef, metadata: object, entries: readonly Entry[], format: Format): Promise<void> {
   const head = Buffer.from(`{"kind":"${def.kind}List","apiVersion":"${apiVersion(def)}","metadata":${JSON.stringify(metadata)},"items":[`);
@@ -106,7 +108,9 @@ async function sendEntries(req: ApiRequest, res: ApiResponse, def: ResourceDef, 
   const isPlain = format.encoding === "json" && req.method !== "HEAD" && !wantsPretty(req);
   if (size <= PIECE || !isPlain || wantsGzip(req)) return sendJson(req, res, 200, Buffer.concat([...partsOf(head, entries)], size), format.encoding);
   res.writeHead(200, { "content-type": "application/json", "cache-control": "no-cache, private", "content-length": size });
-  let piece = free.pop() ?? Buffer.allocUnsafeSlow(PIECE);
+  res.flushHeaders();
+  const send = oneByOne(res);
+  const piece = free.pop() ?? Buffer.allocUnsafeSlow(PIECE);
   let at = 0;
   for (const part of partsOf(head, entries)) {
     for (let from = 0; from < part.length;) {
@@ -114,18 +118,14 @@ async function sendEntries(req: ApiRequest, res: ApiResponse, def: ResourceDef, 
       from += taken;
       at += taken;
       if (at < PIECE) continue;
-      res.write(piece, reuse(piece));
-      if (res.writableLength > MAX_PENDING && !(await drained(res))) return;
-      piece = free.pop() ?? Buffer.allocUnsafeSlow(PIECE);
+      if (!(await send(piece))) return;
       at = 0;
     }
   }
-  res.end(piece.subarray(0, at), reuse(piece));
-}
-
-const reuse = (piece: Buffer) => (): void => {
+  if (at > 0 && !(await send(piece.subarray(0, at)))) return;
   if (free.length < MAX_FREE) free.push(piece);
-};
+  res.end();
+}
 
 function* partsOf(head: Buffer, entries: readonly Entry[]): Generator<Buffer> {
   yield head;
@@ -139,11 +139,13 @@ function* partsOf(head: Buffer, entries: readonly Entry[]): Generator<Buffer> {
 const COMMA = Buffer.from(",");
 const END = Buffer.from("]}");
 
-/** False when the client has gone. */
-function drained(res: ApiResponse): Promise<boolean> {
-  return new Promise((resolve) => {
-    res.once("drain", () => resolve(true));
-    res.once("close", () => resolve(false));
+/** Writes a piece and waits until its memory may be used again; false when the client has gone. */
+function oneByOne(res: ApiResponse): (piece: Buffer) => Promise<boolean> {
+  let settle: (isThere: boolean) => void = () => {};
+  res.once("close", () => settle(false));
+  return (piece) => new Promise((resolve) => {
+    settle = resolve;
+    res.write(piece, () => resolve(!res.destroyed));
   });
 }
 
