@@ -62,8 +62,7 @@ export interface TestKernel {
 
 /** Slots that must be filled and nobody provides are filled by empty ones. */
 export function kernelOf(fakes: Fakes, more: Partial<KernelOptions> = {}): TestKernel {
-  const dir = mkdtempSync(join(tmpdir(), "kernel-"));
-  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const { dirs = temporaryDirs() } = more;
   const lines: string[] = [];
   const log = (plugin: string): Logger => {
     const write = (a: object | string, b?: string) => void lines.push(`${plugin}: ${typeof a === "string" ? a : b}`);
@@ -80,10 +79,16 @@ export function kernelOf(fakes: Fakes, more: Partial<KernelOptions> = {}): TestK
   };
   const clock = manualClock();
   const kernel = createKernel({
-    plan: planOf(fakes), configs: new Map(), refs: {}, dirs: { data: join(dir, "data"), run: join(dir, "run") }, log,
+    plan: planOf(fakes), configs: new Map(), refs: {}, dirs, log,
     load: async (m) => known[m.id]!.plugin, clock, random: () => 0.5, ...more,
   });
   return { kernel, lines, defaults, clock, planOf, state: (id) => kernel.status().find((s) => s.id === id)?.state };
+}
+
+function temporaryDirs(): KernelOptions["dirs"] {
+  const dir = mkdtempSync(join(tmpdir(), "kernel-"));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  return { data: join(dir, "data"), run: join(dir, "run") };
 }
 
 const defaults: Fakes = {
