@@ -9,7 +9,7 @@ import { dnsSuite } from "./dns.ts";
 import { ingressSuite } from "./ingress.ts";
 import { lifecycleSuite } from "./lifecycle.ts";
 import type { Subject } from "./subject.ts";
-import { runSuite, test as define, type ConformanceTest } from "./suite.ts";
+import { NotApplicable, runSuite, test as define, type ConformanceTest } from "./suite.ts";
 
 const subjectOf = (plugin: Plugin, provides: readonly string[] = [], id = "memory"): Subject => ({ id, folder: "", plugin, provides, config: {} });
 const storeOf = (change: (store: Datastore) => Partial<Datastore>): Subject =>
@@ -82,4 +82,6 @@ test("what the machine lacks is skipped with its reason, and undo steps run also
   });
   const [result] = await runSuite([fails]);
   expect([result?.status, result?.reason, undone]).toEqual(["failed", "expected", ["second", "first"]]);
+  const [other] = await runSuite([define("other", [], () => { throw new NotApplicable("there is no such thing here"); })]);
+  expect([other?.status, other?.reason]).toEqual(["skipped", "there is no such thing here"]);
 });

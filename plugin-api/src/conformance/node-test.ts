@@ -2,7 +2,7 @@
 import { describe, test } from "node:test";
 import { suitesFor } from "./index.ts";
 import { openSubject, type SubjectOptions } from "./subject.ts";
-import { runTest } from "./suite.ts";
+import { runTest, skipOr } from "./suite.ts";
 import { unmet } from "./requirements.ts";
 
 export async function conformance(folder: string | URL, options: SubjectOptions = {}): Promise<void> {
@@ -11,7 +11,7 @@ export async function conformance(folder: string | URL, options: SubjectOptions 
     void describe(`${subject.id}: ${name} conformance`, () => {
       for (const each of tests) {
         const missing = unmet(each.requires);
-        void test(each.name, missing ? { skip: `needs ${missing}` } : {}, () => runTest(each));
+        void test(each.name, missing ? { skip: `needs ${missing}` } : {}, (context) => runTest(each).catch(skipOr((why) => context.skip(why))));
       }
     });
   }

@@ -18,6 +18,11 @@ export interface ConformanceTest {
   run(ctx: ConformanceContext): Promise<void> | void;
 }
 
+/** Thrown by a test that finds, when it runs, that the promise does not apply; its message says why. */
+export class NotApplicable extends Error {
+  override readonly name = "NotApplicable";
+}
+
 export interface Result {
   readonly name: string;
   readonly status: "passed" | "failed" | "skipped";
@@ -40,6 +45,12 @@ export async function runTest({ run }: ConformanceTest): Promise<void> {
   }
 }
 
+/** For adapters of test runners: a test that does not apply is skipped with its reason, and not passed. */
+export const skipOr = (skip: (reason: string) => void) => (error: unknown): void => {
+  if (!(error instanceof NotApplicable)) throw error;
+  skip(error.message);
+};
+
 /** Runs the tests one after the other and tells of each as it ends; nothing is skipped without a reason. */
 export async function runSuite(tests: readonly ConformanceTest[], onResult: (result: Result) => void = () => {}): Promise<readonly Result[]> {
   const results: Result[] = [];
@@ -60,6 +71,7 @@ async function resultOf(each: ConformanceTest): Promise<Result> {
     await runTest(each);
     return done({ status: "passed" });
   } catch (error) {
+    if (error instanceof NotApplicable) return done({ status: "skipped", reason: error.message });
     return done({ status: "failed", reason: error instanceof Error ? error.message : String(error), error });
   }
 }

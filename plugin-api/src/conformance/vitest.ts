@@ -2,7 +2,7 @@
 import { describe, test } from "vitest";
 import { suitesFor } from "./index.ts";
 import { openSubject, type SubjectOptions } from "./subject.ts";
-import { runTest } from "./suite.ts";
+import { runTest, skipOr } from "./suite.ts";
 import { unmet } from "./requirements.ts";
 
 const TIMEOUT = 120_000;
@@ -20,7 +20,7 @@ export async function conformance(folder: string | URL, options: VitestOptions =
       for (const each of tests) {
         const missing = unmet(each.requires);
         if (missing) test.skip(`${each.name} (skipped: needs ${missing})`, () => {});
-        else test(each.name, () => runTest(each), TIMEOUT);
+        else test(each.name, (context) => runTest(each).catch(skipOr(context.skip)), TIMEOUT);
       }
     });
   }

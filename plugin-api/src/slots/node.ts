@@ -5,6 +5,8 @@ import { defineSlot } from "../contract.ts";
 export interface CniConfList {
   readonly cniVersion: string;
   readonly name: string;
+  /** Runtimes must not call CHECK: for lists with a program that fails at it. */
+  readonly disableCheck?: boolean;
   readonly plugins: readonly Readonly<Record<string, unknown>>[];
 }
 

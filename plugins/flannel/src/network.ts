@@ -22,6 +22,8 @@ export function confList({ podCidr, mtu, bridge, ipamDir }: PodNetwork): CniConf
   return {
     cniVersion: "1.0.0",
     name: "cbr0",
+    // The `bandwidth` of the CNI plugins before 1.2 crashes at a CHECK of a pod that has no limit.
+    disableCheck: true,
     plugins: [
       { type: "bridge", bridge, mtu, isDefaultGateway: true, hairpinMode: true, forceAddress: true, ipMasq: false, ipam },
       { type: "portmap", capabilities: { portMappings: true }, snat: true },

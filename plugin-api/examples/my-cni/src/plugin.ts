@@ -44,7 +44,11 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
         await run("sh", ["-c", `! ip link show ${linkOf(call)} 2> /dev/null || ip link delete ${linkOf(call)}`]);
         leases.release(ownerOf(call));
       },
-      check: async (call) => void (await run("ip", ["link", "show", linkOf(call)])),
+      async check(call) {
+        await run("ip", ["link", "show", linkOf(call)]);
+        const shown = await run("nsenter", [`--net=${call.netns}`, "ip", "-o", "address", "show", "dev", call.ifname]);
+        if (!shown.includes(` ${leases.take(ownerOf(call))}/`)) throw new Error(`${call.ifname} has lost its address`);
+      },
       gc: async (valid) => leases.keep(valid.map(({ containerID, ifname }) => `${containerID} ${ifname}`)),
       // The distribution's own program does the host ports.
       chain: [{ type: "portmap", capabilities: { portMappings: true }, snat: true }],
