@@ -258,6 +258,23 @@ describe("tokens", () => {
     expect(atOnce(reviewer.review("abc", ["k3s"]))?.user.name).toBe("system:serviceaccount:ns:sa");
   });
 
+  it.each<[string, () => string]>([
+    ["ES384", () => generateKeyPairSync("ec", { namedCurve: "P-384" }).privateKey.export({ type: "pkcs8", format: "pem" }) as string],
+    ["RS256", () => generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ type: "pkcs1", format: "pem" }) as string],
+    ["EdDSA", () => generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }) as string],
+  ])("signs with a new %s key while tokens of the old one stay good, until it is gone", (alg, make) => {
+    const { tokens: old, subject, view, now } = tokenWorld();
+    const fresh = make();
+    const both = createTokenKeys({ privateKey: fresh + privateKey, issuer: ISSUER, audiences: [ISSUER], now });
+    const alone = createTokenKeys({ privateKey: fresh, issuer: ISSUER, audiences: [ISSUER], now });
+    const [before, after] = [old.mint(subject, [ISSUER], 3600).token, both.mint(subject, [ISSUER], 3600).token];
+    const login = (tokens: typeof both, token: string) => atOnce(createTokenReviewer({ view, tokens, now }).review(token, [ISSUER]))?.user.uid;
+    expect([login(both, before), login(both, after), login(alone, after)]).toEqual(["u1", "u1", "u1"]);
+    expect([login(alone, before), login(old, after)]).toEqual([undefined, undefined]);
+    expect(both.jwks()).toMatchObject({ keys: [{ alg }, { alg: "ES256" }] });
+    expect(both.discovery()).toMatchObject({ id_token_signing_alg_values_supported: [alg, "ES256"].sort() });
+  });
+
   it("publishes the key with which tokens verify", () => {
     const { tokens } = tokenWorld();
     expect(tokens.jwks()).toMatchObject({ keys: [{ use: "sig", kty: "EC", crv: "P-256", alg: "ES256" }] });

@@ -1,6 +1,6 @@
-/** ServiceAccount tokens: JSON web tokens signed with ES256, their claims as upstream writes them, and the public keys. */
-import { createHash, createPrivateKey, createPublicKey, randomUUID, sign, verify } from "node:crypto";
-import type { KeyObject } from "node:crypto";
+/** ServiceAccount tokens: signed JSON web tokens, their claims as upstream writes them, and the public keys. */
+import { createPrivateKey, randomUUID } from "node:crypto";
+import { signJwt, verifyJwt, verifyingKey } from "./jwt.ts";
 
 /** The kubelet asks for this odd lifetime; such a token lives on for a year, and warns after the hour. */
 const WARN_ONLY_BOUND_SECONDS = 3607;
@@ -45,7 +45,7 @@ export interface MintedToken {
 }
 
 export interface TokenKeysOptions {
-  /** PEM. */
+  /** PEM of one or more keys: the first signs, all verify. */
   readonly privateKey: string;
   readonly issuer: string;
   /** Audiences of the API server itself; tokens for others are not tokens for it. */
@@ -71,10 +71,10 @@ export interface TokenKeys {
 
 export function createTokenKeys(options: TokenKeysOptions): TokenKeys {
   const { issuer, audiences, now = Date.now, newId = randomUUID } = options;
-  const privateKey = createPrivateKey(options.privateKey);
-  const publicKey = createPublicKey(privateKey);
-  const kid = keyId(publicKey);
-  const header = encode({ alg: "ES256", kid });
+  const keys = pemKeys(options.privateKey).map((pem) => createPrivateKey(pem));
+  const [signing] = keys;
+  if (!signing) throw new Error("there is no private key to sign tokens with");
+  const verifying = keys.map((key) => verifyingKey(key));
   return {
     issuer,
     audiences,
@@ -86,15 +86,13 @@ export function createTokenKeys(options: TokenKeysOptions): TokenKeys {
         exp: iat + (extended ? YEAR : seconds),
         ...(extended && { warnafter: iat + seconds }),
       });
-      const payload = `${header}.${encode(claims)}`;
-      const signature = sign("sha256", Buffer.from(payload), { key: privateKey, dsaEncoding: "ieee-p1363" });
-      return { token: `${payload}.${signature.toString("base64url")}`, expires: iat + seconds };
+      return { token: signJwt(signing, claims), expires: iat + seconds };
     },
-    read: (token) => readSigned(token, publicKey),
-    jwks: () => ({ keys: [{ use: "sig", ...publicKey.export({ format: "jwk" }), kid, alg: "ES256" }] }),
+    read: (token) => verifyJwt(token, verifying),
+    jwks: () => ({ keys: verifying.map(({ key, kid, alg }) => ({ use: "sig", ...key.export({ format: "jwk" }), kid, alg })) }),
     discovery: () => ({
       issuer, jwks_uri: options.jwksUri ?? `${issuer}/openid/v1/jwks`, response_types_supported: ["id_token"],
-      subject_types_supported: ["public"], id_token_signing_alg_values_supported: ["ES256"],
+      subject_types_supported: ["public"], id_token_signing_alg_values_supported: [...new Set(verifying.map(({ alg }) => alg))].sort(),
     }),
   };
 }
@@ -113,24 +111,23 @@ function claimsOf({ namespace, serviceAccount, pod, secret, node }: TokenSubject
   };
 }
 
-const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
-
-function readSigned(token: string, key: KeyObject): Record<string, unknown> | undefined {
-  const [head, payload, signature, ...rest] = token.split(".");
-  if (!head || !payload || !signature || rest.length > 0) return undefined;
-  try {
-    if (JSON.parse(Buffer.from(head, "base64url").toString()).alg !== "ES256") return undefined;
-    const bytes = Buffer.from(signature, "base64url");
-    if (!verify("sha256", Buffer.from(`${head}.${payload}`), { key, dsaEncoding: "ieee-p1363" }, bytes)) return undefined;
-    return JSON.parse(Buffer.from(payload, "base64url").toString());
-  } catch {
-    return undefined;
-  }
-}
-
-/** As upstream: the hash of the public key's DER form. */
-const keyId = (key: KeyObject): string =>
-  createHash("sha256").update(key.export({ type: "spki", format: "der" })).digest("base64url");
+const pemKeys = (text: string): readonly string[] => text.match(/-----BEGIN [A-Z ]*PRIVATE KEY-----[^]+?-----END [A-Z ]*PRIVATE KEY-----/g) ?? [];
 
 const sameSet = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((item) => b.includes(item));
+
+const isNameUid = (value: unknown): value is NameUid => {
+  const { name, uid } = (value ?? {}) as Partial<NameUid>;
+  return typeof name === "string" && name !== "" && typeof uid === "string" && uid !== "";
+};
+
+/** The claims when they have the form that this server gives them; what merely bears its signature may have any. */
+export function asTokenClaims(claims: Record<string, unknown>): TokenClaims | undefined {
+  const { exp, nbf } = claims;
+  const aud = typeof claims.aud === "string" ? [claims.aud] : claims.aud;
+  const bound = claims["kubernetes.io"] as Partial<TokenClaims["kubernetes.io"]> | undefined;
+  if (typeof exp !== "number" || typeof nbf !== "number" || !Array.isArray(aud)) return undefined;
+  if (typeof bound?.namespace !== "string" || !isNameUid(bound.serviceaccount)) return undefined;
+  if (![bound.pod, bound.secret, bound.node].every((ref) => ref === undefined || isNameUid(ref))) return undefined;
+  return { ...claims, aud } as unknown as TokenClaims;
+}
