@@ -1,6 +1,7 @@
 /** Request bodies: read with a limit, decoded from JSON, YAML or protobuf. */
 import type { Readable } from "node:stream";
 import { apiError, badRequest } from "@k3s-p/plugin-api/kube";
+import { countKeys, type Duplicates, jsonDuplicates, measureJson, yamlDuplicates } from "./duplicates.ts";
 
 export const MAX_BODY = 3 * 1024 * 1024;
 
@@ -23,31 +24,64 @@ export function readBody(stream: Readable): Promise<Buffer> {
 export const mediaType = (contentType: string | undefined): string =>
   (contentType ?? "").split(";", 1)[0]!.trim().toLowerCase();
 
+export interface Decoded {
+  readonly value: unknown;
+  /** Keys that the text has twice, of which the value has the last. */
+  readonly duplicates?: Duplicates | undefined;
+}
+
 /** A decoded body. Unknown media types are 415, what does not parse is 400. */
 export async function decodeBody(bytes: Buffer, contentType: string | undefined): Promise<unknown> {
+  return (await decode(bytes, contentType, false)).value;
+}
+
+/** The same, with a look for keys that are there twice. */
+export const decodeChecked = (bytes: Buffer, contentType: string | undefined): Promise<Decoded> => decode(bytes, contentType, true);
+
+async function decode(bytes: Buffer, contentType: string | undefined, check: boolean): Promise<Decoded> {
   const type = mediaType(contentType);
   if (type === "" || type === "application/json" || type.endsWith("+json") || type === "application/x-www-form-urlencoded") {
-    return parseJson(bytes);
+    return parseJson(bytes, check);
   }
-  if (type === "application/yaml" || type.endsWith("+yaml") || type === "text/yaml") return parseYaml(bytes);
-  if (type === "application/vnd.kubernetes.protobuf") return (await import("../protobuf/index.ts")).decodeProtobuf(bytes);
+  if (type === "application/yaml" || type.endsWith("+yaml") || type === "text/yaml") return parseYaml(bytes, check);
+  if (type === "application/vnd.kubernetes.protobuf") return { value: (await import("../protobuf/index.ts")).decodeProtobuf(bytes) };
   throw apiError(415, "UnsupportedMediaType",
     "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
-function parseJson(bytes: Buffer): unknown {
+/** Of lists and objects in one another; whoever walks an object may go so deep. */
+const MAX_DEPTH = 1000;
+
+function parseJson(bytes: Buffer, check: boolean): Decoded {
+  // Looked at first: a parser may take a second for what is too deep.
+  const { keys, depth } = check || bytes.length > 2 * MAX_DEPTH ? measureJson(bytes) : { keys: 0, depth: 0 };
+  if (depth > MAX_DEPTH) throw badRequest("couldn't get version/kind; json parse error: exceeded max depth");
+  const text = bytes.toString("utf8");
+  let value: unknown;
   try {
-    return JSON.parse(bytes.toString("utf8"));
+    value = JSON.parse(text);
   } catch (error) {
     throw badRequest(`couldn't get version/kind; json parse error: ${(error as Error).message}`);
   }
+  return { value, duplicates: check && keys > countKeys(value) ? jsonDuplicates(text) : undefined };
 }
 
-async function parseYaml(bytes: Buffer): Promise<unknown> {
-  const { parse } = await import("yaml");
+async function parseYaml(bytes: Buffer, check: boolean): Promise<Decoded> {
+  const { LineCounter, parseDocument } = await import("yaml");
+  const lines = new LineCounter();
   try {
-    return parse(bytes.toString("utf8"));
+    const document = parseDocument(bytes.toString("utf8"), { uniqueKeys: false, lineCounter: lines });
+    if (document.errors.length > 0) throw document.errors[0]!;
+    const value: unknown = document.toJS();
+    if (measureDepth(value) > MAX_DEPTH) throw new Error("exceeded max depth");
+    return { value, duplicates: check ? await yamlDuplicates(document, (offset) => lines.linePos(offset).line) : undefined };
   } catch (error) {
     throw badRequest(`error converting YAML to JSON: yaml: ${(error as Error).message}`);
   }
+}
+
+/** At most one more than the limit. */
+function measureDepth(value: unknown, level = 0): number {
+  if (typeof value !== "object" || value === null || level > MAX_DEPTH) return level;
+  return Object.values(value).reduce((deepest: number, item) => Math.max(deepest, measureDepth(item, level + 1)), level + 1);
 }

@@ -11,7 +11,7 @@ import { bind, evict } from "../verbs/pods.ts";
 import { getScale, patchScale, updateScale } from "../verbs/scale.ts";
 import { update } from "../verbs/update.ts";
 import type { WatchQuery } from "../verbs/watch.ts";
-import { decodeBody, mediaType } from "./body.ts";
+import { decodeBody, decodeChecked, type Decoded, mediaType } from "./body.ts";
 import { serveWatch, type WatchHub } from "./http-watch.ts";
 import { type Format, negotiate } from "./negotiate.ts";
 import type { ApiRequest, ApiResponse, RequestInfo } from "./request.ts";
@@ -230,7 +230,9 @@ const isTrue = (value: string): boolean => value === "" || value === "1" || valu
 
 /** The decoded body of a write, private to it. */
 async function bodyOf({ req, engine, call }: Context, check = true): Promise<Obj> {
-  const body = await req.object<Obj>();
+  const bytes = await req.body();
+  if (bytes.length === 0) throw badRequest("unexpected EOF");
+  const { value: body, duplicates } = await decoded(call, bytes, req.headers["content-type"]);
   if (!isPlainObject(body)) throw badRequest(`couldn't get version/kind; json parse error: json: cannot unmarshal ${kindOf(body)} into Go value of type struct`);
   const { metadata } = body as Obj;
   if (metadata !== undefined && metadata !== null && !isPlainObject(metadata)) {
@@ -238,9 +240,14 @@ async function bodyOf({ req, engine, call }: Context, check = true): Promise<Obj
   }
   if (check) {
     checkType(call, body as Obj);
-    checkBody(engine, call, body as Obj);
+    checkBody(engine, duplicates ? { ...call, duplicates } : call, body as Obj);
   }
   return body as Obj;
+}
+
+/** Nobody hears of keys that are there twice when validation is off. */
+async function decoded({ fieldValidation }: Call, bytes: Buffer, contentType: string | undefined): Promise<Decoded> {
+  return fieldValidation === "Ignore" ? { value: await decodeBody(bytes, contentType) } : decodeChecked(bytes, contentType);
 }
 
 const kindOf = (value: unknown): string => (Array.isArray(value) ? "array" : value === null ? "null" : typeof value);
@@ -254,14 +261,15 @@ export function warn(res: ApiResponse, warnings: readonly string[]): void {
 /** Headers take bytes: UTF-8 in the disguise of Latin-1. */
 const headerText = (text: string): string => Buffer.from(text.replaceAll("\x7f", ""), "utf8").toString("latin1");
 
-async function patchOf({ req, def }: Context): Promise<PatchInput> {
+async function patchOf({ req, def, call }: Context): Promise<PatchInput> {
   const media = mediaType(req.headers["content-type"]);
   const type = patchTypes[media] as PatchType | undefined;
   if (!type || (type === "strategic" && def.custom)) {
     throw apiError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: " +
       `application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml${def.custom ? "" : ", application/strategic-merge-patch+json"}`);
   }
-  return { type, patch: await decodeBody(await req.body(), media), force: isTrue(req.query.get("force") ?? "false") };
+  const { value, duplicates } = await decoded(call, await req.body(), media);
+  return { type, patch: value, duplicates, force: isTrue(req.query.get("force") ?? "false") };
 }
 
 /** DeleteOptions, from the body or else from the query. */

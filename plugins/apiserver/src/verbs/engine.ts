@@ -1,8 +1,9 @@
 /** What every verb works with: the server's parts, and who asks for what. */
 import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, UserInfo } from "@k3s-p/plugin-api/slots";
-import { apiError, timestamp, type FieldError, type KubeObject } from "@k3s-p/plugin-api/kube";
+import { apiError, badRequest, timestamp, type FieldError, type KubeObject } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef, StrategyContext } from "../resources/types.ts";
+import type { Duplicates } from "../server/duplicates.ts";
 import type { Registry } from "../server/registry.ts";
 import { canonicalize, type Canonical, Entry, toEntry } from "../store/entry.ts";
 import type { Collection, Store } from "../store/store.ts";
@@ -78,6 +79,8 @@ export interface Call {
   readonly manager: string;
   /** What to do about unknown fields; default: drop them silently. */
   readonly fieldValidation?: FieldValidation;
+  /** Keys that the body has twice; absent when it has none, or nobody has to know. */
+  readonly duplicates?: Duplicates;
   readonly warn?: (warnings: readonly string[]) => void;
   /** Adds to the audit log's record of the request. */
   readonly annotate?: (key: string, value: string) => void;
@@ -85,10 +88,16 @@ export interface Call {
   readonly verb?: string;
 }
 
-/** Checks a body, or the result of a patch, against the kind's schema. */
-export function checkBody(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn">, body: Obj, keepEmpty = false): void {
-  const warnings = engine.checkFields?.(call.def, body, call.fieldValidation ?? "Ignore", keepEmpty);
-  if (warnings && warnings.length > 0) call.warn?.(warnings);
+/** Checks a body, or the result of a patch, against the kind's schema, and for keys that are there twice. */
+export function checkBody(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn" | "duplicates">, body: Obj, keepEmpty = false): void {
+  const { def, fieldValidation = "Ignore", duplicates } = call;
+  const unknown = engine.checkFields?.(def, body, duplicates && fieldValidation === "Strict" ? "Warn" : fieldValidation, keepEmpty) ?? [];
+  if (duplicates && fieldValidation === "Strict") {
+    throw badRequest(`${def.kind} in version ${JSON.stringify(def.version)} cannot be handled as a ${def.kind}: ` +
+      `strict decoding error: ${duplicates.strict(unknown, def.custom === true).join(", ")}`);
+  }
+  const warnings = duplicates ? duplicates.warnings(unknown, def.custom === true) : unknown;
+  if (warnings.length > 0) call.warn?.(warnings);
 }
 
 /** A cached object in the form of the row that was asked for. */
@@ -157,10 +166,11 @@ function optionsOf(call: Call, operation: AdmissionRequest["operation"], options
 export const apiVersion = (def: Pick<ResourceDef, "group" | "version">): string =>
   def.group ? `${def.group}/${def.version}` : def.version;
 
-/** An entry that was never stored, for dry runs and computed answers. */
-export function unstored(object: Obj, revision: number): Entry {
-  const meta = object.metadata;
-  return toEntry(meta?.namespace ?? "", meta?.name ?? "", revision, canonicalize(object));
+/** An entry that was never stored, for dry runs and computed answers; without a revision it has no resourceVersion. */
+export function unstored(object: Obj, revision?: number): Entry {
+  const { namespace = "", name = "" } = object.metadata ?? {};
+  const canonical = canonicalize(object);
+  return revision === undefined ? new Entry(namespace, name, 0, canonical.raw, canonical.object) : toEntry(namespace, name, revision, canonical);
 }
 
 /** A private, plain copy of JSON data; `undefined` members are dropped. */

@@ -4,6 +4,7 @@ import { applyJsonPatch } from "../patch/json.ts";
 import { applyMergePatch } from "../patch/merge.ts";
 import { applyStrategicPatch } from "../patch/strategic.ts";
 import type { Obj } from "../resources/types.ts";
+import type { Duplicates } from "../server/duplicates.ts";
 import { type Call, checkBody, currentTime, type Engine, isPlainObject, privateCopy } from "./engine.ts";
 import { modify, type Modified } from "./update.ts";
 
@@ -11,6 +12,8 @@ export interface PatchInput {
   readonly type: PatchType;
   readonly patch: unknown;
   readonly force: boolean;
+  /** Keys that the patch has twice. */
+  readonly duplicates?: Duplicates | undefined;
 }
 
 export const patchTypes: Readonly<Record<string, PatchType>> = {
@@ -21,7 +24,8 @@ export const patchTypes: Readonly<Record<string, PatchType>> = {
   "application/apply-patch+json": "apply",
 };
 
-export async function patch(engine: Engine, call: Call, input: PatchInput): Promise<Modified> {
+export async function patch(engine: Engine, asked: Call, input: PatchInput): Promise<Modified> {
+  const call = input.duplicates ? { ...asked, duplicates: input.duplicates } : asked;
   if (input.type === "apply") return serverSideApply(engine, call, input);
   return modify(engine, call, {
     next(old) {
@@ -40,7 +44,7 @@ export function patched(call: Pick<Call, "def">, old: Obj, input: PatchInput): O
 }
 
 /** Checks what the patch has touched: the rest was checked when it was written. A custom kind may default any of it. */
-function checked(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn">, next: Obj, old: Partial<Obj>): Obj {
+function checked(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn" | "duplicates">, next: Obj, old: Partial<Obj>): Obj {
   const isTouched = (key: string): boolean => call.def.custom || key === "apiVersion" || key === "kind" || next[key] !== old[key];
   const [touched, rest]: [Obj, Obj] = [{}, {}];
   for (const key in next) (isTouched(key) ? touched : rest)[key] = next[key];
