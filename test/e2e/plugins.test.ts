@@ -1,12 +1,16 @@
 /** Plugins are replaced and disabled from the command line. */
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { createCluster, eventually, httpGet, type Cluster } from "../kit/cluster.ts";
 import { busyboxImage } from "../kit/images.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { tool } from "../kit/tools.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: plugins ${reason}`);
+const python = spawnSync("/usr/bin/python3", ["-c", "import grpc, google.protobuf"]).status === 0;
+if (!python) console.log("skipped: a plugin in Python needs python3-grpcio and python3-protobuf");
 const myCni = join(import.meta.dirname, "../../plugin-api/examples/my-cni");
 
 const pods = ["a", "b"].map((name) => `
@@ -33,6 +37,19 @@ describe.skipIf(reason)("plugins", () => {
     const fromA = (command: readonly string[]) => cluster!.tryKubectl(["exec", "a", "--", ...command]);
     expect(await eventually(async () => { const r = await httpGet(fromA, ip, 80); return r.status > 0 && r; }, "pod b")).toEqual({ status: 200, body: "I am b\n" });
     expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/agent/etc/cni/net.d"])).stdout).not.toContain("flannel");
+  });
+
+  test.skipIf(!python)("a program in Python is the pod network: confined to its rights, with an account of its own", async () => {
+    const folder = join(import.meta.dirname, "../../plugin-api/examples/rpc-python");
+    cluster = await createCluster({ args: ["--plugin", folder], images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
+    await cluster.start();
+    await cluster.apply(pods);
+    await cluster.kubectl("wait", "--for=condition=Ready", "pod/a", "--timeout=60s");
+    expect(await cluster.kubectl("get", "pod", "a", "-o", "jsonpath={.status.podIP}")).toMatch(/^10\.78\.0\.\d+$/);
+    const published = JSON.parse(await cluster.kubectl("get", "configmap", "rpc-python", "-n", "kube-system", "--show-managed-fields", "-o", "json")) as { data: object; metadata: { managedFields: { manager: string }[] } };
+    expect([published.data, published.metadata.managedFields[0]!.manager]).toEqual([{ subnet: "10.78.0.0/24" }, "rpc-python"]);
+    const whoami = (await cluster.sandbox.run([tool("kubectl"), "--kubeconfig", "/run/k3s/plugins/rpc-python/kubeconfig", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"])).stdout;
+    expect(whoami).toBe("system:serviceaccount:kube-system:k3s-p-rpc-python");
   });
 
   test("a third-party plugin follows the API from a process of its own, with the rights of its manifest and no others", async () => {

@@ -2,9 +2,11 @@
 import { k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import type { HostOptions } from "../kernel/hosts/index.ts";
 import type { PluginHost } from "../kernel/hosts/host.ts";
+import { programEnv } from "./environment.ts";
 import { supervise, type Supervised } from "./supervise.ts";
 
-export function execHost({ manifest, log }: HostOptions): PluginHost {
+export function execHost(options: HostOptions): PluginHost {
+  const { manifest, log } = options;
   const exited = Promise.withResolvers<Error>();
   const { args = [], ready, provides = {} } = manifest.exec;
   let program: Supervised | undefined;
@@ -14,8 +16,9 @@ export function execHost({ manifest, log }: HostOptions): PluginHost {
     const up = Promise.withResolvers<void>();
     const fill = (text: string): string => text.replaceAll(/\{(data|run|config\.\w+)\}/g, (_, name: string) => name.startsWith("config.")
       ? String((ctx.config as Record<string, unknown>)[name.slice("config.".length)] ?? "") : ctx.dirs[name as "data" | "run"]);
+    const env = await programEnv(options);
     program = supervise({
-      manifest, log, args: args.map(fill), env: { K3SP_CONFIG: JSON.stringify(ctx.config), K3SP_DATA: ctx.dirs.data, K3SP_RUN: ctx.dirs.run },
+      manifest, log, args: args.map(fill), env: { ...env, K3SP_CONFIG: JSON.stringify(ctx.config) },
       onLine(line) {
         if (ready && line.includes(ready)) up.resolve();
         return false;

@@ -1,11 +1,11 @@
 /** One slot, provided over each isolation mode: the same promises hold wherever the code runs. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { definePlugin, type Logger } from "@k3s-p/plugin-api";
-import { runtime, type Cni } from "@k3s-p/plugin-api/slots";
+import { apiserver, runtime, type Cni } from "@k3s-p/plugin-api/slots";
 import { createHosts } from "../kernel/hosts/index.ts";
 import { inlineHost } from "../kernel/hosts/inline.ts";
 import { readManifest, type Manifest } from "../kernel/manifest.ts";
@@ -55,7 +55,8 @@ function write(name: string, text: string): string {
 
 const example = (name: string): Partial<Manifest> => {
   const manifest = readManifest({ kind: "user", label: "--plugin", path: join(examples, name) }, [])!;
-  return { ...manifest, id: "net", permissions };
+  const { uid: _, ...declared } = manifest.permissions;
+  return { ...manifest, id: "net", permissions: { ...declared, ...permissions } };
 };
 
 const confDir = () => join(dir, "conf");
@@ -74,26 +75,34 @@ const modes: Readonly<Record<string, { readonly manifest: () => Partial<Manifest
   "rpc from Python": { manifest: () => example("rpc-python"), skip: !python },
 };
 
+/** Nothing listens there; a token is had all the same. */
+const fakeApi = { plugin: definePlugin({ provides: apiserver, start: () => ({ url: "https://127.0.0.1:1", client: () => ({ create: async () => ({ status: { token: "a token" } }) }) }) as never }) };
+
 const until = async (look: () => boolean | Promise<boolean>): Promise<void> => {
   for (let i = 0; i < 500 && !(await look()); i++) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(await look()).toBe(true);
 };
 
+function start(manifest: () => Partial<Manifest>) {
+  const ran: unknown[] = [];
+  const rt = definePlugin({ provides: runtime, start: () => ({ name: "fake", cni: { confDir: confDir(), binDir: "/x" } }) as never });
+  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, needs: { runtime: "^1" }, ...manifest(), id: "net" } };
+  const dirs = { data: join(dir, "data"), run: join(dir, "run") };
+  const refs = { runner: { run: async (command: string, args: readonly string[]) => (ran.push([command, args]), { code: 0, stdout: "", stderr: "" }) }, pki: { ca: () => ({ cert: "" }) } };
+  const hosts = createHosts({ paths: {}, dirs, refs, provider: (slot) => kernel.kernel.slot(slot) });
+  const kernel = kernelOf({ api: fakeApi, rt: { plugin: rt }, net }, {
+    dirs, refs,
+    configs: new Map([["net", { subnet: "10.78.0.0/24" }]]),
+    host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => ({ ...kernel.defaults, api: fakeApi, rt: { plugin: rt } })[m.id as "rt"]!.plugin)),
+  });
+  return { ...kernel, ran };
+}
+
 describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
-  function start() {
-    const rt = definePlugin({ provides: runtime, start: () => ({ name: "fake", cni: { confDir: confDir(), binDir: "/x" } }) as never });
-    const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, needs: { runtime: "^1" }, ...manifest(), id: "net" } };
-    const hosts = createHosts({ paths: {}, dirs: { data: join(dir, "data"), run: join(dir, "run") }, refs: {}, provider: (slot) => kernel.kernel.slot(slot) });
-    const kernel = kernelOf({ rt: { plugin: rt }, net }, {
-      configs: new Map([["net", { subnet: "10.78.0.0/24" }]]),
-      host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => ({ ...kernel.defaults, rt: { plugin: rt } })[m.id as "rt"]!.plugin)),
-    });
-    return kernel;
-  }
   const files = () => existsSync(confDir()) && ["10-x.conflist", "10-rpc-node.conflist", "10-rpc-python.conflist"].some((name) => existsSync(join(confDir(), name)));
 
   test.skipIf(skip)("the slot's data and methods are there, from its config, and what it did is undone", async () => {
-    const { kernel } = start();
+    const { kernel } = start(manifest);
     await kernel.start();
     const net = kernel.slot<Cni>("cni");
     expect(net.confList.plugins[0]).toMatchObject({ type: "bridge", ipam: { ranges: [[{ subnet: "10.78.0.0/24" }]] } });
@@ -104,7 +113,7 @@ describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
   });
 
   test.skipIf(skip)("its health is asked for, and a crash of its process restarts it alone", async () => {
-    const { kernel, clock, state } = start();
+    const { kernel, clock, state } = start(manifest);
     await kernel.start();
     await clock.pass(10_000);
     const before = kernel.status().find((s) => s.id === "net")!;
@@ -125,18 +134,24 @@ test.each([
   ["another major of the contract", "echo 'k3sp|1|2.0|unix|/x|grpc'; sleep 5", "net 1.0.0: it speaks cni 2.0, and this host cni 1.0"],
   ["no socket", "echo 'k3sp|1|1.0|tcp|1234|grpc'; sleep 5", 'net 1.0.0: its handshake is not valid: "tcp|1234" is not a unix socket with an absolute path'],
   ["an end before the handshake", "exit 4", "net failed: its process ended with exit code 4"],
+  ["no leave to be executed", undefined, "is not executable (chmod +x)"],
 ])("rpc: %s is refused", async (_, script, message) => {
-  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, permissions, entry: write("x.sh", `#!/bin/sh\n${script}\n`), dir: join(dir, "plugin") } };
-  const hosts = createHosts({ paths: {}, dirs: { data: dir, run: dir }, refs: {}, provider: () => ({}) });
-  const { kernel, defaults } = kernelOf({ net }, { host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => defaults[m.id]!.plugin)) });
+  const entry = write("x.sh", `#!/bin/sh\n${script}\n`);
+  if (!script) chmodSync(entry, 0o644);
+  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, permissions, entry, dir: join(dir, "plugin") } };
+  const dirs = { data: join(dir, "data"), run: join(dir, "run") };
+  const hosts = createHosts({ paths: {}, dirs, refs: {}, provider: () => ({}) });
+  const { kernel, defaults } = kernelOf({ net }, { dirs, host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => defaults[m.id]!.plugin)) });
   await expect(kernel.start()).rejects.toThrow(message);
 });
 
-test("rpc: a program that cannot be executed says so", async () => {
-  const entry = write("x.sh", "#!/bin/sh\n");
-  chmodSync(entry, 0o644);
-  const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, isolation: "rpc" as const, permissions, entry, dir: join(dir, "plugin") } };
-  const hosts = createHosts({ paths: {}, dirs: { data: dir, run: dir }, refs: {}, provider: () => ({}) });
-  const { kernel, defaults } = kernelOf({ net }, { host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => defaults[m.id]!.plugin)) });
-  await expect(kernel.start()).rejects.toThrow("is not executable (chmod +x)");
+test.skipIf(!python)("rpc: a program calls the slots that it needs, and finds a kubeconfig for itself alone", async () => {
+  const { kernel, ran } = start(modes["rpc from Python"]!.manifest);
+  await kernel.start();
+  expect(ran).toEqual([["sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]]]);
+  const file = join(dir, "run/net/kubeconfig");
+  expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({ clusters: [{ cluster: { server: "https://127.0.0.1:1" } }], users: [{ user: { token: "a token" } }] });
+  expect([statSync(file).mode & 0o777, statSync(join(dir, "run/net/host.sock")).mode & 0o777]).toEqual([0o600, 0o600]);
+  await kernel.stop();
+  expect(existsSync(join(dir, "run/net/host.sock"))).toBe(false);
 });

@@ -1,7 +1,6 @@
 /** The `rpc` mode: a program in any language that serves gRPC on a unix socket, found by one handshake line. */
-import { fileURLToPath } from "node:url";
-import { Client, credentials, loadPackageDefinition, type GrpcObject, type ServiceClientConstructor, type ServiceError } from "@grpc/grpc-js";
-import { loadSync } from "@grpc/proto-loader";
+import { join } from "node:path";
+import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { k3spError, type K3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { parseHandshake, wireVersions, type Handshake } from "@k3s-p/plugin-api/wire/handshake";
 import { fromStruct, toStruct, type Struct } from "@k3s-p/plugin-api/wire/struct";
@@ -10,7 +9,10 @@ import type { HostOptions } from "../kernel/hosts/index.ts";
 import type { Manifest } from "../kernel/manifest.ts";
 import { slotById } from "../kernel/board.ts";
 import { loadError } from "../kernel/hosts/inline.ts";
+import { programEnv } from "./environment.ts";
+import { serveSlots, type SlotCalls } from "./slot-calls.ts";
 import { supervise, type Supervised } from "./supervise.ts";
+import { wireServices } from "./wire.ts";
 
 type Json = Record<string, unknown>;
 
@@ -18,13 +20,15 @@ const handshakeTimeout = 30_000;
 const stopTimeout = 5000;
 
 export function rpcHost(options: HostOptions): PluginHost {
-  const { manifest, log, connect } = options;
+  const { manifest, log, connect, dirs } = options;
   const exited = Promise.withResolvers<K3spError>();
   let program: Supervised | undefined;
   let client: RpcClient | undefined;
+  let slotCalls: SlotCalls | undefined;
   let stopped = false;
 
   async function start(ctx: PluginContext<any, any, any>): Promise<object> {
+    slotCalls!.use(ctx);
     const slots: Json = {};
     for (const slot of [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)]) {
       const handle = ctx.slot(slot);
@@ -46,8 +50,11 @@ export function rpcHost(options: HostOptions): PluginHost {
     get pid() { return program?.pid; },
     async load() {
       const greeted = Promise.withResolvers<Handshake>();
+      const host = join(dirs.run, manifest.id, "host.sock");
+      slotCalls = await serveSlots(manifest, host);
+      const env = { ...(await programEnv(options)), K3SP_HOST: host, K3SP_WIRE: wireVersions.join(","), K3SP_CONTRACTS: JSON.stringify(contracts(manifest)) };
       program = supervise({
-        manifest, log, env: { K3SP_PLUGIN: manifest.id, K3SP_WIRE: wireVersions.join(","), K3SP_CONTRACTS: JSON.stringify(contracts(manifest)) },
+        manifest, log, env,
         onLine(line) {
           const found = parseHandshake(line);
           if (typeof found === "string") greeted.reject(loadError(manifest, `its handshake is not valid: ${found}`));
@@ -58,6 +65,7 @@ export function rpcHost(options: HostOptions): PluginHost {
       void program.ended.then((error) => {
         greeted.reject(error);
         client?.close();
+        slotCalls?.close();
         if (!stopped) exited.resolve(error);
       });
       const late = setTimeout(() => greeted.reject(loadError(manifest, `it printed no handshake within ${handshakeTimeout / 1000} s`, { fix: "print k3sp|1|1.0|unix|PATH|grpc when the socket listens" })), handshakeTimeout);
@@ -73,6 +81,7 @@ export function rpcHost(options: HostOptions): PluginHost {
       await client?.call("Stop", {}, stopTimeout).catch((error: Error) => log.warn(`its undo steps failed: ${error.message}`));
       client?.close();
       await program?.stop();
+      slotCalls?.close();
     },
   };
 }
@@ -101,7 +110,7 @@ interface RpcClient {
 type Unary = (request: object, options: { deadline?: number }, done: (error: ServiceError | null, response: Struct & { status?: string }) => void) => void;
 
 function connectTo(path: string, manifest: Manifest): RpcClient {
-  const api = loaded();
+  const api = wireServices();
   const address = `unix:${path}`;
   const plugin = new api.plugin(address, credentials.createInsecure()) as Client & Record<string, Unary>;
   const health = new api.health(address, credentials.createInsecure()) as Client & Record<string, Unary>;
@@ -121,14 +130,4 @@ function connectTo(path: string, manifest: Manifest): RpcClient {
       health.close();
     },
   };
-}
-
-let definitions: { readonly plugin: ServiceClientConstructor; readonly health: ServiceClientConstructor } | undefined;
-
-function loaded(): NonNullable<typeof definitions> {
-  if (definitions) return definitions;
-  const files = ["plugin", "health"].map((name) => fileURLToPath(import.meta.resolve(`@k3s-p/plugin-api/wire/${name}.proto`)));
-  const tree = loadPackageDefinition(loadSync(files, { enums: String, defaults: false, oneofs: false }));
-  const at = (...path: string[]) => path.reduce<GrpcObject>((object, key) => object[key] as GrpcObject, tree) as unknown as ServiceClientConstructor;
-  return (definitions = { plugin: at("k3sp", "v1", "Plugin"), health: at("grpc", "health", "v1", "Health") });
 }

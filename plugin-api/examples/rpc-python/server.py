@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """A pod network as a program of its own: gRPC on a unix socket, found by one line on stdout."""
+import base64
 import json
 import os
 import signal
+import ssl
 import sys
-import tempfile
 import threading
+import urllib.request
 from concurrent import futures
 
 import grpc
@@ -17,7 +19,28 @@ state = {"file": ""}
 
 
 def describe(_):
-    return {"provides": "cni", "needs": {"runtime": "runtime"}, "parts": ["health"]}
+    return {"provides": "cni", "needs": {"kube": "kube", "runner": "runner", "runtime": "runtime"}, "parts": ["health"]}
+
+
+def call_slot(slot, method, *args):
+    """Calls a slot of the manifest's needs; the server runs it with the rights that the manifest declares."""
+    request = Struct()
+    request.update({"slot": slot, "method": method, "args": list(args)})
+    with grpc.insecure_channel("unix:" + os.environ["K3SP_HOST"]) as channel:
+        call = channel.unary_unary("/k3sp.v1.Host/Call", Struct.SerializeToString, Struct.FromString)
+        return MessageToDict(call(request, timeout=10)).get("value")
+
+
+def apply(path, manifest):
+    """Server-side apply, as the ServiceAccount of the kubeconfig. Any Kubernetes client reads that file too."""
+    with open(os.environ["KUBECONFIG"], encoding="utf-8") as config:
+        kubeconfig = json.load(config)
+    cluster = kubeconfig["clusters"][0]["cluster"]
+    ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    headers = {"Authorization": "Bearer " + kubeconfig["users"][0]["user"]["token"], "Content-Type": "application/apply-patch+yaml"}
+    url = cluster["server"] + path + "?fieldManager=rpc-python&force=true"
+    request = urllib.request.Request(url, json.dumps(manifest).encode(), headers, method="PATCH")
+    urllib.request.urlopen(request, timeout=10, context=ssl.create_default_context(cadata=ca)).close()
 
 
 def start(request):
@@ -25,12 +48,24 @@ def start(request):
     ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]]}
     bridge = {"type": "bridge", "bridge": "rpcpython0", "isDefaultGateway": True, "ipam": ipam}
     conf_list = {"cniVersion": "1.0.0", "name": "rpc-python", "plugins": [bridge]}
+    call_slot("runner", "run", "sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
+    publish(subnet)
     folder = request["slots"]["runtime"]["cni"]["confDir"]
     os.makedirs(folder, exist_ok=True)
     state["file"] = os.path.join(folder, "10-rpc-python.conflist")
     with open(state["file"], "w", encoding="utf-8") as out:
         json.dump(conf_list, out)
     return {"data": {"confList": conf_list}, "methods": ["status"]}
+
+
+def publish(subnet):
+    """For whoever wants to know. Pods get their addresses without it, so a failure is a line in the log."""
+    try:
+        apply("/api/v1/namespaces/kube-system/configmaps/rpc-python", {
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rpc-python"}, "data": {"subnet": subnet},
+        })
+    except OSError as error:
+        print(f"the subnet is not published: {error}", file=sys.stderr)
 
 
 def call(request):
@@ -71,7 +106,9 @@ def main():
         grpc.method_handlers_generic_handler("k3sp.v1.Plugin", {name: handler(fn) for name, fn in calls.items()}),
         grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check}),
     ))
-    path = os.path.join(tempfile.gettempdir(), f"k3sp-rpc-python-{os.getpid()}.sock")
+    path = os.path.join(os.environ["K3SP_RUN"], "plugin.sock")
+    if os.path.exists(path):
+        os.remove(path)
     server.add_insecure_port("unix:" + path)
     server.start()
     print(f"k3sp|1|1.0|unix|{path}|grpc", flush=True)

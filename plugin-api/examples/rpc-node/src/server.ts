@@ -1,6 +1,5 @@
 /** A pod network as a program of its own: gRPC on a unix socket, found by one line on stdout. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Server, ServerCredentials, loadPackageDefinition, type GrpcObject, type ServiceClientConstructor } from "@grpc/grpc-js";
@@ -56,7 +55,8 @@ if (!process.env.K3SP_PLUGIN) {
   console.error("this program is a k3s-p plugin: k3s-p server --plugin ./plugin-api/examples/rpc-node");
   process.exit(1);
 }
-const path = join(tmpdir(), `k3sp-rpc-node-${process.pid}.sock`);
+const path = join(process.env.K3SP_RUN!, "plugin.sock");
+rmSync(path, { force: true });
 server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
   if (error) throw error;
   console.log(`k3sp|1|1.0|unix|${path}|grpc`);

@@ -1,0 +1,28 @@
+/** What every program of a plugin finds in its environment: its folders, and a kubeconfig when it declares `kube`. */
+import { chownSync } from "node:fs";
+import { join } from "node:path";
+import { replaceFile } from "@k3s-p/plugin-api";
+import type { KubeConnection } from "@k3s-p/plugin-api/kube/https";
+import type { HostOptions } from "../kernel/hosts/index.ts";
+import { uidOf } from "./confine.ts";
+
+export async function programEnv({ manifest, dirs, connect }: Pick<HostOptions, "manifest" | "dirs" | "connect">): Promise<Record<string, string>> {
+  const { id, needs, wants } = manifest;
+  const [data, run] = [join(dirs.data, id), join(dirs.run, id)];
+  const env = { HOME: data, K3SP_PLUGIN: id, K3SP_DATA: data, K3SP_RUN: run };
+  if (!("kube" in needs) && !("kube" in wants)) return env;
+  const file = join(run, "kubeconfig");
+  await replaceFile(file, kubeconfig((await connect("kube")) as KubeConnection));
+  const uid = uidOf(manifest);
+  if (uid !== undefined) chownSync(file, uid, uid);
+  return { ...env, KUBECONFIG: file };
+}
+
+/** JSON, which is YAML too: a program without a YAML library reads it as well. */
+function kubeconfig({ url, ca, token }: KubeConnection): string {
+  const cluster = { server: url, "certificate-authority-data": Buffer.from(ca).toString("base64") };
+  return `${JSON.stringify({
+    apiVersion: "v1", kind: "Config", "current-context": "default", contexts: [{ name: "default", context: { cluster: "default", user: "default" } }],
+    clusters: [{ name: "default", cluster }], users: [{ name: "default", user: { token } }],
+  }, null, 2)}\n`;
+}
