@@ -8,6 +8,7 @@ import type { Plan } from "../kernel/resolve.ts";
 import { addedPlugin, noOverrides, planFrom, readSettings, type Overrides, type ServerPlan } from "../plan.ts";
 import { isSource } from "../sources/locate.ts";
 import { namedManifests, packagesFolder } from "../sources/manifests.ts";
+import { datastoreOperations } from "./datastore.ts";
 import type { LogBook } from "./logs.ts";
 import { keepAccounts } from "../accounts/accounts.ts";
 import { lockFile, openApprovals } from "../approval/approvals.ts";
@@ -145,6 +146,7 @@ export function createOperations(options: AdminOptions): Operations {
   }
 
   return {
+    ...datastoreOperations(kernel),
     enable, disable, replace, reload, approve,
     pending: async ({ name = "" }): Promise<PendingResult> => approvals.pending(name) ?? { added: [] },
     list: async (): Promise<ListResult> => ({ plugins: kernel.status(), leftOut: kernel.plan().leftOut }),

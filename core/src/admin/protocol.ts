@@ -8,6 +8,8 @@ export interface Request {
   /** `replace`: path or name of the plugin to take over. */
   readonly by?: string;
   readonly force?: boolean;
+  /** `datastore-dump`: absolute path of the file that the server writes. */
+  readonly file?: string;
   readonly follow?: boolean;
 }
 
