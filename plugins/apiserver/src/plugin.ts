@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { admission, type ApiGrant, apiGrant, authenticator, authorizer, healthCheck, metricsSource, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
-import type { AdmissionSettings } from "./admission/settings.ts";
+import { pluginNames } from "./admission/index.ts";
 import type { Audit } from "./audit/index.ts";
 import { nobodyOutside, type Outside } from "./auth/outside.ts";
 import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
@@ -39,7 +39,7 @@ export default definePlugin({
     const figures = ctx.contributions(metricsSource);
     const args = readArgs((ctx.config as Config).args ?? []);
     warnOfUnknown(args, knownArgs, (message) => ctx.log.warn(message));
-    const settings = args.size > 0 ? await (await import("./admission/settings.ts")).admissionSettings(args) : undefined;
+    const settings = args.size > 0 ? await (await import("./admission/settings.ts")).admissionSettings(args, pluginNames) : undefined;
     const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
     const outside = await outsideOf(args, ctx);
     const server = await createApiServer({

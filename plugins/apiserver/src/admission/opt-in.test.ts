@@ -8,6 +8,7 @@ import { readArgs } from "../server/args.ts";
 import { createWebhookClient } from "../webhook/client.ts";
 import { caBundle, startTestWebhook } from "../webhook/testing.ts";
 import { contributedPlugin } from "./contributed.ts";
+import { pluginNames } from "./index.ts";
 import { createAdmissionMetrics } from "./metrics.ts";
 import { admissionSettings } from "./settings.ts";
 import { namespace, object, pod, refusal, world, worldWith } from "./testing.ts";
@@ -16,7 +17,7 @@ let folder: string;
 beforeAll(() => { folder = mkdtempSync(join(tmpdir(), "k3sp-admission-")); });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const settingsOf = (...args: string[]): ReturnType<typeof admissionSettings> => admissionSettings(readArgs(args));
+const settingsOf = (...args: string[]): ReturnType<typeof admissionSettings> => admissionSettings(readArgs(args), pluginNames);
 const fileOf = (name: string, content: object | string): string => {
   const path = join(folder, name);
   writeFileSync(path, typeof content === "string" ? content : JSON.stringify(content));

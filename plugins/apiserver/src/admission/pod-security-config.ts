@@ -1,6 +1,19 @@
 /** `PodSecurityConfiguration`: the standards of namespaces without labels, and who is exempt. */
-import type { Policy } from "./pod-security.ts";
-import { isLevel, isVersion, levels, modes } from "./pod-security.ts";
+import type { Level } from "./pod-security-checks.ts";
+
+/** A standard: its level as of a version of Kubernetes, `latest` or `v1.<minor>`. */
+export interface Standard {
+  readonly level: Level;
+  readonly version: string;
+}
+
+export const modes = ["enforce", "audit", "warn"] as const;
+export type Mode = (typeof modes)[number];
+export type Policy = Readonly<Record<Mode, Standard>>;
+
+export const levels: readonly string[] = ["privileged", "baseline", "restricted"];
+export const isLevel = (text: string): text is Level => levels.includes(text);
+export const isVersion = (text: string): boolean => text === "latest" || /^v1\.(\d|[1-9]\d+)$/.test(text);
 
 export interface PodSecurityConfig {
   readonly defaults: Policy;

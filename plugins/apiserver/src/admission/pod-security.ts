@@ -3,24 +3,12 @@ import { type FieldError, invalid } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { Obj } from "../resources/types.ts";
 import { type AdmissionDeps, refuse, resourceOf, toPlugin } from "./common.ts";
-import { type Finding, type Level, violations } from "./pod-security-checks.ts";
-import { defaultPodSecurity, type PodSecurityConfig } from "./pod-security-config.ts";
+import { type Finding, violations } from "./pod-security-checks.ts";
+import {
+  defaultPodSecurity, isLevel, isVersion, levels, type Mode, modes, type PodSecurityConfig, type Policy, type Standard,
+} from "./pod-security-config.ts";
 
 const PREFIX = "pod-security.kubernetes.io/";
-
-/** A standard: its level as of a version of Kubernetes, `latest` or `v1.<minor>`. */
-export interface Standard {
-  readonly level: Level;
-  readonly version: string;
-}
-
-export const modes = ["enforce", "audit", "warn"] as const;
-export type Mode = (typeof modes)[number];
-export type Policy = Readonly<Record<Mode, Standard>>;
-
-export const levels: readonly string[] = ["privileged", "baseline", "restricted"];
-export const isLevel = (text: string): text is Level => levels.includes(text);
-export const isVersion = (text: string): boolean => text === "latest" || /^v1\.(\d|[1-9]\d+)$/.test(text);
 
 export function podSecurity({ view }: Pick<AdmissionDeps, "view">, config: PodSecurityConfig = defaultPodSecurity): AdmissionPlugin[] {
   const policyFor = (request: AdmissionRequest): ReturnType<typeof policyOf> | undefined => {

@@ -5,7 +5,6 @@ import { parse } from "yaml";
 import { argError, type ServerArgs } from "../server/args.ts";
 import { readBackend } from "../webhook/kubeconfig.ts";
 import type { ImagePolicy } from "./image-policy.ts";
-import { pluginNames } from "./index.ts";
 import type { EventLimit } from "./opt-in.ts";
 import { type PodSecurityConfig, readPodSecurity } from "./pod-security-config.ts";
 
@@ -18,9 +17,10 @@ export interface AdmissionSettings {
   readonly imagePolicy?: ImagePolicy;
 }
 
-export async function admissionSettings(args: ServerArgs): Promise<AdmissionSettings> {
-  const enabled = namesIn(args, "enable-admission-plugins");
-  const disabled = namesIn(args, "disable-admission-plugins");
+/** `known` are the names of all plugins. */
+export async function admissionSettings(args: ServerArgs, known: readonly string[]): Promise<AdmissionSettings> {
+  const enabled = namesIn(args, "enable-admission-plugins", known);
+  const disabled = namesIn(args, "disable-admission-plugins", known);
   const both = [...enabled].filter((name) => disabled.has(name));
   if (both.length > 0) {
     throw argError("enable-admission-plugins", `${both.join(", ")} in enable-admission-plugins and disable-admission-plugins overlapped`, "name each plugin in one of them");
@@ -38,10 +38,10 @@ const needed = [
   ["ImagePolicyWebhook", "imagePolicy", "imagePolicy: {kubeConfigFile, allowTTL, denyTTL, retryBackoff, defaultAllow}"],
 ] as const;
 
-function namesIn(args: ServerArgs, option: string): Set<string> {
+function namesIn(args: ServerArgs, option: string, known: readonly string[]): Set<string> {
   const names = (args.get(option) ?? "").split(",").map((name) => name.trim()).filter(Boolean);
   for (const name of names) {
-    if (!pluginNames.includes(name)) throw argError(option, `${option} plugin "${name}" is unknown`, `take some of: ${pluginNames.join(", ")}`);
+    if (!known.includes(name)) throw argError(option, `${option} plugin "${name}" is unknown`, `take some of: ${known.join(", ")}`);
   }
   return new Set(names);
 }

@@ -26,6 +26,12 @@ export function charged<T>(run: () => T, budget?: Budget): T {
   }
 }
 
+/** Charges the running expression for one turn of a loop. */
+export function spend(cost: number): void {
+  spending.left -= cost;
+  if (spending.left < 0) throw new Error("operation cancelled: actual cost limit exceeded");
+}
+
 interface Node {
   readonly op?: string;
   readonly args?: unknown;
@@ -48,8 +54,7 @@ export function chargeLoops(node: unknown): number {
   const cost = 1 + chargeLoops(loop.step);
   const { condition } = loop;
   loop.condition = (accumulated) => {
-    spending.left -= cost;
-    if (spending.left < 0) throw new Error("operation cancelled: actual cost limit exceeded");
+    spend(cost);
     return condition ? condition(accumulated) : true;
   };
   return cost + chargeLoops(loop.iterable);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { celEnvironment, compile, optional } from "./environment.ts";
+import { celEnvironment, compile } from "./environment.ts";
+import { optional } from "./engine.ts";
 import { goRegExp } from "./regexp.ts";
 
 const environment = celEnvironment({ self: "dyn", oldSelf: "dyn" });

@@ -1,7 +1,7 @@
 /** CEL as Kubernetes has it: the language from a library that is loaded when first needed, and Kubernetes' own functions. */
-import { createRequire } from "node:module";
 import type * as Cel from "@marcbachmann/cel-js";
 import { type Budget, chargeLoops, charged } from "./cost.ts";
+import { celLibrary } from "./engine.ts";
 import { register } from "./library.ts";
 
 export type Environment = Cel.Environment;
@@ -19,7 +19,7 @@ const limits = { maxAstNodes: 10_000, maxDepth: 100 } as const;
 
 /** Declares variables by name and CEL type (`dyn`, `map`, ...). Making an environment is dear: keep it. */
 export function celEnvironment(variables: Readonly<Record<string, string>>): Environment {
-  const environment = new (library().Environment)({ enableOptionalTypes: true, homogeneousAggregateLiterals: false, limits });
+  const environment = new (celLibrary().Environment)({ enableOptionalTypes: true, homogeneousAggregateLiterals: false, limits });
   register(environment);
   for (const [name, type] of Object.entries(variables)) environment.registerVariable(name, type);
   return environment;
@@ -38,26 +38,14 @@ export function compile(environment: Environment, expression: string): Program {
   };
 }
 
-/** Optional values, for variables that may be absent. */
-export const optional = (value: unknown): unknown => {
-  optionals ??= celEnvironment({ value: "dyn" });
-  return value === undefined ? optionals.evaluate("optional.none()") : optionals.evaluate("optional.of(value)", { value });
-};
-let optionals: Environment | undefined;
+let durations: Environment | undefined;
 
 /** Text of JSON as a CEL value of another type. */
 export const timestamp = (text: string): unknown => new Date(text);
 export const duration = (text: string): unknown => {
-  optionals ??= celEnvironment({ value: "dyn" });
-  return optionals.evaluate("duration(value)", { value: text });
+  durations ??= celEnvironment({ value: "dyn" });
+  return durations.evaluate("duration(value)", { value: text });
 };
-
-/** A synchronous import: validation has no place to wait, and whoever has no rules never pays. */
-function library(): typeof Cel {
-  loaded ??= createRequire(import.meta.url)("@marcbachmann/cel-js") as typeof Cel;
-  return loaded;
-}
-let loaded: typeof Cel | undefined;
 
 const replaced = /("""[^]*?"""|'''[^]*?'''|"(?:\\[^]|[^"\\])*"|'(?:\\[^]|[^'\\])*')|\.\s*matches\s*\(|(?<![\w.])has\s*\(/g;
 

@@ -33,7 +33,17 @@ export function format(template: string, values: readonly unknown[]): string {
 
 function text(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(text).join(", ")}]`;
-  if (value instanceof Date) return value.toISOString().replace(/\.000Z$/, "Z");
+  if (value instanceof Date) return timeText(value);
   if (typeof value !== "object" || value === null || value.constructor !== Object) return String(value);
   return `{${Object.entries(value).map(([key, item]) => `${key}: ${text(item)}`).sort().join(", ")}}`;
+}
+
+export const timeText = (value: Date): string => value.toISOString().replace(/\.?0*Z$/, "Z");
+
+/** In seconds, with as many decimals as there are. */
+export function durationText({ seconds, nanos }: { readonly seconds: bigint; readonly nanos: number }): string {
+  const total = seconds * 1_000_000_000n + BigInt(nanos);
+  const size = total < 0n ? -total : total;
+  const fraction = String(size % 1_000_000_000n).padStart(9, "0").replace(/0+$/, "");
+  return `${total < 0n ? "-" : ""}${size / 1_000_000_000n}${fraction && `.${fraction}`}s`;
 }

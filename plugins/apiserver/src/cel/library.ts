@@ -1,10 +1,15 @@
 /** Functions that Kubernetes adds to CEL: https://kubernetes.io/docs/reference/using-api/cel/ */
 import { isIPv4, isIPv6 } from "node:net";
 import { parseNano } from "@k3s-p/plugin-api/kube";
-import { type Cidr, cidrContains, parseCidr } from "@k3s-p/plugin-api/net";
+import { type Cidr, cidrContains, intToIp, parseCidr } from "@k3s-p/plugin-api/net";
 import type { Environment } from "@marcbachmann/cel-js";
-import { format } from "./format.ts";
+import { registerComprehensions } from "./comprehensions.ts";
+import { optional } from "./engine.ts";
+import { durationText, format, timeText } from "./format.ts";
+import { registerFormats } from "./formats.ts";
 import { patternOf } from "./pattern.ts";
+import { registerSemver } from "./semver.ts";
+import { compare, equal } from "./values.ts";
 
 type Value = any;
 type Functions = Readonly<Record<string, (...values: Value[]) => unknown>>;
@@ -13,10 +18,12 @@ type Functions = Readonly<Record<string, (...values: Value[]) => unknown>>;
 class Quantity {
   readonly nano: bigint;
   constructor(nano: bigint) { this.nano = nano; }
+  equals(other: unknown): boolean { return other instanceof Quantity && other.nano === this.nano; }
 }
 class Ip {
   readonly text: string;
   constructor(text: string) { this.text = text; }
+  equals(other: unknown): boolean { return other instanceof Ip && canonicalIp(other.text) === canonicalIp(this.text); }
 }
 class Block {
   readonly cidr: Cidr;
@@ -25,22 +32,44 @@ class Block {
     this.cidr = cidr;
     this.ip = ip;
   }
+  equals(other: unknown): boolean { return other instanceof Block && other.text === this.text; }
+  get text(): string { return `${canonicalIp(this.ip)}/${this.cidr.prefix}`; }
 }
 class Link {
   readonly url: URL;
-  constructor(url: URL) { this.url = url; }
+  readonly text: string;
+  constructor(url: URL, text: string) {
+    this.url = url;
+    this.text = text;
+  }
+  equals(other: unknown): boolean { return other instanceof Link && other.text === this.text; }
+  /** As it was written: the parser writes it in lower case, and leaves the usual port out. */
+  get host(): string { return /^[^:/?#]+:\/\/(?:[^/?#@]*@)?([^/?#]*)/.exec(this.text)?.[1] ?? ""; }
 }
 class SetFunctions {}
 class MathFunctions {}
+class ListFunctions {}
+class StringFunctions {}
+class IpFunctions {}
+
+const namespaces = { sets: SetFunctions, math: MathFunctions, lists: ListFunctions, strings: StringFunctions, ip: IpFunctions } as const;
 
 export function register(environment: Environment): void {
   environment.registerFunction("hasField(ast): bool", hasField as never);
-  for (const [name, ctor] of Object.entries({ Quantity, IP: Ip, CIDR: Block, URL: Link, SetFunctions, MathFunctions })) environment.registerType(name, ctor as never);
-  environment.registerConstant("sets", "SetFunctions", new SetFunctions());
-  environment.registerConstant("math", "MathFunctions", new MathFunctions());
-  for (const table of [texts, lists, sets, maths, quantities, addresses, links]) {
+  for (const [name, ctor] of Object.entries({ Quantity, IP: Ip, CIDR: Block, URL: Link })) {
+    environment.registerType(name, ctor as never);
+    environment.registerOperator(`${name} == ${name}`, (a: Value, b: Value) => a.equals(b));
+  }
+  for (const [name, ctor] of Object.entries(namespaces)) {
+    environment.registerType(ctor.name, ctor as never);
+    environment.registerConstant(name, ctor.name, new ctor());
+  }
+  for (const table of [conversions, texts, lists, sets, maths, quantities, addresses, links]) {
     for (const [signature, handler] of Object.entries(table)) environment.registerFunction(signature, handler);
   }
+  registerFormats(environment);
+  registerSemver(environment);
+  registerComprehensions(environment);
 }
 
 /** `has(a.b[0].c)`: whether the last field is there; what leads to it must be. */
@@ -63,6 +92,18 @@ const fail = (why: string): never => {
   throw new Error(why);
 };
 
+const conversions: Functions = {
+  "string(google.protobuf.Duration): string": (value) => durationText(value),
+  "string(google.protobuf.Timestamp): string": (value) => timeText(value),
+  "int(google.protobuf.Timestamp): int": (value: Date) => BigInt(Math.floor(value.getTime() / 1000)),
+  "string(IP): string": ({ text }) => text,
+  "string(CIDR): string": ({ cidr, ip }) => `${ip}/${cidr.prefix}`,
+  "OptionalNamespace.ofNonZeroValue(dyn): optional<dyn>": (_, value) => optional(isZero(value) ? undefined : value),
+};
+
+const isZero = (value: Value): boolean =>
+  value === null || value === "" || value === false || value == 0 || (typeof value === "object" && Object.keys(value).length === 0 && [Object, Array].includes(value.constructor));
+
 const texts: Functions = {
   "matches(string, string): bool": (text, pattern) => patternOf(pattern).test(text),
   "string.matchesPattern(string): bool": (text, pattern) => patternOf(pattern).test(text),
@@ -78,6 +119,7 @@ const texts: Functions = {
   },
   "string.charAt(int): string": (text: string, at: bigint) => [...text][Number(at)] ?? (Number(at) === [...text].length ? "" : fail(`index out of range: ${at}`)),
   "string.reverse(): string": (text: string) => [...text].reverse().join(""),
+  "StringFunctions.quote(string): string": (_, text: string) => JSON.stringify(text),
   "string.format(list): string": (text: string, values: readonly Value[]) => format(text, values),
 };
 
@@ -86,31 +128,26 @@ const findAll = (text: string, pattern: string): string[] => {
   return [...text.matchAll(new RegExp(source, `${flags}g`))].map(([match]) => match);
 };
 
-const compare = (a: Value, b: Value): number => (a < b ? -1 : a > b ? 1 : 0);
 const extreme = (list: readonly Value[], sign: number, name: string): Value =>
   list.length === 0 ? fail(`${name} called on empty list`) : list.reduce((best, item) => (compare(item, best) * sign > 0 ? item : best));
 
 const lists: Functions = {
   "list.isSorted(): bool": (list: readonly Value[]) => list.every((item, i) => i === 0 || compare(list[i - 1], item) <= 0),
-  "list.sum(): dyn": (list: readonly Value[]) => (list.length === 0 ? 0n : list.reduce((sum, item) => sum + item)),
+  "list.sum(): dyn": (list: readonly Value[]) => (list.length === 0 ? 0n : list.reduce((sum, item) => (sum.addDuration ? sum.addDuration(item) : sum + item))),
   "list.min(): dyn": (list) => extreme(list, -1, "min"),
   "list.max(): dyn": (list) => extreme(list, 1, "max"),
   "list.indexOf(dyn): int": (list: readonly Value[], wanted) => BigInt(list.findIndex((item) => equal(item, wanted))),
   "list.lastIndexOf(dyn): int": (list: readonly Value[], wanted) => BigInt(list.findLastIndex((item) => equal(item, wanted))),
   "list.slice(int, int): list": (list: readonly Value[], from: bigint, to: bigint) => list.slice(Number(from), Number(to)),
   "list.flatten(): list": (list: readonly Value[]) => list.flat(),
+  "list.flatten(int): list": (list: readonly Value[], depth: bigint) => list.flat(Number(depth)),
+  "list.first(): optional<dyn>": (list: readonly Value[]) => optional(list[0]),
+  "list.last(): optional<dyn>": (list: readonly Value[]) => optional(list.at(-1)),
+  "ListFunctions.range(int): list<int>": (_, count: bigint) => Array.from({ length: Number(count) }, (__, i) => BigInt(i)),
   "list.reverse(): list": (list: readonly Value[]) => list.toReversed(),
   "list.sort(): list": (list: readonly Value[]) => list.toSorted(compare),
   "list.distinct(): list": (list: readonly Value[]) => list.filter((item, i) => list.findIndex((other) => equal(other, item)) === i),
 };
-
-export function equal(a: Value, b: Value): boolean {
-  if (a === b || ((typeof a === "bigint" || typeof a === "number") && (typeof b === "bigint" || typeof b === "number") && a == b)) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  if (a instanceof Date || b instanceof Date) return Number(a) === Number(b);
-  const keys = Object.keys(a);
-  return Array.isArray(a) === Array.isArray(b) && keys.length === Object.keys(b).length && keys.every((key) => equal(a[key], b[key]));
-}
 
 const within = (list: readonly Value[], wanted: Value): boolean => list.some((item) => equal(item, wanted));
 
@@ -154,6 +191,7 @@ const quantities: Functions = {
 
 const isIp = (text: string): boolean => (isIPv4(text) || isIPv6(text)) && !text.includes("%") && !/^::ffff:.*\./i.test(text);
 const toIp = (text: string): Ip => (isIp(text) ? new Ip(text) : fail(`IP Address ${JSON.stringify(text)} parse error during conversion from string: ParseAddr(${JSON.stringify(text)}): unable to parse IP`));
+const canonicalIp = (text: string): string => (isIPv4(text) ? text : new URL(`http://[${text}]`).hostname.slice(1, -1));
 const familyOf = ({ text }: Ip): number => (isIPv4(text) ? 4 : 6);
 const toBlock = (text: string): Block => {
   const cidr = parseCidr(text);
@@ -165,6 +203,7 @@ const inRange = (ip: Ip, ...blocks: readonly string[]): boolean => blocks.some((
 const addresses: Functions = {
   "ip(string): IP": toIp,
   "isIP(string): bool": isIp,
+  "IpFunctions.isCanonical(string): bool": (_, text: string) => canonicalIp(toIp(text).text) === text,
   "IP.family(): int": (ip) => BigInt(familyOf(ip)),
   "IP.isUnspecified(): bool": (ip) => inRange(ip, "0.0.0.0/32", "::/128"),
   "IP.isLoopback(): bool": (ip) => inRange(ip, "127.0.0.0/8", "::1/128"),
@@ -181,7 +220,7 @@ const addresses: Functions = {
     return other.cidr.prefix >= block.cidr.prefix && inside(block, toIp(other.ip));
   },
   "CIDR.ip(): IP": (block) => toIp(block.ip),
-  "CIDR.masked(): CIDR": (block) => new Block(block.cidr, block.ip),
+  "CIDR.masked(): CIDR": ({ cidr }) => new Block(cidr, intToIp(cidr.base, cidr.family)),
   "CIDR.prefixLength(): int": (block) => BigInt(block.cidr.prefix),
 };
 
@@ -189,13 +228,13 @@ const addresses: Functions = {
 const parseUrl = (text: string): URL | undefined => URL.parse(text) ?? (text.startsWith("/") ? URL.parse(text, "path://") : null) ?? undefined;
 
 const links: Functions = {
-  "url(string): URL": (text) => new Link(parseUrl(text) ?? fail(`URL parse error during conversion from string: parse ${JSON.stringify(text)}: invalid URI for request`)),
+  "url(string): URL": (text) => new Link(parseUrl(text) ?? fail(`URL parse error during conversion from string: parse ${JSON.stringify(text)}: invalid URI for request`), text),
   "isURL(string): bool": (text) => parseUrl(text) !== undefined,
   "URL.getScheme(): string": ({ url }) => (url.protocol === "path:" ? "" : url.protocol.slice(0, -1)),
-  "URL.getHost(): string": ({ url }) => url.host,
-  "URL.getHostname(): string": ({ url }) => url.hostname.replace(/^\[|\]$/g, ""),
-  "URL.getPort(): string": ({ url }) => url.port,
-  "URL.getEscapedPath(): string": ({ url }) => url.pathname,
+  "URL.getHost(): string": ({ host }) => host,
+  "URL.getHostname(): string": ({ host }) => host.replace(/:\d*$/, "").replace(/^\[|\]$/g, ""),
+  "URL.getPort(): string": ({ host }) => /:(\d+)$/.exec(host)?.[1] ?? "",
+  "URL.getEscapedPath(): string": ({ url, text }) => (url.pathname === "/" && !/^[^:]+:\/\/[^/?#]*\//.test(text) && !text.startsWith("/") ? "" : url.pathname),
   "URL.getQuery(): map": ({ url }) => {
     const query: Record<string, string[]> = {};
     for (const [key, value] of url.searchParams) (query[key] ??= []).push(value);

@@ -167,9 +167,19 @@ function selectable(fields: readonly { readonly jsonPath: string }[]): NonNullab
 function findings(node: Node, version: VersionProps, object: Obj, old?: Obj): FieldError[] {
   const values = validateValues(node, object, old);
   const errors = [...values, ...validateEmbedded(node, object), ...validateLists(node, object), ...scaleProblems(version, object)];
-  // Rules rely on the types being right.
-  return errors.length > 0 || !node.hasRules ? errors : validateRules(node, object, old);
+  if (!node.hasRules) return errors;
+  if (errors.some(({ type }) => blocking.has(type))) return [...errors, unchecked];
+  return [...errors, ...validateRules(node, object, old)];
 }
+
+/** Findings after which rules cannot rely on the object's form; other values may be wrong and rules hold all the same. */
+const blocking: ReadonlySet<string> = new Set([
+  "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid",
+]);
+const unchecked: FieldError = {
+  type: "FieldValueInvalid", field: "<nil>",
+  message: "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+};
 
 const MAX_REPLICAS = 2_147_483_647;
 

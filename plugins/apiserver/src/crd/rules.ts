@@ -1,7 +1,8 @@
 /** CEL rules of schemas (`x-kubernetes-validations`): checked when the definition is written, compiled when first needed. */
 import type { FieldError, FieldErrorType } from "@k3s-p/plugin-api/kube";
 import { type Budget, newBudget } from "../cel/cost.ts";
-import { celEnvironment, compile, type Environment, optional, type Program } from "../cel/environment.ts";
+import { optional } from "../cel/engine.ts";
+import { celEnvironment, compile, type Environment, type Program } from "../cel/environment.ts";
 import { invalidValue, notSupported, required } from "../resources/validate/field.ts";
 import { sameJson } from "../verbs/update.ts";
 import { toCel } from "./rule-values.ts";

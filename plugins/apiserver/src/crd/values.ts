@@ -64,7 +64,7 @@ function checkString({ bounds, format, types }: Node, value: string, path: strin
       errors.push(invalid(path, value, `should match '${bounds.pattern.source}'`));
     }
   }
-  if (format && types.includes("string") && !isFormat(format, value)) errors.push(typeError(path, format, value));
+  if (format && (types.length === 0 || types.includes("string")) && !isFormat(format, value)) errors.push(typeError(path, format, value));
 }
 
 /** Characters, not UTF-16 units. */
