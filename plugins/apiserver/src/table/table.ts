@@ -30,10 +30,10 @@ export function tableShape(def: ResourceDef, include: IncludeObject, version = "
   };
 }
 
-/** The name comes first and the age last unless the resource says otherwise. */
+/** The name comes first unless the resource says otherwise. */
 function withName(columns: readonly Column[] | undefined): readonly Column[] {
   if (!columns) return defaultColumns;
-  return columns[0]?.name === "Name" ? columns : [nameColumn, ...columns];
+  return columns.some(({ name }) => name === "Name") ? columns : [nameColumn, ...columns];
 }
 
 /** A printer that stumbles over an unusual object must not take the whole list with it. */

@@ -43,7 +43,7 @@ async function tryCreate(engine: Engine, call: Call, object: Obj): Promise<Entry
 
   const { name = "", namespace = "" } = next.metadata!;
   const collection = collectionOf(engine, def);
-  if (call.dryRun) return collection.get(name, namespace) ? undefined : unstored(next, engine.store.revision);
+  if (call.dryRun) return collection.get(name, namespace) ? undefined : unstored(next);
   const stored = engine.registry.stored(def);
   if (def.prepareWrite) await def.prepareWrite(next);
   const result = await engine.store.put(stored, namespace, name, toStored(def, next), undefined);
