@@ -1,7 +1,7 @@
 /** What happens to a plugin after its start: health, crashes, swaps, and changes by hand. */
 import { expect, test } from "vitest";
 import { definePlugin, type Plugin } from "@k3s-p/plugin-api";
-import { cni, type Cni } from "@k3s-p/plugin-api/slots";
+import { cni, dns, type Cni } from "@k3s-p/plugin-api/slots";
 import { healthCheck } from "@k3s-p/plugin-api/points";
 import { kernelOf } from "./testing.ts";
 
@@ -150,6 +150,26 @@ test("while a provider is away its handles reject, and then they reach it again;
   await clock.pass(1000);
   expect(await user.handle().status()).toEqual({ ready: true });
   expect(user.seen).toEqual(["start", "replaced by net"]);
+});
+
+test.each([["a crash of the provider", "one"], ["another provider", "two"]])("after %s, a plugin that asks for it is started again, once, and those behind it are told", async (_, next) => {
+  const log: string[] = [];
+  let fail!: (error: Error) => void;
+  const one = definePlugin({ provides: cni, start: (ctx) => ((fail = ctx.fail), { confList: confList("one"), status: async () => ({ ready: true }) }) });
+  const user = definePlugin({ needs: { cni }, provides: dns, start(ctx) {
+    log.push(`start on ${ctx.needs.cni.confList.name}`);
+    ctx.defer(() => void log.push("undo"));
+    return {} as never;
+  } });
+  const last = definePlugin({ needs: { dns }, start: (ctx) => ctx.onReplaced(dns, () => void log.push("told")) });
+  const fakes = { one: { plugin: one }, user: { plugin: user, manifest: { onDependencyRestart: "restart" as const } }, last: { plugin: last } };
+  const { kernel, clock, planOf, state } = kernelOf(fakes);
+  await kernel.start();
+  if (next === "two") await kernel.apply(planOf({ ...fakes, two: { plugin: network("two") } }, [], { cni: "two" }), new Map());
+  else fail(new Error("boom"));
+  await clock.pass(1000);
+  await clock.pass(1000);
+  expect([log, state("user"), kernel.status().find((s) => s.id === "user")?.restarts]).toEqual([["start on one", "undo", `start on ${next}`, "told"], "ready", 0]);
 });
 
 test("another provider takes a slot over: the old one is undone and retired, dependants run on", async () => {

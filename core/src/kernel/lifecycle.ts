@@ -164,6 +164,7 @@ export function createKernel(options: KernelOptions): Kernel {
       manifest, config, board, log, host, dirs: options.dirs, startTimeout: options.startTimeout ?? 60_000,
       onLoaded: () => enter(instance, "starting"),
       onFail: (error) => void crash(instance, run, error),
+      onOutdated: () => void serial(() => renew(instance, run)),
     });
     return run;
   }
@@ -303,6 +304,14 @@ export function createKernel(options: KernelOptions): Kernel {
     if (isUp(instance) && run!.declared!.parts.has("reconfigure") && (await run!.host.call("reconfigure", run!.impl, next)) === "applied") return;
     if (isFixed(instance.manifest)) throw fixedError(instance.manifest);
     await restartOne(instance);
+  }
+
+  /** Starts a plugin again that asks for it when a slot that it uses is taken over. */
+  async function renew(instance: Instance, run: Run): Promise<void> {
+    if (stopping || instance.run !== run || !isUp(instance) || isFixed(instance.manifest)) return;
+    options.log(instance.manifest.id).info("restart: a slot that it uses was taken over");
+    await stopOne(instance, stopBudget, "the plugin restarts");
+    await attempt(instance, { retry: true });
   }
 
   async function restartOne(instance: Instance): Promise<void> {

@@ -33,6 +33,8 @@ export interface Manifest {
   readonly wants: Readonly<Record<string, string>>;
   readonly contributes: readonly string[];
   readonly criticality: "required" | "optional";
+  /** What becomes of it when another provider, or the same one after a restart, takes over a slot that it uses. */
+  readonly onDependencyRestart: "keep" | "restart";
   /** Default plugins run inline, others in a process of their own, unless the manifest says otherwise. */
   readonly isolation: "inline" | "process" | "exec" | "rpc";
   readonly permissions: Permissions;
@@ -80,7 +82,7 @@ export interface Problem {
 /** Of the plugin API that this host has. */
 export const API_VERSION = "0.1.0";
 const fields = [
-  "api", "roles", "provides", "needs", "wants", "contributes", "config", "isolation", "criticality",
+  "api", "roles", "provides", "needs", "wants", "contributes", "config", "isolation", "criticality", "onDependencyRestart",
   "permissions", "exec", "example", "proposals", "flags",
 ] as const;
 const emptySchema = { type: "object", properties: {}, additionalProperties: false };
@@ -121,6 +123,7 @@ export function readManifest(source: PluginSource, problems: Problem[]): Manifes
     provides: record(k3sp.provides), needs: record(k3sp.needs), wants: record(k3sp.wants),
     contributes: (k3sp.contributes as string[] | undefined) ?? [],
     criticality: (k3sp.criticality as Manifest["criticality"] | undefined) ?? "required",
+    onDependencyRestart: (k3sp.onDependencyRestart as Manifest["onDependencyRestart"] | undefined) ?? "keep",
     isolation, permissions: (k3sp.permissions as Permissions | undefined) ?? {}, exec: (k3sp.exec as Manifest["exec"] | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
   };
 }
@@ -153,6 +156,7 @@ function checkFields(k3sp: Record<string, unknown>, report: Report): void {
   checkPermissions(k3sp.permissions, report);
   checkOneOf("k3sp.isolation", k3sp.isolation, ["inline", "process", "exec", "rpc"], report);
   checkOneOf("k3sp.criticality", k3sp.criticality, ["required", "optional"], report);
+  checkOneOf("k3sp.onDependencyRestart", k3sp.onDependencyRestart, ["keep", "restart"], report);
 }
 
 const ofStrings = (value: unknown): boolean => Array.isArray(value) && value.every((item) => typeof item === "string");

@@ -6,7 +6,7 @@ function manifest(id: string, more: Partial<Manifest> & { user?: string } = {}):
   const { user, ...rest } = more;
   return {
     id, name: id, version: "1.0.0", description: "", dir: `/${id}`, entry: `/${id}/plugin.ts`, roles: ["server", "agent"],
-    provides: {}, needs: {}, wants: {}, contributes: [], permissions: {}, exec: {}, criticality: "required", isolation: "inline", schema: {}, example: {}, flags: {},
+    provides: {}, needs: {}, wants: {}, contributes: [], permissions: {}, exec: {}, criticality: "required", onDependencyRestart: "keep", isolation: "inline", schema: {}, example: {}, flags: {},
     source: user ? { kind: "user", label: user, path: `/${id}` } : { kind: "default", label: "the default plugins", path: `/${id}` },
     ...rest,
   };

@@ -24,6 +24,8 @@ export interface RunOptions {
   readonly onLoaded: () => void;
   /** The plugin called `ctx.fail`. */
   readonly onFail: (error: Error) => void;
+  /** A slot that it uses was taken over, and its manifest asks for a restart then. */
+  readonly onOutdated: () => void;
 }
 
 export interface Run {
@@ -105,18 +107,21 @@ export function createRun(options: RunOptions): Run {
 }
 
 function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, defer: (step: Undo) => void): PluginContext<any, any, any> {
-  const { manifest: { id }, board, log, dirs } = options;
-  const grant = grantOf(options.manifest);
+  const { manifest, board, log, dirs } = options;
+  const { id } = manifest;
+  const grant = grantOf(manifest);
   if (grant) defer(board.points.contribute(apiGrant, id, grant));
+  const used = [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)];
+  if (manifest.onDependencyRestart === "restart") for (const slot of used) defer(board.onReplaced(slot, id, options.onOutdated));
   const handles = (wanted: Readonly<Record<string, string>>) => Object.freeze(Object.fromEntries(
-    Object.entries(wanted).filter(([, slot]) => board.provider(slot)).map(([name, slot]) => [name, slotFor(board, options.manifest, slot)]),
+    Object.entries(wanted).filter(([, slot]) => board.provider(slot)).map(([name, slot]) => [name, slotFor(board, manifest, slot)]),
   ));
   return {
     id, dirs, signal, log, hooks: board.hooks, config: options.config,
-    slot: (slot) => ((slot in options.manifest.needs || slot in options.manifest.wants) && board.provider(slot) ? slotFor(board, options.manifest, slot) : undefined),
+    slot: (slot) => (used.includes(slot) && board.provider(slot) ? slotFor(board, manifest, slot) : undefined),
     needs: handles(declared.needs), wants: handles(declared.wants),
     contribute(point, impl, order) {
-      checkContribution(options.manifest, point.id);
+      checkContribution(manifest, point.id);
       defer(board.points.contribute(point, id, impl, order));
     },
     contributions: (point) => board.points.contributions(point),

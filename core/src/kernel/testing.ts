@@ -100,7 +100,7 @@ function manifestOf([id, { plugin, manifest }]: [string, Fake]): Manifest {
   const d = (plugin as Plugin).definition ?? {};
   const ids = (slots: object | undefined) => Object.fromEntries(Object.values(slots ?? {}).map((s) => [s.id, "^1"]));
   return {
-    id, name: id, version: "1.0.0", description: "", dir: `/${id}`, entry: `/${id}/plugin.ts`, roles: ["server"], contributes: pointCatalogue.map((point) => point.id), permissions: {}, exec: {}, criticality: "required",
+    id, name: id, version: "1.0.0", description: "", dir: `/${id}`, entry: `/${id}/plugin.ts`, roles: ["server"], contributes: pointCatalogue.map((point) => point.id), permissions: {}, exec: {}, criticality: "required", onDependencyRestart: "keep",
     isolation: "inline", schema: {}, example: {}, flags: {}, source: { kind: "user", label: `--plugin ./${id}`, path: `/${id}` },
     provides: d.provides ? { [d.provides.id]: "1.0" } : {}, needs: ids(d.needs), wants: ids(d.wants), ...manifest,
   };

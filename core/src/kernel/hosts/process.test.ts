@@ -88,6 +88,23 @@ test("it uses slots of others: data at once, methods by promise, callbacks and t
   expect(subscribed).toBe(0);
 });
 
+test("one that asks for it gets a new process when a slot that it uses is taken over", async () => {
+  let fail!: (error: Error) => void;
+  const rt = definePlugin({ provides: runtime, start: (ctx) => ((fail = ctx.fail), { name: "fake" } as never) });
+  const { kernel, clock, state } = start({
+    rt: { plugin: rt },
+    user: onDisk("user", "export default definePlugin({ needs: { runtime }, start() {} });", { needs: { runtime: "^1" }, onDependencyRestart: "restart" }),
+  });
+  await kernel.start();
+  const pid = () => kernel.status().find((s) => s.id === "user")?.pid;
+  const before = pid();
+  fail(new Error("boom"));
+  await clock.pass(1000);
+  await until(() => state("user") === "ready" && pid() !== before);
+  expect(() => process.kill(before!, 0)).toThrow("ESRCH");
+  await kernel.stop();
+});
+
 test("it contributes to points and taps hooks of the server", async () => {
   let checks: () => readonly { readonly impl: { name: string; check(): Promise<HealthResult> } }[] = () => [];
   const owner = definePlugin({ start: (ctx) => void (checks = () => ctx.contributions(healthCheck).list()) });
@@ -162,7 +179,8 @@ test("a CNI of functions serves the runtime from its process, and the runtime is
   await kernel.start();
   const add = () => new Promise<{ code?: number; dns: { search: string[] } }>((resolve) => {
     const child = execFile(join(cni.binDir, "net"), { env: { CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: "/x", CNI_IFNAME: "eth0" } }, (_, stdout) => resolve(JSON.parse(stdout)));
-    child.stdin!.end('{"cniVersion":"1.0.0"}');
+    // It does not read what nobody would answer.
+    child.stdin!.on("error", () => {}).end('{"cniVersion":"1.0.0"}');
   });
   const pid = () => kernel.status().find((s) => s.id === "net")!.pid!;
   expect((await add()).dns.search).toEqual(["c1", String(pid())]);
