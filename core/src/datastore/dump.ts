@@ -3,8 +3,8 @@
  * revision, the count and a sum, without which a file that was cut short would pass for a whole one.
  */
 import { createHash } from "node:crypto";
-import { closeSync, createReadStream, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { createInterface } from "node:readline";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
 import type { Datastore, Row } from "@k3s-p/plugin-api/slots";
 
@@ -117,14 +117,10 @@ const toRow = (line: Line): Row => ({
 });
 
 async function* linesOf(file: string): AsyncGenerator<string> {
-  const input = createReadStream(file);
-  const failed = new Promise<never>((_, reject) => {
-    input.on("error", (cause) => reject(k3spError("K3SP_FLAG_INVALID", { message: `${file} cannot be read: ${cause.message}`, fix: "name a file that k3s-p datastore dump has written", cause })));
+  const handle = await open(file).catch((cause: Error) => {
+    throw k3spError("K3SP_FLAG_INVALID", { message: `${file} cannot be read: ${cause.message}`, fix: "name a file that k3s-p datastore dump has written", cause });
   });
-  const lines = createInterface({ input, crlfDelay: Infinity });
-  await Promise.race([failed, new Promise((resolve) => input.once("ready", resolve))]);
-  failed.catch(() => {});
-  yield* lines;
+  yield* handle.readLines();
 }
 
 type Fields = Readonly<Record<string, unknown>>;
