@@ -47,7 +47,8 @@ describe("a large definition", () => {
         expect(resources.resources[0]).toMatchObject({ name: names.plural, kind: names.kind });
       }
       const { user, system } = process.cpuUsage(begin);
-      expect((user + system) / 1000, names.kind).toBeLessThan(100 * 3);
+      // Three times the goal: CI's machines differ by that much.
+      expect((user + system) / 1000, names.kind).toBeLessThan(3 * 100);
       const { body: v3 } = await api.http("GET", `/openapi/v3/apis/${group}/${versions.at(-1).name}`);
       const name = `${group.split(".").reverse().join(".")}.${versions.at(-1).name}.${names.kind}`;
       expect(Object.keys(v3.components.schemas[name].properties.spec.properties)).toEqual(Object.keys(versions.at(-1).schema.openAPIV3Schema.properties.spec.properties));

@@ -110,6 +110,16 @@ describe("createAggregator", () => {
     }]);
   });
 
+  it("reaches a server by the name that its Service stands for", async () => {
+    const { seen, port } = await backend();
+    const named = { ...service, spec: { type: "ExternalName", externalName: "localhost" } };
+    const { aggregator, condition } = world(apiService({ service: { name: "web", namespace: "ns", port } }), named);
+    expect(await until(condition)).toMatchObject({ status: "True", reason: "Passed" });
+    const url = "/apis/metrics.k8s.io/v1beta1/pods";
+    expect((await get(aggregator.route(parseRequestInfo("GET", url)), url)).status).toBe(200);
+    expect(seen.at(-1)!["user"]).toBe("joe");
+  });
+
   it.each<[string, Obj[], string]>([
     ["ServiceNotFound", [], 'service/web in "ns" is not present'],
     ["ServicePortError", [{ ...service, spec: { ports: [{ port: 80 }] } }], 'service/web in "ns" is not listening on port 443'],

@@ -186,9 +186,11 @@ export function createAggregator(deps: AggregatorDeps): Aggregator {
 
 const prober: UserInfo = { name: "system:kube-aggregator", groups: ["system:masters"] };
 
-/** An endpoint of the Service, by the number of its port. */
+/** An endpoint of the Service, by the number of its port; or the host that an ExternalName stands for. */
 function resolve(view: CacheView, service: Obj): { readonly host: string; readonly port: number } {
   const { name, namespace, port = 443 } = service.spec.service;
+  const { type, externalName } = view.get("", "services", name, namespace)?.spec ?? {};
+  if (type === "ExternalName") return { host: externalName, port };
   return serviceEndpoint(view, namespace, name, String(port));
 }
 

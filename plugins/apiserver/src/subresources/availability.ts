@@ -32,6 +32,7 @@ function missingPart(view: CacheView, ref: { name: string; namespace: string; po
   const { name, namespace, port = 443 } = ref;
   const service = view.get("", "services", name, namespace);
   if (!service) return { reason: "ServiceNotFound", message: `service/${name} in "${namespace}" is not present` };
+  if (service.spec?.type === "ExternalName") return undefined;
   const chosen = (service.spec?.ports ?? []).find((p: Obj) => p.port === port);
   if (!chosen) return { reason: "ServicePortError", message: `service/${name} in "${namespace}" is not listening on port ${port}` };
   const slices = view.list("discovery.k8s.io", "endpointslices", namespace)
