@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { formatError, isK3spError, type Logger } from "@k3s-p/plugin-api";
+import { lockFile, openApprovals } from "../approval/approvals.ts";
 import { pluginConfigs } from "../config/plugins.ts";
 import { planFrom, readSettings } from "../plan.ts";
+import { createHosts } from "./hosts/index.ts";
 import { inlineHost } from "./hosts/inline.ts";
-import { processHost } from "./hosts/process.ts";
 import type { Manifest } from "./manifest.ts";
 import { kernelOf, type Fakes } from "./testing.ts";
 
@@ -19,6 +20,10 @@ const ABREAST = 4;
 interface Case {
   /** Other fixtures that are loaded with it. */
   readonly with?: readonly string[];
+  /** File in its folder that is named in its place. */
+  readonly source?: string;
+  /** Rights that an earlier version of it was recorded with. */
+  readonly recorded?: readonly string[];
   readonly config?: Record<string, unknown>;
   /** Milliseconds; where it says nothing, more than a busy machine needs. */
   readonly startTimeout?: number;
@@ -47,13 +52,14 @@ beforeAll(async () => {
 
 /** What the user reads, with folders and places in code left out. */
 async function textOf(name: string): Promise<string> {
-  const { with: others = [], config, ...limits } = caseOf(name);
-  const dirs = [name, ...others].map((each) => join(fixtures, each));
+  const { with: others = [], config, source = "", recorded, ...limits } = caseOf(name);
+  const dirs = [join(name, source), ...others].map((each) => join(fixtures, each));
   const own = join(root, name);
   mkdirSync(own);
   writeFileSync(join(own, "config.yaml"), "");
+  if (recorded) writeFileSync(join(own, "plugins.lock.json"), JSON.stringify({ [name]: { version: "0.9.0", hash: "", rights: recorded } }));
   try {
-    const settings = readSettings(["--config", join(own, "config.yaml"), "--profile", "api", ...dirs.flatMap((dir) => ["--plugin", dir])], {});
+    const settings = readSettings(["--config", join(own, "config.yaml"), "--profile", "api", "--data-dir", own, ...dirs.flatMap((dir) => ["--plugin", dir])], {});
     const plugins = new Map(config ? [[name, { config, positions: new Map([["mode", "config.yaml:5:13"]]) }]] : []);
     const { plan } = await planFrom({ ...settings, plugins });
     await pluginConfigs(plan.plugins, { ...settings, plugins });
@@ -70,11 +76,11 @@ async function runTexts(manifests: readonly Manifest[], dir: string, limits: Cas
   const dirs = { data: join(dir, "data"), run: join(dir, "run") };
   const fakes: Fakes = Object.fromEntries(manifests.map((manifest) => [manifest.id, { plugin: {}, manifest }]));
   const runner = { run: async () => ({ code: 0, stdout: "", stderr: "" }) };
+  const { admit } = openApprovals(lockFile({ server: dir }));
+  const hosts = createHosts({ dirs, paths: {}, refs: {}, provider: () => ({}), admit, heartbeat });
   const { kernel, lines, defaults, state } = kernelOf(fakes, {
     dirs, refs: { runner }, startTimeout, hookTimeout,
-    host: (manifest: Manifest, log: Logger) => manifest.id in fakes
-      ? processHost({ manifest, log, dirs, paths: {}, connect: async () => ({}), heartbeat })
-      : inlineHost(manifest, async () => defaults[manifest.id]!.plugin),
+    host: (manifest: Manifest, log: Logger) => manifest.id in fakes ? hosts(manifest, log) : inlineHost(manifest, async () => defaults[manifest.id]!.plugin),
   });
   const [id] = Object.keys(fakes) as [string];
   try {

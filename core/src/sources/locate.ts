@@ -48,7 +48,7 @@ async function moduleAt(entry: string): Promise<Place> {
 function programAt(entry: string): Place {
   const manifest = join(dirname(entry), "plugin.json");
   if (!isExecutable(entry)) throw notAPlugin(entry, "it is neither a module nor a program");
-  if (!existsSync(manifest)) throw notAPlugin(entry, `a program needs its manifest beside it, in ${manifest}`, `write { "name": "${basename(entry)}", "version": "0.1.0", "k3sp": { "api": "^0.1.0", "isolation": "rpc" } } into plugin.json`);
+  if (!existsSync(manifest)) throw notAPlugin(entry, `a program needs its manifest beside it, in ${manifest}`, `write { "name": "${basename(entry, extname(entry))}", "version": "0.1.0", "k3sp": { "api": "^0.1.0", "isolation": "rpc" } } into plugin.json`);
   return { path: dirname(entry), entry, manifest };
 }
 

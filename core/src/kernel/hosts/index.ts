@@ -14,9 +14,11 @@ export interface HostsOptions {
   readonly provider: (slot: string) => object;
   /** Asked before any code of a plugin that did not come with the server runs; rejects when it may not. */
   readonly admit?: (manifest: Manifest, log: Logger) => Promise<void>;
+  /** Milliseconds between signs of life of a process, and for an answer. */
+  readonly heartbeat?: number;
 }
 
-export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs"> {
+export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs" | "heartbeat"> {
   readonly manifest: Manifest;
   readonly log: Logger;
   /** What a derived slot such as `kube` needs to be reached from another process. */
@@ -30,7 +32,7 @@ const modes: Readonly<Record<Manifest["isolation"], (options: HostOptions) => Pr
   rpc: async (options) => (await import("../../isolation/rpc.ts")).rpcHost(options),
 };
 
-export function createHosts({ paths, dirs, refs, provider, admit }: HostsOptions): (manifest: Manifest, log: Logger) => PluginHost {
+export function createHosts({ refs, provider, admit, ...rest }: HostsOptions): (manifest: Manifest, log: Logger) => PluginHost {
   return (manifest, log) => {
     const { isolation, source } = manifest;
     if (isolation === "inline" && source.kind === "default") return inlineHost(manifest);
@@ -40,7 +42,7 @@ export function createHosts({ paths, dirs, refs, provider, admit }: HostsOptions
     };
     return lazyHost(async () => {
       if (source.kind === "user") await admit?.(manifest, log);
-      return modes[isolation]({ manifest, log, paths, dirs, connect });
+      return modes[isolation]({ ...rest, manifest, log, connect });
     });
   };
 }

@@ -15,14 +15,9 @@ import type { Calls, Declared, PluginHost } from "./host.ts";
 import type { HostOptions } from "./index.ts";
 import { memoryOf, permissionFlags } from "../../isolation/permissions.ts";
 
-export interface ProcessOptions extends HostOptions {
-  /** Milliseconds between signs of life, and for an answer. */
-  readonly heartbeat?: number;
-}
-
 type Context = PluginContext<any, any, any>;
 
-export function processHost(options: ProcessOptions): PluginHost {
+export function processHost(options: HostOptions): PluginHost {
   const { manifest, log, heartbeat = 10_000 } = options;
   const exited = Promise.withResolvers<K3spError>();
   let child: ChildProcess | undefined;
@@ -86,7 +81,7 @@ export function processHost(options: ProcessOptions): PluginHost {
   };
 }
 
-function spawnChild({ manifest, paths, dirs }: ProcessOptions): ChildProcess {
+function spawnChild({ manifest, paths, dirs }: HostOptions): ChildProcess {
   const { PATH = "", TZ, LANG } = process.env;
   return fork(new URL("../../isolation/child.ts", import.meta.url), [], {
     serialization: "advanced", stdio: ["ignore", "pipe", "pipe", "ipc"],
@@ -120,7 +115,7 @@ function declaredFrom({ provides, needs, wants, parts }: ChildDeclared): Declare
   return { ...(provides && { provides }), needs, wants, parts: new Set(parts) };
 }
 
-async function farContext(ctx: Context, manifest: Manifest, connect: ProcessOptions["connect"]): Promise<ChildContext> {
+async function farContext(ctx: Context, manifest: Manifest, connect: HostOptions["connect"]): Promise<ChildContext> {
   const slots: Record<string, FarSlot> = {};
   for (const slot of [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)]) {
     const handle = ctx.slot(slot);
@@ -129,7 +124,7 @@ async function farContext(ctx: Context, manifest: Manifest, connect: ProcessOpti
   return { id: ctx.id, config: ctx.config as object, dirs: ctx.dirs, slots };
 }
 
-async function farSlot(slot: string, handle: object, connect: ProcessOptions["connect"]): Promise<FarSlot> {
+async function farSlot(slot: string, handle: object, connect: HostOptions["connect"]): Promise<FarSlot> {
   if (slotById.get(slot)?.derive?.connect) return { connection: await connect(slot) };
   // Data is copied; a method looks its provider up at each call, so that it reaches a new one.
   const live = handle as Record<string, unknown>;
@@ -137,7 +132,7 @@ async function farSlot(slot: string, handle: object, connect: ProcessOptions["co
   return { handle: Object.fromEntries(entries) as object };
 }
 
-function follow(ctx: Context, slot: string, bridge: Bridge, connect: ProcessOptions["connect"]): void {
+function follow(ctx: Context, slot: string, bridge: Bridge, connect: HostOptions["connect"]): void {
   const token = slotById.get(slot)!;
   ctx.onReplaced(token, () => {
     const handle = ctx.slot(slot);
