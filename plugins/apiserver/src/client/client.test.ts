@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { configMaps, defineResource, isConflict, isForbidden, isNotFound, leases, secrets, type ConfigMap, type Lease } from "@k3s-p/plugin-api/kube";
 import type { KubeClient, WatchEvent } from "@k3s-p/plugin-api/kube";
@@ -69,6 +70,26 @@ describe("the client", () => {
     await kube.create(configMaps, configMap("b"));
     expect(events.map((event) => event.type)).toEqual(["ADDED"]);
   });
+});
+
+test("who listens is called in its own context, whoever writes: a stray error is charged to the listener", async () => {
+  const context = new AsyncLocalStorage<string>();
+  const seen: (string | undefined)[] = [];
+  const note = (): void => void seen.push(context.getStore());
+  const abort = new AbortController();
+  await context.run("listener", async () => {
+    const informer = kube.informer(configMaps, { namespace: "default" });
+    await informer.synced;
+    informer.on({ added: note, updated: note, deleted: note });
+    void kube.watch(configMaps, { namespace: "default", signal: abort.signal }, note);
+  });
+  await context.run("writer", async () => {
+    await kube.create(configMaps, configMap("a"));
+    await kube.patch(configMaps, "a", { data: { x: "1" } }, { namespace: "default" });
+    await kube.delete(configMaps, "a", { namespace: "default" });
+  });
+  abort.abort();
+  expect(seen).toEqual(Array.from({ length: 6 }, () => "listener"));
 });
 
 describe("an informer", () => {

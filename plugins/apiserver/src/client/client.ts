@@ -1,4 +1,5 @@
 /** The Kubernetes client of plugins in this process: the verbs without HTTP, under the plugin's own identity. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import {
   apiError, ApiError, apiVersionOf, type CreateOptions, type DeleteOptions, type KubeClient, type KubeObject, type List,
   type ListOptions, notFound, type PatchOptions, type Resource, type Status, type WriteOptions,
@@ -115,10 +116,12 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
       const { signal } = options;
       const call = begin(resource, "watch", "", options.namespace);
       signal?.throwIfAborted();
+      // Events come in the course of somebody's write, and what goes wrong with them is not the writer's fault.
+      const told = AsyncLocalStorage.bind(onEvent);
       await new Promise<void>((resolve, reject) => {
         let stop = (): void => {};
         stop = startWatch(engine, call.def, call.namespace, options, {
-          event: (type, entry) => onEvent({ type, object: objectOf(entry) }),
+          event: (type, entry) => told({ type, object: objectOf(entry) }),
           synced: () => {},
           failed: (error) => reject(error),
         });

@@ -1,4 +1,5 @@
 /** Informers of this process: views over the object cache that hold nothing but their indexes. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { Informer, InformerHandlers, InformerOptions, KubeObject, Resource } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { CacheEvent, Collection } from "../store/collection.ts";
@@ -11,6 +12,12 @@ interface Index {
   readonly buckets: Map<string, Map<string, Obj>>;
 }
 
+interface Listener<T> {
+  readonly handlers: InformerHandlers<T>;
+  /** Runs in the context of who listens: an event comes in the course of somebody's write, whose fault an error is not. */
+  readonly run: ReturnType<typeof AsyncLocalStorage.snapshot>;
+}
+
 interface Source {
   readonly def: ResourceDef;
   readonly collection: Collection;
@@ -21,7 +28,7 @@ interface Source {
 /** Works also for a resource that is not served yet: it is empty and not synced until it is. */
 export function createInformer<T extends KubeObject>(engine: Engine, resource: Resource<T>, options: InformerOptions<T> = {}): Informer<T> {
   const { namespace = "" } = options;
-  const handlers = new Set<InformerHandlers<T>>();
+  const listeners = new Set<Listener<T>>();
   const indexes = new Map<string, Index>();
   for (const [name, keysOf] of Object.entries(options.indexes ?? {})) indexes.set(name, { keysOf: keysOf as Index["keysOf"], buckets: new Map() });
   const { promise: synced, resolve: setSynced } = Promise.withResolvers<void>();
@@ -61,7 +68,7 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
     if (!before && !after) return;
     index(before, after);
     const last = event.type === "DELETED" ? object : before;
-    for (const handler of [...handlers]) guarded(() => notify(handler as InformerHandlers<KubeObject>, before, after, last));
+    for (const { handlers, run } of [...listeners]) guarded(() => run(notify, handlers as InformerHandlers<KubeObject>, before, after, last));
   }
 
   function index(before: Obj | undefined, after: Obj | undefined): void {
@@ -75,7 +82,7 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
     stopWaiting = engine.registry.onChange(() => {
       if (!source && connect()) {
         stopWaiting();
-        for (const handler of handlers) replay(handler);
+        for (const { handlers, run } of listeners) run(replay, handlers);
       }
     });
   }
@@ -103,15 +110,16 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
     },
     list: (space = "") => selected(space).map((entry) => entry.object as unknown as T),
     byIndex: (name, key) => [...(indexes.get(name)?.buckets.get(key)?.values() ?? [])] as unknown as T[],
-    on(handler) {
-      replay(handler);
-      handlers.add(handler);
-      return () => void handlers.delete(handler);
+    on(handlers) {
+      replay(handlers);
+      const listener: Listener<T> = { handlers, run: AsyncLocalStorage.snapshot() };
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
     },
     stop() {
       stopWaiting();
       source?.unsubscribe();
-      handlers.clear();
+      listeners.clear();
     },
   };
 }
