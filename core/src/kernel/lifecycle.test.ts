@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Skip, definePlugin } from "@k3s-p/plugin-api";
-import { apiGrant } from "@k3s-p/plugin-api/points";
+import { apiGrant, healthCheck } from "@k3s-p/plugin-api/points";
 import { cni, datastore, kube } from "@k3s-p/plugin-api/slots";
 import { runningPlugin } from "./lifecycle.ts";
 import { kernelOf } from "./testing.ts";
@@ -110,6 +110,18 @@ test("code of a plugin runs under its name, also later in a timer", async () => 
   } }) } });
   await kernel.start();
   expect(seen).toEqual(["me", "me"]);
+});
+
+test("who listens to a point is called under its own name, whoever contributes", async () => {
+  const seen: unknown[] = [];
+  const owner = definePlugin({ provides: cni, start(ctx) {
+    ctx.contributions(healthCheck).onChange(() => void seen.push(runningPlugin()));
+    return {} as never;
+  } });
+  const other = definePlugin({ needs: { cni }, start: (ctx) => ctx.contribute(healthCheck, { name: "x", check: async () => ({ ok: true }) }) });
+  const { kernel } = kernelOf({ owner: { plugin: owner }, other: { plugin: other } });
+  await kernel.start();
+  expect(seen).toEqual(["owner"]);
 });
 
 test("a plugin whose slot is fixed cannot be restarted: its failure is fatal", async () => {

@@ -1,4 +1,5 @@
 /** Extension points: who contributed what, in order, with change notices for the owner. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { Contribution, Contributions, Order, Point } from "@k3s-p/plugin-api";
 import { sortOrdered } from "./guard.ts";
 
@@ -34,8 +35,10 @@ export function createPoints(): Points {
         list: () => (entries.get(point.id) ?? []) as unknown as readonly Contribution<T>[],
         onChange(fn) {
           const set = listeners.get(point.id) ?? new Set();
-          listeners.set(point.id, set.add(fn));
-          return () => void set.delete(fn);
+          // A change comes in the course of somebody's contribution, and the listener's errors are its own.
+          const told = AsyncLocalStorage.bind(fn);
+          listeners.set(point.id, set.add(told));
+          return () => void set.delete(told);
         },
       };
     },
