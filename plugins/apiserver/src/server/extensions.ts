@@ -1,6 +1,7 @@
 /** Puts authentication, authorization, admission, discovery and the special subresources around the engine. */
 import type { KubeClient } from "@k3s-p/plugin-api/kube";
 import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
+import { followAddresses } from "../addresses/index.ts";
 import { contributedPlugin } from "../admission/contributed.ts";
 import { createChain } from "../admission/index.ts";
 import { createAdmissionMetrics } from "../admission/metrics.ts";
@@ -96,9 +97,11 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     start() {
       aggregator.start();
       const stopCustom = custom.start();
-      const stopKeeper = keepFlowControl(deps, client);
+      const stopKeeper = registry.get(FLOW_GROUP, "v1", "flowschemas") && keepFlowControl(deps, client);
+      const stopAddresses = registry.get("networking.k8s.io", "v1", "ipaddresses") && followAddresses({ client, store, now: engine.now, onError: engine.onError });
       return () => {
-        stopKeeper();
+        stopKeeper?.();
+        stopAddresses?.();
         stopCustom();
         configured.stop();
         aggregator.stop();

@@ -37,10 +37,11 @@ export interface AllocatorOptions {
 /** An allocator on behalf of one service. */
 export function createAllocator(service: Obj, ctx: StrategyContext, options: AllocatorOptions = {}): Allocator {
   const { random = Math.random, clock = Date.now } = options;
-  const owner = `${service.metadata?.namespace}/${service.metadata?.name}`;
+  const owner = ownerOf(service);
   const held = heldBy(ctx.view);
   const used = usedByOthers(ctx.view, owner);
-  const cidrs = ctx.cluster.serviceCidr.map(parseCidr).filter((c) => c !== undefined);
+  const ranges = [...new Set([...ctx.cluster.serviceCidr, ...addedRanges(ctx.view)])];
+  const cidrs = ranges.map(parseCidr).filter((c) => c !== undefined);
   const [firstPort, lastPort] = ctx.cluster.serviceNodePortRange;
 
   const isFree = (key: string): boolean => {
@@ -58,20 +59,23 @@ export function createAllocator(service: Obj, ctx: StrategyContext, options: All
     cidr,
     takeIp(ip) {
       const range = cidrs.find((c) => cidrContains(c, ip));
-      if (!range || isEdge(range, ip)) return `the provided IP (${ip}) is not in the valid range. The range of valid IPs is ${ctx.cluster.serviceCidr.join(", ")}`;
-      if (!isFree(ip)) return "provided IP is already allocated";
+      if (!range || isEdge(range, ip)) return `the provided IP (${ip}) is not in the valid range. The range of valid IPs is ${ranges.join(", ")}`;
+      if (!isFree(ip) || isTaken(ctx.view, ip)) return "provided IP is already allocated";
       take(ip);
     },
     nextIp(family) {
-      const range = cidr(family);
-      if (!range) return undefined;
-      const size = usableSize(range);
-      const reserved = Math.min(Math.max(16, Math.floor(size / 16)), 256);
-      const index = pick(size, size > reserved ? reserved : 0, random, (i) => isFree(addressAt(range, i + 1)));
-      if (index === undefined) return undefined;
-      const ip = addressAt(range, index + 1);
-      take(ip);
-      return ip;
+      for (const range of cidrs) {
+        if (range.family !== family) continue;
+        const size = usableSize(range);
+        const reserved = Math.min(Math.max(16, Math.floor(size / 16)), 256);
+        const isOpen = (i: number): boolean => isFree(addressAt(range, i + 1)) && !isTaken(ctx.view, addressAt(range, i + 1));
+        const index = pick(size, size > reserved ? reserved : 0, random, isOpen);
+        if (index === undefined) continue;
+        const ip = addressAt(range, index + 1);
+        take(ip);
+        return ip;
+      }
+      return undefined;
     },
     takePort(port) {
       if (port < firstPort || port > lastPort) return `provided port is not in the valid range. The range of valid ports is ${firstPort}-${lastPort}`;
@@ -89,10 +93,30 @@ export function createAllocator(service: Obj, ctx: StrategyContext, options: All
   };
 }
 
+const NETWORKING = "networking.k8s.io";
+
+/** Of ServiceCIDRs that somebody has added and nobody deletes. */
+const addedRanges = (view: CacheView): string[] =>
+  view.list(NETWORKING, "servicecidrs").filter(({ metadata }) => !metadata?.deletionTimestamp).flatMap(({ spec }) => spec?.cidrs ?? []);
+
+/** Whether an IPAddress says that something else than a Service has it; for those the Services themselves are asked. */
+function isTaken(view: CacheView, ip: string): boolean {
+  const address = view.get(NETWORKING, "ipaddresses", ip);
+  return address !== undefined && address.spec?.parentRef?.resource !== "services";
+}
+
+const ownerOf = ({ metadata }: Obj): string => `${metadata?.namespace}/${metadata?.name}`;
+
 function heldBy(view: CacheView): Map<string, Reservation> {
   let held = reservations.get(view);
   if (!held) reservations.set(view, (held = new Map()));
   return held;
+}
+
+/** What a deleted service was given may go to another at once. */
+export function releaseReservations(view: CacheView, service: Obj): void {
+  const held = heldBy(view);
+  for (const [key, { owner }] of held) if (owner === ownerOf(service)) held.delete(key);
 }
 
 function prune(held: Map<string, Reservation>, now: number): void {
@@ -102,7 +126,7 @@ function prune(held: Map<string, Reservation>, now: number): void {
 function usedByOthers(view: CacheView, owner: string): Set<string> {
   const used = new Set<string>();
   for (const service of view.list("", "services")) {
-    if (`${service.metadata?.namespace}/${service.metadata?.name}` === owner) continue;
+    if (ownerOf(service) === owner) continue;
     for (const ip of addressesOf(service.spec ?? {})) used.add(ip);
     for (const port of items(service.spec, "ports")) if (port.nodePort) used.add(String(port.nodePort));
     if (service.spec?.healthCheckNodePort) used.add(String(service.spec.healthCheckNodePort));
