@@ -1,12 +1,13 @@
 // Brings a machine to the point where Node 26 can run k3s-p. Plain JavaScript for Node >= 18, no dependencies.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const stamp = join(root, "node_modules/.k3s-p-lock");
+const lockStamp = join(root, "node_modules/.k3s-p-lock");
+const buildStamp = join(root, "node_modules/.k3s-p-build");
 const node26 = join(root, "node_modules/node/bin/node");
 const compileCache = join(root, "node_modules/.cache/k3s-p");
 
@@ -22,17 +23,35 @@ const cniDirs = ["/usr/lib/cni", "/opt/cni/bin"];
 
 const say = (text) => process.stderr.write(`k3s-p: ${text}\n`);
 
-/** Runs `npm ci` and the builds when the lock file has changed since the last time. */
+/** Runs `npm ci` when the lock file has changed since the last time, and the builds when it or one of them has. */
 export function installDependencies() {
-  const hash = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
-  if (existsSync(node26) && existsSync(stamp) && readFileSync(stamp, "utf8") === hash) return;
-  say("installing dependencies (npm ci)");
-  must("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"], "check that the npm registry is reached, then run npm ci by hand to see why");
+  const lock = hashOf([join(root, "package-lock.json")]);
+  if (!existsSync(node26) || !isStamped(lockStamp, lock)) {
+    say("installing dependencies (npm ci)");
+    must("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"], "check that the npm registry is reached, then run npm ci by hand to see why");
+    writeFileSync(lockStamp, lock);
+  }
+  const build = hashOf([lockStamp, ...buildFiles()]);
+  if (isStamped(buildStamp, build)) return;
   const env = { ...process.env, PATH: `${dirname(node26)}${delimiter}${process.env.PATH}` };
   must("npm", ["run", "build", "--workspaces", "--if-present", "--silent"], "run npm run build --workspaces --if-present by hand to see why", env);
   must(node26, [join(root, "core/src/warm.ts")], "start the server to see why", { ...env, NODE_COMPILE_CACHE: compileCache });
-  writeFileSync(stamp, hash);
+  writeFileSync(buildStamp, build);
 }
+
+/** The programs behind `npm run build`: each plugin keeps its own in `build`. */
+function buildFiles() {
+  const folders = readdirSync(join(root, "plugins")).map((name) => join(root, "plugins", name, "build")).filter((folder) => existsSync(folder));
+  return folders.flatMap((folder) => readdirSync(folder).sort().map((file) => join(folder, file)));
+}
+
+function hashOf(files) {
+  const hash = createHash("sha256");
+  for (const file of files) hash.update(readFileSync(file));
+  return hash.digest("hex");
+}
+
+const isStamped = (file, hash) => existsSync(file) && readFileSync(file, "utf8") === hash;
 
 function must(command, args, fix, env = process.env) {
   const { status, error } = spawnSync(command, args, { cwd: root, env, stdio: ["ignore", 2, "inherit"] });
