@@ -18,6 +18,8 @@ interface Template {
   readonly grants?: object;
   /** Parts that are the author's to write before the slot's suite passes. */
   readonly unfinished?: string;
+  /** For slots whose methods answer at once, which no other process can. */
+  readonly inline?: true;
 }
 
 const reads = (what: string): string => `Reads ${what} of the cluster.`;
@@ -27,7 +29,7 @@ const endpointRules = [rule("", ["services"], ...view), rule("discovery.k8s.io",
 
 /** Slot, or `controller` for none. The code is in plugin-api/examples/templates. */
 export const templates: Readonly<Record<string, Template>> = {
-  apiserver: { does: "Serves the Kubernetes API.", permissions: "The datastore and the cluster's keys.", unfinished: "client" },
+  apiserver: { inline: true, does: "Serves the Kubernetes API.", permissions: "The datastore and the cluster's keys.", unfinished: "client" },
   cni: {
     does: "Gives each pod an address of `subnet` on a bridge, and masquerades what leaves the node.",
     options: { subnet: { type: "string", default: "10.77.0.0/24", description: "range that pods on this node get their addresses from", pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$" } },
@@ -40,7 +42,7 @@ export const templates: Readonly<Record<string, Template>> = {
     permissions: "Namespaces: get, list, watch, patch.", grants: { kube: [rule("", ["namespaces"], ...view, "patch")] },
   },
   "controller-manager": { does: "Runs controllers of your own in place of the built-in ones.", permissions: "What its controllers read and write.", grants: { kube: [rule("", ["namespaces"], ...view), rule("", ["serviceaccounts"], "create")] } },
-  datastore: { more: { "datastore-journal.ts": "datastore-journal.ts" }, does: "Keeps the cluster in memory, with a journal on disk.", permissions: "Its own data folder." },
+  datastore: { inline: true, more: { "datastore-journal.ts": "datastore-journal.ts" }, does: "Keeps the cluster in memory, with a journal on disk.", permissions: "Its own data folder." },
   deployer: { does: "Applies manifests as AddOns.", permissions: "Whatever the manifests hold.", unfinished: "deploy, remove" },
   dns: {
     more: { "dns-wire.ts": "dns-wire.ts", "dns-zone.ts": "dns-zone.ts" },
@@ -56,7 +58,7 @@ export const templates: Readonly<Record<string, Template>> = {
     permissions: `${reads("Ingresses, Services and EndpointSlices")} One port on the node's address.`,
     grants: { net: true, kube: [...endpointRules, rule("networking.k8s.io", ["ingresses"], ...view)] },
   },
-  kubelet: { does: "Registers this node.", permissions: "Nodes: create, patch. One port on the node's address.", grants: { net: true, kube: [rule("", ["nodes", "nodes/status"], "create", "patch")] } },
+  kubelet: { does: "Registers this node.", unfinished: "pods", permissions: "Nodes: create, patch. One port on the node's address.", grants: { net: true, kube: [rule("", ["nodes", "nodes/status"], "create", "patch")] } },
   loadbalancer: { does: "Gives Services of its class the address of this node.", permissions: "Services: get, list, watch; their status: patch.", grants: { kube: [rule("", ["services"], ...view), rule("", ["services/status"], "patch")] } },
   metrics: { does: "Answers the API `metrics.k8s.io`.", permissions: "A certificate, and one port on the node's address.", grants: { net: true } },
   "network-policy": { does: "Follows NetworkPolicies and pods.", permissions: reads("NetworkPolicies and pods"), grants: { kube: [rule("", ["pods"], ...view), rule("networking.k8s.io", ["networkpolicies"], ...view)] }, unfinished: "apply" },
@@ -69,7 +71,7 @@ export const templates: Readonly<Record<string, Template>> = {
     does: "Speaks CRI to a container runtime.", unfinished: "every call of CRI", permissions: "The runtime's socket.", grants: { net: true },
     options: { endpoint: { type: "string", default: "unix:///run/my-runtime.sock", description: "socket of the runtime" } },
   },
-  scheduler: { does: "Binds each pod to the ready node with the fewest pods.", permissions: "Pods and Nodes: get, list, watch. Bindings: create.", grants: { kube: [rule("", ["pods", "nodes"], ...view), rule("", ["pods/binding"], "create")] } },
+  scheduler: { does: "Binds each pod to the ready node with the fewest pods.", unfinished: "which nodes a pod may go to", permissions: "Pods and Nodes: get, list, watch. Bindings: create.", grants: { kube: [rule("", ["pods", "nodes"], ...view), rule("", ["pods/binding"], "create")] } },
   storage: { does: "Makes a hostPath volume for each claim of its StorageClasses.", permissions: "Claims and StorageClasses: get, list, watch. PersistentVolumes: all. Its own data folder.", grants: { kube: [rule("", ["persistentvolumeclaims"], ...view), rule("storage.k8s.io", ["storageclasses"], ...view), rule("", ["persistentvolumes"], ...view, "create", "delete")] } },
 };
 
@@ -88,10 +90,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     writeFileSync(join(folder, path), text);
   }
   link(folder);
-  const { unfinished } = templates[slot]!;
+  const { unfinished, inline } = templates[slot]!;
   const lines = [
     ...Object.keys(files).map((path) => `  ${join(where, path)}`), "",
     ...(unfinished ? [`yours to write: ${unfinished}; until then the suite of the slot fails`] : []),
+    ...(inline ? [`it runs in the server's own process: start the server with --allow-inline ${name}`] : []),
     `next: k3s-p plugin test ${where}`,
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
@@ -133,7 +136,7 @@ async function render(name: string, slot: string): Promise<Record<string, string
 const text = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 
 function manifest(name: string, { definition }: Plugin, slot: string): object {
-  const { options = {}, grants } = templates[slot]!;
+  const { options = {}, grants, inline } = templates[slot]!;
   const { provides, needs = {} } = definition as { provides?: Slot<unknown>; needs?: Record<string, Slot<unknown>> };
   const api = JSON.parse(readFileSync(join(apiFolder(), "package.json"), "utf8")) as { version: string };
   return {
@@ -142,7 +145,7 @@ function manifest(name: string, { definition }: Plugin, slot: string): object {
     k3sp: {
       api: `^${api.version}`, roles: ["server", "agent"], ...(provides && { provides: { [provides.id]: provides.contract } }),
       needs: Object.fromEntries(Object.values(needs).map(({ id, contract }) => [id, `^${contract.split(".")[0]}`])),
-      config: "./config.schema.json", criticality: "required", ...(grants && { permissions: grants }),
+      config: "./config.schema.json", criticality: "required", ...(inline && { isolation: "inline" }), ...(grants && { permissions: grants }),
       example: Object.fromEntries(Object.entries(options).map(([option, schema]) => [option, schema.default])),
     },
     peerDependencies: { "@k3s-p/plugin-api": `^${api.version}` },

@@ -1,19 +1,25 @@
-/** `k3s-p plugin test PATH`: manifest lint, the lifecycle suite, and the suite of the slot, as one table. */
+/**
+ * `k3s-p plugin test PATH`: manifest lint, the lifecycle suite, and the suite of the slot, in each isolation mode that
+ * applies, as one table. The exit code is 1 when something failed.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
 import { suitesFor } from "@k3s-p/plugin-api/conformance/index";
 import { openSubject } from "@k3s-p/plugin-api/conformance/subject";
-import { runSuite, type ConformanceTest, type Result } from "@k3s-p/plugin-api/conformance/suite";
+import { NotApplicable, runSuite, type ConformanceTest, type Result } from "@k3s-p/plugin-api/conformance/suite";
 import { pluginConfigs } from "../config/plugins.ts";
+import { slotById } from "../kernel/board.ts";
 import { readManifest, type Manifest, type Problem } from "../kernel/manifest.ts";
+import { hostedSubject } from "./hosted-subject.ts";
 import { parseWords } from "./words.ts";
 
-export const usage = "plugin test PATH [--json]";
+export const usage = "plugin test PATH [--suite NAME] [--json]";
 const headings = ["## What it does", "## Config", "## Examples", "## Health", "## Permissions"];
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const { words: [path = ""], flags } = parseWords(argv, usage, 1, [], ["json"]);
+  const { words: [path = ""], flags } = parseWords(argv, usage, 1, ["suite"], ["json"]);
+  const wanted = flags.get("suite");
   const source = { kind: "user", label: `plugin test ${path}`, path: resolve(path) } as const;
   if (!existsSync(source.path)) throw k3spError("K3SP_PLUGIN_NOT_FOUND", { message: `${path}: no such file or folder` });
   const rows: Result[] = [];
@@ -27,8 +33,11 @@ export async function run(argv: readonly string[]): Promise<number> {
   if (manifest && rows.every((row) => row.status === "passed")) {
     const validate = async (config: object) => void (await configsOf(manifest, config));
     const config = (await configsOf(manifest, manifest.example)).get(manifest.id) as Readonly<Record<string, unknown>>;
-    const subject = await openSubject(manifest.dir, { config, validate });
-    for (const { name, tests } of suitesFor(subject)) await collect(name, tests);
+    for (const mode of modesOf(manifest)) {
+      const subject = mode === "inline" ? await openSubject(manifest.dir, { config, validate }) : hostedSubject(manifest, { config, validate });
+      const suites = suitesFor(subject).filter(({ name }) => !wanted || name === wanted);
+      for (const { name, tests } of suites) await collect(mode === "inline" ? name : `${name}@${mode}`, unreachable(manifest, mode) ?? tests);
+    }
   }
   const count = (status: Result["status"]) => rows.filter((row) => row.status === status).length;
   const summary = `${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped\n`;
@@ -36,6 +45,19 @@ export async function run(argv: readonly string[]): Promise<number> {
   await new Promise((resolve) => process.stdout.write(text, resolve));
   // What the plugin leaked must not hold the process.
   process.exit(count("failed") ? 1 : 0);
+}
+
+type Mode = Manifest["isolation"];
+
+/** Code that has a process of its own runs inline too: only there its leaks can be counted. */
+const modesOf = ({ isolation }: Manifest): readonly Mode[] => (isolation === "process" ? ["inline", "process"] : [isolation]);
+
+/** In place of tests that cannot be run: one that says why. */
+function unreachable({ needs }: Manifest, mode: Mode): readonly ConformanceTest[] | undefined {
+  const far = Object.keys(needs).find((id) => slotById.get(id)?.derive?.connect);
+  if (mode === "inline" || !far) return undefined;
+  const why = `from another process "${far}" is reached over HTTPS, and the pretended cluster has no server`;
+  return [{ name: `every test in the mode ${mode}`, requires: [], run: () => Promise.reject(new NotApplicable(why)) }];
 }
 
 function manifestTests(manifest: Manifest | undefined, problems: readonly Problem[]): readonly ConformanceTest[] {
@@ -66,7 +88,7 @@ function checkReadme({ dir, id }: Manifest): void {
 const marks: Readonly<Record<Result["status"], string>> = { passed: "ok", failed: "FAILED", skipped: "skipped" };
 
 function rowText(suite: string, { name, status, reason, ms }: Result): string {
-  const row = `${marks[status].padEnd(8)} ${suite.padEnd(14)} ${`${Math.round(ms)} ms`.padStart(9)}  ${name}`;
+  const row = `${marks[status].padEnd(8)} ${suite.padEnd(20)} ${`${Math.round(ms)} ms`.padStart(9)}  ${name}`;
   const why = status === "passed" || !reason ? [] : reason.split("\n").filter(Boolean).map((line) => `${" ".repeat(9)}${line}`);
   return `${[row, ...why].join("\n")}\n`;
 }

@@ -1,0 +1,66 @@
+/** `k3s-p plugin test` runs a plugin where a server would run it: inline, in a process, as a program, over gRPC. */
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+const root = join(import.meta.dirname, "../../..");
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "plugin-test-"));
+  // Programs run as a user of their own.
+  chmodSync(dir, 0o755);
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+function testPlugin(path: string, ...more: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, "main.ts"), "plugin", "test", path, ...more], { encoding: "utf8" });
+  return { status, output: stdout + stderr, rows: stdout.split("\n").filter((line) => /^(ok|FAILED|skipped)/.test(line)) };
+}
+
+function writePlugin(name: string, k3sp: object, file: string, text: string): string {
+  const folder = join(dir, name);
+  mkdirSync(folder);
+  const headings = ["What it does", "Config", "Examples", "Health", "Permissions"].map((heading) => `## ${heading}\n`);
+  writeFileSync(join(folder, "README.md"), [`# ${name}`, ...headings].join("\n"));
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name, version: "1.0.0", type: "module", exports: `./${file}`, k3sp: { api: "^0.1.0", ...k3sp } }));
+  writeFileSync(join(folder, file), text);
+  chmodSync(join(folder, file), 0o755);
+  return folder;
+}
+
+test("a program of the mode rpc is tested as one, by its lifecycle and by its slot", () => {
+  const { status, output, rows } = testPlugin(join(root, "plugin-api/examples/rpc-node"), "--suite", "lifecycle");
+  expect(rows.filter((line) => line.startsWith("ok       lifecycle@rpc")), output).toHaveLength(6);
+  expect(status).toBe(0);
+});
+
+test("a program of the mode exec is started, stopped and restarted", () => {
+  const program = '#!/bin/sh\ntrap "exit 0" TERM\necho listening\nwhile true; do sleep 0.05; done\n';
+  const folder = writePlugin("daemon", { isolation: "exec", exec: { ready: "listening" } }, "run.sh", program);
+  const { status, output, rows } = testPlugin(folder);
+  expect(rows.filter((line) => line.startsWith("ok       lifecycle@exec")), output).toHaveLength(6);
+  expect(status).toBe(0);
+});
+
+test("code for a process of its own is tested inline and there, where only what it declares is allowed", () => {
+  const text = `
+    import { readFileSync } from "node:fs";
+    import { definePlugin } from "${root}/plugin-api/src/index.ts";
+    export default definePlugin({ start: () => void readFileSync("/etc/hostname") });`;
+  const { status, output, rows } = testPlugin(writePlugin("curious", { isolation: "process" }, "plugin.ts", text));
+  expect(rows.filter((line) => /^ok +lifecycle +/.test(line)), output).toHaveLength(6);
+  expect(output).toMatch(/FAILED +lifecycle@process .*starts, is healthy, and stops\n.*\/etc\/hostname/);
+  expect(status).toBe(1);
+});
+
+test("what cannot be reached from another process is skipped, and says so", () => {
+  const text = `
+    import { definePlugin } from "${root}/plugin-api/src/index.ts";
+    import { kube } from "${root}/plugin-api/src/slots/index.ts";
+    export default definePlugin({ needs: { kube }, start() {} });`;
+  const { status, output } = testPlugin(writePlugin("reader", { isolation: "process", needs: { kube: "^1" } }, "plugin.ts", text));
+  expect(output).toMatch(/skipped +lifecycle@process .*\n +from another process "kube" is reached over HTTPS/);
+  expect(status).toBe(0);
+});
