@@ -1,13 +1,17 @@
 /** Plugins of the user's own: any form of source, on a running server too, with an account and rights of their own. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createCluster, dataDir, runServer, type Cluster } from "../kit/cluster.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { tool } from "../kit/tools.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: rights of plugins ${reason}`);
+const npm = spawnSync("npm", ["--version"]).status === 0;
+if (!npm) console.log("skipped: an archive needs npm on the PATH");
 const root = join(import.meta.dirname, "../..");
 
 describe.skipIf(reason)("plugins of the user's own", () => {
@@ -48,6 +52,8 @@ describe.skipIf(reason)("plugins of the user's own", () => {
 
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), "rights-"));
+    // A program of another user must be able to pass it.
+    chmodSync(dir, 0o755);
     cluster = await createCluster({ args: serverArgs });
     await cluster.start();
   });
@@ -74,6 +80,37 @@ describe.skipIf(reason)("plugins of the user's own", () => {
     expect(await accounts()).toContain("serviceaccount/k3s-p-noter");
   });
 
+  test.skipIf(!npm)("an archive is installed without a network, and runs with the server's plugin-api", async () => {
+    const folder = join(dir, "packed");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "index.ts"), 'import { definePlugin } from "@k3s-p/plugin-api";\nexport default definePlugin({ start: (ctx) => ctx.log.info(`unpacked in ${import.meta.dirname}`) });\n');
+    writeFileSync(join(folder, "package.json"), JSON.stringify({
+      name: "packed", version: "1.2.3", type: "module", exports: "./index.ts", dependencies: { "@k3s-p/plugin-api": "0.1.0" }, k3sp: { api: "^0.1.0", criticality: "optional" },
+    }));
+    const file = spawnSync("npm", ["pack", "--silent", "--pack-destination", dir], { cwd: folder, encoding: "utf8" }).stdout.trim();
+    expect(await plugin("enable", join(dir, file))).toContain("started packed 1.2.3");
+    expect(cluster.output()).toMatch(new RegExp(`"plugin":"packed","msg":"unpacked in ${dataDir}/plugin-packages/packed-1.2.3-[0-9a-f]+/plugin"`));
+    await plugin("disable", "packed");
+  });
+
+  test("a program runs as a user of its own, with a kubeconfig of its account, and ends with its plugin", async () => {
+    const program = join(dir, "prog");
+    // Of this test run alone.
+    const seconds = `10${process.pid}`;
+    writeFileSync(join(dir, "plugin.json"), JSON.stringify({
+      name: "prog", version: "0.1.0", k3sp: { api: "^0.1.0", isolation: "exec", criticality: "optional", needs: { kube: "^1" }, exec: { ready: "listening" }, permissions: { kube: reads } },
+    }));
+    writeFileSync(program, '#!/bin/sh\ntest -r "$KUBECONFIG" -a ! -r /etc/rancher/k3s/k3s.yaml && echo "listening as $(id -u) in $HOME"\nexec sleep @\n'.replace("@", seconds), { mode: 0o755 });
+    expect(await plugin("enable", program)).toContain("started prog 0.1.0");
+    expect(cluster.output()).toMatch(new RegExp(`"plugin":"prog","msg":"listening as 6\\d{4} in ${dataDir}/plugins/prog"`));
+    const user = (kubeconfig: string) => cluster.sandbox.run([tool("kubectl"), "--kubeconfig", kubeconfig, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]);
+    expect((await user("/run/k3s/plugins/prog/kubeconfig")).stdout).toBe("system:serviceaccount:kube-system:k3s-p-prog");
+    await plugin("disable", "prog");
+    // The token is worth nothing without its account.
+    expect((await user("/run/k3s/plugins/prog/kubeconfig")).stderr).toContain("Unauthorized");
+    expect((await cluster.sandbox.run(["pgrep", "-fx", `sleep ${seconds}`])).stdout).toBe("");
+  });
+
   const wide = { kube: [...reads, rule("secrets", "list")] };
 
   test("an update that asks for more is refused with the difference until it is approved, while the old one is kept", async () => {
@@ -96,6 +133,7 @@ describe.skipIf(reason)("plugins of the user's own", () => {
     await cluster.stop();
     await cluster.start({ args: ["--plugin", file] });
     expect(cluster.output()).toContain("K3SP_PLUGIN_UNAPPROVED noter 3.0.0 asks for more than was approved; it is optional, so the start goes on without it");
+    expect(cluster.output()).not.toMatch(/"plugin":"noter","msg":"restart in/);
     expect(await plugin("inspect", "noter")).toMatch(/^approval: +pending\nnotApproved: +\["kube nodes: delete"\]$/m);
     expect(await plugin("approve", "noter", "--yes")).toContain("noter is approved\nnoter 3.0.0 is ready\n");
   });

@@ -23,6 +23,7 @@ import type { Manifest } from "./manifest.ts";
 import { createCrashPolicy, limits, systemClock, type Clock } from "./policy.ts";
 import { sourceSlot, type Plan } from "./resolve.ts";
 import { crashError, createRun, startError, type Run } from "./run.ts";
+import type { OnSpan } from "./span.ts";
 
 export { runningPlugin } from "./board.ts";
 export type { Change } from "./change.ts";
@@ -43,7 +44,7 @@ export interface KernelOptions {
   readonly hookTimeout?: number;
   readonly clock?: Clock;
   readonly random?: () => number;
-  readonly onSpan?: (hook: string, plugin: string, ms: number) => void;
+  readonly onSpan?: OnSpan;
   /** A plugin that cannot be restarted failed: the server must end. */
   readonly onFatal?: (error: K3spError) => void;
 }
@@ -81,7 +82,7 @@ export function createKernel(options: KernelOptions): Kernel {
   const { refs, clock = systemClock, random = Math.random } = options;
   let { plan, configs } = options;
   const board = createBoard({
-    refs, ...(options.hookTimeout !== undefined && { hookTimeout: options.hookTimeout }), ...(options.onSpan && { onSpan: options.onSpan }),
+    refs, ...(options.hookTimeout !== undefined && { hookTimeout: options.hookTimeout }), onSpan: options.onSpan,
     onError: (plugin, error) => void blame(plugin, error),
   });
   const { hooks } = board;
@@ -164,6 +165,7 @@ export function createKernel(options: KernelOptions): Kernel {
       manifest, config, board, log, host, dirs: options.dirs, startTimeout: options.startTimeout ?? 60_000,
       onLoaded: () => enter(instance, "starting"),
       onFail: (error) => void crash(instance, run, error),
+      onSpan: options.onSpan,
       onOutdated: () => void serial(() => renew(instance, run)),
     });
     return run;
@@ -198,7 +200,8 @@ export function createKernel(options: KernelOptions): Kernel {
   }
 
   function retryLater(instance: Instance, error: K3spError): void {
-    if (stopping) return;
+    // What waits for the user is not helped by another attempt.
+    if (stopping || error.code === "K3SP_PLUGIN_UNAPPROVED") return;
     const { manifest } = instance;
     const verdict = instance.policy.crashed();
     if (verdict.action === "quarantine") {
