@@ -141,7 +141,7 @@ export function createTokenReviewer({ view, tokens, now = Date.now, outside = no
     const claims = claimsOf(token);
     if (!claims) return undefined;
     if (claims.iss === LEGACY_ISSUER) return legacyToken(view, token, claims, tokens.audiences, audiences);
-    if (claims.iss !== tokens.issuer) return undefined;
+    if (!tokens.issuers.includes(claims.iss as string)) return undefined;
     const known = asTokenClaims(claims);
     return known && boundToken(view, known, audiences, now() / 1000);
   };

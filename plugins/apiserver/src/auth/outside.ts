@@ -3,7 +3,7 @@ import type { Contribution } from "@k3s-p/plugin-api";
 import { messageOf } from "@k3s-p/plugin-api";
 import type { AccessAuthorizer, AuthenticationRequest, Authenticator } from "@k3s-p/plugin-api/points";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
-import { counter, histogram } from "../admission/metrics.ts";
+import { counter, histogram } from "../server/metric-families.ts";
 import type { ReviewedToken } from "./authenticate.ts";
 import { type Authorizer, forbiddenAccess } from "./rbac.ts";
 import type { AccessAttributes, Decision } from "./rules.ts";
@@ -16,12 +16,17 @@ export interface TokenSource {
   review(token: string, audiences: readonly string[]): MaybePromise<ReviewedToken | undefined>;
 }
 
+export interface BoundedAuthorizer extends AccessAuthorizer {
+  /** Milliseconds that one answer may take. */
+  readonly timeout?: number;
+}
+
 export interface Outside {
   readonly tokens: readonly TokenSource[];
   readonly authenticators: () => readonly Contribution<Authenticator>[];
   readonly authorizers: () => readonly Contribution<AccessAuthorizer>[];
   /** Webhooks of the configuration, which come before RBAC or after it. */
-  readonly webhooks: { readonly before: readonly AccessAuthorizer[]; readonly after: readonly AccessAuthorizer[] };
+  readonly webhooks: { readonly before: readonly BoundedAuthorizer[]; readonly after: readonly BoundedAuthorizer[] };
   readonly warn: (message: string) => void;
 }
 
@@ -117,14 +122,14 @@ export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideM
     return decideAll([...named, ...before], after, user, attributes);
   }
 
-  async function decideAll(first: readonly AccessAuthorizer[], last: readonly AccessAuthorizer[], user: UserInfo, attributes: AccessAttributes): Promise<Decision> {
+  async function decideAll(first: readonly BoundedAuthorizer[], last: readonly BoundedAuthorizer[], user: UserInfo, attributes: AccessAttributes): Promise<Decision> {
     const early = await askAuthorizers(first, user, attributes);
     if (early) return early;
     const byRules = own.authorize(user, attributes);
     return byRules.allowed ? byRules : ((await askAuthorizers(last, user, attributes)) ?? byRules);
   }
 
-  async function askAuthorizers(list: readonly AccessAuthorizer[], user: UserInfo, { isResource, verb, path, group, resource, subresource, namespace, name }: AccessAttributes): Promise<Decision | undefined> {
+  async function askAuthorizers(list: readonly BoundedAuthorizer[], user: UserInfo, { isResource, verb, path, group, resource, subresource, namespace, name }: AccessAttributes): Promise<Decision | undefined> {
     for (const authorizer of list) {
       const request = { user, isResource, verb, path, group, resource, subresource, namespace, name };
       const verdict = await askOne(authorizer, () => authorizer.authorize(request));
@@ -133,11 +138,11 @@ export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideM
     return undefined;
   }
 
-  async function askOne({ name, failurePolicy = "Deny" }: AccessAuthorizer, answer: () => ReturnType<AccessAuthorizer["authorize"]>): ReturnType<typeof within<Awaited<ReturnType<AccessAuthorizer["authorize"]>>>> {
+  async function askOne({ name, failurePolicy = "Deny", timeout }: BoundedAuthorizer, answer: () => ReturnType<AccessAuthorizer["authorize"]>): ReturnType<typeof within<Awaited<ReturnType<AccessAuthorizer["authorize"]>>>> {
     const start = performance.now();
     let result = "no-opinion";
     try {
-      const verdict = await within(answer);
+      const verdict = await within(answer, timeout);
       if (verdict && verdict.decision !== "allow" && verdict.decision !== "deny") throw new Error(`the decision is ${JSON.stringify(verdict.decision)} and neither allow nor deny`);
       if (verdict) result = verdict.decision === "allow" ? "allowed" : "denied";
       return verdict;

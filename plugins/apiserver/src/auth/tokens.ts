@@ -48,6 +48,8 @@ export interface TokenKeysOptions {
   /** PEM of one or more keys: the first signs, all verify. */
   readonly privateKey: string;
   readonly issuer: string;
+  /** Those before it, whose tokens are still good. */
+  readonly formerIssuers?: readonly string[];
   /** Audiences of the API server itself; tokens for others are not tokens for it. */
   readonly audiences: readonly string[];
   /** Where relying parties find the keys; default below the issuer. */
@@ -58,7 +60,8 @@ export interface TokenKeysOptions {
 }
 
 export interface TokenKeys {
-  readonly issuer: string;
+  /** The one that issues, then those before it. */
+  readonly issuers: readonly string[];
   readonly audiences: readonly string[];
   mint(subject: TokenSubject, audiences: readonly string[], seconds: number): MintedToken;
   /** The payload when the signature is ours; says nothing of time, audience or bound objects. */
@@ -70,13 +73,13 @@ export interface TokenKeys {
 }
 
 export function createTokenKeys(options: TokenKeysOptions): TokenKeys {
-  const { issuer, audiences, now = Date.now, newId = randomUUID } = options;
+  const { issuer, formerIssuers = [], audiences, now = Date.now, newId = randomUUID } = options;
   const keys = pemKeys(options.privateKey).map((pem) => createPrivateKey(pem));
   const [signing] = keys;
   if (!signing) throw new Error("there is no private key to sign tokens with");
   const verifying = keys.map((key) => verifyingKey(key));
   return {
-    issuer,
+    issuers: [issuer, ...formerIssuers],
     audiences,
     mint(subject, wanted, seconds) {
       const iat = Math.floor(now() / 1000);
