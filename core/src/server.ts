@@ -7,9 +7,11 @@ import { metricsSource } from "@k3s-p/plugin-api/points";
 import { keepAccounts } from "./accounts/accounts.ts";
 import { lockFile, openApprovals } from "./approval/approvals.ts";
 import { createHookTimes, pluginMetrics } from "./admin/metrics.ts";
+import { createTracing } from "./admin/tracing.ts";
 import { criticalPath } from "./kernel/graph.ts";
 import { createHosts } from "./kernel/hosts/index.ts";
 import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts";
+import type { OnSpan } from "./kernel/span.ts";
 import { createLogger } from "./log.ts";
 import { createPki } from "./pki/pki.ts";
 import type { ServerPlan } from "./plan.ts";
@@ -38,8 +40,13 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   // Not below `server`, which root alone may enter: programs have users of their own.
   const dirs = { data: join(node.paths.dataDir, "plugins"), run: join(node.paths.run, "plugins") };
   const hookTimes = createHookTimes();
+  const tracing = await createTracing((message) => kernelLog.warn(message));
+  const onSpan: OnSpan = (span) => {
+    hookTimes.record(span);
+    tracing?.record(span);
+  };
   const kernel: Kernel = createKernel({
-    plan, configs, log, refs, dirs, onSpan: hookTimes.record,
+    plan, configs, log, refs, dirs, onSpan,
     host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot), admit: openApprovals(lockFile(node.paths)).admit }),
     ...(options.onFatal && { onFatal: options.onFatal }),
   });
@@ -54,7 +61,9 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   for (const line of choiceLines(server)) kernelLog.info(line);
   try {
     await kernel.start();
+    tracing?.started();
   } catch (error) {
+    tracing?.started(error as Error);
     await stop();
     throw error;
   }

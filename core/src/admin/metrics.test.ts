@@ -7,8 +7,9 @@ const status = (id: string, more: Partial<PluginStatus> = {}): PluginStatus =>
 
 test("each plugin's state, start, restarts, hooks and own process are told to Prometheus", () => {
   const hooks = createHookTimes();
-  hooks.record("serverReady", "a", 500);
-  hooks.record("serverReady", "a", 250);
+  hooks.record({ step: "hook", hook: "serverReady", plugin: "a", started: 0, ended: 500 });
+  hooks.record({ step: "hook", hook: "serverReady", plugin: "a", started: 500, ended: 750 });
+  hooks.record({ step: "start", plugin: "a", started: 100, ended: 350 });
   const kernel = { status: () => [status("a"), status("b", { state: "quarantined", restarts: 2, pid: 7 })], timings: new Map([["a", { started: 100, ready: 350 }]]) };
   expect(pluginMetrics(kernel, hooks, (pid) => ({ cpuSeconds: pid, memoryBytes: 4096 })).render()).toBe(`# HELP k3sp_plugin_state State of the plugin; 1 for the present one.
 # TYPE k3sp_plugin_state gauge

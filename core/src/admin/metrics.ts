@@ -2,22 +2,23 @@
 import { readFileSync } from "node:fs";
 import type { MetricsSource } from "@k3s-p/plugin-api/points";
 import type { Kernel } from "../kernel/lifecycle.ts";
+import type { OnSpan } from "../kernel/span.ts";
 
 export interface HookTimes {
-  /** Milliseconds that one tap took. */
-  readonly record: (hook: string, plugin: string, ms: number) => void;
+  readonly record: OnSpan;
   readonly list: () => readonly { readonly hook: string; readonly plugin: string; readonly count: number; readonly seconds: number }[];
 }
 
 export function createHookTimes(): HookTimes {
   const times = new Map<string, { hook: string; plugin: string; count: number; seconds: number }>();
   return {
-    record(hook, plugin, ms) {
+    record({ hook, plugin, started, ended }) {
+      if (!hook) return;
       const key = `${hook} ${plugin}`;
       const entry = times.get(key) ?? { hook, plugin, count: 0, seconds: 0 };
       times.set(key, entry);
       entry.count++;
-      entry.seconds += ms / 1000;
+      entry.seconds += (ended - started) / 1000;
     },
     list: () => [...times.values()],
   };

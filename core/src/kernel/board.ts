@@ -7,6 +7,7 @@ import { createGuard, type Guard } from "./guard.ts";
 import { derivedHandle, liveHandle, type SlotCell } from "./handles.ts";
 import { createPoints, type Points } from "./points.ts";
 import { sourceSlot } from "./resolve.ts";
+import type { OnSpan } from "./span.ts";
 
 const current = new AsyncLocalStorage<string>();
 /** The plugin whose code is running now, for attribution of stray errors. */
@@ -33,7 +34,7 @@ export interface Board {
 export interface BoardOptions {
   readonly refs: Readonly<Record<string, object>>;
   readonly hookTimeout?: number;
-  readonly onSpan?: (hook: string, plugin: string, ms: number) => void;
+  readonly onSpan?: OnSpan | undefined;
   /** A listener of `onReplaced` threw. */
   readonly onError: (plugin: string, error: unknown) => void;
 }

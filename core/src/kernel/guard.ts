@@ -6,12 +6,13 @@
  */
 import { AsyncSeriesBailHook, AsyncSeriesHook, AsyncSeriesWaterfallHook, SyncHook } from "tapable";
 import { Stage, k3spError, type Order, type TappableHook } from "@k3s-p/plugin-api";
+import type { OnSpan } from "./span.ts";
 
 export interface GuardOptions {
   /** Milliseconds that one tap may take; default 10,000. */
   readonly timeout?: number;
   readonly run: <T>(plugin: string, fn: () => T) => T;
-  readonly onSpan?: (hook: string, plugin: string, ms: number) => void;
+  readonly onSpan?: OnSpan;
 }
 
 interface Tap {
@@ -78,7 +79,8 @@ function install(hook: TappableHook, list: () => readonly Tap[], options: GuardO
 }
 
 function runSync(hook: string, tap: Tap, args: readonly unknown[], options: GuardOptions): void {
-  const start = performance.now();
+  const started = performance.now();
+  let error: Error | undefined;
   try {
     const result = options.run(tap.plugin, () => tap.fn(...args));
     if (isThenable(result)) {
@@ -86,16 +88,17 @@ function runSync(hook: string, tap: Tap, args: readonly unknown[], options: Guar
       throw new TypeError("a tap of a synchronous hook returned a promise");
     }
   } catch (cause) {
-    throw hookError(hook, tap.plugin, cause);
+    throw (error = hookError(hook, tap.plugin, cause));
   } finally {
-    options.onSpan?.(hook, tap.plugin, performance.now() - start);
+    options.onSpan?.({ step: "hook", hook, plugin: tap.plugin, started, ended: performance.now(), error });
   }
 }
 
 async function runAsync(hook: string, tap: Tap, args: readonly unknown[], options: GuardOptions): Promise<unknown> {
-  const start = performance.now();
+  const started = performance.now();
   const { timeout = 10_000 } = options;
   let timer: NodeJS.Timeout | undefined;
+  let error: Error | undefined;
   try {
     const result = options.run(tap.plugin, () => tap.fn(...args));
     if (!isThenable(result)) return result;
@@ -104,10 +107,10 @@ async function runAsync(hook: string, tap: Tap, args: readonly unknown[], option
     });
     return await Promise.race([result, late]);
   } catch (cause) {
-    throw hookError(hook, tap.plugin, cause);
+    throw (error = hookError(hook, tap.plugin, cause));
   } finally {
     clearTimeout(timer);
-    options.onSpan?.(hook, tap.plugin, performance.now() - start);
+    options.onSpan?.({ step: "hook", hook, plugin: tap.plugin, started, ended: performance.now(), error });
   }
 }
 

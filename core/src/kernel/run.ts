@@ -9,6 +9,7 @@ import type { Declared, PluginHost } from "./hosts/host.ts";
 import { makeFolders } from "../isolation/folders.ts";
 import { checkContribution, grantOf, identityOf, restrictRunner } from "../isolation/permissions.ts";
 import type { Manifest } from "./manifest.ts";
+import { spanned, type OnSpan, type Span } from "./span.ts";
 
 type Undo = () => void | Promise<void>;
 
@@ -24,6 +25,7 @@ export interface RunOptions {
   readonly onLoaded: () => void;
   /** The plugin called `ctx.fail`. */
   readonly onFail: (error: Error) => void;
+  readonly onSpan: OnSpan | undefined;
   /** A slot that it uses was taken over, and its manifest asks for a restart then. */
   readonly onOutdated: () => void;
 }
@@ -54,6 +56,7 @@ export function createRun(options: RunOptions): Run {
   let declared: Declared | undefined;
   let impl: unknown;
   let disposed: Promise<void> | undefined;
+  const timed = <T>(step: Span["step"], fn: () => Promise<T>): Promise<T> => spanned(options.onSpan, step, manifest.id, fn);
 
   /** A start that was cut off may go on for a while: what it still does is undone at once. */
   function defer(step: Undo): void {
@@ -71,7 +74,7 @@ export function createRun(options: RunOptions): Run {
 
   async function start(): Promise<void> {
     makeFolders(manifest, dirs);
-    declared = await host.load();
+    declared = await timed("load", () => host.load());
     abort.signal.throwIfAborted();
     checkDeclared(manifest, declared);
     options.onLoaded();
@@ -79,8 +82,8 @@ export function createRun(options: RunOptions): Run {
     const onFail = (error: Error): void => (impl === undefined ? abort.abort(error) : options.onFail(error));
     const ctx = contextOf({ ...options, dirs, onFail }, declared, abort.signal, defer);
     const value = await withTimeout(manifest, abort, options.startTimeout, async () => {
-      const started = await host.call("start", ctx);
-      if (declared!.parts.has("ready")) await host.call("ready", started, abort.signal);
+      const started = await timed("start", () => host.call("start", ctx));
+      if (declared!.parts.has("ready")) await timed("ready", () => host.call("ready", started, abort.signal));
       return started;
     });
     abort.signal.throwIfAborted();
