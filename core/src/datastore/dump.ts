@@ -120,7 +120,11 @@ async function* linesOf(file: string): AsyncGenerator<string> {
   const handle = await open(file).catch((cause: Error) => {
     throw k3spError("K3SP_FLAG_INVALID", { message: `${file} cannot be read: ${cause.message}`, fix: "name a file that k3s-p datastore dump has written", cause });
   });
-  yield* handle.readLines();
+  try {
+    yield* handle.readLines();
+  } finally {
+    await handle.close();
+  }
 }
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,19 +1,25 @@
 /** Registers the API server: its certificates, its listener, and the points that others contribute to. */
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
-import { admission, type ApiGrant, apiGrant, authenticator, authorizer, healthCheck, metricsSource, nativeResource, type NativeResource } from "@k3s-p/plugin-api/points";
+import { admission, type ApiGrant, apiGrant, authenticator, authorizer, conversion, healthCheck, metricsSource, nativeResource, type ResourceConversion } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import { pluginNames } from "./admission/index.ts";
 import type { Audit } from "./audit/index.ts";
+import { issuerSettings } from "./auth/issuer.ts";
 import { nobodyOutside, type Outside } from "./auth/outside.ts";
+import { filesIn, secretsEncryption, type SecretsEncryption } from "./encryption/index.ts";
+import { encryptionRoutes } from "./encryption/routes.ts";
+import { createSealer, type SwitchableSealer } from "./encryption/sealer.ts";
+import type { Conversions } from "./crd/convert.ts";
 import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
-import { createApiServer, type RunningApiServer } from "./server/api-server.ts";
+import { createApiServer } from "./server/api-server.ts";
 import { keepingFresh, localAddress, servingCertificate, servingNames, writeKubeconfig, writeTokens } from "./server/credentials.ts";
 import { extensions } from "./server/extensions.ts";
 import type { Route } from "./server/handler.ts";
 import type { Listener } from "./server/listener.ts";
 import { limitArgs, limitsOf } from "./server/limits.ts";
-import { toResourceDef } from "./server/native.ts";
+import { serveNative } from "./server/native.ts";
 
 interface Config {
   readonly token?: string;
@@ -21,6 +27,8 @@ interface Config {
   readonly agentToken?: string;
   readonly agentTokenFile?: string;
   readonly args?: readonly string[];
+  readonly secretsEncryption?: boolean;
+  readonly secretsEncryptionProvider?: string;
 }
 
 export default definePlugin({
@@ -41,10 +49,15 @@ export default definePlugin({
     warnOfUnknown(args, knownArgs, (message) => ctx.log.warn(message));
     const settings = args.size > 0 ? await (await import("./admission/settings.ts")).admissionSettings(args, pluginNames) : undefined;
     const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
-    const outside = await outsideOf(args, ctx);
+    const issuer = issuerSettings(args, cluster.clusterDomain);
+    const outside = await outsideOf(args, issuer.audiences, ctx);
+    const sealer = createSealer();
+    const encryption = encryptionOf(ctx.config as Config, args, join(paths.server, "cred"), sealer);
+    await encryption.start();
     const server = await createApiServer({
-      datastore: ctx.needs.datastore, cluster,
-      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)), admission: settings, outside }, deps),
+      datastore: ctx.needs.datastore, cluster, sealer,
+      routes: encryptionRoutes({ open: encryption.open, reseal: () => server.engine.store.reseal(secretsResource) }),
+      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)), admission: settings, issuer, outside, conversions: conversionsOf(ctx.contributions(conversion)) }, deps),
       open: openRoutes(serverCa),
       metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),
       checks: () => checks.list().map(({ impl }) => impl),
@@ -56,7 +69,10 @@ export default definePlugin({
     const follow = (): void => server.setAdmission(admissions.list());
     follow();
     ctx.defer(admissions.onChange(follow));
-    ctx.defer(serveNative(server, ctx.contributions(nativeResource)));
+    ctx.defer(serveNative({
+      registry: server.registry, contributions: ctx.contributions(nativeResource),
+      onError: (plugin, resource, error) => ctx.log.error({ err: error }, `${resource} of plugin ${plugin} is not served`),
+    }));
 
     listener = await server.listen({
       cert: serving.cert, key: serving.key, clientCas: [keys.ca("client-ca").cert], requestHeaderCas: [keys.ca("request-header-ca").cert],
@@ -75,17 +91,38 @@ export default definePlugin({
 });
 
 /** Who else is asked: what plugins contribute at any time, and what the options configure. */
-async function outsideOf(args: ServerArgs, ctx: Pick<PluginContext, "log" | "contributions">): Promise<Outside> {
+async function outsideOf(args: ServerArgs, audiences: readonly string[], ctx: Pick<PluginContext, "log" | "contributions" | "defer">): Promise<Outside> {
   const warn = (message: string): void => ctx.log.warn(message);
   const [authenticators, authorizers] = [ctx.contributions(authenticator), ctx.contributions(authorizer)];
-  return { ...nobodyOutside, warn, authenticators: () => authenticators.list(), authorizers: () => authorizers.list() };
+  const isConfigured = accessArgs.some((name) => args.has(name));
+  const settings = isConfigured ? await (await import("./auth/settings.ts")).accessSettings(args, audiences) : undefined;
+  if (settings) ctx.defer(() => settings.close());
+  return { ...nobodyOutside, ...settings, warn, authenticators: () => authenticators.list(), authorizers: () => authorizers.list() };
 }
+
+const accessArgs = [
+  "authentication-config", "authentication-token-webhook-config-file", "authentication-token-webhook-version", "authentication-token-webhook-cache-ttl",
+  "oidc-issuer-url", "oidc-client-id", "oidc-username-claim", "oidc-username-prefix", "oidc-groups-claim", "oidc-groups-prefix", "oidc-required-claim", "oidc-ca-file",
+  "authorization-config", "authorization-mode", "authorization-webhook-config-file", "authorization-webhook-version",
+  "authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl",
+];
 
 /** Options of upstream's server that have an effect here. */
 const knownArgs = [
   "audit-policy-file", "audit-log-path", "audit-log-maxsize", "audit-log-maxbackup",
-  "enable-admission-plugins", "disable-admission-plugins", "admission-control-config-file", ...limitArgs,
+  "enable-admission-plugins", "disable-admission-plugins", "admission-control-config-file",
+  "encryption-provider-config", ...limitArgs, ...accessArgs,
+  "service-account-issuer", "service-account-jwks-uri", "api-audiences",
 ];
+
+const secretsResource = { group: "", plural: "secrets" };
+
+function encryptionOf(config: Config, args: ServerArgs, folder: string, sealer: SwitchableSealer): SecretsEncryption {
+  return secretsEncryption({
+    files: filesIn(folder), sealer, isWanted: config.secretsEncryption ?? false, provider: config.secretsEncryptionProvider,
+    file: args.get("encryption-provider-config"),
+  });
+}
 
 /** Loaded by those alone who want an audit log. */
 async function openAudit(args: ServerArgs, ctx: Pick<PluginContext, "log" | "defer">): Promise<Audit | undefined> {
@@ -116,6 +153,11 @@ const text = (body: string): Route => (_req, res) => {
 
 const openRoutes = (serverCa: string): ReadonlyMap<string, Route> => new Map([["/ping", text("pong")], ["/cacerts", text(serverCa)]]);
 
+const conversionsOf = (contributions: Contributions<ResourceConversion>): Conversions => ({
+  find: (group, kind) => contributions.list().find(({ impl }) => impl.group === group && impl.kind === kind),
+  onChange: (fn) => contributions.onChange(fn),
+});
+
 /** The rules that manifests declare, by user; looked up at every request, so kept ready. */
 function grantsOf(contributions: Contributions<ApiGrant>): (user: string) => ApiGrant["rules"] {
   let byUser = new Map<string, ApiGrant["rules"]>();
@@ -123,20 +165,4 @@ function grantsOf(contributions: Contributions<ApiGrant>): (user: string) => Api
   follow();
   contributions.onChange(follow);
   return (user) => byUser.get(user) ?? [];
-}
-
-/** Keeps the registry in step with what plugins contribute. */
-function serveNative(server: RunningApiServer, contributions: Contributions<NativeResource>): () => void {
-  const served = new Map<NativeResource, () => void>();
-  const follow = (): void => {
-    const wanted = new Set(contributions.list().map(({ impl }) => impl));
-    for (const [native, undo] of served) {
-      if (wanted.has(native)) continue;
-      undo();
-      served.delete(native);
-    }
-    for (const native of wanted) if (!served.has(native)) served.set(native, server.registry.add([toResourceDef(native)]));
-  };
-  follow();
-  return contributions.onChange(follow);
 }

@@ -33,7 +33,13 @@ export function connect(options: LinkOptions): Link {
   worker.on("message", (answer: Answer) => {
     const call = waiting.get(answer.id);
     if (!call) return;
-    if (answer.frame) call.onPart?.(answer.frame);
+    try {
+      if (answer.frame) call.onPart?.(answer.frame);
+    } catch (error) {
+      // The caller does not want what it was handed: what is still to come of the answer goes nowhere.
+      waiting.delete(answer.id);
+      return call.reject(error as Error);
+    }
     if (answer.more) return;
     waiting.delete(answer.id);
     if (answer.error) call.reject(toError(answer.error));

@@ -7,6 +7,7 @@ import type { AdmissionPlugin, HealthCheck } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Audit, AuditRecord } from "../audit/index.ts";
 import { createClient } from "../client/client.ts";
+import type { Sealer } from "../encryption/sealer.ts";
 import { createFlowControl, type FlowControl, GROUP as FLOW_GROUP } from "../flowcontrol/index.ts";
 import { createInflightLimits } from "../flowcontrol/inflight.ts";
 import { builtinResources } from "../resources/index.ts";
@@ -65,6 +66,10 @@ export interface ApiServerOptions {
   readonly defs?: readonly ResourceDef[];
   readonly extend?: (deps: ExtensionDeps) => Extensions;
   readonly open?: ReadonlyMap<string, Route>;
+  /** What the server's owner answers itself, to those whom RBAC lets have the path. */
+  readonly routes?: (path: string, method: string) => Route | undefined;
+  /** How values are stored; default: as they are. */
+  readonly sealer?: Sealer;
   /** Checks that plugins contribute. */
   /** What plugins add to `/metrics`. */
   readonly metrics?: () => string;
@@ -115,7 +120,7 @@ export const loopbackUser: UserInfo = Object.freeze({ name: "system:apiserver", 
 export async function createApiServer(options: ApiServerOptions): Promise<RunningApiServer> {
   const { datastore, cluster, defs = builtinResources, onError = () => {} } = options;
   const registry = createRegistry(defs);
-  const store = await openStore(datastore, onError);
+  const store = await openStore(datastore, onError, options.sealer);
   const admission = createAdmission();
   const engine: { -readonly [K in keyof Engine]: Engine[K] } = {
     registry, store, cluster, admission, onError,
@@ -149,10 +154,13 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const stopped = new AbortController();
   const hub = createWatchHub();
   const flow = createLimits(options.limits ?? {}, engine);
+  const builtin = routesOf({
+    extensions, registry, datastore, ready: () => ready, isClosing: () => isClosing, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks,
+  });
   const handler = createHandler({
     engine, hub, flow, requestTimeout: options.limits?.requestTimeout ?? REQUEST_TIMEOUT, handlers: extensions.handlers ?? new Map(),
     authenticate: extensions.authenticate ?? (() => undefined), authorize: extensions.authorize ?? superusersOnly, open: options.open ?? new Map(),
-    routes: routesOf({ extensions, registry, datastore, ready: () => ready, isClosing: () => isClosing, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks }),
+    routes: (req) => options.routes?.(req.info.path, req.method) ?? builtin(req),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
     onError, audit: options.audit,

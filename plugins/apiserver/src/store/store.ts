@@ -1,8 +1,9 @@
 /** The object cache over a datastore: writes go to the datastore, and come back through its watch into the cache. */
 import type { Change, Datastore, Row } from "@k3s-p/plugin-api/slots";
+import { createSealer, type ResourceName, type Sealer } from "../encryption/sealer.ts";
 import type { CacheView, ResourceDef } from "../resources/types.ts";
 import { type CacheEvent, type Collection, createCollection, type MutableCollection } from "./collection.ts";
-import { type Canonical, type Entry, rawToEntry, toEntry } from "./entry.ts";
+import { type Canonical, type Entry, rawBytes, rawToEntry, toEntry } from "./entry.ts";
 import { type Hole, recallHistory } from "./recall.ts";
 
 export type StoreResult =
@@ -27,6 +28,11 @@ export interface Store extends CacheView {
    * to wait for. It reaches back as far as the datastore remembers, within bounds.
    */
   recall(revision: number): Promise<void> | undefined;
+  /**
+   * Writes every object of a resource again as it is, so that all are sealed as they would be now, and drops what the
+   * datastore has of before.
+   */
+  reseal(resource: ResourceName): Promise<void>;
   /** Forgets history up to a revision, here and in the datastore. */
   compact(revision: number): Promise<void>;
   close(): void;
@@ -35,10 +41,12 @@ export interface Store extends CacheView {
 const ROOT = "/registry/";
 /** Changes from before the start that are read when a watch resumes. */
 const MAX_RECALLED = 10_000;
+/** Writes in flight while a resource is sealed anew; they share commits. */
+const RESEAL_WRITERS = 32;
 /** Own writes whose object is at hand without parsing, as whoever follows them reads them soon. */
 const MAX_UNREAD = 32;
 
-export async function openStore(datastore: Datastore, onError: (error: unknown) => void = () => {}): Promise<Store> {
+export async function openStore(datastore: Datastore, onError: (error: unknown) => void = () => {}, sealer: Sealer = createSealer()): Promise<Store> {
   const collections = new Map<string, MutableCollection>();
   /** Writes on their way, by their value's identity, so that nobody parses what this process wrote. */
   const proposed = new Map<Uint8Array, { readonly canonical: Canonical; entry?: Entry }>();
@@ -53,7 +61,7 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
   const loaded: { readonly key: Key; readonly entry: Entry }[] = [];
   const { revision: start } = await scan(datastore, (row) => {
     const key = parseKey(row.key);
-    loaded.push({ key, entry: rawToEntry(key.namespace, key.name, row.modRevision, row.value) });
+    loaded.push({ key, entry: rawToEntry(key.namespace, key.name, row.modRevision, sealer.open(key, row.key, row.value)) });
   });
   let revision = start;
   let historyStart = start;
@@ -82,19 +90,20 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
   }
 
   function show(change: Change): void {
-    const { group, plural, namespace, name } = parseKey(change.key);
-    const collection = at(group, plural);
-    const event = collection.apply(change.revision, name, namespace, entryOf(change, namespace, name));
+    const key = parseKey(change.key);
+    const collection = at(key.group, key.plural);
+    const event = collection.apply(change.revision, key.name, key.namespace, entryOf(change, key));
     revision = change.revision;
     if (!event) return;
     if (event.type === "DELETED" && deleting.has(change.key)) deleting.set(change.key, event.entry);
     collection.publish(event);
   }
 
-  function entryOf(change: Change, namespace: string, name: string): Entry | undefined {
+  function entryOf(change: Change, key: Key): Entry | undefined {
     if (!change.value) return undefined;
+    const { namespace, name } = key;
     const own = proposed.get(change.value);
-    if (!own) return rawToEntry(namespace, name, change.revision, change.value);
+    if (!own) return rawToEntry(namespace, name, change.revision, sealer.open(key, change.key, change.value));
     return (own.entry = written(toEntry(namespace, name, change.revision, own.canonical)));
   }
 
@@ -114,14 +123,25 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
         return placeOf(group, plural);
       },
       toEntry(row) {
-        const { group, plural, namespace, name } = parseKey(row.key);
-        const live = at(group, plural).get(name, namespace);
-        return live?.revision === row.modRevision ? live : rawToEntry(namespace, name, row.modRevision, row.value);
+        const key = parseKey(row.key);
+        const { namespace, name } = key;
+        const live = at(key.group, key.plural).get(name, namespace);
+        return live?.revision === row.modRevision ? live : rawToEntry(namespace, name, row.modRevision, sealer.open(key, row.key, row.value));
       },
     });
     for (const [place, collection] of collections) collection.recall(recalled.after, recalled.events.get(place) ?? []);
     holes = recalled.holes;
     historyStart = recalled.after;
+  }
+
+  /** Until it is written, by this or by somebody else who came first; or gone. */
+  async function resealOne(resource: ResourceName, namespace: string, name: string): Promise<void> {
+    const key = keyOf(resource, namespace, name);
+    for (let isDone = false; !isDone;) {
+      const entry = at(resource.group, resource.plural).get(name, namespace);
+      if (!entry) return;
+      isDone = (await datastore.write({ key, value: sealer.seal(resource, key, rawBytes(entry)), expect: entry.revision })).ok;
+    }
   }
 
   const stop = await datastore.watch(start, receive);
@@ -134,16 +154,18 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
     list: (group, plural, namespace = "") => at(group, plural).list(namespace).map((entry) => entry.object),
     async put(def, namespace, name, next, expect) {
       const write = { canonical: next } as { readonly canonical: Canonical; entry?: Entry };
-      proposed.set(next.raw, write);
+      const key = keyOf(def, namespace, name);
+      const value = sealer.seal(def, key, next.raw);
+      proposed.set(value, write);
       try {
         const result = await datastore.write({
-          key: keyOf(def, namespace, name), value: next.raw, expect: expect?.revision ?? 0,
+          key, value, expect: expect?.revision ?? 0,
           ...(def.tier && { tier: def.tier }),
         });
         if (!result.ok) return { ok: false };
         return { ok: true, entry: write.entry ?? at(def.group, def.plural).get(name, namespace)! };
       } finally {
-        proposed.delete(next.raw);
+        proposed.delete(value);
       }
     },
     async remove(def, entry) {
@@ -169,6 +191,13 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
       if (isRecalled || wanted >= start) return undefined;
       return (recalling ??= recall().catch(onError).finally(() => (isRecalled = true)));
     },
+    async reseal(resource) {
+      // Reads wait for what was accepted before them, so nothing that was sealed earlier is still to come.
+      await datastore.range(ROOT.slice(0, -1) + "-");
+      const collection = at(resource.group, resource.plural);
+      await inParallel(RESEAL_WRITERS, [...collection.list("")], ({ namespace, name }) => resealOne(resource, namespace, name));
+      await datastore.compact(datastore.revision(), true);
+    },
     async compact(upTo) {
       for (const collection of collections.values()) collection.expire(upTo);
       await datastore.compact(upTo);
@@ -179,7 +208,14 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
 
 const placeOf = (group: string, plural: string): string => `${group || "core"}/${plural}`;
 
-function keyOf(def: ResourceDef, namespace: string, name: string): string {
+async function inParallel<T>(count: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  await Promise.all(Array.from({ length: count }, async () => {
+    while (next < items.length) await work(items[next++]!);
+  }));
+}
+
+function keyOf(def: ResourceName, namespace: string, name: string): string {
   return `${ROOT}${placeOf(def.group, def.plural)}/${namespace ? `${namespace}/` : ""}${name}`;
 }
 
