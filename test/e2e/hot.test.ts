@@ -1,5 +1,5 @@
 /** Plugins change on a running server, and what runs on it does not notice. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
@@ -33,6 +33,22 @@ describe.skipIf(reason)("hot changes", () => {
     const { code, stdout, stderr } = await plugin(...args);
     if (code !== 0) throw new Error(`plugin ${args.join(" ")}: ${stdout}${stderr}`);
     return stdout;
+  }
+
+  interface Status {
+    readonly id: string;
+    readonly state: string;
+    readonly pid?: number;
+    readonly restarts: number;
+  }
+  const status = async (id: string): Promise<Status> => (JSON.parse(await must("list", "--json")) as { plugins: Status[] }).plugins.find((p) => p.id === id)!;
+  const kill = async (id: string) => cluster.sandbox.run(["kill", "-KILL", String((await status(id)).pid)]);
+  /** Ends its process so many times, and waits each time until it is back. */
+  async function crash(id: string, times: number): Promise<void> {
+    for (let restarts = 1; restarts <= times; restarts++) {
+      await kill(id);
+      await eventually(async () => { const s = await status(id); return s.state === "ready" && s.restarts === restarts; }, `restart ${restarts}`, 10_000);
+    }
   }
 
   beforeAll(async () => {
@@ -90,23 +106,45 @@ describe.skipIf(reason)("hot changes", () => {
 
   test("a plugin process that is killed comes back twice, then it is quarantined until it is enabled", async () => {
     await must("replace", "flannel", myCni);
-    const status = async (): Promise<{ state: string; pid?: number; restarts: number }> =>
-      (JSON.parse(await must("list", "--json")) as { plugins: { id: string; state: string; pid?: number; restarts: number }[] }).plugins.find((p) => p.id === "my-cni")!;
-    for (const restarts of [1, 2]) {
-      await cluster.sandbox.run(["kill", "-KILL", String((await status()).pid)]);
-      await eventually(async () => { const s = await status(); return s.state === "ready" && s.restarts === restarts; }, `restart ${restarts}`, 10_000);
-    }
+    await crash("my-cni", 2);
     const figures = await cluster.kubectl("get", "--raw", "/metrics");
-    expect(figures).toContain('k3sp_plugin_restarts_total{plugin="my-cni"} 2');
+    for (const line of ['k3sp_plugin_state{plugin="my-cni",state="ready"} 1', 'k3sp_plugin_restarts_total{plugin="my-cni"} 2']) expect(figures).toContain(`${line}\n`);
+    for (const name of ["start_seconds", "cpu_seconds_total"]) expect(figures).toMatch(new RegExp(`^k3sp_plugin_${name}\\{plugin="my-cni"\\} \\d+\\.?\\d*$`, "m"));
     expect(figures).toMatch(/^k3sp_plugin_resident_memory_bytes\{plugin="my-cni"\} \d{7,}$/m);
+    expect(figures).toMatch(/^k3sp_plugin_hook_seconds_count\{hook="\w+",plugin="\w+"\} [1-9]\d*$/m);
     expect(await cluster.kubectl("get", "--raw", "/readyz")).toBe("ok");
-    await cluster.sandbox.run(["kill", "-KILL", String((await status()).pid)]);
-    await eventually(async () => (await status()).state === "quarantined", "quarantine", 10_000);
+    await kill("my-cni");
+    await eventually(async () => (await status("my-cni")).state === "quarantined", "quarantine", 10_000);
     expect((await cluster.tryKubectl(["get", "--raw", "/readyz?verbose"])).stderr).toContain("[-]plugins failed");
     await nothingNoticed("after-crashes");
     expect(await must("enable", "my-cni")).toBe("my-cni 0.3.0 is ready\n");
     expect(await cluster.kubectl("get", "--raw", "/readyz")).toBe("ok");
     await must("replace", "my-cni", "flannel");
+  });
+
+  test("the DNS provider is replaced under running pods: they ask the same address, and another answers, and back", async () => {
+    const folder = join(cluster.sandbox.dir, "my-dns");
+    await must("new", folder, "--slot", "dns");
+    const [zone, manifest] = [join(folder, "src/dns-zone.ts"), join(folder, "package.json")];
+    writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"criticality": "required"', '"criticality": "optional"'));
+    writeFileSync(zone, readFileSync(zone, "utf8").replace("  return (name) => {", '$&\n    if (name === `hello.${domain}`) return [address("192.0.2.1")];'));
+    const ask = async (name: string) => (await cluster.tryKubectl(["exec", "talker", "--", "nslookup", "-type=a", `${name}.cluster.local`, "10.43.0.10"])).stdout;
+    const answers = (name: string, ip: string) => eventually(async () => (await ask(name)).includes(`Address: ${ip}`), `${name} is ${ip}`, 20_000);
+    await answers("kubernetes.default.svc", "10.43.0.1");
+    expect(await must("replace", "coredns", folder)).toContain("dns: my-dns 0.1.0 (replaces coredns)");
+    await answers("hello", "192.0.2.1");
+    await answers("kubernetes.default.svc", "10.43.0.1");
+    await nothingNoticed("after-dns");
+    // An optional plugin that crashes until it is given up does not make the server unready.
+    await crash("my-dns", 2);
+    await kill("my-dns");
+    await eventually(async () => (await status("my-dns")).state === "quarantined", "quarantine", 10_000);
+    expect(await cluster.kubectl("get", "--raw", "/readyz")).toBe("ok");
+    await nothingNoticed("after-quarantine");
+    expect(await must("replace", "my-dns", "coredns")).toContain("dns: coredns 0.1.0 (replaces my-dns)");
+    await eventually(async () => !(await ask("hello")).includes("192.0.2.1"), "hello is gone", 20_000);
+    await answers("kubernetes.default.svc", "10.43.0.1");
+    await nothingNoticed("after-dns-back");
   });
 
   test("an ingress that is disabled takes its objects with it, and brings them back", async () => {
@@ -135,6 +173,6 @@ describe.skipIf(reason)("hot changes", () => {
     expect(await must("disable", "kube-proxy")).toContain("stopped kube-proxy");
     expect(await must("enable", "kube-proxy")).toContain("started kube-proxy");
     await nothingNoticed("after-proxy");
-    expect(cluster.output()).not.toMatch(/K3SP_PLUGIN_CRASHED (?!my-cni)/);
+    expect(cluster.output()).not.toMatch(/K3SP_PLUGIN_CRASHED (?!my-cni|my-dns)/);
   });
 });
