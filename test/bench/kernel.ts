@@ -58,7 +58,8 @@ function boot(dir: string): void {
     name: `kernel alone, its modules and ${PLUGINS} empty plugins, to ready`, value: total, unit: "ms", goal: "< 60 ms", met: total < 60,
     against: `modules ${median((r) => r.modules).toFixed(0)}, boot ${median((r) => r.boot).toFixed(0)}`,
   });
-  record({ name: "CPU of that process since exec", value: median((r) => r.cpu), unit: "ms", against: "Node's own start included" });
+  const cpu = median((r) => r.cpu);
+  record({ name: "the same in CPU of the main thread", value: cpu, unit: "ms", goal: "< 60 ms", met: cpu < 60 });
 }
 
 /** As on a server: attributed, timed for the metrics, with its time limit. */
