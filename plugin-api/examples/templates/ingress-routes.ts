@@ -34,18 +34,31 @@ export function createRoutes({ ingresses, services, slices }: Sources, ingressCl
     const host = hostHeader.replace(/:\d+$/, "").toLowerCase();
     const path = url.split("?")[0]!;
     const own = ingresses.list().filter((one) => one.spec?.ingressClassName === ingressClass);
-    const matches = own.flatMap((one) => (one.spec?.rules ?? []).flatMap((rule) =>
-      (rule.http?.paths ?? []).map((entry) => ({ namespace: one.metadata.namespace ?? "default", entry, rank: [hostRank(rule.host, host), pathRank(entry, path)] as const }))));
+    const matches = own.flatMap((one) => entriesOf(one).map(({ host: wanted, entry }) =>
+      ({ namespace: one.metadata.namespace ?? "default", entry, rank: [hostRank(wanted, host), pathRank(entry, path)] as const })));
     const [best] = matches.filter(({ rank }) => rank[0] > 0 && rank[1] > 0).sort((a, b) => b.rank[0] - a.rank[0] || b.rank[1] - a.rank[1]);
     return best ? endpointOf(best.namespace, best.entry) : 404;
   };
 }
 
-/** 3 the name itself, 2 a wildcard of one label, 1 any host, 0 another one. */
+interface Entry {
+  readonly host: string | undefined;
+  readonly entry: Path;
+}
+
+const rest = "(whatever no rule is for)";
+
+function entriesOf({ spec }: Ingress): Entry[] {
+  const entries = (spec?.rules ?? []).flatMap(({ host, http }) => (http?.paths ?? []).map((entry): Entry => ({ host, entry })));
+  return spec?.defaultBackend ? [...entries, { host: rest, entry: { backend: spec.defaultBackend, pathType: "Prefix" } }] : entries;
+}
+
+/** 4 the name itself, 3 a wildcard of one label, 2 any host, 1 the default backend, 0 another host. */
 function hostRank(wanted: string | undefined, host: string): number {
-  if (!wanted) return 1;
-  if (wanted.toLowerCase() === host) return 3;
-  return wanted.startsWith("*.") && host.slice(host.indexOf(".") + 1) === wanted.slice(2).toLowerCase() && host.includes(".") ? 2 : 0;
+  if (!wanted) return 2;
+  if (wanted === rest) return 1;
+  if (wanted.toLowerCase() === host) return 4;
+  return wanted.startsWith("*.") && host.slice(host.indexOf(".") + 1) === wanted.slice(2).toLowerCase() && host.includes(".") ? 3 : 0;
 }
 
 /** Longer is better, and Exact best; 0 does not match. A prefix matches whole elements. */

@@ -5,11 +5,15 @@ import type { AddressInfo } from "node:net";
 import { endpointSlices, ingressClasses, ingresses, services } from "../kube/resources.ts";
 import type { FakeKube } from "../kube/fake.ts";
 import type { Ingress } from "../slots/cluster.ts";
+import { tlsTests } from "./ingress-tls.ts";
 import { startSubject, type Subject } from "./subject.ts";
 import { pause, test, within, type ConformanceContext, type ConformanceTest } from "./suite.ts";
 
-interface Place {
+export interface IngressPlace {
   readonly kube: FakeKube;
+  readonly host: string;
+  /** Undefined when the provider does not terminate TLS. */
+  readonly httpsPort: number | undefined;
   readonly ingressClass: string;
   /** A backend that answers with its name; the Service has the same name. */
   backend(name: string): Promise<void>;
@@ -19,9 +23,9 @@ interface Place {
 }
 
 export function ingressSuite(subject: Subject): readonly ConformanceTest[] {
-  const each = (name: string, run: (place: Place) => Promise<void>): ConformanceTest => test(name, [], async (ctx) => run(await begin(subject, ctx)));
-  const is = (place: Place, host: string, path: string, wanted: string) => within(2000, async () => assert.equal(await place.get(host, path), wanted));
-  const isStatus = (place: Place, host: string, path: string, wanted: number) =>
+  const each = (name: string, run: (place: IngressPlace) => Promise<void>): ConformanceTest => test(name, [], async (ctx) => run(await begin(subject, ctx)));
+  const is = (place: IngressPlace, host: string, path: string, wanted: string) => within(2000, async () => assert.equal(await place.get(host, path), wanted));
+  const isStatus = (place: IngressPlace, host: string, path: string, wanted: number) =>
     within(2000, async () => assert.equal(Number((await place.get(host, path)).split(" ")[0]), wanted));
   return [
     each("host: each host has its backend, and the port in the header does not matter", async (place) => {
@@ -45,6 +49,20 @@ export function ingressSuite(subject: Subject): readonly ConformanceTest[] {
       await is(place, "a.example.com", "/application", "200 root");
       await is(place, "a.example.com", "/app/one", "200 exact");
       await is(place, "a.example.com", "/app/one/more", "200 deep");
+    }),
+    each("path: a slash at the end does not matter to Prefix, and does to Exact", async (place) => {
+      await Promise.all(["prefix", "exact"].map((name) => place.backend(name)));
+      place.route("p", "a.example.com", [["/app/", "Prefix", "prefix"], ["/one", "Exact", "exact"]]);
+      await is(place, "a.example.com", "/app", "200 prefix");
+      await is(place, "a.example.com", "/app/two", "200 prefix");
+      await is(place, "a.example.com", "/one", "200 exact");
+      await isStatus(place, "a.example.com", "/one/", 404);
+    }),
+    each("defaultBackend answers what no rule is for", async (place) => {
+      await Promise.all(["rule", "rest"].map((name) => place.backend(name)));
+      place.route("d", "a.example.com", [["/app", "Prefix", "rule"]], { defaultBackend: { service: { name: "rest", port: { name: "http" } } } });
+      await is(place, "a.example.com", "/app", "200 rule");
+      await is(place, "b.example.com", "/", "200 rest");
     }),
     each("404: an unknown host, and a path that no rule has", async (place) => {
       await place.backend("a");
@@ -77,10 +95,11 @@ export function ingressSuite(subject: Subject): readonly ConformanceTest[] {
       await isStatus(place, "a.example.com", "/", 404);
     }),
     each("reload: 200 changes of the rules drop no request", reload),
+    ...tlsTests.map(([name, run]) => each(name, run)),
   ];
 }
 
-async function reload(place: Place): Promise<void> {
+async function reload(place: IngressPlace): Promise<void> {
   await Promise.all([place.backend("a"), place.backend("b")]);
   place.route("main", "a.example.com", [["/", "Prefix", "a"]]);
   await within(2000, async () => assert.equal(await place.get("a.example.com"), "200 a"));
@@ -104,7 +123,7 @@ async function reload(place: Place): Promise<void> {
   assert.deepEqual([...answers.keys()].filter((answer) => answer !== "200 a" && answer !== "200 b"), [], "requests got something else than an answer of a backend");
 }
 
-async function begin(subject: Subject, ctx: ConformanceContext): Promise<Place> {
+async function begin(subject: Subject, ctx: ConformanceContext): Promise<IngressPlace> {
   const started = await startSubject<Ingress>(subject, ctx);
   ctx.defer(() => started.stop());
   const { kube, node } = started.world;
@@ -117,7 +136,7 @@ async function begin(subject: Subject, ctx: ConformanceContext): Promise<Place> 
     http: { paths: paths.map(([path, pathType, service]) => ({ path, pathType, backend: { service: { name: service, port: { name: "http" } } } })) },
   });
   return {
-    kube, ingressClass,
+    kube, ingressClass, host: node.ip, httpsPort: started.impl.httpsPort,
     async backend(name) {
       const server = createServer((_, response) => void response.end(name)).listen(0, "127.0.0.1");
       await new Promise((resolve) => server.once("listening", resolve));

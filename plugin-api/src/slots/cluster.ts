@@ -20,8 +20,10 @@ export interface Dns {
 export const dns = defineSlot<Dns>("dns");
 
 export interface Ingress {
-  /** Ports on the node's address that the Service `traefik` leads to. */
+  /** Ports on the node's address that the ingress's Service leads to. */
   readonly httpPort: number;
+  /** Absent when it does not terminate TLS. */
+  readonly httpsPort?: number;
   readonly ingressClass: string;
 }
 export const ingress = defineSlot<Ingress>("ingress");

@@ -12,6 +12,6 @@ export default definePlugin({
       client: ctx.needs.kube, deployer: ctx.needs.deployer, node: ctx.needs.node, pki: ctx.needs.pki, log: ctx.log,
       config: ctx.config as unknown as IngressConfig, dataDir: ctx.dirs.data, defer: (undo) => ctx.defer(undo),
     });
-    return { httpPort: running.httpPort, ingressClass: INGRESS_CLASS };
+    return { httpPort: running.httpPort, httpsPort: running.httpsPort, ingressClass: INGRESS_CLASS };
   },
 });

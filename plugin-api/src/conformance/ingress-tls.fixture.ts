@@ -1,0 +1,50 @@
+/** Two self-signed certificates for the suite of ingresses, with their keys; they guard nothing. */
+
+export interface KeyPairFixture {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** For `one.example.com`. */
+export const one: KeyPairFixture = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBqDCCAU2gAwIBAgIUQTUC7c9k1zy+wFTvd6oxdt/tMmwwCgYIKoZIzj0EAwIw
+GjEYMBYGA1UEAwwPb25lLmV4YW1wbGUuY29tMCAXDTI2MTEyMzExMTExNloYDzIx
+MjYxMDMwMTExMTE2WjAaMRgwFgYDVQQDDA9vbmUuZXhhbXBsZS5jb20wWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAAQtTX1fW9H/8asPlHvf5Pb/tOP+y1vDSjjAiD0k
+dArbGF7Y6IOqKnpa4BS7tPMLiRVyA1kkRQ0FeGAt99yihRG1o28wbTAdBgNVHQ4E
+FgQUkWLr3+VGQ6fYLsqrKqNNyxeJ0NIwHwYDVR0jBBgwFoAUkWLr3+VGQ6fYLsqr
+KqNNyxeJ0NIwDwYDVR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgg9vbmUuZXhhbXBs
+ZS5jb20wCgYIKoZIzj0EAwIDSQAwRgIhAKNtOMIGhUeBZSD4l85xzCVsqZGJfVOk
+dwzZcHnYGaAKAiEAgk04kWq9HE6/Y0nMKht96okDt7wGosJi2XSRwRQrf/c=
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgSoJg1NE2H3aPmGgl
+xXkdj+8OFeqPP4si8BcmKGeSmYKhRANCAAQtTX1fW9H/8asPlHvf5Pb/tOP+y1vD
+SjjAiD0kdArbGF7Y6IOqKnpa4BS7tPMLiRVyA1kkRQ0FeGAt99yihRG1
+-----END PRIVATE KEY-----
+`,
+};
+
+/** For `two.example.com`. */
+export const two: KeyPairFixture = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBpzCCAU2gAwIBAgIUbkUWHUT4ShnUv/THYHAsTHVbwgwwCgYIKoZIzj0EAwIw
+GjEYMBYGA1UEAwwPdHdvLmV4YW1wbGUuY29tMCAXDTI2MTEyMzExMTExNloYDzIx
+MjYxMDMwMTExMTE2WjAaMRgwFgYDVQQDDA90d28uZXhhbXBsZS5jb20wWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAAQfaEW7wdP28PlFiKkh3USVHdNzNmaqrDd8qf54
+izZIUqveUnJP6RtB6We9sG3AjwJVKP48K7qC90QN54GtD6EVo28wbTAdBgNVHQ4E
+FgQUmtlK9L9hSn2FiJytnV7c+SiyAukwHwYDVR0jBBgwFoAUmtlK9L9hSn2FiJyt
+nV7c+SiyAukwDwYDVR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgg90d28uZXhhbXBs
+ZS5jb20wCgYIKoZIzj0EAwIDSAAwRQIhALAZ4bJPQuuAt2A2av76hB7jkv/eRRNS
+Qszj5LaJMCfuAiBXQdev4cBXemIf0jj5F9d+XHHOOZwcH6YjAb13dZBjYQ==
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQggAtNzHC0GRaXblGj
+TrUU/cpY3wK6QFyfPgJO4SkgLMehRANCAAQfaEW7wdP28PlFiKkh3USVHdNzNmaq
+rDd8qf54izZIUqveUnJP6RtB6We9sG3AjwJVKP48K7qC90QN54GtD6EV
+-----END PRIVATE KEY-----
+`,
+};
