@@ -56,10 +56,25 @@ export interface NativeResource {
   readonly namespaced: boolean;
   readonly subresources?: readonly ("status" | "scale")[];
   readonly columns?: readonly PrinterColumn[];
-  /** OpenAPI v3 schema of the object; without it every field is kept. */
+  /**
+   * Structural OpenAPI v3 schema, as in a CustomResourceDefinition: objects are pruned, defaulted and validated by it, with
+   * its CEL rules. Without it every field is kept.
+   */
   readonly schema?: object;
 }
 export const nativeResource = definePoint<NativeResource>("apiserver.resource");
+
+/** Converts custom resources between the versions of their definition, in place of what its `spec.conversion` says. */
+export interface ResourceConversion {
+  readonly group: string;
+  readonly kind: string;
+  /**
+   * The same objects in another `apiVersion`, in the same order. Of the metadata, labels and annotations may change. What
+   * throws, or does not answer within 10 s, fails the request with 500.
+   */
+  convert(objects: readonly KubeObject[], apiVersion: string): readonly KubeObject[] | Promise<readonly KubeObject[]>;
+}
+export const conversion = definePoint<ResourceConversion>("apiserver.conversion");
 
 export interface HealthCheck {
   readonly name: string;
@@ -86,4 +101,4 @@ export interface MetricsSource {
 }
 export const metricsSource = definePoint<MetricsSource>("metrics.source");
 
-export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, healthCheck, metricsSource, nativeResource] as const;
+export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, conversion, healthCheck, metricsSource, nativeResource] as const;

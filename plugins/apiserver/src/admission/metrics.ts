@@ -1,6 +1,5 @@
 /** What admission tells `/metrics`: durations, refusals and failures that were passed over, under upstream's names. */
-
-type Labels = Readonly<Record<string, string>>;
+import { counter, histogram } from "../server/metric-families.ts";
 
 export interface AdmissionMetrics {
   /** A plugin of somebody else has answered. */
@@ -33,38 +32,5 @@ export function createAdmissionMetrics(): AdmissionMetrics {
     policy: ({ policy, binding, action, failed }) =>
       policies.add({ enforcement_action: action, error_type: failed ? "invalid_error" : "no_error", policy, policy_binding: binding }),
     render: () => [plugins, webhooks, refusals, open, policies].map((family) => family.render()).join(""),
-  };
-}
-
-const textOf = (labels: Labels): string => Object.entries(labels).map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(",");
-const head = (name: string, help: string, type: string): string => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
-
-export function counter(name: string, help: string) {
-  const counts = new Map<string, number>();
-  return {
-    add(labels: Labels): void {
-      const key = textOf(labels);
-      counts.set(key, (counts.get(key) ?? 0) + 1);
-    },
-    render: (): string => (counts.size === 0 ? "" : head(name, help, "counter") + [...counts].map(([labels, count]) => `${name}{${labels}} ${count}\n`).join("")),
-  };
-}
-
-export function histogram(name: string, help: string, bounds: readonly number[]) {
-  const series = new Map<string, { count: number; sum: number; readonly buckets: number[] }>();
-  const write = (labels: string, { count, sum, buckets }: { count: number; sum: number; readonly buckets: readonly number[] }): string => {
-    const lines = bounds.map((bound, i) => `${name}_bucket{${labels},le="${bound}"} ${buckets[i]}`);
-    return [...lines, `${name}_bucket{${labels},le="+Inf"} ${count}`, `${name}_sum{${labels}} ${sum}`, `${name}_count{${labels}} ${count}`].map((line) => `${line}\n`).join("");
-  };
-  return {
-    observe(labels: Labels, seconds: number): void {
-      const key = textOf(labels);
-      let one = series.get(key);
-      if (!one) series.set(key, (one = { count: 0, sum: 0, buckets: bounds.map(() => 0) }));
-      one.count++;
-      one.sum += seconds;
-      bounds.forEach((bound, i) => { if (seconds <= bound) one.buckets[i]!++; });
-    },
-    render: (): string => (series.size === 0 ? "" : head(name, help, "histogram") + [...series].map(([labels, one]) => write(labels, one)).join("")),
   };
 }

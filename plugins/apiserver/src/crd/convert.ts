@@ -1,6 +1,10 @@
-/** Conversion between versions by a webhook: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/ */
+/** Conversion between versions by a webhook or by a plugin: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/ */
 import { randomUUID } from "node:crypto";
 import { apiError } from "@k3s-p/plugin-api/kube";
+import type { Contribution } from "@k3s-p/plugin-api";
+import type { ResourceConversion } from "@k3s-p/plugin-api/points";
+import { callContributed } from "../server/contributed.ts";
+import { type Histogram, histogram } from "../server/metric-families.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { ClientConfig, WebhookClient } from "../webhook/client.ts";
 
@@ -30,17 +34,44 @@ export function webhookConversion({ strategy, webhook }: ConversionProps, kind: 
   };
 }
 
+/** What plugins contribute: the conversion of a kind, if one has it. */
+export interface Conversions {
+  find(group: string, kind: string): Contribution<ResourceConversion> | undefined;
+  onChange(fn: () => void): () => void;
+}
+
+export const noConversions: Conversions = { find: () => undefined, onChange: () => () => {} };
+
+const BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 10];
+export const conversionTimes = (): Histogram =>
+  histogram("apiserver_crd_conversion_plugin_duration_seconds", "Latency of conversions by plugins.", BUCKETS);
+
+export function pluginConversion({ plugin, impl }: Contribution<ResourceConversion>, times: Histogram): Convert {
+  const { group, kind } = impl;
+  return async (objects, apiVersion) => {
+    const converted = await callContributed({
+      plugin, what: `conversion of ${kind}.${group}`,
+      measure: (seconds, failed) => times.observe({ group, kind, plugin, result: failed ? "failure" : "success" }, seconds),
+    }, () => impl.convert(objects, apiVersion) as readonly Obj[] | Promise<readonly Obj[]>);
+    const fail = (why: string): Error => apiError(500, "InternalError", `Internal error occurred: conversion of ${objects[0]!.apiVersion}, Kind=${kind} by plugin ${JSON.stringify(plugin)} failed: ${why}`);
+    return checkedAll(converted, objects, apiVersion, fail);
+  };
+}
+
 function accepted(answer: unknown, uid: string, objects: readonly Obj[], apiVersion: string, fail: (why: string) => Error): readonly Obj[] {
   const { response } = (answer ?? {}) as { response?: Obj };
   if (!response) throw fail("the answer has no response");
   if (response["uid"] !== uid) throw fail(`expected response.uid ${JSON.stringify(uid)}, got ${JSON.stringify(response["uid"] ?? "")}`);
   if (response["result"]?.status !== "Success") throw fail(response["result"]?.message || "response.result.status was not \"Success\"");
-  const converted: readonly Obj[] = response["convertedObjects"] ?? [];
+  return checkedAll(response["convertedObjects"] ?? [], objects, apiVersion, fail);
+}
+
+function checkedAll(converted: readonly Obj[], objects: readonly Obj[], apiVersion: string, fail: (why: string) => Error): readonly Obj[] {
   if (converted.length !== objects.length) throw fail(`expected ${objects.length} converted objects, got ${converted.length}`);
   return converted.map((object, i) => checked(object, objects[i]!, apiVersion, (why) => fail(`invalid converted object at index ${i}: ${why}`)));
 }
 
-/** Of the metadata a webhook may change labels and annotations and nothing else. */
+/** Of the metadata a conversion may change labels and annotations and nothing else. */
 function checked(object: Obj, before: Obj, apiVersion: string, fail: (why: string) => Error): Obj {
   if (object.apiVersion !== apiVersion) throw fail(`invalid apiVersion ${JSON.stringify(object.apiVersion)}`);
   if (object.kind !== before.kind) throw fail(`invalid kind ${JSON.stringify(object.kind)}`);

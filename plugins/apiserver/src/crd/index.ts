@@ -3,7 +3,7 @@
  * conditions, and clears up behind deleted ones. Everything happens on a change; nothing polls.
  */
 import { customResourceDefinitions, isConflict, isNotFound, type KubeClient, timestamp } from "@k3s-p/plugin-api/kube";
-import type { Obj } from "../resources/types.ts";
+import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { Entry } from "../store/store.ts";
 import type { Engine } from "../verbs/engine.ts";
 import { sameJson } from "../verbs/update.ts";
@@ -11,7 +11,7 @@ import { createWebhookClient } from "../webhook/client.ts";
 import { createApiServices } from "./apiservices.ts";
 import { approval } from "./approval.ts";
 import { cleanUp } from "./cleanup.ts";
-import { webhookConversion } from "./convert.ts";
+import { conversionTimes, type Conversions, noConversions, pluginConversion, webhookConversion } from "./convert.ts";
 import { acceptNames, type Claimed, type Condition, established, type Names, notEstablished, type Verdict, withCondition } from "./names.ts";
 import { type CrdSpec, type CustomDef, customRow, isCustom, type VersionProps } from "./resource.ts";
 import type { SchemaProps } from "./schema.ts";
@@ -27,6 +27,13 @@ export interface CrdStatus {
 export interface CustomResourcesDeps {
   readonly engine: Engine;
   readonly client: KubeClient;
+  readonly conversions?: Conversions;
+}
+
+export interface CustomResources {
+  start(): () => void;
+  /** A part of `/metrics`. */
+  metrics(): string;
 }
 
 /** What is remembered of a definition; its schemas stay in the cache, as bytes. */
@@ -39,6 +46,7 @@ interface Known {
   /** Tells the rows that are served. */
   readonly key: string;
   readonly terminating: boolean;
+  readonly rows: readonly CustomDef[];
   readonly withdraw: () => void;
 }
 
@@ -46,12 +54,13 @@ const RETRY_DELAY = 1000;
 const free: SchemaProps = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
 
 /** Serves at once what is established. `start` begins to write: status, finalizers, APIServices; it returns the stop function. */
-export function createCustomResources({ engine, client }: CustomResourcesDeps): { start(): () => void } {
+export function createCustomResources({ engine, client, conversions = noConversions }: CustomResourcesDeps): CustomResources {
   const { registry, store } = engine;
   const definitions = store.collection(customResourceDefinitions);
   const known = new Map<string, Known>();
   const apiServices = createApiServices({ client, view: store, onError: engine.onError });
   const webhooks = createWebhookClient(store);
+  const times = conversionTimes();
   const stopping = new AbortController();
   let writing = false;
 
@@ -66,12 +75,13 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     // Deletion moves the generation, too.
     const isSameSpec = before?.generation === generation || (previous !== undefined && sameJson(read(previous).spec, crd.spec));
     const schemaId = before && isSameSpec ? before.schemaId : `${uid}/${generation}`;
-    const key = isServed ? JSON.stringify([schemaId, verdict.accepted]) : "";
+    const converter = conversions.find(crd.spec.group, crd.spec.names.kind)?.plugin ?? "";
+    const key = isServed ? JSON.stringify([schemaId, verdict.accepted, converter]) : "";
     const now = { group: crd.spec.group, accepted: verdict.accepted, generation, schemaId, key, terminating: deletionTimestamp !== undefined };
-    known.set(name, { ...now, withdraw: before?.withdraw ?? (() => {}) });
+    known.set(name, { ...now, rows: before?.rows ?? [], withdraw: before?.withdraw ?? (() => {}) });
     if (key !== before?.key) {
-      const withdraw = isServed ? registry.add(rowsOf(name, crd, verdict.accepted)) : () => {};
-      known.set(name, { ...now, withdraw });
+      const rows = isServed ? rowsOf(name, crd, verdict.accepted) : [];
+      known.set(name, { ...now, rows, withdraw: isServed ? registry.add(rows) : () => {} });
       before?.withdraw();
       if (before && !sameJson(before.accepted, verdict.accepted)) reconsider(crd.spec.group, name);
     }
@@ -82,7 +92,6 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     if (!before) return;
     known.delete(name);
     before.withdraw();
-    if (writing) apiServices.follow(servedVersions());
     reconsider(before.group, name);
   }
 
@@ -99,7 +108,8 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
   /** Names of other definitions and of the server's own resources in the group. */
   function claimedBy(except: string, group: string): Claimed {
     const others = [...known].filter(([name, other]) => other.group === group && name !== except).map(([, other]) => other.accepted);
-    const own = registry.list().filter((def) => def.group === group && !isCustom(def))
+    const defined = new Set<ResourceDef>([...known.values()].filter((other) => other.group === group).flatMap(({ rows }) => rows));
+    const own = registry.list().filter((def) => def.group === group && !defined.has(def))
       .map((def) => ({ plural: def.plural, singular: def.singular, kind: def.kind, listKind: `${def.kind}List`, shortNames: def.shortNames ?? [] }));
     const all: readonly Partial<Names>[] = [...others, ...own];
     return {
@@ -109,7 +119,8 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
   }
 
   function rowsOf(name: string, { spec }: Crd, accepted: Partial<Names>): CustomDef[] {
-    const convert = webhookConversion(spec.conversion ?? {}, spec.names.kind, webhooks);
+    const contributed = conversions.find(spec.group, spec.names.kind);
+    const convert = contributed ? pluginConversion(contributed, times) : webhookConversion(spec.conversion ?? {}, spec.names.kind, webhooks);
     const lean = { group: spec.group, scope: spec.scope, versions: spec.versions.map(({ name: version, storage }) => ({ name: version, storage })) };
     return spec.versions.filter((version) => version.served).map((version) => customRow({
       spec: lean, names: { ...spec.names, ...accepted }, version: withoutSchema(version),
@@ -131,7 +142,6 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     const entry = definitions.get(name, "");
     if (!entry || stopping.signal.aborted) return;
     const crd = read(entry);
-    apiServices.follow(servedVersions());
     try {
       const status = statusOf(crd, decide(name, crd), timestamp(engine.now()));
       if (!sameJson(status, crd.status)) {
@@ -151,9 +161,8 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
     return rowsOf(name, { ...crd, spec: { ...spec, versions: [{ ...storage, served: true }] } } as Crd, known.get(name)?.accepted ?? {})[0]!;
   };
 
-  function servedVersions(): ReadonlySet<string> {
-    return new Set(registry.list().filter(isCustom).map((def) => `${def.version}.${def.group}`));
-  }
+  /** Also of what plugins serve without a definition. */
+  const followServices = (): void => apiServices.follow(new Set(registry.list().filter(isCustom).map((def) => `${def.version}.${def.group}`)));
 
   /** Parsed definitions are large and rarely looked at: they are let go when the work at hand is done. */
   const parsed = new Set<Entry>();
@@ -170,16 +179,22 @@ export function createCustomResources({ engine, client }: CustomResourcesDeps): 
 
   for (const entry of definitions.list("")) {
     const { spec, status } = read(entry);
-    known.set(entry.name, { group: spec.group, accepted: status?.acceptedNames ?? {}, generation: -1, schemaId: "", key: "", terminating: false, withdraw: () => {} });
+    known.set(entry.name, { group: spec.group, accepted: status?.acceptedNames ?? {}, generation: -1, schemaId: "", key: "", terminating: false, rows: [], withdraw: () => {} });
   }
   for (const name of [...known.keys()]) reconcile(name);
-  const unsubscribe = definitions.subscribe((event) => reconcile(event.entry.name, event.previous));
+  const stops = [
+    definitions.subscribe((event) => reconcile(event.entry.name, event.previous)),
+    conversions.onChange(() => [...known.keys()].forEach((name) => reconcile(name))),
+  ];
   return {
+    metrics: () => times.render(),
     start() {
       writing = true;
+      followServices();
+      stops.push(registry.onChange(followServices));
       for (const name of known.keys()) void settle(name);
       return () => {
-        unsubscribe();
+        for (const stop of stops) stop();
         stopping.abort();
         webhooks.close();
       };

@@ -7,13 +7,14 @@ import { createChain } from "../admission/index.ts";
 import { createAdmissionMetrics } from "../admission/metrics.ts";
 import type { AdmissionSettings } from "../admission/settings.ts";
 import { createAuthenticator, createTokenReviewer } from "../auth/authenticate.ts";
-import { issuerRoutes } from "../auth/issuer.ts";
+import { issuerRoutes, issuerSettings } from "../auth/issuer.ts";
 import { noticeOldClients } from "../auth/old-clients.ts";
 import { createOutsideMetrics, nobodyOutside, type Outside, withOutside } from "../auth/outside.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
 import type { PolicyRule } from "../auth/rules.ts";
 import { createTokenKeys, type TokenKeys } from "../auth/tokens.ts";
 import { bootstrap, repairFlowControl } from "../bootstrap/index.ts";
+import type { Conversions } from "../crd/convert.ts";
 import { createCustomResources } from "../crd/index.ts";
 import { isCustom } from "../crd/resource.ts";
 import { discoveryRoutes, type RouteAnswer, type Route as Documents } from "../discovery/index.ts";
@@ -36,9 +37,11 @@ export interface ExtensionOptions {
   readonly pki: Pick<Pki, "ca" | "issue">;
   /** PEM of the key that signs ServiceAccount tokens. */
   readonly serviceAccountKey: string;
+  readonly issuer?: ReturnType<typeof issuerSettings>;
   /** Rules of a user that no stored binding gives. */
   readonly granted?: (user: string) => readonly PolicyRule[];
   readonly admission?: AdmissionSettings | undefined;
+  readonly conversions?: Conversions;
   /** Authenticators and authorizers that are configured or contributed. */
   readonly outside?: Outside;
 }
@@ -49,8 +52,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const { engine, registry, store } = deps;
   const client = deps.client(loopbackUser);
   const listening = { port: cluster.httpsListenPort };
-  const issuer = `https://kubernetes.default.svc.${cluster.clusterDomain}`;
-  const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, issuer, audiences: [issuer, "k3s"] });
+  const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, ...(options.issuer ?? issuerSettings(new Map(), cluster.clusterDomain)), now: () => engine.now().getTime() });
   const authorizer = createAuthorizer(store, rbacRevision(deps), options.granted);
   const access = withOutside(authorizer, outside, outsideMetrics);
   const identities = { view: store, tokens, outside, metrics: outsideMetrics, now: () => engine.now().getTime() };
@@ -67,7 +69,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     view: store, client, pki, now: engine.now,
     serves: (group, version) => registry.list().some((def) => def.group === group && def.version === version),
   });
-  const custom = createCustomResources({ engine, client });
+  const custom = createCustomResources({ engine, client, ...(options.conversions && { conversions: options.conversions }) });
   const notice = noticeOldClients(client);
   return {
     authenticate(incoming) {
@@ -78,7 +80,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     authorize: (user, info) => access.check(user, info),
     authorizeInside: (user, info) => void authorizer.check(user, info),
     admission: (contributed) => chain(contributed.map((one) => contributedPlugin(one, { metrics }))),
-    metrics: () => metrics.render() + outsideMetrics.render(),
+    metrics: () => metrics.render() + custom.metrics() + outsideMetrics.render(),
     checkFields: (def, body, mode, keepEmpty) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode, keepEmpty)),
     fields: createFieldManagement({
       shapeOf: (group, version, kind) => {
