@@ -87,7 +87,7 @@ function describe(dir: string, id: string, plugin: Plugin | string, own: Map<str
     const ranges = (tokens: object) => Object.fromEntries((Object.values(tokens) as Slot<unknown>[]).map((slot) => [slot.id, "^1"]));
     const k3sp = {
       api: "^0.1.0", provides: provides ? { [provides.id]: provides.contract } : {}, needs: ranges(needs), wants: ranges(wants), isolation: "inline", contributes: pointCatalogue.map((point) => point.id),
-      permissions: manifest?.permissions ?? { kube: "admin" },
+      permissions: manifest?.permissions ?? { kube: "admin", exec: ["*"] },
       config: config ?? { type: "object", properties: {}, additionalProperties: true },
     };
     mkdirSync(path, { recursive: true });

@@ -113,6 +113,8 @@ test.each([
   ["less memory", "memory 512", "memory 256", true],
   ["more memory", "memory 256", "memory 512", false],
   ["another program", "run ip", "run sh", false],
+  ["any program", "run *", "run sh", true],
+  ["one program is not any", "run sh", "run *", false],
 ])("%s", (_, given, wanted, covered) => expect(beyond([wanted], [given])).toEqual(covered ? [] : [wanted]));
 
 test("no manifest asks for more than itself, and less is never more", () => {

@@ -33,6 +33,7 @@ const kubeParts = ([verb = "", target = ""]: readonly string[]): readonly string
 /** Kind of right -> what it holds beside itself; whoever may write a folder may read it. */
 const coverings: Readonly<Record<string, Cover>> = {
   "kube kube": (given, right) => kubeParts(given).every((part, i) => part === "*" || part === kubeParts(right)[i]),
+  "run run": ([given]) => given === "*",
   "read read": ([given], [right]) => below(given, right),
   "write write": ([given], [right]) => below(given, right),
   "write read": ([given], [right]) => below(given, right),

@@ -22,7 +22,8 @@ afterEach(() => rmSync(dir, { recursive: true }));
 
 function program(script: string, permissions: Permissions = {}, mode = 0o755): Manifest {
   const entry = join(dir, "prog");
-  writeFileSync(entry, `#!/bin/sh\n${script}\n`);
+  // One stream, so that the order of lines is theirs.
+  writeFileSync(entry, `#!/bin/sh\nexec 2>&1\n${script}\n`);
   chmodSync(entry, mode);
   return { id: "prog", version: "1.0.0", isolation: "exec", entry, dir, permissions } as Manifest;
 }

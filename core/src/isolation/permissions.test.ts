@@ -62,9 +62,10 @@ test("the runner runs the programs that are declared and no others", async () =>
   const ran: string[] = [];
   const runner = restrictRunner({ run: async (command: string) => (ran.push(command), { code: 0, stdout: "", stderr: "" }), spawn: async (command: string) => (ran.push(command), {} as never) }, manifest({ exec: ["ip"] }));
   await runner.run("ip", []);
-  await expect(runner.run("/usr/bin/ip", [])).rejects.toThrow('p may not run "/usr/bin/ip"');
+  await runner.run("/usr/sbin/ip", []);
+  await expect(runner.run("/tmp/ip", [])).rejects.toThrow('p may not run "/tmp/ip"');
   await expect(runner.spawn("rm", ["-rf"])).rejects.toMatchObject({ code: "K3SP_PERMISSION_DENIED" });
-  expect(ran).toEqual(["ip"]);
+  expect(ran).toEqual(["ip", "/usr/sbin/ip"]);
 });
 
 test("rights on the API server are those of the manifest, and none without", () => {

@@ -1,7 +1,7 @@
 /** From a manifest's permissions to what Node and the runner enforce. */
 import { existsSync, realpathSync } from "node:fs";
 import { findPackageJSON } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { basename, delimiter, dirname, join, resolve } from "node:path";
 import { k3spError, type PluginIdentity } from "@k3s-p/plugin-api";
 import type { ApiGrant } from "@k3s-p/plugin-api/points";
 import { pluginAccount, type Runner } from "@k3s-p/plugin-api/slots";
@@ -68,12 +68,21 @@ export function checkContribution({ id, contributes }: Manifest, point: string):
   });
 }
 
-/** The runner as a third-party plugin gets it: only the programs that its manifest names. */
+/** Where the machine's own programs are: the path is often shorter than that. */
+const programFolders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/** By its name, or by the path at which the machine has it. */
+function isDeclared(command: string, exec: readonly string[]): boolean {
+  if (exec.includes("*") || exec.includes(command)) return true;
+  return exec.includes(basename(command)) && [...programFolders, ...(process.env.PATH ?? "").split(delimiter)].includes(dirname(command));
+}
+
+/** The runner as a plugin gets it: only the programs that its manifest names. */
 export function restrictRunner(runner: Runner, { id, permissions: { exec = [] } }: Manifest): Runner {
   const check = (command: string): void => {
-    if (exec.includes(command)) return;
+    if (isDeclared(command, exec)) return;
     throw k3spError("K3SP_PERMISSION_DENIED", {
-      message: `${id} may not run "${command}"`, plugin: id, fix: `declare it: "permissions": { "exec": ["${command}"] } in the plugin's package.json`,
+      message: `${id} may not run "${command}"`, plugin: id, fix: `declare it: "permissions": { "exec": ["${basename(command)}"] } in the plugin's package.json`,
     });
   };
   return {

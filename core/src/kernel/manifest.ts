@@ -52,7 +52,7 @@ export interface Manifest {
 export interface Permissions {
   /** RBAC rules of its client, or `admin` for all rights. */
   readonly kube?: "admin" | readonly KubeRule[];
-  /** Programs that it may run through the `runner`. */
+  /** Programs that it may run through the `runner`; `*` = any. */
   readonly exec?: readonly string[];
   /** Paths, or `{name}` of the node's path table: `{cniConf}`. Its own folders are always allowed. */
   readonly fs?: { readonly read?: readonly string[]; readonly write?: readonly string[] };

@@ -40,12 +40,17 @@ export interface Run {
   dispose(reason: string, budget: number): Promise<void>;
 }
 
+/** Milliseconds: the longest that a timer can wait, 24 days. */
+const noLimit = 2 ** 31 - 1;
+
 /** What a plugin that provides no slot is known by once it is ready. */
 const none = Object.freeze({});
 
-/** Third-party plugins run only the programs that they declare; the others declare by the code that ships with us. */
-const slotFor = (board: Board, manifest: Manifest, slot: string): object =>
-  slot === "runner" && manifest.source.kind === "user" ? restrictRunner(board.handle(slot, identityOf(manifest)) as Runner, manifest) : board.handle(slot, identityOf(manifest));
+/** Every plugin runs only the programs that its manifest names. */
+const slotFor = (board: Board, manifest: Manifest, slot: string): object => {
+  const handle = board.handle(slot, identityOf(manifest));
+  return slot === "runner" ? restrictRunner(handle as Runner, manifest) : handle;
+};
 
 export function createRun(options: RunOptions): Run {
   const { manifest, host, board, log } = options;
@@ -81,7 +86,7 @@ export function createRun(options: RunOptions): Run {
     // A failure that is told before the plugin is ready ends its start.
     const onFail = (error: Error): void => (impl === undefined ? abort.abort(error) : options.onFail(error));
     const ctx = contextOf({ ...options, dirs, onFail }, declared, abort.signal, defer);
-    const value = await withTimeout(manifest, abort, options.startTimeout, async () => {
+    const value = await withTimeout(manifest, abort, host.unhurried ? noLimit : options.startTimeout, async () => {
       const started = await timed("start", () => host.call("start", ctx));
       if (declared!.parts.has("ready")) await timed("ready", () => host.call("ready", started, abort.signal));
       return started;
