@@ -11,6 +11,7 @@ export const commands: Readonly<Record<string, { readonly summary: string; reado
   token: { summary: "create, list, delete or generate bootstrap tokens; rotate the server's token", load: () => import("./token.ts") },
   certificate: { summary: "check or rotate the server's certificates; replace its CAs", load: () => import("./certificate.ts") },
   datastore: { summary: "check, compact, dump or restore the cluster's state", load: () => import("./datastore.ts") },
+  "secrets-encrypt": { summary: "encrypt Secrets in the datastore, and change the keys", load: () => import("./secrets-encrypt.ts") },
   kubectl: { summary: "kubectl with the administrator's kubeconfig", load: () => import("./kubectl.ts"), passThrough: true },
   killall: { summary: "stop all containers and undo what the node did to this host", load: () => import("./killall.ts") },
   help: { summary: "explain the server's flags, or an error code such as K3SP_SLOT_CONFLICT", load: () => import("./help.ts") },

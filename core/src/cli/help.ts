@@ -13,7 +13,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 }
 
 function overview(): string {
-  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`);
+  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(16)} ${summary}`);
   return ["k3s-p: Kubernetes as a plugin server", "", "usage: k3s-p COMMAND [flags]", "", ...lines, "", "k3s-p help server lists the flags of the server.", ""].join("\n");
 }
 
