@@ -4,6 +4,8 @@ import { isDeepStrictEqual } from "node:util";
 
 /** Upstream's limit on the operations of one patch. */
 const MAX_OPERATIONS = 10_000;
+/** And on what its copies add. */
+const MAX_COPIED = 3 * 1024 * 1024;
 
 interface Operation {
   readonly op: string;
@@ -20,11 +22,17 @@ type Container = Record<string, unknown> | unknown[];
  */
 export function applyJsonPatch<T extends object>(doc: T, ops: unknown): T {
   const operations = decode(ops);
-  // Containers made by this call: they may be changed in place.
-  const owned = new Set<object>();
+  const work: Work = { owned: new Set(), copied: 0 };
   let root: unknown = doc;
-  for (const operation of operations) root = applyOne(root, operation, owned);
+  for (const operation of operations) root = applyOne(root, operation, work);
   return root as T;
+}
+
+interface Work {
+  /** Containers made by this call: they may be changed in place. */
+  readonly owned: Set<object>;
+  /** Bytes that copies have added: each may double what the one before has made. */
+  copied: number;
 }
 
 function decode(ops: unknown): readonly Operation[] {
@@ -35,11 +43,14 @@ function decode(ops: unknown): readonly Operation[] {
     throw apiError(413, "RequestEntityTooLarge",
       `The allowed maximum operations in a JSON patch is ${MAX_OPERATIONS}, got ${ops.length}`);
   }
+  const bad: unknown = ops.find((operation) => typeof operation !== "object" || operation === null || Array.isArray(operation));
+  if (bad !== undefined) throw badRequest(`error decoding patch: json: cannot unmarshal ${JSON.stringify(bad)} into Go value of type jsonpatch.Operation`);
   return ops;
 }
 
-function applyOne(root: unknown, operation: Operation, owned: Set<object>): unknown {
+function applyOne(root: unknown, operation: Operation, work: Work): unknown {
   const { op, path, from, value } = operation;
+  const { owned } = work;
   if (typeof path !== "string") throw failed(`${op} operation has no path`);
   switch (op) {
     case "add": return add(root, path, value, owned);
@@ -59,12 +70,19 @@ function applyOne(root: unknown, operation: Operation, owned: Set<object>): unkn
     case "move": case "copy": {
       const source = typeof from === "string" ? read(root, from) : undefined;
       if (source === undefined) throw failed(`${op} operation does not apply: doc is missing from path: ${from ?? ""}`);
-      if (op === "copy") return add(root, path, structuredClone(source), owned);
+      if (op === "copy") return add(root, path, copyOf(source, work), owned);
       if (path !== from && path.startsWith(`${from}/`)) throw failed(`move operation does not apply: ${path} lies inside ${from}`);
       return add(remove(root, from!, owned), path, source, owned);
     }
     default: throw failed(`Unexpected kind: ${op}`);
   }
+}
+
+function copyOf(source: unknown, work: Work): unknown {
+  const text = JSON.stringify(source);
+  work.copied += text.length;
+  if (work.copied > MAX_COPIED) throw failed(`Unable to copy, the accumulated size increase of copy is ${work.copied}, exceeding the limit ${MAX_COPIED}`);
+  return JSON.parse(text);
 }
 
 function add(root: unknown, path: string, value: unknown, owned: Set<object>): unknown {

@@ -41,6 +41,8 @@ describe("applyJsonPatch", () => {
     ["an index beyond the end", [{ op: "add", path: "/l/9", value: 1 }], 422],
     ["an unknown operation", [{ op: "frob", path: "/a" }], 422],
     ["something else than a list", { op: "add" }, 400],
+    ["what is no operation", [null], 400],
+    ["copies that grow without end", [{ op: "add", path: "/a", value: { x: "y".repeat(1000) } }, ...Array.from({ length: 40 }, (_, i) => ({ op: "copy", from: "/a", path: `/a/${i}` }))], 422],
     ["too many operations", Array.from({ length: 10_001 }, () => ({ op: "test", path: "/a", value: 1 })), 413],
   ])("refuses %s", (_, ops, code) => {
     expect(codeOf(() => applyJsonPatch({ a: 1, l: [] }, ops))).toBe(code);
