@@ -26,6 +26,8 @@ export interface CompiledBlock {
   readonly zone: string;
   readonly handlers: readonly Handler[];
   readonly shuffle: boolean;
+  /** Whether its figures are served. */
+  readonly prometheus: boolean;
 }
 
 export interface Compiled {
@@ -77,7 +79,7 @@ function compileBlock(zone: string, block: ServerBlock, context: CompileContext,
       warnings.push(`line ${line}: directive "${name}" is not supported and has no effect`);
     }
   }
-  return { zone, handlers: order.flatMap((name) => build[name]!()), shuffle: find("loadbalance").length > 0 };
+  return { zone, handlers: order.flatMap((name) => build[name]!()), shuffle: find("loadbalance").length > 0, prometheus: find("prometheus").length > 0 };
 }
 
 const zoneList = (args: readonly string[]): readonly string[] => args.map(normalName);

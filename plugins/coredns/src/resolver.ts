@@ -1,6 +1,7 @@
 /** From a packet to a packet: the block of the question's zone answers, and answers made of objects are kept as bytes. */
 import { type MaybePromise, type Question, type Reply, runChain } from "./handler.ts";
 import type { Compiled, CompiledBlock } from "./compile.ts";
+import type { Observation } from "./metrics.ts";
 import { failure, inZone } from "./records.ts";
 import { type Answer, CLASS_IN, encodeAnswer, encodeFormErr, parseQuery, type Query, Rcode, type Rr, Type, udpLimit } from "./wire.ts";
 
@@ -15,10 +16,16 @@ export interface Resolver {
 
 const KEPT = 4096;
 
-export function createResolver(onError: (error: unknown, name: string) => void): Resolver {
+interface Kept {
+  readonly bytes: Buffer;
+  readonly zone: string;
+  readonly type: number;
+}
+
+export function createResolver(onError: (error: unknown, name: string) => void, observe: (observation: Observation) => void = () => {}): Resolver {
   let blocks: readonly CompiledBlock[] = [];
   let queries = 0;
-  const kept = new Map<string, Buffer>();
+  const kept = new Map<string, Kept>();
 
   function resolve(question: Question): MaybePromise<Reply> {
     const block = blocks.find((b) => inZone(question.name, b.zone));
@@ -57,35 +64,42 @@ export function createResolver(onError: (error: unknown, name: string) => void):
     handle(packet, transport) {
       if (packet.length < 12 || packet.readUInt8(2) & 0x80) return undefined;
       queries++;
+      const started = performance.now();
+      const done = (bytes: Buffer, zone: string, type: number): Buffer => {
+        observe({ transport, zone, type, rcode: bytes.readUInt8(3) & 15, seconds: (performance.now() - started) / 1000 });
+        return bytes;
+      };
       const key = keyOf(packet, transport);
-      const bytes = kept.get(key);
-      if (bytes) return withId(bytes, packet);
+      const known = kept.get(key);
+      if (known) return done(withId(known.bytes, packet), known.zone, known.type);
       let query: Query;
       try {
         query = parseQuery(packet);
       } catch {
-        return encodeFormErr(packet);
+        const refusal = encodeFormErr(packet);
+        return refusal && done(refusal, "", 0);
       }
+      const zone = `${blocks.find((b) => inZone(query.name, b.zone))?.zone ?? ""}.`;
       const limit = transport === "udp" ? udpLimit(query) : undefined;
       const fail = (error: unknown): Buffer => {
         onError(error, query.name);
-        return encodeAnswer(query, failure(Rcode.ServFail), limit);
+        return done(encodeAnswer(query, failure(Rcode.ServFail), limit), zone, query.type);
       };
       try {
         const reply = answer(query);
-        if (reply instanceof Promise) return reply.then((r) => encodeAnswer(query, r, limit)).catch(fail);
+        if (reply instanceof Promise) return reply.then((r) => done(encodeAnswer(query, r, limit), zone, query.type)).catch(fail);
         const encoded = encodeAnswer(query, reply, limit);
-        if (reply.cacheable) keep(key, encoded);
-        return encoded;
+        if (reply.cacheable) keep(key, { bytes: encoded, zone, type: query.type });
+        return done(encoded, zone, query.type);
       } catch (error) {
         return fail(error);
       }
     },
   };
 
-  function keep(key: string, bytes: Buffer): void {
+  function keep(key: string, answer: Kept): void {
     if (kept.size >= KEPT) kept.clear();
-    kept.set(key, bytes);
+    kept.set(key, answer);
   }
 }
 

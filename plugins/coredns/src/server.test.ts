@@ -128,7 +128,10 @@ test("the plugin deploys its objects, publishes its endpoint and keeps its port 
   expect(slice()).toMatchObject({
     metadata: { labels: { "kubernetes.io/service-name": "kube-dns", "endpointslice.kubernetes.io/managed-by": "k3s-p" }, ownerReferences: [{ kind: "Service", name: "kube-dns" }] },
     addressType: "IPv4", endpoints: [{ addresses: ["127.0.0.1"] }],
-    ports: [{ name: "dns", port: first.impl.port, protocol: "UDP" }, { name: "dns-tcp", port: first.impl.port, protocol: "TCP" }],
+    ports: [
+      { name: "dns", port: first.impl.port, protocol: "UDP" }, { name: "dns-tcp", port: first.impl.port, protocol: "TCP" },
+      { name: "metrics", port: expect.any(Number), protocol: "TCP" },
+    ],
   });
   first.kube.drop(k.endpointSlices, "kube-dns-node-1", "kube-system");
   await vi.waitFor(() => expect(slice()).toBeDefined());
@@ -136,6 +139,32 @@ test("the plugin deploys its objects, publishes its endpoint and keeps its port 
   expect(slice()).toBeUndefined();
   const second = await startPlugin(dir, first.kube);
   expect(second.impl.port).toBe(first.impl.port);
+});
+
+test("its figures are served while the Corefile says prometheus", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "coredns-"));
+  cleanup.push(() => rm(dir, { recursive: true, force: true }));
+  const { kube, impl } = await startPlugin(dir);
+  putCluster(kube);
+  const { port } = kube.read(k.endpointSlices, "kube-dns-node-1", "kube-system")!.ports!.find(({ name }) => name === "metrics")!;
+  const figures = async (path = "/metrics") => fetch(`http://127.0.0.1:${port}${path}`).then(async (r) => [r.status, await r.text()] as const);
+  const client = clientOf(impl.port);
+  for (let i = 0; i < 2; i++) await client.resolve4("kubernetes.default.svc.cluster.local");
+  await expect(client.resolve6("nothing.default.svc.cluster.local")).rejects.toThrow();
+  const set = async (change: (text: string) => string) => {
+    const map = kube.read(k.configMaps, "coredns", "kube-system")!;
+    kube.put(k.configMaps, { ...map, data: { ...map.data, Corefile: change(map.data!.Corefile!) } });
+  };
+  await set((text) => text.replace(/^ *prometheus.*\n/m, ""));
+  await vi.waitFor(async () => expect((await figures())[0]).toBe(404));
+  await set((text) => text.replace("loadbalance", "loadbalance\n    prometheus :9153"));
+  await vi.waitFor(async () => expect((await figures())[0]).toBe(200));
+  const [, text] = await figures();
+  expect(text).toContain('coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="udp",family="1",type="A"} 2\n');
+  expect(text).toContain('coredns_dns_responses_total{server="dns://:53",zone=".",view="",rcode="NOERROR"} 2\n');
+  expect(text).toContain('coredns_dns_responses_total{server="dns://:53",zone=".",view="",rcode="NXDOMAIN"} 1\n');
+  expect(text).toContain('coredns_dns_request_duration_seconds_bucket{server="dns://:53",zone=".",view="",le="+Inf"} 3\n');
+  expect((await figures("/other"))[0]).toBe(404);
 });
 
 test("nodes, custom files and a broken Corefile take effect while it runs", async () => {

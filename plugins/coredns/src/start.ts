@@ -1,5 +1,6 @@
 /** Starts the DNS server: objects deployed, informers in, sockets open, the Service's endpoint published. */
 import { readFile, writeFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Logger } from "@k3s-p/plugin-api";
 import { eventRecorder, type KubeClient } from "@k3s-p/plugin-api/kube";
@@ -7,6 +8,7 @@ import { publishListener } from "@k3s-p/plugin-api/kube/service-endpoint";
 import type { Deployer, NodeInfo } from "@k3s-p/plugin-api/slots";
 import { compileCorefile } from "./compile.ts";
 import { configSource, NAMESPACE } from "./config-source.ts";
+import { dnsMetrics, serveMetrics } from "./metrics.ts";
 import { createResolver } from "./resolver.ts";
 import { resolvConf } from "./resolv.ts";
 import { listen } from "./server.ts";
@@ -41,7 +43,9 @@ export async function startDns(options: DnsOptions): Promise<RunningDns> {
   defer(() => view.stop());
   const source = configSource(client);
   defer(() => source.stop());
-  const resolver = createResolver((error, name) => log.warn({ err: error, name }, "a query failed"));
+  const metrics = dnsMetrics(isIP(address) === 6 ? "2" : "1");
+  const resolver = createResolver((error, name) => log.warn({ err: error, name }, "a query failed"), metrics.observe);
+  let prometheus = false;
   const upstreams = resolvConf();
   let problem: string | undefined;
 
@@ -65,6 +69,7 @@ export async function startDns(options: DnsOptions): Promise<RunningDns> {
     try {
       const compiled = compileCorefile(corefile, context);
       resolver.use(compiled);
+      prometheus = compiled.blocks.some((block) => block.prometheus);
       problem = undefined;
       for (const warning of compiled.warnings) complain("UnsupportedDirective", warning);
       log.debug({ blocks: compiled.blocks.length }, "Corefile in force");
@@ -85,9 +90,11 @@ export async function startDns(options: DnsOptions): Promise<RunningDns> {
   const server = await listen(resolver, address, options.port, lastPort);
   defer(() => server.close());
   if (server.port !== lastPort) await writeFile(portFile, String(server.port));
+  const figures = await serveMetrics(address, () => (prometheus ? metrics.text() : undefined));
+  defer(() => figures.close());
   const endpoint = await publishListener(client, {
     namespace: NAMESPACE, service: "kube-dns", nodeName: node.name, address,
-    ports: [{ name: "dns", port: server.port, protocol: "UDP" }, { name: "dns-tcp", port: server.port, protocol: "TCP" }],
+    ports: [{ name: "dns", port: server.port, protocol: "UDP" }, { name: "dns-tcp", port: server.port, protocol: "TCP" }, { name: "metrics", port: figures.port, protocol: "TCP" }],
   });
   defer(() => endpoint.stop());
   log.info({ address, port: server.port }, `DNS answers at ${address}:${server.port}`);
