@@ -8,6 +8,7 @@ import { keepAccounts } from "./accounts/accounts.ts";
 import { lockFile, openApprovals } from "./approval/approvals.ts";
 import { createHookTimes, pluginMetrics } from "./admin/metrics.ts";
 import { createTracing } from "./admin/tracing.ts";
+import { checkAttach } from "./isolation/attach.ts";
 import { criticalPath } from "./kernel/graph.ts";
 import { createHosts } from "./kernel/hosts/index.ts";
 import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts";
@@ -39,6 +40,8 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const refs = { node, runner, pki: createPki(node.paths.tls, { warn: (message) => kernelLog.warn(message) }) };
   // Not below `server`, which root alone may enter: programs have users of their own.
   const dirs = { data: join(node.paths.dataDir, "plugins"), run: join(node.paths.run, "plugins") };
+  const attach = (settings.values.get("attach")?.value ?? []) as readonly string[];
+  checkAttach(attach, plan.plugins);
   const hookTimes = createHookTimes();
   const tracing = await createTracing((message) => kernelLog.warn(message));
   const onSpan: OnSpan = (span) => {
@@ -47,7 +50,7 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   };
   const kernel: Kernel = createKernel({
     plan, configs, log, refs, dirs, onSpan,
-    host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot), admit: openApprovals(lockFile(node.paths)).admit }),
+    host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot), attach, admit: openApprovals(lockFile(node.paths)).admit }),
     ...(options.onFatal && { onFatal: options.onFatal }),
   });
   kernel.contribute(metricsSource, pluginMetrics(kernel, hookTimes));

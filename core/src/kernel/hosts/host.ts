@@ -27,6 +27,8 @@ export interface PluginHost {
   readonly exited: Promise<K3spError>;
   /** Of a plugin with a process of its own. */
   readonly pid?: number | undefined;
+  /** Its start has no time limit: somebody may be looking at it with a debugger. */
+  readonly unhurried?: boolean | undefined;
 }
 
 /** A host whose code is loaded with the plugin's. */
@@ -36,6 +38,7 @@ export function lazyHost(make: () => Promise<PluginHost>): PluginHost {
   return {
     exited: exited.promise,
     get pid() { return host?.pid; },
+    get unhurried() { return host?.unhurried; },
     async load() {
       host = await make();
       void host.exited.then(exited.resolve);

@@ -16,11 +16,14 @@ export interface HostsOptions {
   readonly admit?: (manifest: Manifest, log: Logger) => Promise<void>;
   /** Milliseconds between signs of life of a process, and for an answer. */
   readonly heartbeat?: number;
+  /** Plugins whose process waits for a debugger. */
+  readonly attach?: readonly string[];
 }
 
 export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs" | "heartbeat"> {
   readonly manifest: Manifest;
   readonly log: Logger;
+  readonly attach?: boolean;
   /** What a derived slot such as `kube` needs to be reached from another process. */
   readonly connect: (slot: string) => Promise<unknown>;
 }
@@ -32,7 +35,7 @@ const modes: Readonly<Record<Manifest["isolation"], (options: HostOptions) => Pr
   rpc: async (options) => (await import("../../isolation/rpc.ts")).rpcHost(options),
 };
 
-export function createHosts({ refs, provider, admit, ...rest }: HostsOptions): (manifest: Manifest, log: Logger) => PluginHost {
+export function createHosts({ refs, provider, admit, attach = [], ...rest }: HostsOptions): (manifest: Manifest, log: Logger) => PluginHost {
   return (manifest, log) => {
     const { isolation, source } = manifest;
     if (isolation === "inline" && source.kind === "default") return inlineHost(manifest);
@@ -42,7 +45,7 @@ export function createHosts({ refs, provider, admit, ...rest }: HostsOptions): (
     };
     return lazyHost(async () => {
       if (source.kind === "user") await admit?.(manifest, log);
-      return modes[isolation]({ ...rest, manifest, log, connect });
+      return modes[isolation]({ ...rest, manifest, log, connect, attach: attach.includes(manifest.id) });
     });
   };
 }

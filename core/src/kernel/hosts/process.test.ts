@@ -27,14 +27,14 @@ function onDisk(id: string, source: string, manifest: Partial<Manifest> = {}): F
   return { plugin: {}, manifest: { dir: join(dir, id), entry, isolation: "process", criticality: "optional", ...manifest } };
 }
 
-function start(fakes: Fakes, options: { readonly heartbeat?: number } & Partial<KernelOptions> = {}) {
-  const { heartbeat, ...more } = options;
+function start(fakes: Fakes, options: { readonly heartbeat?: number; readonly attach?: boolean } & Partial<KernelOptions> = {}) {
+  const { heartbeat, attach = false, ...more } = options;
   const dirs = { data: join(dir, "data"), run: join(dir, "run") };
   const test = kernelOf(fakes, {
     dirs, ...more,
     host: (manifest: Manifest, log: Logger) => manifest.isolation === "inline"
       ? inlineHost(manifest, async () => ({ ...test.defaults, ...fakes })[manifest.id]!.plugin)
-      : processHost({ manifest, log, dirs, paths: { cniConf: join(dir, "conf") }, connect: async () => ({}), ...(heartbeat && { heartbeat }) }),
+      : processHost({ manifest, log, dirs, paths: { cniConf: join(dir, "conf") }, connect: async () => ({}), attach, ...(heartbeat && { heartbeat }) }),
   });
   return test;
 }
@@ -157,8 +157,10 @@ test.each([
   ["a signal", 'setTimeout(() => process.kill(process.pid, "SIGKILL"), 20);', "far failed: its process was ended by SIGKILL"],
   ["a full heap", "setTimeout(() => { const all = []; for (;;) all.push(new Array(1000).fill(all.length)); }, 20);", "far failed: its process ran out of memory (limit 32 MB; k3sp.permissions.memory sets another)"],
   ["a blocked event loop", "setTimeout(() => { for (;;); }, 20);", "far failed: its process did not answer for 0.3 s"],
-])("%s in the process is a crash of the plugin alone: it is started again", async (_, body, message) => {
-  const { kernel, clock, state, lines } = start({ far: onDisk("far", `export default definePlugin({ start() { ${body} } });`, { permissions: { memory: 32 } }) }, { heartbeat: 300 });
+])("%s in the process is a crash of the plugin alone: it is started again", async (what, body, message) => {
+  // A busy machine may keep a healthy one from answering so fast.
+  const options = what === "a blocked event loop" ? { heartbeat: 300 } : {};
+  const { kernel, clock, state, lines } = start({ far: onDisk("far", `export default definePlugin({ start() { ${body} } });`, { permissions: { memory: 32 } }) }, options);
   await kernel.start();
   await until(() => state("far") === "failed");
   expect(lines).toContain(`far: K3SP_PLUGIN_CRASHED ${message}`);
@@ -191,6 +193,25 @@ test("a CNI of functions serves the runtime from its process, and the runtime is
   await until(() => state("net") === "ready");
   expect((await add()).dns.search).toEqual(["c1", String(pid())]);
   await kernel.stop();
+});
+
+test("with --attach its process waits for a debugger, whose breakpoints no time limit ends", async () => {
+  const test = start(
+    { far: onDisk("far", "export default definePlugin({ start: () => new Promise((resolve) => setTimeout(resolve, 400)) });", { criticality: "required" }) },
+    { startTimeout: 300, heartbeat: 100, attach: true },
+  );
+  const starting = test.kernel.start();
+  const hint = (): string | undefined => test.lines.map((line) => /^far: waits for a debugger: node inspect (\S+), or chrome/.exec(line)?.[1]).find(Boolean);
+  await until(() => hint() !== undefined);
+  expect([test.state("far"), test.lines.length]).toEqual(["loading", 1]);
+  const [target] = (await (await fetch(`http://${hint()}/json/list`)).json()) as { webSocketDebuggerUrl: string }[];
+  const inspector = new WebSocket(target!.webSocketDebuggerUrl);
+  await new Promise((resolve) => inspector.addEventListener("open", resolve));
+  inspector.send(JSON.stringify({ id: 1, method: "Runtime.runIfWaitingForDebugger" }));
+  await starting;
+  expect(test.state("far")).toBe("ready");
+  inspector.close();
+  await test.kernel.stop();
 });
 
 test("a flooded log is cut to 200 lines a second", async () => {

@@ -5,7 +5,6 @@
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { k3spError, type K3spError, type Logger, type PluginContext } from "@k3s-p/plugin-api";
 import { createBridge, type Bridge } from "@k3s-p/plugin-api/wire/bridge";
 import type { Manifest } from "../manifest.ts";
@@ -13,12 +12,14 @@ import { slotById } from "../board.ts";
 import type { ChildContext, ChildDeclared, FarSlot } from "../../isolation/child.ts";
 import type { Calls, Declared, PluginHost } from "./host.ts";
 import type { HostOptions } from "./index.ts";
+import { attachFlags, debuggerHint } from "../../isolation/attach.ts";
+import { forwardOutput, limitLog } from "../../isolation/child-output.ts";
 import { memoryOf, permissionFlags } from "../../isolation/permissions.ts";
 
 type Context = PluginContext<any, any, any>;
 
 export function processHost(options: HostOptions): PluginHost {
-  const { manifest, log, heartbeat = 10_000 } = options;
+  const { manifest, log, heartbeat = 10_000, attach = false } = options;
   const exited = Promise.withResolvers<K3spError>();
   let child: ChildProcess | undefined;
   let bridge: Bridge;
@@ -45,14 +46,16 @@ export function processHost(options: HostOptions): PluginHost {
   return {
     exited: exited.promise,
     get pid() { return child?.pid; },
+    unhurried: attach,
     async load() {
       child = spawnChild(options);
       const calm = limitLog(log);
-      const tail = forwardOutput(child, calm);
+      const tail = forwardOutput(child, calm, attach ? debuggerHint(log) : undefined);
       bridge = createBridge(channelOf(child), exportsFor(calm, () => ctx));
       child.on("error", (error) => end(crashed(manifest, `its process could not be started: ${error.message}`)));
       child.on("exit", (code, signal) => end(crashed(manifest, exitReason(manifest, code, signal, tail()), tail())));
-      watchBeat();
+      // Who stops at a breakpoint does not answer.
+      if (!attach) watchBeat();
       const { id, entry, version } = manifest;
       return declaredFrom((await bridge.remote("load")({ id, entry, version })) as ChildDeclared);
     },
@@ -81,13 +84,13 @@ export function processHost(options: HostOptions): PluginHost {
   };
 }
 
-function spawnChild({ manifest, paths, dirs }: HostOptions): ChildProcess {
+function spawnChild({ manifest, paths, dirs, attach }: HostOptions): ChildProcess {
   const { PATH = "", TZ, LANG } = process.env;
   return fork(new URL("../../isolation/child.ts", import.meta.url), [], {
     serialization: "advanced", stdio: ["ignore", "pipe", "pipe", "ipc"],
     // The compile cache is its own, so that it cannot put code into another's; a start with it takes a third of the time.
     env: { PATH, ...(TZ && { TZ }), ...(LANG && { LANG }), NODE_COMPILE_CACHE: join(dirs.data, manifest.id, ".compile-cache") },
-    execArgv: [`--max-old-space-size=${memoryOf(manifest)}`, "--max-semi-space-size=2", ...permissionFlags(manifest, paths, dirs)],
+    execArgv: [`--max-old-space-size=${memoryOf(manifest)}`, "--max-semi-space-size=2", ...permissionFlags(manifest, paths, dirs), ...(attach ? attachFlags : [])],
   });
 }
 
@@ -138,36 +141,6 @@ function follow(ctx: Context, slot: string, bridge: Bridge, connect: HostOptions
     const handle = ctx.slot(slot);
     if (handle) void farSlot(slot, handle, connect).then((far) => bridge.remote("replaced")(slot, far)).catch((error: Error) => ctx.log.warn(error.message));
   });
-}
-
-/** Lines that a plugin may write to its log in one second; more are counted and dropped. */
-const linesPerSecond = 200;
-
-function limitLog(log: Logger): Logger {
-  let second = 0;
-  let count = 0;
-  const at = (level: keyof Logger) => (first: string | object, message?: string): void => {
-    const now = Math.floor(performance.now() / 1000);
-    if (now !== second) {
-      if (count > linesPerSecond) log.warn(`${count - linesPerSecond} lines were dropped: at most ${linesPerSecond} a second are kept`);
-      second = now;
-      count = 0;
-    }
-    if (++count <= linesPerSecond) (log[level] as (a: string | object, b?: string) => void)(first, message);
-  };
-  return { trace: at("trace"), debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") } as Logger;
-}
-
-/** Returns the last lines, which say why a process ended. */
-function forwardOutput(child: ChildProcess, log: Logger): () => readonly string[] {
-  const last: string[] = [];
-  const write = (level: "info" | "warn") => (line: string): void => {
-    if (last.push(line) > 20) last.shift();
-    log[level](line);
-  };
-  createInterface({ input: child.stdout! }).on("line", write("info"));
-  createInterface({ input: child.stderr! }).on("line", write("warn"));
-  return () => last;
 }
 
 function exitReason(manifest: Manifest, code: number | null, signal: string | null, tail: readonly string[]): string {
