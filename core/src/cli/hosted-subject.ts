@@ -1,7 +1,7 @@
 /** A plugin in the isolation mode of its manifest, as a subject of the suites: its code runs where a server would run it. */
 import { chmodSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { definePlugin, type PluginContext, type Slot } from "@k3s-p/plugin-api";
+import { definePlugin, k3spError, type PluginContext, type Slot } from "@k3s-p/plugin-api";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Subject } from "@k3s-p/plugin-api/conformance/subject";
 import { testPaths } from "@k3s-p/plugin-api/testing";
@@ -66,5 +66,5 @@ async function startHosted(manifest: Manifest, ctx: Context): Promise<Hosted> {
 }
 
 function noProvider(slot: string): never {
-  throw new Error(`the pretended cluster has no "${slot}" for another process`);
+  throw k3spError("K3SP_SLOT_UNAVAILABLE", { message: `the pretended cluster has no "${slot}" for another process` });
 }

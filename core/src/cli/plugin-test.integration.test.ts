@@ -64,3 +64,16 @@ test("what cannot be reached from another process is skipped, and says so", () =
   expect(output).toMatch(/skipped +lifecycle@process .*\n +from another process "kube" is reached over HTTPS/);
   expect(status).toBe(0);
 });
+
+test("a plugin in one file is tested as it is", () => {
+  const file = join(dir, "tiny.ts");
+  writeFileSync(file, 'import { definePlugin } from "@k3s-p/plugin-api";\nexport default definePlugin({ start() {} });\n');
+  const { status, output, rows } = testPlugin(file);
+  expect(rows.filter((line) => /^ok +lifecycle(@process)? /.test(line)), output).toHaveLength(12);
+  expect(output).not.toContain("README");
+  expect(status).toBe(0);
+});
+
+test("what is no plugin is said before anything is tested", () => {
+  expect(testPlugin(join(dir, "nothing"))).toMatchObject({ status: 1, output: expect.stringContaining("K3SP_PLUGIN_NOT_FOUND"), rows: [] });
+});

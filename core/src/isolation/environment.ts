@@ -1,7 +1,7 @@
 /** What every program of a plugin finds in its environment: its folders, and a kubeconfig when it declares `kube`. */
 import { chownSync } from "node:fs";
 import { join } from "node:path";
-import { replaceFile } from "@k3s-p/plugin-api";
+import { isK3spError, replaceFile } from "@k3s-p/plugin-api";
 import type { KubeConnection } from "@k3s-p/plugin-api/kube/https";
 import type { HostOptions } from "../kernel/hosts/index.ts";
 import { uidOf } from "./confine.ts";
@@ -10,13 +10,20 @@ export async function programEnv({ manifest, dirs, connect }: Pick<HostOptions, 
   const { id, needs, wants } = manifest;
   const [data, run] = [join(dirs.data, id), join(dirs.run, id)];
   const env = { HOME: data, K3SP_PLUGIN: id, K3SP_DATA: data, K3SP_RUN: run };
-  if (!("kube" in needs) && !("kube" in wants)) return env;
+  const connection = "kube" in needs ? await connect("kube") : "kube" in wants ? await unlessAbsent(connect("kube")) : undefined;
+  if (!connection) return env;
   const file = join(run, "kubeconfig");
-  await replaceFile(file, kubeconfig((await connect("kube")) as KubeConnection));
+  await replaceFile(file, kubeconfig(connection as KubeConnection));
   const uid = uidOf(manifest);
   if (uid !== undefined) chownSync(file, uid, uid);
   return { ...env, KUBECONFIG: file };
 }
+
+/** What a plugin only wants may have no provider. */
+const unlessAbsent = <T>(connection: Promise<T>): Promise<T | undefined> => connection.catch((error: unknown) => {
+  if (isK3spError(error) && error.code === "K3SP_SLOT_UNAVAILABLE") return undefined;
+  throw error;
+});
 
 /** JSON, which is YAML too: a program without a YAML library reads it as well. */
 function kubeconfig({ url, ca, token }: KubeConnection): string {

@@ -19,7 +19,7 @@ state = {"file": ""}
 
 
 def describe(_):
-    return {"provides": "cni", "needs": {"kube": "kube", "runner": "runner", "runtime": "runtime"}, "parts": ["health"]}
+    return {"provides": "cni", "needs": {"runner": "runner", "runtime": "runtime"}, "wants": {"kube": "kube"}, "parts": ["health"]}
 
 
 def call_slot(slot, method, *args):
@@ -49,7 +49,8 @@ def start(request):
     bridge = {"type": "bridge", "bridge": "rpcpython0", "isDefaultGateway": True, "ipam": ipam}
     conf_list = {"cniVersion": "1.0.0", "name": "rpc-python", "plugins": [bridge]}
     call_slot("runner", "run", "sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
-    publish(subnet)
+    if "KUBECONFIG" in os.environ:
+        publish(subnet)
     folder = request["slots"]["runtime"]["cni"]["confDir"]
     os.makedirs(folder, exist_ok=True)
     state["file"] = os.path.join(folder, "10-rpc-python.conflist")
