@@ -3,7 +3,7 @@ import { alreadyExists, apiError, badRequest, invalid } from "@k3s-p/plugin-api/
 import type { Obj } from "../resources/types.ts";
 import type { Entry } from "../store/entry.ts";
 import { admissionRequest, apiVersion, type Call, collectionOf, currentTime, type Engine, present, privateCopy, strategyContext, toStored, unstored } from "./engine.ts";
-import { validateMetadata } from "./metadata.ts";
+import { validateNewMetadata } from "./metadata.ts";
 
 /** Tries of a generated name before the collision is the client's. */
 const NAME_TRIES = 8;
@@ -37,7 +37,7 @@ async function tryCreate(engine: Engine, call: Call, object: Obj): Promise<Entry
   def.prepareCreate?.(next, context);
   if (def.generationOf) next.metadata!.generation = 1;
   else delete next.metadata!.generation;
-  const errors = [...validateMetadata(next, def), ...(def.validate?.(next, context) ?? [])];
+  const errors = [...validateNewMetadata(next, def), ...(def.validate?.(next, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, next.metadata!.name ?? "", errors);
   await engine.admission.validate(admissionRequest(call, "CREATE", next, undefined));
 

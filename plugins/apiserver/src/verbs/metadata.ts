@@ -54,8 +54,31 @@ export function validateMetadata(object: Obj, def: ResourceDef): FieldError[] {
     ...validateLabels(meta.labels, "metadata.labels"),
     ...validateAnnotations(meta.annotations),
     ...validateOwners(meta.ownerReferences),
-    ...(meta.finalizers ?? []).flatMap((name) => qualifiedNameProblems(name).map((why) => bad("metadata.finalizers", name, why))),
+    ...validateFinalizers(meta.finalizers ?? []),
   ];
+}
+
+/** Kinds of these groups take any finalizer, as custom ones do. */
+const extensionGroups = new Set(["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"]);
+
+/** What a new object owes in addition. */
+export function validateNewMetadata(object: Obj, def: ResourceDef): FieldError[] {
+  const errors = validateMetadata(object, def);
+  if (def.custom || extensionGroups.has(def.group)) return errors;
+  (object.metadata?.finalizers ?? []).forEach((name, i) => {
+    if (name.includes("/") || standardFinalizers.has(name)) return;
+    errors.push(bad(`metadata.finalizers[${i}]`, name, "name is neither a standard finalizer name nor is it fully qualified"));
+  });
+  return errors;
+}
+
+const [ORPHAN, FOREGROUND] = ["orphan", "foregroundDeletion"];
+const standardFinalizers = new Set(["kubernetes", ORPHAN, FOREGROUND]);
+
+function validateFinalizers(names: readonly string[]): FieldError[] {
+  const errors = names.flatMap((name) => qualifiedNameProblems(name).map((why) => bad("metadata.finalizers", name, why)));
+  if (!names.includes(ORPHAN) || !names.includes(FOREGROUND)) return errors;
+  return [...errors, bad("metadata.finalizers", names, `finalizer ${ORPHAN} and ${FOREGROUND} cannot be both set`)];
 }
 
 function validateNames(meta: ObjectMeta, def: ResourceDef): FieldError[] {
@@ -155,5 +178,5 @@ function labelValueProblems(value: string): string[] {
 }
 
 const found = (type: FieldErrorType, field: string, message: string): FieldError => ({ type, field, message });
-const bad = (field: string, value: string, why: string): FieldError =>
+const bad = (field: string, value: unknown, why: string): FieldError =>
   found("FieldValueInvalid", field, `Invalid value: ${JSON.stringify(value)}: ${why}`);

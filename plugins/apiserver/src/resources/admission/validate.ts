@@ -146,10 +146,35 @@ export function validateFlowSchema({ spec }: Obj): FieldError[] {
   if (!spec.priorityLevelConfiguration?.name) errors.push(required("spec.priorityLevelConfiguration.name", "must reference a priority level"));
   items(spec, "rules").forEach((rule, i) => {
     if (!rule.subjects?.length) errors.push(required(`spec.rules[${i}].subjects`, "subjects must contain at least one value"));
+    items(rule, "subjects").forEach((subject, j) => errors.push(...validateFlowSubject(`spec.rules[${i}].subjects[${j}]`, subject)));
     if (!rule.resourceRules?.length && !rule.nonResourceRules?.length) {
       errors.push(required(`spec.rules[${i}]`, "at least one of resourceRules and nonResourceRules has to be non-empty"));
     }
   });
+  return errors;
+}
+
+const subjectFields: Readonly<Record<string, string>> = { Group: "group", ServiceAccount: "serviceAccount", User: "user" };
+
+function validateFlowSubject(at: string, subject: Obj): FieldError[] {
+  const own = subjectFields[subject.kind as string];
+  if (!own) return [notSupported(`${at}.kind`, subject.kind ?? "", Object.keys(subjectFields))];
+  const others = Object.values(subjectFields).filter((field) => field !== own && isObject(subject[field]))
+    .map((field) => forbidden(`${at}.${field}`, `${field} is forbidden when subject kind is not '${field[0]!.toUpperCase()}${field.slice(1)}'`));
+  if (!isObject(subject[own])) return [...others, required(`${at}.${own}`, `${own} is required when subject kind is '${subject.kind}'`)];
+  return subject[own].name ? others : [...others, required(`${at}.${own}.name`)];
+}
+
+const MAX_QUEUES = 10_000_000;
+
+function validateLimitResponse(at: string, { type, queuing }: Obj): FieldError[] {
+  if (type === "Reject") return queuing ? [forbidden(`${at}.queuing`, "must be nil if limited.limitResponse.type is not Limited")] : [];
+  if (type !== "Queue") return [notSupported(`${at}.type`, type ?? "", ["Queue", "Reject"])];
+  if (!isObject(queuing)) return [required(`${at}.queuing`, "must not be empty if limited.limitResponse.type is Limited")];
+  const errors = ["queueLengthLimit", "queues", "handSize"].filter((name) => !(queuing[name] > 0))
+    .map((name) => invalidValue(`${at}.queuing.${name}`, queuing[name] ?? 0, "must be positive"));
+  if (queuing.queues > MAX_QUEUES) errors.push(invalidValue(`${at}.queuing.queues`, queuing.queues, `must not be greater than ${MAX_QUEUES}`));
+  if (queuing.handSize > queuing.queues) errors.push(invalidValue(`${at}.queuing.handSize`, queuing.handSize, `should not be greater than queues (${queuing.queues})`));
   return errors;
 }
 
@@ -161,8 +186,10 @@ export function validatePriorityLevel({ spec }: Obj): FieldError[] {
       if (!isObject(spec.limited)) return [required("spec.limited", "must not be empty when type is Limited")];
       const errors: FieldError[] = [];
       if (spec.limited.nominalConcurrencyShares < 0) errors.push(invalidValue("spec.limited.nominalConcurrencyShares", spec.limited.nominalConcurrencyShares, "must be a non-negative integer"));
-      errors.push(...oneOf("spec.limited.limitResponse.type", spec.limited.limitResponse?.type, ["Queue", "Reject"]));
-      return errors;
+      const lendable = spec.limited.lendablePercent;
+      if (lendable != null && (lendable < 0 || lendable > 100)) errors.push(invalidValue("spec.limited.lendablePercent", lendable, "must be between 0 and 100, inclusive"));
+      if (spec.limited.borrowingLimitPercent < 0) errors.push(invalidValue("spec.limited.borrowingLimitPercent", spec.limited.borrowingLimitPercent, "if specified, must be a non-negative integer"));
+      return [...errors, ...validateLimitResponse("spec.limited.limitResponse", spec.limited.limitResponse ?? {})];
     }
     default:
       return [notSupported("spec.type", spec.type ?? "", ["Exempt", "Limited"])];

@@ -3,9 +3,13 @@ import { type LabelSelector, matchesSelector } from "@k3s-p/plugin-api/kube";
 import { isObject, same } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { validatePodTemplate } from "../core/validate-pod.ts";
-import { type FieldError, IMMUTABLE, invalidValue, nonNegative, notSupported, oneOf, required } from "../validate/field.ts";
+import {
+  type FieldError, IMMUTABLE, invalidAll, invalidValue, nonNegative, notSupported, oneOf, optionalOneOf, required, tooLong,
+} from "../validate/field.ts";
+import { dns1123Subdomain } from "../validate/names.ts";
 import { validateLabelSelector } from "../validate/selector.ts";
 import { scheduleProblem } from "./schedule.ts";
+import { validateFailurePolicy, validateIndexLimits, validateSuccessPolicy } from "./validate-job-policy.ts";
 
 const MAX_CRON_NAME = 52;
 
@@ -23,52 +27,40 @@ export function validateJob({ spec }: Obj): FieldError[] {
 }
 
 function validateJobSpec(at: string, spec: Obj): FieldError[] {
-  const errors = [
-    "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes",
-  ].flatMap((name) => nonNegative(`${at}.${name}`, spec[name]));
-  if (spec.completionMode != null) {
-    if (spec.completionMode !== "NonIndexed" && spec.completionMode !== "Indexed") errors.push(notSupported(`${at}.completionMode`, spec.completionMode, ["Indexed", "NonIndexed"]));
-    if (spec.completionMode === "Indexed") errors.push(...validateIndexed(at, spec));
+  const errors = ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"]
+    .flatMap((name) => nonNegative(`${at}.${name}`, spec[name]));
+  if (spec.managedBy != null) errors.push(...validateManager(`${at}.managedBy`, spec.managedBy));
+  if (spec.completionMode != null && spec.completionMode !== "NonIndexed" && spec.completionMode !== "Indexed") {
+    errors.push(notSupported(`${at}.completionMode`, spec.completionMode, ["Indexed", "NonIndexed"]));
   }
-  if (spec.backoffLimitPerIndex != null && spec.completionMode !== "Indexed") {
-    errors.push(invalidValue(`${at}.backoffLimitPerIndex`, spec.backoffLimitPerIndex, "requires indexed completion mode"));
-  }
-  errors.push(...validateFailurePolicy(at, spec));
-  if (spec.podReplacementPolicy != null) errors.push(...oneOf(`${at}.podReplacementPolicy`, spec.podReplacementPolicy, ["Failed", "TerminatingOrFailed"]));
-  return [...errors, ...validatePodTemplate(`${at}.template`, spec.template), ...validateRestart(at, spec)];
+  return [
+    ...errors, ...validateIndexLimits(at, spec), ...validateFailurePolicy(`${at}.podFailurePolicy`, spec),
+    ...validateSuccessPolicy(`${at}.successPolicy`, spec), ...validateReplacement(`${at}.podReplacementPolicy`, spec),
+    ...validatePodTemplate(`${at}.template`, spec.template), ...validateRestart(`${at}.template.spec.restartPolicy`, spec),
+  ];
 }
 
-function validateIndexed(at: string, spec: Obj): FieldError[] {
-  const errors: FieldError[] = [];
-  if (spec.completions == null) errors.push(required(`${at}.completions`, "when completion mode is Indexed"));
-  if (spec.parallelism > 100_000) errors.push(invalidValue(`${at}.parallelism`, spec.parallelism, "must be less than or equal to 100000 when completion mode is Indexed"));
-  return errors;
+const MAX_MANAGER = 63;
+
+function validateManager(field: string, name: string): FieldError[] {
+  const [domain = "", ...path] = name.split("/");
+  if (path.length === 0 || domain === "" || path.join("/") === "") return [invalidValue(field, name, 'must be a domain-prefixed path (such as "acme.io/foo")')];
+  const errors = invalidAll(field, domain, dns1123Subdomain(domain));
+  return name.length > MAX_MANAGER ? [...errors, tooLong(field, MAX_MANAGER)] : errors;
 }
 
-function validateFailurePolicy(at: string, spec: Obj): FieldError[] {
-  const policy = spec.podFailurePolicy;
-  if (!isObject(policy)) return [];
-  const errors: FieldError[] = [];
-  if (spec.template?.spec?.restartPolicy !== "Never") {
-    errors.push(invalidValue(`${at}.template.spec.restartPolicy`, spec.template?.spec?.restartPolicy, "only \"Never\" is supported when podFailurePolicy is specified"));
-  }
-  (policy.rules ?? []).forEach((rule: Obj, i: number) => {
-    const field = `${at}.podFailurePolicy.rules[${i}]`;
-    errors.push(...oneOf(`${field}.action`, rule.action, ["Count", "FailIndex", "FailJob", "Ignore"]));
-    const both = isObject(rule.onExitCodes) && rule.onPodConditions?.length;
-    if (both) errors.push(invalidValue(field, rule, "specifying both OnExitCodes and OnPodConditions is not supported"));
-    else if (!isObject(rule.onExitCodes) && !rule.onPodConditions?.length) {
-      errors.push(invalidValue(field, rule, "specifying one of OnExitCodes and OnPodConditions is required"));
-    }
-  });
-  return errors;
+/** With a failure policy a pod is replaced when it has failed, and not before. */
+function validateReplacement(field: string, spec: Obj): FieldError[] {
+  const allowed = isObject(spec.podFailurePolicy) ? ["Failed"] : ["Failed", "TerminatingOrFailed"];
+  return optionalOneOf(field, spec.podReplacementPolicy, allowed);
 }
 
-function validateRestart(at: string, spec: Obj): FieldError[] {
+function validateRestart(field: string, spec: Obj): FieldError[] {
   const policy = spec.template?.spec?.restartPolicy;
-  const field = `${at}.template.spec.restartPolicy`;
   if (!policy || policy === "Always") return [required(field, 'valid values: "OnFailure", "Never"')];
-  return [];
+  if (policy === "Never" || policy !== "OnFailure") return [];
+  const needsNever = ["podFailurePolicy", "backoffLimitPerIndex"].filter((name) => spec[name] != null);
+  return needsNever.map((name) => invalidValue(field, policy, `only "Never" is supported when ${name} is specified`));
 }
 
 const immutableInJob = ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"];

@@ -32,11 +32,37 @@ function validateMetric(at: string, metric: Obj): FieldError[] {
   if (!isObject(source)) return [required(`${at}.${field}`, "must populate information for the given metric source")];
   const errors = Object.values(sourceOf).filter((other) => other !== field && isObject(metric[other]))
     .map((other) => forbidden(`${at}.${other}`, "must populate the given metric source only"));
-  const resource = field === "resource" || field === "containerResource";
-  if (resource && !source.name) errors.push(required(`${at}.${field}.name`, "must specify a resource name"));
-  if (!resource && !source.metric?.name) errors.push(required(`${at}.${field}.metric.name`, "must specify a metric name"));
-  return [...errors, ...validateTarget(`${at}.${field}.target`, source.target)];
+  return [...errors, ...validateSource(`${at}.${field}`, field, source), ...validateTarget(`${at}.${field}.target`, source.target), ...targetRules[field]!(`${at}.${field}.target`, source.target ?? {})];
 }
+
+function validateSource(at: string, kind: string, source: Obj): FieldError[] {
+  if (kind === "resource" || kind === "containerResource") {
+    const errors = source.name ? [] : [required(`${at}.name`, "must specify a resource name")];
+    return kind === "resource" || source.container ? errors : [...errors, required(`${at}.container`, "must specify a container")];
+  }
+  const errors = kind === "object" ? ["kind", "name"].filter((name) => !source.describedObject?.[name]).map((name) => required(`${at}.describedObject.${name}`)) : [];
+  if (!source.metric?.name) errors.push(required(`${at}.metric.name`, "must specify a metric name"));
+  return [...errors, ...validateLabelSelector(`${at}.metric.selector`, source.metric?.selector)];
+}
+
+type TargetRule = (at: string, target: Obj) => FieldError[];
+
+const utilization: TargetRule = (at, { averageUtilization, averageValue }) => {
+  if (averageUtilization == null && averageValue == null) return [required(`${at}.averageUtilization`, "must set either a target raw value or a target utilization")];
+  return averageUtilization != null && averageValue != null ? [forbidden(`${at}.averageValue`, "may not set both a target raw value and a target utilization")] : [];
+};
+
+/** Which figures each source of metrics takes as its target. */
+const targetRules: Readonly<Record<string, TargetRule>> = {
+  resource: utilization,
+  containerResource: utilization,
+  pods: (at, { averageValue }) => (averageValue == null ? [required(`${at}.averageValue`, "must specify a positive target averageValue")] : []),
+  object: (at, { value, averageValue }) => (value == null && averageValue == null ? [required(`${at}.averageValue`, "must set either a target value or averageValue")] : []),
+  external: (at, { value, averageValue }) => {
+    if (value == null && averageValue == null) return [required(`${at}.averageValue`, "must set either a target value for metric or a per-pod target")];
+    return value != null && averageValue != null ? [forbidden(`${at}.value`, "may not set both a target value for metric and a per-pod target")] : [];
+  },
+};
 
 function validateTarget(at: string, target: unknown): FieldError[] {
   if (!isObject(target) || !target.type) return [required(`${at}.type`, "must specify a metric target type")];
@@ -51,9 +77,6 @@ function validateTarget(at: string, target: unknown): FieldError[] {
   }
   if (target.averageUtilization != null && target.averageUtilization < 1) {
     errors.push(invalidValue(`${at}.averageUtilization`, target.averageUtilization, "must be greater than 0"));
-  }
-  if (["value", "averageValue", "averageUtilization"].every((name) => target[name] == null)) {
-    errors.push(required(`${at}.averageUtilization`, "must set either a target raw value or a target utilization"));
   }
   return errors;
 }

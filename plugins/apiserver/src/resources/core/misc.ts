@@ -8,7 +8,7 @@ import {
   defaultEndpoints, defaultLimitRange, defaultPodTemplateObject, defaultReplicationController, defaultResourceQuota,
 } from "./defaults.ts";
 import { validateReplicationController } from "../apps/validate.ts";
-import { validateLimitRange, validateResourceQuota, validateResourceQuotaUpdate } from "./validate-cluster.ts";
+import { validateLimitRange, validateResourceQuota, validateResourceQuotaUpdate } from "./validate-quota.ts";
 import { validatePodTemplate } from "./validate-pod.ts";
 import { validateEndpoints } from "./validate-service.ts";
 

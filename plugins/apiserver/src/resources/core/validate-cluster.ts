@@ -1,10 +1,10 @@
-/** Validation of Namespaces, Nodes, PersistentVolumes, ResourceQuotas, LimitRanges and Events. */
-import { compareQuantity, parseNano } from "@k3s-p/plugin-api/kube";
+/** Validation of Namespaces, Nodes, PersistentVolumes and Events. */
+import { compareQuantity } from "@k3s-p/plugin-api/kube";
 import { isObject, items, same } from "../fields.ts";
 import type { Obj } from "../types.ts";
-import { duplicate, type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, notSupported, optionalOneOf, required } from "../validate/field.ts";
+import { type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, notSupported, optionalOneOf, required } from "../validate/field.ts";
 import { cidr, dns1123Subdomain, noBacksteps, qualifiedName } from "../validate/names.ts";
-import { quantityProblems, validateQuotaList, validateResourceList } from "../validate/resources.ts";
+import { quantityProblems, validateResourceList } from "../validate/resources.ts";
 import { validateAccessModes } from "./validate-claim.ts";
 import { validateNodeSelector, validateTaints } from "./validate-scheduling.ts";
 
@@ -87,60 +87,6 @@ export function validatePersistentVolumeUpdate(volume: Obj, old: Obj): FieldErro
     errors.push(invalidValue("spec.nodeAffinity", volume.spec.nodeAffinity, IMMUTABLE));
   }
   return errors;
-}
-
-const scopes = ["BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating", "VolumeAttributesClass"];
-
-export function validateResourceQuota({ spec }: Obj): FieldError[] {
-  const errors = validateQuotaList("spec.hard", spec.hard);
-  const list: string[] = spec.scopes ?? [];
-  if (list.some((scope) => !scopes.includes(scope))) errors.push(invalidValue("spec.scopes", list, "unsupported scope"));
-  const conflict = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]].some((pair) => pair.every((scope) => list.includes(scope)));
-  if (conflict) errors.push(invalidValue("spec.scopes", list, "conflicting scopes"));
-  return errors;
-}
-
-export function validateResourceQuotaUpdate(quota: Obj, old: Obj): FieldError[] {
-  const errors = validateResourceQuota(quota);
-  return same(quota.spec.scopes, old.spec.scopes) ? errors : [...errors, invalidValue("spec.scopes", quota.spec.scopes, IMMUTABLE)];
-}
-
-const limitLists = ["min", "max", "default", "defaultRequest"] as const;
-/** Pairs whose first may not exceed the second. */
-const order: readonly (readonly [string, string, string])[] = [
-  ["min", "max", "min value {a} is greater than max value {b}"],
-  ["min", "defaultRequest", "min value {a} is greater than default request value {b}"],
-  ["defaultRequest", "max", "default request value {a} is greater than max value {b}"],
-  ["defaultRequest", "default", "default request value {a} is greater than default limit value {b}"],
-  ["min", "default", "min value {a} is greater than default value {b}"],
-  ["default", "max", "default value {a} is greater than max value {b}"],
-];
-
-export function validateLimitRange({ spec }: Obj): FieldError[] {
-  const seen = new Set<string>();
-  return items(spec, "limits").flatMap((limit, i) => {
-    const at = `spec.limits[${i}]`;
-    const errors: FieldError[] = limit.type ? [] : [required(`${at}.type`)];
-    if (limit.type && seen.has(limit.type)) errors.push(duplicate(`${at}.type`, limit.type));
-    seen.add(limit.type);
-    for (const list of limitLists) {
-      if (limit.type === "Pod" && list.startsWith("default") && limit[list]) {
-        errors.push(forbidden(`${at}.${list}`, "may not be specified when `type` is 'Pod'"));
-      }
-      for (const [name, value] of Object.entries(limit[list] ?? {})) errors.push(...invalidAll(`${at}.${list}[${name}]`, value, quantityProblems(value)));
-    }
-    return errors.length > 0 ? errors : orderErrors(at, limit);
-  });
-}
-
-function orderErrors(at: string, limit: Obj): FieldError[] {
-  const names = new Set(limitLists.flatMap((list) => Object.keys(limit[list] ?? {})));
-  return [...names].flatMap((name) => order.flatMap(([small, large, text]) => {
-    const [a, b] = [limit[small]?.[name], limit[large]?.[name]];
-    if (a === undefined || b === undefined || parseNano(a)! <= parseNano(b)!) return [];
-    const field = small === "default" || small === "defaultRequest" ? small : large.startsWith("default") ? large : small;
-    return [invalidValue(`${at}.${field}[${name}]`, limit[field][name], text.replace("{a}", a).replace("{b}", b))];
-  }));
 }
 
 /** Core form. An event is in its object's namespace; those about cluster objects are in `default`. */

@@ -3,10 +3,11 @@ import type { Behaviour } from "../row.ts";
 import { specGeneration, withStatus } from "../strategy.ts";
 import { leaseColumns, namedColumns, priorityClassColumns, resourceClaimColumns, resourceSliceColumns, runtimeClassColumns } from "./columns.ts";
 import { defaultPriorityClass, defaultResourceClaim, defaultResourceClaimTemplate } from "./defaults.ts";
+import { validateLease, validatePriorityClass, validatePriorityClassUpdate, validateRuntimeClass, validateRuntimeClassUpdate } from "./validate.ts";
 import {
-  validateLease, validatePriorityClass, validatePriorityClassUpdate, validateResourceClaim, validateResourceClaimTemplate,
-  validateResourceClaimUpdate, validateRuntimeClass, validateRuntimeClassUpdate,
-} from "./validate.ts";
+  validateDeviceClass, validateResourceClaim, validateResourceClaimTemplate, validateResourceClaimUpdate, validateResourceSlice,
+  validateResourceSliceUpdate,
+} from "./validate-devices.ts";
 
 export const lease: Behaviour = { columns: leaseColumns, validate: validateLease, validateUpdate: validateLease };
 export const runtimeClass: Behaviour = { columns: runtimeClassColumns, validate: validateRuntimeClass, validateUpdate: validateRuntimeClassUpdate };
@@ -18,7 +19,9 @@ export const priorityClass: Behaviour = {
   validateUpdate: validatePriorityClassUpdate,
 };
 
-export const deviceClass: Behaviour = { ...specGeneration, columns: namedColumns };
+export const deviceClass: Behaviour = {
+  ...specGeneration, columns: namedColumns, validate: validateDeviceClass, validateUpdate: validateDeviceClass,
+};
 export const resourceClaim: Behaviour = {
   ...withStatus(),
   columns: resourceClaimColumns,
@@ -35,5 +38,7 @@ export const resourceClaimTemplate: Behaviour = {
 export const resourceSlice: Behaviour = {
   ...specGeneration,
   columns: resourceSliceColumns,
+  validate: validateResourceSlice,
+  validateUpdate: validateResourceSliceUpdate,
   selectableFields: { "spec.nodeName": (o) => o.spec?.nodeName ?? "", "spec.driver": (o) => o.spec?.driver ?? "" },
 };

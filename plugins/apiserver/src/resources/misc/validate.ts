@@ -1,9 +1,9 @@
-/** Validation of Leases, RuntimeClasses, PriorityClasses and resource claims. */
-import { isObject, items, same } from "../fields.ts";
+/** Validation of Leases, RuntimeClasses and PriorityClasses. */
+import { isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { validateTolerations } from "../core/validate-scheduling.ts";
-import { duplicate, type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, nonNegative, optionalOneOf, positive, required } from "../validate/field.ts";
-import { dns1123Label, dns1123Subdomain, validateLabels } from "../validate/names.ts";
+import { type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, nonNegative, optionalOneOf, positive, required } from "../validate/field.ts";
+import { dns1123Label, validateLabels } from "../validate/names.ts";
 import { validateResourceList } from "../validate/resources.ts";
 
 export function validateLease({ spec }: Obj): FieldError[] {
@@ -43,24 +43,3 @@ export function validatePriorityClassUpdate(object: Obj, old: Obj): FieldError[]
   const errors: FieldError[] = object.value === old.value ? [] : [forbidden("value", "may not be changed in an update.")];
   return object.preemptionPolicy === old.preemptionPolicy ? errors : [...errors, invalidValue("preemptionPolicy", object.preemptionPolicy, IMMUTABLE)];
 }
-
-function validateClaimSpec(field: string, spec: Obj): FieldError[] {
-  const names = new Set<string>();
-  return items(spec.devices, "requests").flatMap((request, i) => {
-    const at = `${field}.devices.requests[${i}]`;
-    const errors: FieldError[] = request.name ? invalidAll(`${at}.name`, request.name, dns1123Label(request.name)) : [required(`${at}.name`)];
-    if (names.has(request.name)) errors.push(duplicate(`${at}.name`, request.name));
-    names.add(request.name);
-    const exact = isObject(request.exactly);
-    const alternatives = items(request, "firstAvailable");
-    if (exact === alternatives.length > 0) errors.push(required(at, "exactly one of `exactly` or `firstAvailable` is required"));
-    if (exact && !request.exactly.deviceClassName) errors.push(required(`${at}.exactly.deviceClassName`));
-    else if (exact) errors.push(...invalidAll(`${at}.exactly.deviceClassName`, request.exactly.deviceClassName, dns1123Subdomain(request.exactly.deviceClassName)));
-    return errors;
-  });
-}
-
-export const validateResourceClaim = ({ spec }: Obj): FieldError[] => validateClaimSpec("spec", spec);
-export const validateResourceClaimUpdate = (claim: Obj, old: Obj): FieldError[] =>
-  same(claim.spec, old.spec) ? [] : [invalidValue("spec", claim.spec, IMMUTABLE)];
-export const validateResourceClaimTemplate = ({ spec }: Obj): FieldError[] => validateClaimSpec("spec.spec", spec.spec);

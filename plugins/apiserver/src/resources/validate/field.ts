@@ -11,6 +11,9 @@ export const required = (field: string, detail = ""): FieldError =>
 export const invalidValue = (field: string, value: unknown, detail: string): FieldError =>
   ({ type: "FieldValueInvalid", field, message: detailed(`Invalid value: ${show(value)}`, detail) });
 
+/** Of several fields together, whose values would not help. */
+export const invalidRule = (field: string, detail: string): FieldError => ({ type: "FieldValueInvalid", field, message: `Invalid value: ${detail}` });
+
 export const notSupported = (field: string, value: unknown, supported: readonly string[]): FieldError => ({
   type: "FieldValueNotSupported", field,
   message: `Unsupported value: ${show(value)}: supported values: ${supported.map((v) => JSON.stringify(v)).join(", ")}`,

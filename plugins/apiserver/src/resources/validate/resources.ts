@@ -38,11 +38,10 @@ function containerNameProblems(name: string): string[] {
   return problems;
 }
 
-function validateValue(field: string, name: string, value: unknown): FieldError[] {
+function validateValue(field: string, name: string, value: unknown, whole = isExtended(name)): FieldError[] {
   const problems = quantityProblems(value);
   if (problems.length > 0) return invalidAll(field, value, problems);
-  const whole = parseNano(value as string)! % 1_000_000_000n === 0n;
-  return isExtended(name) && !whole ? [invalidValue(field, value, INTEGER)] : [];
+  return whole && parseNano(value as string)! % 1_000_000_000n !== 0n ? [invalidValue(field, value, INTEGER)] : [];
 }
 
 /** `limits` and `requests` of a container. */
@@ -83,9 +82,12 @@ export function validateResourceList(field: string, list: unknown): FieldError[]
 export function validateQuotaList(field: string, list: unknown): FieldError[] {
   return Object.entries((list ?? {}) as Record<string, unknown>).flatMap(([name, value]) => {
     const problems = name.startsWith("count/") ? dns1123Subdomain(name.slice(6)) : nameProblems(name, (n) => isQuotaName(n));
-    return [...invalidAll(`${field}[${name}]`, name, problems), ...validateValue(`${field}[${name}]`, name, value)];
+    return [...invalidAll(`${field}[${name}]`, name, problems), ...validateValue(`${field}[${name}]`, name, value, isCount(name))];
   });
 }
+
+/** Objects are counted in whole numbers. */
+const isCount = (name: string): boolean => name.startsWith("count/") || (standardQuota.has(name) && !/(^|\.)(cpu|memory|ephemeral-storage|storage)$/.test(name));
 
 const isQuotaName = (name: string): boolean =>
   standardQuota.has(name) || isHugePages(name) || name.startsWith("requests.") || name.startsWith("limits.");
