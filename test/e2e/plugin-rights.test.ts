@@ -147,6 +147,7 @@ describe.skipIf(reason)("plugins of the user's own", () => {
     expect(JSON.parse(await plugin("plan", ...serverArgs, "--plugin", file, "--json"))).toMatchObject({
       plugins: expect.arrayContaining([expect.objectContaining({ id: "noter", source: { kind: "user", path: dir, entry: file }, approval: { state: "pending", added: ["network"] } })]),
     });
+    expect(await plugin("plan", ...serverArgs, "--plugin", file)).toContain(`noter: from --plugin ${file}; pending; it may: kube configmaps: create, get, list; kube nodes: delete; kube secrets: list; network; use: kube\nnoter: not approved: network (k3s-p plugin approve noter)\n`);
     expect(await plugin("approve", "noter", "--yes")).toContain("noter is approved, and starts with the server\n");
     await cluster.start({ args: ["--plugin", file] });
     expect(await plugin("list")).toMatch(/^noter +4\.0\.0 .* ready /m);

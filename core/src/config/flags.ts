@@ -44,7 +44,7 @@ const coreFlags: readonly Flag[] = [
   flag("node-external-ip", "list", "external addresses to advertise for the node", { commas: true }),
   flag("node-label", "list", "labels set when the node is registered"),
   flag("node-taint", "list", "taints set when the node is registered"),
-  flag("plugin", "list", "load the plugin at PATH; it takes the place of the default provider of its slot"),
+  flag("plugin", "list", "load a plugin: folder, module, .tgz, npm package or program; it takes the place of the default provider of its slot"),
   flag("allow-inline", "list", "run the plugin NAME in the server's own process, as its manifest asks for", { commas: true }),
   flag("attach", "list", "let the process of the plugin NAME wait for a debugger before it loads", { commas: true }),
   flag("slot", "list", "choose the provider of a slot: SLOT=PLUGIN, or SLOT=none"),

@@ -115,6 +115,10 @@ test.each([["./no-such"], ["/no/such.ts"], ["no-such.tgz"], ["../a b"]])("%s is 
   expect(await textOf(spec)).toMatch(/^K3SP_PLUGIN_NOT_FOUND {2}\/.*: no such file or folder\n/);
 });
 
+test("nothing is not the folder that one stands in", async () => {
+  expect(await textOf(" ")).toMatch(/^K3SP_PLUGIN_NOT_FOUND {2}no plugin is named\n/);
+});
+
 test("what is wrong with several plugins is one report", async () => {
   const named = ["./no-such", folder("bad", { version: "one" })].map((spec) => ({ spec, label: spec }));
   const error = await namedManifests(named, packages()).catch((e: unknown) => e);

@@ -11,6 +11,7 @@ export type Place = Pick<PluginSource, "path" | "entry" | "manifest">;
  * `packages` is the folder that what npm installs is kept in.
  */
 export async function locate(spec: string, packages: string): Promise<Place> {
+  if (!spec.trim()) throw k3spError("K3SP_PLUGIN_NOT_FOUND", { message: "no plugin is named" });
   const path = resolve(spec);
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat?.isDirectory()) return { path };
