@@ -1,5 +1,5 @@
 /** The plumbing that every controller shares: what it is given, its informers, its one work queue and its events. */
-import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
+import type { ClusterSettings, NodeInfo, Pki } from "@k3s-p/plugin-api/slots";
 import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import {
   eventRecorder, isConflict, isNotFound, keyOf, workQueue,
@@ -15,6 +15,8 @@ export interface ControllerDeps {
   readonly random: () => number;
   readonly signal: AbortSignal;
   readonly cluster: Pick<ClusterSettings, "clusterCidr">;
+  /** This server's own node. */
+  readonly self: Pick<NodeInfo, "name">;
   readonly pki: Pki;
   readonly tuning: Tuning;
   /** One view a resource for all controllers, with the indexes of `lib/informers.ts`. */

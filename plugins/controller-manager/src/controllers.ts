@@ -54,6 +54,7 @@ export const controllers: readonly ControllerEntry[] = [
   entry("node-ipam-controller", () => import("./node/ipam.ts")),
   entry("node-lifecycle-controller", () => import("./node/lifecycle.ts")),
   entry("taint-eviction-controller", () => import("./node/taint-eviction.ts")),
+  entry("control-plane-label-controller", () => import("./node/control-plane-label.ts")),
   entry("ttl-controller", () => import("./node/ttl.ts")),
   entry("persistentvolume-binder-controller", () => import("./storage/binder.ts"), [
     persistentVolumeClaims,

@@ -28,7 +28,7 @@ export default definePlugin<
     }
     const deps: ControllerDeps = {
       client: ctx.needs.kube, log: ctx.log, now: () => new Date(), random: Math.random, signal: ctx.signal,
-      cluster: ctx.needs.node.cluster, pki: ctx.needs.pki, tuning: options.tuning, defer: (undo) => ctx.defer(undo),
+      cluster: ctx.needs.node.cluster, self: ctx.needs.node, pki: ctx.needs.pki, tuning: options.tuning, defer: (undo) => ctx.defer(undo),
       informer: sharedInformers(ctx.needs.kube, (undo) => ctx.defer(undo)),
     };
     await startControllers(deps, {

@@ -41,7 +41,7 @@ interface Source {
   readonly target: { averageUtilization?: number; averageValue?: string };
 }
 
-/** The resource that a metric watches; undefined for kinds that need another metrics API. */
+/** The resource that a metric watches; undefined for kinds that adapters serve. */
 export function sourceOf(metric: MetricSpec): Source | undefined {
   if (metric.type === "Resource" && metric.resource)
     return { resource: metric.resource.name, container: undefined, target: metric.resource.target };
@@ -62,14 +62,25 @@ export function replicasFor(
   now: Date,
   tolerance: number,
 ): Replicas {
+  if (source.target.averageUtilization === undefined) {
+    const { count, average } = averageReplicas(source, current, pods, metrics, now, tolerance);
+    return { count, name: `${label(source)} resource`, status: statusOf(source, { averageValue: format(source.resource, average) }) };
+  }
+  const { groups, usage } = measure(source, pods, metrics, now, tolerance);
+  return byUtilization(source, current, groups, usage);
+}
+
+interface Measured {
+  readonly groups: Groups;
+  readonly usage: ReadonlyMap<string, bigint>;
+}
+
+function measure(source: Source, pods: readonly Pod[], metrics: readonly PodMetrics[], now: Date, tolerance: number): Measured {
   const usage = usageByPod(source, metrics);
   if (usage.size === 0) throw new Error(`no metrics returned from resource metrics API`);
   const groups = groupPods(source.resource, pods, usage, metrics, now, tolerance);
-  const measured = groups.ready.map((pod) => ({ used: usage.get(pod.metadata.name!)!, pod }));
-  if (measured.length === 0) throw new Error("did not receive metrics for targeted pods (pods might be unready)");
-  return source.target.averageUtilization !== undefined
-    ? byUtilization(source, current, groups, usage)
-    : byValue(source, current, groups, usage);
+  if (groups.ready.length === 0) throw new Error("did not receive metrics for targeted pods (pods might be unready)");
+  return { groups, usage };
 }
 
 function usageByPod({ resource, container }: Source, metrics: readonly PodMetrics[]): Map<string, bigint> {
@@ -157,7 +168,11 @@ function byUtilization(
   };
 }
 
-function byValue(source: Source, current: number, groups: Groups, usage: ReadonlyMap<string, bigint>): Replicas {
+/** By a value that each pod is to have on average. */
+export function averageReplicas(
+  source: Source, current: number, pods: readonly Pod[], metrics: readonly PodMetrics[], now: Date, tolerance: number,
+): { readonly count: number; readonly average: bigint } {
+  const { groups, usage } = measure(source, pods, metrics, now, tolerance);
   const target = parseNano(source.target.averageValue ?? "0") || 1n;
   const total = groups.ready.reduce((sum, pod) => sum + usage.get(pod.metadata.name!)!, 0n);
   const average = total / BigInt(groups.ready.length);
@@ -165,11 +180,7 @@ function byValue(source: Source, current: number, groups: Groups, usage: Readonl
     const rest = [...assumed.values()].reduce((sum, share) => sum + (share * Number(target)), 0);
     return (Number(total) + rest) / (groups.ready.length + assumed.size) / Number(target);
   });
-  return {
-    count,
-    name: `${label(source)} resource`,
-    status: statusOf(source, { averageValue: format(source.resource, average) }),
-  };
+  return { count, average };
 }
 
 /**

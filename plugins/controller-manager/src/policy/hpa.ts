@@ -8,6 +8,7 @@ import { createController, type ControllerDeps } from "../controller.ts";
 import { referenceTo } from "../lib/pod-control.ts";
 import { semanticEqual } from "../lib/values.ts";
 import { limit, prune, type History } from "./hpa-behavior.ts";
+import { customReplicas } from "./hpa-custom.ts";
 import { readPodMetrics, replicasFor, sourceOf, type MetricStatus, type Replicas } from "./hpa-metrics.ts";
 import { createScaleReader } from "./scale.ts";
 
@@ -174,21 +175,16 @@ export function start(deps: ControllerDeps): void {
   async function one(
     hpa: HorizontalPodAutoscaler, scale: Scale, current: number, metric: Parameters<typeof sourceOf>[0],
   ): Promise<Replicas> {
-    const source = sourceOf(metric);
-    if (!source) throw new Error(`no metrics API serves metrics of type ${metric.type}`);
     const selector = scale.status?.selector as unknown as string | undefined;
     if (!selector) throw new Error("selector is required");
     const requirements = parseLabelSelector(selector);
     const list = podInformer.list(hpa.metadata.namespace).filter((pod) => matches(requirements, pod.metadata.labels));
     if (list.length === 0) throw new Error("no pods returned by selector while calculating replica count");
-    return replicasFor(
-      source,
-      current,
-      list,
-      await readPodMetrics(client, hpa.metadata.namespace!, selector),
-      now(),
-      deps.tuning.hpaTolerance,
-    );
+    const namespace = hpa.metadata.namespace!;
+    const tolerance = deps.tuning.hpaTolerance;
+    const source = sourceOf(metric);
+    if (source) return replicasFor(source, current, list, await readPodMetrics(client, namespace, selector), now(), tolerance);
+    return customReplicas({ client, namespace, selector, pods: list, current, statusReplicas: scale.status?.replicas ?? current, now: now(), tolerance }, metric);
   }
 
   function limited(key: string, hpa: HorizontalPodAutoscaler, current: number, found: Replicas, draft: Draft): Wanted {

@@ -264,6 +264,63 @@ describe("horizontal-pod-autoscaler", () => {
     expect(condition("ScalingActive")).toMatchObject({ status: "False", reason: "FailedGetResourceMetric" });
   });
 
+  describe("with metrics of adapters", () => {
+    let asked: string[];
+    const served = (answers: Record<string, unknown>) => {
+      asked = [];
+      const before = h.client.onRequest!;
+      h.client.onRequest = (method, path, body) => {
+        const group = /^\/apis\/((?:custom|external)\.metrics\.k8s\.io)(\/?.*)$/.exec(path);
+        if (!group) return before(method, path, body);
+        asked.push(decodeURIComponent(path));
+        const answer = answers[group[2] ? path.split("?")[0]! : group[1]!];
+        return answer ? { status: 200, body: answer } : { status: 404, body: { message: "the server could not find the requested resource" } };
+      };
+    };
+    const value = (amount: string, name = "") => ({ describedObject: { name }, timestamp: new Date().toISOString(), value: amount });
+    const pods = { type: "Pods", pods: { metric: { name: "rps", selector: { matchLabels: { verb: "GET" } } }, target: { type: "AverageValue", averageValue: "500m" } } };
+    const custom = { preferredVersion: { version: "v1beta2" } };
+
+    it("Pods: the average over the target's pods", async () => {
+      served({ "custom.metrics.k8s.io": custom, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/ns/pods/*/rps": { items: [value("1", "a"), value("500m", "b")] } });
+      await run({ metrics: [pods] });
+      expect(replicas).toBe(3);
+      expect(asked[1]).toBe("/apis/custom.metrics.k8s.io/v1beta2/namespaces/ns/pods/*/rps?labelSelector=app=web&metricLabelSelector=verb=GET");
+      expect(status().currentMetrics).toEqual([{ type: "Pods", pods: { metric: pods.pods.metric, current: { averageValue: "750m" } } }]);
+      expect(h.events()).toContain("SuccessfulRescale New size: 3; reason: pods metric rps above target");
+    });
+
+    it("Object: a value of one object, for all replicas or for each", async () => {
+      h.client.serve(deployments, services);
+      const object = (target: object) => ({ type: "Object", object: { describedObject: { apiVersion: "v1", kind: "Service", name: "front" }, metric: { name: "hits" }, target } });
+      served({ "custom.metrics.k8s.io": custom, "/apis/custom.metrics.k8s.io/v1beta2/namespaces/ns/services/front/hits": { items: [value("100")] } });
+      await run({ metrics: [object({ type: "Value", value: "40" })] });
+      expect(replicas).toBe(5);
+      expect(status().currentMetrics[0].object.current).toEqual({ value: "100" });
+      h.client.edit(horizontalPodAutoscalers, "hpa", "ns", (draft) => void (draft.spec.metrics = [object({ type: "AverageValue", averageValue: "10" })]));
+      await h.advance(15);
+      expect(replicas).toBe(10);
+    });
+
+    it("External: the sum of what the selector finds", async () => {
+      served({ "external.metrics.k8s.io": { preferredVersion: { version: "v1beta1" } }, "/apis/external.metrics.k8s.io/v1beta1/namespaces/ns/queue": { items: [value("30"), value("45")] } });
+      await run({ metrics: [{ type: "External", external: { metric: { name: "queue" }, target: { type: "AverageValue", averageValue: "15" } } }] });
+      expect(replicas).toBe(5);
+      expect(status().currentMetrics[0].external.current).toEqual({ averageValue: "37500m" });
+    });
+
+    it.each([
+      [pods, "FailedGetPodsMetric", "unable to get metric rps: unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"],
+      [{ type: "External", external: { metric: { name: "queue" }, target: { type: "Value", value: "1" } } }, "FailedGetExternalMetric",
+        "unable to get external metric ns/queue/nil: unable to fetch metrics from external metrics API: the server could not find the requested resource (get queue.external.metrics.k8s.io)"],
+    ])("says which API is not there", async (metric, reason, message) => {
+      served({});
+      await run({ metrics: [metric] });
+      expect(replicas).toBe(2);
+      expect(condition("ScalingActive")).toMatchObject({ status: "False", reason, message: `the HPA was unable to compute the replica count: ${message}` });
+    });
+  });
+
   it("takes missing figures for the cautious side", async () => {
     usage = { a: "120m" };
     await run();

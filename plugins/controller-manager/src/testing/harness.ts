@@ -43,7 +43,7 @@ export function createHarness(
   const note = (fields: object | string, msg?: string) => void problems.push(`${msg ?? ""} ${JSON.stringify(fields)}`);
   const log: Logger = { trace() {}, debug() {}, info() {}, warn: note, error: note };
   const deps: ControllerDeps = {
-    client, log, now, signal: abort.signal, cluster: { clusterCidr: ["10.42.0.0/16"], ...cluster },
+    client, log, now, signal: abort.signal, cluster: { clusterCidr: ["10.42.0.0/16"], ...cluster }, self: { name: "server-1" },
     tuning: defaultTuning, random: () => (seed = (seed + 0.37) % 1),
     pki: { ca: (name) => ({ cert: `CERT ${name}`, certPath: `/${name}.crt` }), issue: unused, serviceAccountKey: async () => accountKey },
     informer: sharedInformers(client, (fn) => undo.push(fn)),
