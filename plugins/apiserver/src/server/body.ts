@@ -70,7 +70,7 @@ async function parseYaml(bytes: Buffer, check: boolean): Promise<Decoded> {
   const { LineCounter, parseDocument } = await import("yaml");
   const lines = new LineCounter();
   try {
-    const document = parseDocument(bytes.toString("utf8"), { uniqueKeys: false, lineCounter: lines });
+    const document = parseDocument(bytes.toString("utf8"), { uniqueKeys: false, lineCounter: lines, logLevel: "error" });
     if (document.errors.length > 0) throw document.errors[0]!;
     const value: unknown = document.toJS();
     if (measureDepth(value) > MAX_DEPTH) throw new Error("exceeded max depth");
