@@ -3,9 +3,10 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { unreadFlags } from "./config/flags.ts";
-import { metricsSource } from "@k3s-p/plugin-api/points";
+import { debugPage, metricsSource } from "@k3s-p/plugin-api/points";
 import { keepAccounts } from "./accounts/accounts.ts";
 import { lockFile, openApprovals } from "./approval/approvals.ts";
+import { debugPlugins } from "./admin/debug.ts";
 import { createHookTimes, pluginMetrics } from "./admin/metrics.ts";
 import { createTracing } from "./admin/tracing.ts";
 import { checkAttach } from "./isolation/attach.ts";
@@ -54,6 +55,7 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
     ...(options.onFatal && { onFatal: options.onFatal }),
   });
   kernel.contribute(metricsSource, pluginMetrics(kernel, hookTimes));
+  kernel.contribute(debugPage, debugPlugins(kernel));
   const stop = async (): Promise<void> => {
     await kernel.stop();
     runner.stop();

@@ -83,6 +83,11 @@ describe.skipIf(reason)("hot changes", () => {
     expect(await must("graph", "--format", "mermaid")).toContain("kubelet --> containerd");
     expect(await must("timeline")).toMatch(/^critical path \(#\): .+ \d+ ms -> .+ \d+ ms$/m);
     expect(await must("logs", "deployer")).toMatch(/INFO /);
+    const page = JSON.parse(await cluster.kubectl("get", "--raw", "/debug/plugins")) as { plugins: Status[]; timeline: { criticalPath: object[] } };
+    expect(page.plugins.map((p) => `${p.id} ${p.state}`)).toContain("flannel ready");
+    expect(page.timeline.criticalPath.length).toBeGreaterThan(1);
+    const refused = await cluster.tryKubectl(["get", "--raw", "/debug/plugins", "--as", "system:serviceaccount:default:default"]);
+    expect(refused.stderr).toContain('User "system:serviceaccount:default:default" cannot get path "/debug/plugins"');
   });
 
   test("what others need is not taken away, unless it is forced", async () => {

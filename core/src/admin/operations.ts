@@ -1,7 +1,6 @@
 /** What `k3s-p plugin` can ask of a running server. */
 import { k3spError } from "@k3s-p/plugin-api";
 import { pluginConfigs } from "../config/plugins.ts";
-import { criticalPath } from "../kernel/graph.ts";
 import type { Change, Kernel, PluginStatus } from "../kernel/lifecycle.ts";
 import { didYouMean, type Manifest } from "../kernel/manifest.ts";
 import type { Plan } from "../kernel/resolve.ts";
@@ -9,11 +8,12 @@ import { addedPlugin, noOverrides, planFrom, readSettings, type Overrides, type 
 import { isSource } from "../sources/locate.ts";
 import { namedManifests, packagesFolder } from "../sources/manifests.ts";
 import { datastoreOperations } from "./datastore.ts";
+import { graphOf, listOf, timelineOf } from "./debug.ts";
 import type { LogBook } from "./logs.ts";
 import { keepAccounts } from "../accounts/accounts.ts";
 import { lockFile, openApprovals } from "../approval/approvals.ts";
 import { describeRights } from "../approval/rights.ts";
-import type { ChangeResult, GraphResult, ListResult, PendingResult, Request, TimelineResult } from "./protocol.ts";
+import type { ChangeResult, PendingResult, Request } from "./protocol.ts";
 
 export interface AdminOptions {
   readonly kernel: Kernel;
@@ -149,7 +149,7 @@ export function createOperations(options: AdminOptions): Operations {
     ...datastoreOperations(kernel),
     enable, disable, replace, reload, approve,
     pending: async ({ name = "" }): Promise<PendingResult> => approvals.pending(name) ?? { added: [] },
-    list: async (): Promise<ListResult> => ({ plugins: kernel.status(), leftOut: kernel.plan().leftOut }),
+    list: async () => listOf(kernel),
     async inspect({ name = "" }) {
       const status = statusOf(name);
       const manifest = manifestOf(name);
@@ -158,13 +158,8 @@ export function createOperations(options: AdminOptions): Operations {
       const { state, rights, added } = approvals.of(manifest);
       return { ...status, description, from: source.label, entry, provides, needs, wants, contributes, permissions: describeRights(rights), approval: state, notApproved: describeRights(added), neededBy: kernel.dependants(name), config: kernel.configs().get(name) };
     },
-    graph: async (): Promise<GraphResult> => ({
-      plugins: kernel.plan().plugins.map((m) => ({ id: m.id, slots: Object.keys(m.provides), after: kernel.plan().edges.get(m.id) ?? [] })),
-    }),
-    timeline: async (): Promise<TimelineResult> => ({
-      steps: [...kernel.timings].map(([id, t]) => ({ id, ...t })).sort((a, b) => a.started - b.started || a.ready - b.ready),
-      criticalPath: criticalPath(kernel.plan().edges, kernel.timings),
-    }),
+    graph: async () => graphOf(kernel),
+    timeline: async () => timelineOf(kernel),
     async logs({ name = "", follow = false }, { send, signal }) {
       if (name !== "kernel") statusOf(name);
       for (const line of logs.last(name)) send(line);

@@ -101,4 +101,15 @@ export interface MetricsSource {
 }
 export const metricsSource = definePoint<MetricsSource>("metrics.source");
 
-export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, conversion, healthCheck, metricsSource, nativeResource] as const;
+/**
+ * What somebody who looks for a fault wants to know, as JSON at the API server's `/debug/NAME`. Only those may read it whose
+ * role names that URL: nobody but the members of `system:masters`, until somebody grants it.
+ */
+export interface DebugPage {
+  readonly name: string;
+  /** Called at every request. */
+  read(): unknown;
+}
+export const debugPage = definePoint<DebugPage>("debug.page");
+
+export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource] as const;

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Duplex } from "node:stream";
 import type { Contribution } from "@k3s-p/plugin-api";
 import { type KubeClient, randomSuffix } from "@k3s-p/plugin-api/kube";
-import type { AdmissionPlugin, HealthCheck } from "@k3s-p/plugin-api/points";
+import type { AdmissionPlugin, DebugPage, HealthCheck } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Audit, AuditRecord } from "../audit/index.ts";
 import { createClient } from "../client/client.ts";
@@ -74,6 +74,8 @@ export interface ApiServerOptions {
   /** What plugins add to `/metrics`. */
   readonly metrics?: () => string;
   readonly checks?: () => readonly HealthCheck[];
+  /** Of `/debug/NAME`. */
+  readonly pages?: () => readonly DebugPage[];
   readonly now?: () => Date;
   readonly random?: () => number;
   readonly newUid?: () => string;
@@ -155,7 +157,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const hub = createWatchHub();
   const flow = createLimits(options.limits ?? {}, engine);
   const builtin = routesOf({
-    extensions, registry, datastore, ready: () => ready, isClosing: () => isClosing, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks,
+    extensions, registry, datastore, ready: () => ready, isClosing: () => isClosing, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks, pages: options.pages ?? (() => []),
   });
   const handler = createHandler({
     engine, hub, flow, requestTimeout: options.limits?.requestTimeout ?? REQUEST_TIMEOUT, handlers: extensions.handlers ?? new Map(),
@@ -221,10 +223,11 @@ interface RouteSources {
   readonly isClosing: () => boolean;
   readonly metrics: () => string;
   readonly contributed: ApiServerOptions["checks"];
+  readonly pages: NonNullable<ApiServerOptions["pages"]>;
 }
 
 /** Everything that is not a resource. */
-function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, contributed }: RouteSources): (req: ApiRequest) => Route | undefined {
+function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, contributed, pages }: RouteSources): (req: ApiRequest) => Route | undefined {
   const ping: HealthCheck = { name: "ping", check: async () => ({ ok: true }) };
   const database: HealthCheck = { name: "etcd", check: () => datastore.health() };
   const started: HealthCheck = {
@@ -245,10 +248,14 @@ function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, 
       res.end(text);
     },
   };
+  const debug = (path: string): Route | undefined => {
+    const page = path.startsWith("/debug/") ? pages().find(({ name }) => path === `/debug/${name}`) : undefined;
+    return page && ((req, res) => sendObject(req, res, 200, page.read() as object));
+  };
   return (req) => {
     if (req.method !== "GET" && req.method !== "HEAD") return extensions.routes?.(req);
     const path = req.info.path.length > 1 ? req.info.path.replace(/\/$/, "") : req.info.path;
-    return fixed[path] ?? health(path) ?? extensions.routes?.(req);
+    return fixed[path] ?? health(path) ?? debug(path) ?? extensions.routes?.(req);
   };
 }
 

@@ -219,6 +219,21 @@ describe("what is not a resource", () => {
     expect((await api.http("POST", "/version")).status).toBe(404);
   });
 
+  test("pages of /debug are for admins, until somebody grants them", async () => {
+    await using server = await startTestServer({ pages: () => [{ name: "queue", read: () => ({ waiting: 3 }) }] });
+    expect((await server.http("GET", "/debug/queue")).body).toEqual({ waiting: 3 });
+    expect((await server.http("GET", "/debug/other")).status).toBe(404);
+    const joe = { name: "joe", groups: ["system:authenticated"] };
+    const asJoe = () => server.http("GET", "/debug/queue", undefined, {}, joe);
+    expect(await asJoe()).toMatchObject({ status: 403, body: { message: 'forbidden: User "joe" cannot get path "/debug/queue"' } });
+    const name = "debug";
+    await server.http("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", { metadata: { name }, rules: [{ nonResourceURLs: ["/debug/*"], verbs: ["get"] }] });
+    await server.http("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+      metadata: { name }, roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name }, subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "joe" }],
+    });
+    expect((await asJoe()).body).toEqual({ waiting: 3 });
+  });
+
   test("metrics count requests", async () => {
     const { text } = await api.http("GET", "/metrics");
     expect(text).toMatch(/apiserver_request_total\{code="200",verb="LIST",group="",version="v1",resource="configmaps",subresource="",scope="namespace"\} \d+/);

@@ -1,0 +1,24 @@
+/** `/debug/plugins`: in one answer what `k3s-p plugin list`, `graph` and `timeline` tell on the node itself. */
+import type { DebugPage } from "@k3s-p/plugin-api/points";
+import { criticalPath } from "../kernel/graph.ts";
+import type { Kernel } from "../kernel/lifecycle.ts";
+import type { GraphResult, ListResult, TimelineResult } from "./protocol.ts";
+
+type Told = Pick<Kernel, "status" | "plan" | "timings">;
+
+export const listOf = (kernel: Told): ListResult => ({ plugins: kernel.status(), leftOut: kernel.plan().leftOut });
+
+export function graphOf(kernel: Told): GraphResult {
+  const { plugins, edges } = kernel.plan();
+  return { plugins: plugins.map((m) => ({ id: m.id, slots: Object.keys(m.provides), after: edges.get(m.id) ?? [] })) };
+}
+
+export const timelineOf = ({ plan, timings }: Told): TimelineResult => ({
+  steps: [...timings].map(([id, t]) => ({ id, ...t })).sort((a, b) => a.started - b.started || a.ready - b.ready),
+  criticalPath: criticalPath(plan().edges, timings),
+});
+
+export const debugPlugins = (kernel: Told): DebugPage => ({
+  name: "plugins",
+  read: () => ({ ...listOf(kernel), graph: graphOf(kernel).plugins, timeline: timelineOf(kernel) }),
+});
