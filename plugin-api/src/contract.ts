@@ -30,7 +30,7 @@ export interface Slot<T> {
 export interface Derivation<T> {
   readonly from: string;
   // The source implementation is typed by the slot that `from` names; the one place where it is erased.
-  readonly view: (source: any, plugin: PluginIdentity) => T;
+  readonly view: (source: any, plugin: PluginIdentity, refs: any) => T;
   /** For plugins in a process of their own: what `connect` needs there, as plain data. */
   readonly link?: (source: any, plugin: PluginIdentity, refs: any) => Promise<unknown>;
   readonly connect?: (connection: any) => Promise<T>;
@@ -40,6 +40,8 @@ export interface PluginIdentity {
   readonly id: string;
   /** Its manifest asks for all rights on the API server. */
   readonly admin: boolean;
+  /** Its manifest asks to act as the node that it runs on, as kubelets do. */
+  readonly asNode?: boolean;
 }
 
 export interface Point<T> {

@@ -8,7 +8,7 @@ export function rightsOf({ permissions, provides, needs, wants, contributes, iso
     ...Object.keys(provides).map((slot) => `provide ${slot}`),
     ...[...Object.keys(needs), ...Object.keys(wants)].map((slot) => `use ${slot}`),
     ...contributes.map((point) => `contribute ${point}`),
-    ...(kube === "admin" ? ["kube * *.*"] : kube.flatMap(({ groups, resources, verbs }) =>
+    ...(kube === "admin" ? ["kube * *.*"] : kube === "node" ? ["identity node"] : kube.flatMap(({ groups, resources, verbs }) =>
       verbs.flatMap((verb) => resources.flatMap((resource) => groups.map((group) => `kube ${verb} ${resource}${group && `.${group}`}`))))),
     ...exec.map((program) => `run ${program}`),
     ...(fs.read ?? []).map((path) => `read ${path}`), ...(fs.write ?? []).map((path) => `write ${path}`),

@@ -50,12 +50,13 @@ function modulesAbove(dir: string): string[] {
   }
 }
 
-export const identityOf = ({ id, permissions }: Manifest): PluginIdentity => ({ id, admin: permissions.kube === "admin" });
+export const identityOf = ({ id, permissions }: Manifest): PluginIdentity => ({ id, admin: permissions.kube === "admin", ...(permissions.kube === "node" && { asNode: true }) });
 
 const everything: ApiGrant["rules"] = [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }, { verbs: ["*"], nonResourceURLs: ["*"] }];
 
 /** What the plugin's ServiceAccount may do: there and gone with the plugin, so that no binding outlives it. */
 export function grantOf({ id, permissions: { kube = [] } }: Manifest): ApiGrant | undefined {
+  if (kube === "node") return undefined;
   const rules = kube === "admin" ? everything : kube.map(({ groups, resources, verbs }) => ({ apiGroups: groups, resources, verbs }));
   return rules.length ? { user: pluginAccount(id).user, rules } : undefined;
 }

@@ -56,7 +56,7 @@ export function createBoard({ refs, hookTimeout, onSpan, onError }: BoardOptions
     handle(slot, plugin) {
       if (kernelSlots.includes(slot)) return refs[slot]!;
       const token = slotById.get(slot)!;
-      return token.derive ? derivedHandle(token, cellOf(slot), plugin) : liveHandle(cellOf(slot));
+      return token.derive ? derivedHandle(token, cellOf(slot), plugin, refs) : liveHandle(cellOf(slot));
     },
     provide(slot, impl) {
       const cell = cellOf(slot);

@@ -41,7 +41,7 @@ export function liveHandle(cell: SlotCell): object {
 }
 
 /** A handle of a derived slot: the view is made again when the source's provider changes. */
-export function derivedHandle(slot: Slot<unknown>, source: SlotCell, plugin: PluginIdentity): object {
+export function derivedHandle(slot: Slot<unknown>, source: SlotCell, plugin: PluginIdentity, refs: object): object {
   let from: object | undefined;
   let view: object | undefined;
   const cell: SlotCell = {
@@ -49,7 +49,7 @@ export function derivedHandle(slot: Slot<unknown>, source: SlotCell, plugin: Plu
     get current() {
       if (source.current !== from) {
         from = source.current;
-        view = from && (slot.derive!.view(from, plugin) as object);
+        view = from && (slot.derive!.view(from, plugin, refs) as object);
       }
       return view;
     },

@@ -50,8 +50,8 @@ export interface Manifest {
 
 /** What a plugin may do beyond its slots; declared, shown by `plugin inspect`, enforced where that is possible. */
 export interface Permissions {
-  /** RBAC rules of its client, or `admin` for all rights. */
-  readonly kube?: "admin" | readonly KubeRule[];
+  /** RBAC rules of its client, `node` for those of the node that it runs on, or `admin` for all rights. */
+  readonly kube?: "admin" | "node" | readonly KubeRule[];
   /** Programs that it may run through the `runner`; `*` = any. */
   readonly exec?: readonly string[];
   /** Paths, or `{name}` of the node's path table: `{cniConf}`. Its own folders are always allowed. */
@@ -164,7 +164,7 @@ const optional = (check: (value: unknown) => boolean) => (value: unknown): boole
 const isKubeRule = (rule: unknown): boolean => isRecord(rule) && ["groups", "resources", "verbs"].every((key) => ofStrings(rule[key]));
 
 const permissionChecks: Readonly<Record<string, readonly [(value: unknown) => boolean, string]>> = {
-  kube: [(v) => v === "admin" || (Array.isArray(v) && v.every(isKubeRule)), '"admin", or a list of { "groups": [""], "resources": ["pods"], "verbs": ["get"] }'],
+  kube: [(v) => v === "admin" || v === "node" || (Array.isArray(v) && v.every(isKubeRule)), '"admin", "node", or a list of { "groups": [""], "resources": ["pods"], "verbs": ["get"] }'],
   exec: [ofStrings, 'a list of programs such as ["ip"]'],
   fs: [(v) => isRecord(v) && Object.keys(v).every((k) => k === "read" || k === "write") && optional(ofStrings)(v.read) && optional(ofStrings)(v.write), '{ "read": ["/etc/x"], "write": ["{cniConf}"] }'],
   net: [(v) => typeof v === "boolean", "true or false"],

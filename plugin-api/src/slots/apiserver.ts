@@ -5,7 +5,7 @@ import { isAlreadyExists } from "../kube/errors.ts";
 import type { KubeConnection } from "../kube/https.ts";
 import { serviceAccounts } from "../kube/resources.ts";
 import type { KubeObject, TokenRequest } from "../kube/types.ts";
-import type { Pki } from "../refs.ts";
+import type { NodeInfo, Pki } from "../refs.ts";
 
 /** Who a request comes from, as RBAC sees it. */
 export interface UserInfo {
@@ -48,23 +48,38 @@ export async function ensurePluginAccount(admin: KubeClient, plugin: string): Pr
 export const kube = defineSlot<KubeClient>("kube", {
   derive: {
     from: "apiserver",
-    view: (server: ApiServer, plugin) => server.client(userOf(plugin)),
+    view: (server: ApiServer, plugin, refs: Refs) => server.client(userOf(plugin, refs)),
     link: linkTo,
     connect: async (connection: KubeConnection) => (await import("../kube/https.ts")).createHttpsClient(connection),
   },
 });
 
+interface Refs {
+  readonly node: NodeInfo;
+  readonly pki: Pki;
+}
+
+const NODES = "system:nodes";
+const nodeUser = ({ node }: Refs): string => `system:node:${node.name}`;
+
 /** Inside the server's process; rights of an administrator do not wait for a lookup. */
-const userOf = ({ id, admin }: PluginIdentity): UserInfo => ({
-  name: pluginAccount(id).user,
-  groups: [...(admin ? ["system:masters"] : []), "system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
-});
+function userOf({ id, admin, asNode }: PluginIdentity, refs: Refs): UserInfo {
+  if (asNode) return { name: nodeUser(refs), groups: [NODES, "system:authenticated"] };
+  return {
+    name: pluginAccount(id).user,
+    groups: [...(admin ? ["system:masters"] : []), "system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
+  };
+}
 
 const operator: UserInfo = { name: "system:apiserver", groups: ["system:masters", "system:authenticated"] };
 const year = 365 * 24 * 3600;
 
-/** A token of the plugin's own, for one that runs outside of the server's process; it ends with the ServiceAccount. */
-async function linkTo(server: ApiServer, plugin: PluginIdentity, refs: { readonly pki: Pki }): Promise<KubeConnection> {
+/** For one that runs outside of the server's process: a token that ends with its ServiceAccount, or the node's certificate. */
+async function linkTo(server: ApiServer, plugin: PluginIdentity, refs: Refs): Promise<KubeConnection> {
+  if (plugin.asNode) {
+    const { cert, key } = await refs.pki.issue({ name: "client-kubelet", ca: "client-ca", commonName: nodeUser(refs), organizations: [NODES], usage: "client" });
+    return { url: server.url, ca: refs.pki.ca("server-ca").cert, cert, key };
+  }
   const admin = server.client(operator);
   await ensurePluginAccount(admin, plugin.id);
   const { namespace, name } = pluginAccount(plugin.id);

@@ -1,9 +1,9 @@
-/** The ConfigMaps, Secrets and claims that this node's pods name: each watched alone, for as long as a pod names it. */
+/** The ConfigMaps and Secrets that this node's pods name: each watched alone, for as long as a pod names it. Claims and volumes are read when they are mounted. */
 import {
   configMaps, persistentVolumeClaims, persistentVolumes, secrets, type ConfigMap, type Informer, type KubeClient,
   type KubeObject, type PersistentVolume, type PersistentVolumeClaim, type Pod, type Resource, type Secret,
 } from "@k3s-p/plugin-api/kube";
-import { allContainers, namespaceOf } from "./pod.ts";
+import { allContainers, isStatic, namespaceOf } from "./pod.ts";
 
 export interface ReferencedObjects {
   /** Watches what the pod names; `uid` holds the references until `release`. */
@@ -21,7 +21,7 @@ interface Watched {
   readonly users: Set<string>;
 }
 
-const kinds = { configmap: configMaps, secret: secrets, claim: persistentVolumeClaims } as const;
+const kinds = { configmap: configMaps, secret: secrets } as const;
 type Kind = keyof typeof kinds;
 
 /** `onChange` is called with the uid of every pod that names an object that changed. */
@@ -59,7 +59,8 @@ export function referencedObjects(kube: KubeClient, onChange: (uid: string) => v
   const held = new Map<string, ReadonlySet<string>>();
   return {
     acquire(uid, pod) {
-      const keys = new Set(referencesOf(pod));
+      // A pod of a file names nothing that the API server would show for it.
+      const keys = new Set(isStatic(pod) ? [] : referencesOf(pod));
       const before = held.get(uid);
       held.set(uid, keys);
       for (const key of keys) watch(key).users.add(uid);
@@ -71,7 +72,7 @@ export function referencedObjects(kube: KubeClient, onChange: (uid: string) => v
     },
     configMap: (namespace, name) => read<ConfigMap>("configmap", namespace, name),
     secret: (namespace, name) => read<Secret>("secret", namespace, name),
-    claim: (namespace, name) => read<PersistentVolumeClaim>("claim", namespace, name),
+    claim: async (namespace, name) => kube.get(persistentVolumeClaims, name, namespace).catch(() => undefined),
     volume: async (name) => kube.get(persistentVolumes, name).catch(() => undefined),
     stop() {
       for (const { informer } of watched.values()) informer.stop();
@@ -90,8 +91,6 @@ export function referencesOf(pod: Pod): string[] {
   for (const volume of pod.spec?.volumes ?? []) {
     add("configmap", volume.configMap?.name);
     add("secret", volume.secret?.secretName);
-    add("claim", volume.persistentVolumeClaim?.claimName);
-    if (volume.ephemeral) add("claim", `${pod.metadata.name}-${volume.name}`);
     for (const source of volume.projected?.sources ?? []) {
       add("configmap", source.configMap?.name);
       add("secret", source.secret?.name);

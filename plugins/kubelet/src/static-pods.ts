@@ -4,7 +4,7 @@ import { watch } from "node:fs";
 import { mkdir, readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "@k3s-p/plugin-api";
-import { isAlreadyExists, isNotFound, pods, timestamp, type Pod } from "@k3s-p/plugin-api/kube";
+import { isAlreadyExists, isNotFound, nodes, pods, timestamp, type Pod } from "@k3s-p/plugin-api/kube";
 import type { KubeletContext } from "./context.ts";
 import { annotationsOf, nameOf, namespaceOf, uidOf } from "./pod.ts";
 
@@ -98,7 +98,9 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
   async function createMirror(pod: Pod): Promise<void> {
     const { uid, ...metadata } = pod.metadata;
     const annotations = { ...metadata.annotations, [annotationsOf.mirror]: uid! };
-    await kube.create(pods, { ...pod, metadata: { ...metadata, annotations } });
+    const owner = (await kube.get(nodes, node.name)).metadata.uid;
+    const ownerReferences = [{ apiVersion: "v1", kind: "Node", name: node.name, uid: owner!, controller: true }];
+    await kube.create(pods, { ...pod, metadata: { ...metadata, annotations, ownerReferences } });
   }
 
   return {

@@ -7,7 +7,7 @@ import {
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { RequestHandler } from "../server/handler.ts";
-import type { RequestInfo } from "../server/request.ts";
+import { type RequestInfo, selecting } from "../server/request.ts";
 import type { Entry } from "../store/entry.ts";
 import { create } from "../verbs/create.ts";
 import { deletedStatus, remove, removeAll, returnsObject } from "../verbs/delete.ts";
@@ -32,12 +32,12 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
   const manager = user.name.split(":").at(-1)!;
 
   /** Finds the row, authorizes, and describes the call to the verbs. */
-  function begin(resource: Resource, verb: string, name: string, namespace = "", options: WriteOptions = {}): Call {
+  function begin(resource: Resource, verb: string, name: string, namespace = "", options: WriteOptions & Pick<ListOptions, "fieldSelector"> = {}): Call {
     const def = engine.registry.get(resource.group, resource.version, resource.plural);
     if (!def) throw apiError(404, "NotFound", "the server could not find the requested resource", {});
     const space = def.namespaced ? namespace : "";
     const { subresource = "", dryRun = false, fieldManager = manager } = options;
-    authorize(user, infoOf(def, verb, subresource, space, name));
+    authorize(user, selecting(infoOf(def, verb, subresource, space, name), options.fieldSelector ?? ""));
     if (def.namespaced && !space && !overAll.has(verb)) {
       throw apiError(400, "BadRequest", `an empty namespace may not be set when a resource of kind ${def.kind} is named`);
     }
@@ -136,7 +136,7 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
     },
     informer(resource, options) {
       const def = engine.registry.get(resource.group, resource.version, resource.plural);
-      if (def) authorize(user, infoOf(def, "watch", "", options?.namespace ?? "", ""));
+      if (def) authorize(user, selecting(infoOf(def, "watch", "", options?.namespace ?? "", ""), options?.fieldSelector ?? ""));
       return createInformer(engine, resource, options);
     },
     async request(method, path, body) {

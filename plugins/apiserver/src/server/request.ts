@@ -89,7 +89,12 @@ export function parseRequestInfo(method: string, url: string): RequestInfo {
  */
 export function accessedBy(info: RequestInfo, url: string): RequestInfo {
   if (info.name || (info.verb !== "list" && info.verb !== "watch") || !url.includes("fieldSelector=")) return info;
-  const selector = new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("fieldSelector") ?? "";
+  return selecting(info, new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("fieldSelector") ?? "");
+}
+
+/** The same for a list or watch with this field selector. */
+export function selecting(info: RequestInfo, selector: string): RequestInfo {
+  if (selector === "") return info;
   const name = selector.split(",").map((term) => /^metadata\.name==?([^=/%]+)$/.exec(term)?.[1]).find(Boolean);
   return { ...info, fieldSelector: selector, ...(name && name !== "." && name !== ".." && { name }) };
 }

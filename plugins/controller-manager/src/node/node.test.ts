@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { leases, nodes, pods } from "@k3s-p/plugin-api/kube";
 import { createHarness, type Harness } from "../testing/harness.ts";
+import { start as startLabels } from "./control-plane-label.ts";
 import { start as startLifecycle } from "./lifecycle.ts";
 import { start as startEviction } from "./taint-eviction.ts";
 import { start as startTtl } from "./ttl.ts";
@@ -138,6 +139,18 @@ describe("taint-eviction", () => {
     expect(gone()).toEqual([]);
     expect(h.events()).toContain("TaintManagerEviction Cancelling deletion of Pod ns/p");
   });
+});
+
+it("the server's own node, and no other, is marked as of the control plane", async () => {
+  node("server-1");
+  node("n2");
+  await h.start(startLabels);
+  const labels = () => h.client.all(nodes).map((n) => [n.metadata.name, n.metadata.labels["node-role.kubernetes.io/control-plane"]]);
+  expect(labels()).toEqual([["server-1", "true"], ["n2", undefined]]);
+  const writes = h.client.writes.length;
+  node("n3");
+  await h.settle();
+  expect(h.client.writes.length).toBe(writes);
 });
 
 it("ttl annotates every node by the cluster's size", async () => {

@@ -23,7 +23,6 @@ export function ownLabels(node: NodeInfo, machine: Machine): Record<string, stri
     "kubernetes.io/hostname": node.name,
     "kubernetes.io/os": "linux",
     "node.kubernetes.io/instance-type": INSTANCE_TYPE,
-    ...(node.role === "server" && { "node-role.kubernetes.io/control-plane": "true" }),
   };
 }
 

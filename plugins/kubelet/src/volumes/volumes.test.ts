@@ -180,5 +180,5 @@ it("finds every object that a pod names", () => {
     containers: [{ name: "c", envFrom: [{ secretRef: { name: "s2" } }], env: [{ name: "X", valueFrom: { configMapKeyRef: { name: "c1", key: "k" } } }] }],
     imagePullSecrets: [{ name: "pull" }],
   });
-  expect(referencesOf(pod).sort()).toEqual(["claim/default/p-e", "configmap/default/c1", "secret/default/pull", "secret/default/s1", "secret/default/s2"]);
+  expect(referencesOf(pod).sort()).toEqual(["configmap/default/c1", "secret/default/pull", "secret/default/s1", "secret/default/s2"]);
 });
