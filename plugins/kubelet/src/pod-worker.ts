@@ -8,22 +8,23 @@
  * pod names changed, a back-off ended. Nothing is remembered that cannot be read again from the runtime, so a new
  * server process takes running pods over as they are.
  */
-import { mkdir, rm, writeFile, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { messageOf } from "@k3s-p/plugin-api";
 import { timestamp, type Pod, type ResourceRequirements } from "@k3s-p/plugin-api/kube";
 import type { ContainerStatus } from "@k3s-p/plugin-api/slots";
-import { removeContainer, startContainer, stopContainer } from "./container-runner.ts";
+import { startContainer, stopContainer } from "./container-runner.ts";
 import { podEvent } from "./context.ts";
-import { etcHosts } from "./dns.ts";
-import { etcHostsPath, podDir, podLogDir } from "./paths.ts";
+import { podDir, podLogDir } from "./paths.ts";
 import { podActions, type KillAction, type StartAction } from "./pod-actions.ts";
-import { allContainers, containerNameOf, gracePeriod, isHostNetwork, newest, uidOf, type ContainerRef } from "./pod.ts";
+import { allContainers, gracePeriod, isHostNetwork, newest, uidOf, type ContainerRef } from "./pod.ts";
+import { releasePod, removePod, stopPod } from "./pod-end.ts";
+import { createSandbox, sandboxOf } from "./pod-sandbox.ts";
 import type { PodServices, Verdict } from "./pod-services.ts";
 import { containerResources } from "./resources.ts";
-import { sandboxConfig } from "./sandbox.ts";
 import { isOver, podIps, podStatus, type StatusInput, type Waiting } from "./status.ts";
 import { same } from "./status-manager.ts";
 import { terminationMessage } from "./termination-message.ts";
+import { RETRY, turnsOf } from "./turns.ts";
 import { MountError, type MountedVolumes } from "./volumes/volumes.ts";
 
 export interface PodWorker {
@@ -46,8 +47,6 @@ export interface PodWorker {
   stop(): void;
 }
 
-/** Waits after a failed turn, milliseconds: doubled from the first to the last. */
-const RETRY = [500, 30_000] as const;
 /** Until a container is tried again whose image cannot come by itself. */
 const HOPELESS_RETRY = 30_000;
 
@@ -57,68 +56,13 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   let pod = first;
   let stage: "sync" | "terminating" | "terminated" = "sync";
   let removed = false;
-  let stopped = false;
   let verdict: Verdict | undefined;
 
-  let running = false;
-  let again = false;
-  let failures = 0;
-  /** After a failed turn: only what may cure it (a changed spec or object, the end of the pod) comes sooner. */
-  let pausedUntil = 0;
-  let cancelTimer = (): void => {};
   /** Ends what a sync is waiting for when the pod is to end. */
   const interrupt = new AbortController();
 
-  function wake(): void {
-    if (pausedUntil > clock.now()) return;
-    again = true;
-    if (!running && !stopped) void turns();
-  }
-
-  let urgent = false;
-  function wakeNow(): void {
-    pausedUntil = 0;
-    urgent = true;
-    wake();
-  }
-
-  async function turns(): Promise<void> {
-    running = true;
-    while (again && !stopped) {
-      again = false;
-      urgent = false;
-      cancelTimer();
-      try {
-        await turn();
-        failures = 0;
-        pausedUntil = 0;
-      } catch (error) {
-        const wait = Math.min(RETRY[1], RETRY[0] * 2 ** failures++);
-        log.warn({ pod: `${pod.metadata.namespace}/${pod.metadata.name}`, err: messageOf(error) }, "pod not synced");
-        if (urgent) continue;
-        again = false;
-        wakeAt((pausedUntil = clock.now() + wait));
-      }
-    }
-    running = false;
-  }
-
-  let nextWake = Infinity;
-  function wakeAt(at: number): void {
-    if (again || stopped || at >= nextWake) return;
-    cancelTimer();
-    nextWake = at;
-    const cancel = clock.after(Math.max(0, at - clock.now()), () => {
-      nextWake = Infinity;
-      pausedUntil = 0;
-      wake();
-    });
-    cancelTimer = () => {
-      nextWake = Infinity;
-      cancelTimer = () => {};
-      cancel();
-    };
-  }
+  const { wake, wakeNow, wakeAt, ...turns } = turnsOf(clock, turn, (error) =>
+    log.warn({ pod: `${pod.metadata.namespace}/${pod.metadata.name}`, err: messageOf(error) }, "pod not synced"));
 
   async function turn(): Promise<void> {
     if (stage === "sync" && !mustEnd()) await syncPod();
@@ -206,7 +150,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   async function runContainers(): Promise<void> {
     const before = podActions(pod, view.pod(uid), probes);
     for (const kill of before.kill) await killOne(kill);
-    if (before.createSandbox !== undefined) await createSandbox(before.createSandbox);
+    if (before.createSandbox !== undefined) await createSandbox(services, pod, before.createSandbox);
     const { start } = before.createSandbox === undefined ? before : podActions(pod, view.pod(uid), probes);
     for (const action of start) {
       if (interrupt.signal.aborted) return;
@@ -224,41 +168,11 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   }
 
   const ip = (): string => podIps(pod, view.pod(uid).sandboxes, node.ip)[0] ?? "";
-  const sandboxOf = (attempt: number): ReturnType<typeof sandboxConfig> => sandboxConfig(pod, node, services.hostDns, attempt, services.cgroups.pathOf(pod));
-
-  async function createSandbox(attempt: number): Promise<void> {
-    for (const old of view.pod(uid).sandboxes) {
-      podEvent(services, pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
-      await runtime.stopPodSandbox(old.id);
-      await view.refresh(old.id);
-    }
-    try {
-      const config = sandboxOf(attempt);
-      const handler = await runtimeHandler();
-      const id = await runtime.runPodSandbox(config, handler);
-      await view.refresh(id);
-    } catch (error) {
-      podEvent(services, pod, "Warning", "FailedCreatePodSandBox", `Failed to create pod sandbox: ${messageOf(error)}`);
-      throw error;
-    }
-    await writeHosts();
-  }
-
-  async function runtimeHandler(): Promise<string | undefined> {
-    const name = pod.spec?.runtimeClassName;
-    return name ? services.runtimeHandler(name) : undefined;
-  }
-
-  async function writeHosts(): Promise<void> {
-    const hostFile = isHostNetwork(pod) ? await readFile("/etc/hosts", "utf8").catch(() => "") : "";
-    const ips = podIps(pod, view.pod(uid).sandboxes, node.ip);
-    await writeFile(etcHostsPath(node.paths, uid), etcHosts(pod, ips, node.cluster.clusterDomain, hostFile), { mode: 0o644 });
-  }
 
   async function startOne({ ref, lastExit }: StartAction): Promise<void> {
     const sandbox = view.pod(uid).sandboxes[0]!;
     const result = await startContainer(services, {
-      pod, ref, lastExit, sandboxId: sandbox.id, sandbox: sandboxOf(sandbox.metadata.attempt), volumes: mounted!,
+      pod, ref, lastExit, sandboxId: sandbox.id, sandbox: sandboxOf(services, pod, sandbox.metadata.attempt), volumes: mounted!,
       podIps: podIps(pod, view.pod(uid).sandboxes, node.ip), signal: interrupt.signal,
     });
     holds.delete(ref.spec.name);
@@ -277,7 +191,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   const holds = new Map<string, number>();
 
   function retryAt(name: string, at: number): void {
-    if (at <= clock.now()) again = true;
+    if (at <= clock.now()) wake();
     else {
       holds.set(name, at);
       wakeAt(at);
@@ -317,23 +231,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     stopping = { grace, cut };
     await publish();
     const unsubscribe = view.onPod(uid, () => void publish());
-    const end = clock.now() + grace * 1000;
-    const running = view.pod(uid).containers.filter((c) => c.state === "RUNNING");
-    const refOf = (c: ContainerStatus): ContainerRef | undefined =>
-      allContainers(pod).find((ref) => ref.spec.name === containerNameOf(c));
-    const stop = (container: ContainerStatus): Promise<void> => stopContainer(services, {
-      pod, ref: refOf(container), status: container, ip: ip(), signal: cut.signal,
-      grace: Math.max(0, Math.ceil((end - clock.now()) / 1000)),
-    });
-    await Promise.all(running.filter((c) => !refOf(c)?.sidecar).map(stop));
-    const order = allContainers(pod).filter((ref) => ref.sidecar).map((ref) => ref.spec.name).reverse();
-    for (const name of order) {
-      for (const sidecar of running.filter((c) => containerNameOf(c) === name)) await stop(sidecar);
-    }
-    for (const sandbox of view.pod(uid).sandboxes) {
-      if (sandbox.state === "READY") await runtime.stopPodSandbox(sandbox.id);
-      await view.refresh(sandbox.id);
-    }
+    await stopPod(services, pod, grace, cut.signal);
     unsubscribe();
     stopping = undefined;
     stage = "terminated";
@@ -356,35 +254,22 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   async function finishPod(): Promise<void> {
     if (!released) {
       await publish();
-      await services.volumes.unmount(uid);
-      await services.cgroups.removePod(uid);
-      services.objects.release(uid);
-      services.images.forget(uid);
-      services.restartBackoff.forget(`${uid}/`);
+      await releasePod(services, pod);
       released = true;
     }
-    if (removed) return clean();
+    if (removed) {
+      await removePod(services, pod);
+      stop();
+      return onGone(uid);
+    }
     if (pod.metadata.deletionTimestamp === undefined || deleted) return;
     await services.published(pod);
     await services.deleteFromApi(pod);
     deleted = true;
   }
 
-  async function clean(): Promise<void> {
-    for (const container of view.pod(uid).containers) await removeContainer(services, pod, container);
-    for (const sandbox of view.pod(uid).sandboxes) {
-      await runtime.removePodSandbox(sandbox.id);
-      await view.refresh(sandbox.id);
-    }
-    await services.volumes.remove(uid);
-    await rm(podLogDir(node.paths, pod), { recursive: true, force: true });
-    stop();
-    onGone(uid);
-  }
-
   function stop(): void {
-    stopped = true;
-    cancelTimer();
+    turns.stop();
     interrupt.abort();
     for (const container of view.pod(uid).containers) probes.forget(container.id);
   }
