@@ -100,6 +100,20 @@ describe.skipIf(reason)("a cluster from nothing", () => {
     await cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s");
   });
 
+  test("a NetworkPolicy keeps out whom it does not name, and the node's probes go on", async () => {
+    const rule = "{ from: [{ podSelector: { matchLabels: { access: granted } } }], ports: [{ port: http }] }";
+    await cluster.apply(`apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: { name: web }\nspec: { podSelector: { matchLabels: { app: web } }, ingress: [${rule}] }\n`);
+    const status = async (from: Parameters<typeof httpGet>[0], host: string, port: number) => (await httpGet(from, host, port)).status;
+    await eventually(async () => (await status(fromPod("client"), "web", 80)) === 0, "the pod is kept out", 10_000);
+    expect(await status(fromOutside, cluster.sandbox.ip, 30080)).toBe(0);
+    expect(await status(fromNode, await cluster.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"), 80)).toBe(200);
+    await cluster.kubectl("label", "pod", "client", "access=granted");
+    await eventually(async () => (await status(fromPod("client"), "web", 80)) === 200, "the pod is let in", 10_000);
+    expect(await cluster.kubectl("get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas}")).toBe("3");
+    await cluster.kubectl("delete", "networkpolicy", "web");
+    expect(await answer(() => httpGet(fromOutside, cluster.sandbox.ip, 30080), "the NodePort")).toEqual(webPod);
+  });
+
   test("a LoadBalancer Service answers on the node's address and shows it", async () => {
     await cluster.apply("apiVersion: v1\nkind: Service\nmetadata: { name: web-lb }\nspec: { type: LoadBalancer, selector: { app: web }, ports: [{ port: 8000, targetPort: http }] }\n");
     const shown = () => cluster.kubectl("get", "service", "web-lb", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}");
