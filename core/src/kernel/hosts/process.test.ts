@@ -88,6 +88,18 @@ test("it uses slots of others: data at once, methods by promise, callbacks and t
   expect(subscribed).toBe(0);
 });
 
+test("its health is asked for in its process", async () => {
+  const { kernel, clock, state } = start({ far: onDisk("far", 'export default definePlugin({ start() {}, health: () => ({ ok: false, message: "no link of " + process.pid }) });') });
+  await kernel.start();
+  const far = () => kernel.status().find((s) => s.id === "far")!;
+  for (let polls = 1; polls <= 3; polls++) {
+    await clock.pass(10_000);
+    await until(() => far().health.length === polls);
+  }
+  expect([state("far"), far().health]).toEqual(["degraded", Array.from({ length: 3 }, () => ({ ok: false, message: `no link of ${far().pid}` }))]);
+  await kernel.stop();
+});
+
 test("one that asks for it gets a new process when a slot that it uses is taken over", async () => {
   let fail!: (error: Error) => void;
   const rt = definePlugin({ provides: runtime, start: (ctx) => ((fail = ctx.fail), { name: "fake" } as never) });
