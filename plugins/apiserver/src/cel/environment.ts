@@ -3,6 +3,7 @@ import type * as Cel from "@marcbachmann/cel-js";
 import { type Budget, chargeLoops, charged } from "./cost.ts";
 import { celLibrary } from "./engine.ts";
 import { register } from "./library.ts";
+import { problemOf } from "./problems.ts";
 
 export type Environment = Cel.Environment;
 
@@ -25,11 +26,19 @@ export function celEnvironment(variables: Readonly<Record<string, string>>): Env
   return environment;
 }
 
-/** Parses and checks; throws an Error that says what is wrong. */
+/** Parses and checks; throws an Error that says what is wrong, and where. */
 export function compile(environment: Environment, expression: string): Program {
-  const parsed = guarded(() => environment.parse(withOwnFunctions(expression)));
-  const { valid, type = "dyn", error } = parsed.check();
-  if (!valid) throw celError(error);
+  const { text, original } = withOwnFunctions(expression);
+  const attempt = <T>(run: () => T): T => {
+    try {
+      return run();
+    } catch (failure) {
+      throw problemOf(expression, text, original, failure);
+    }
+  };
+  const parsed = attempt(() => environment.parse(text));
+  const { valid, type = "dyn", error } = attempt(() => parsed.check());
+  if (!valid) throw problemOf(expression, text, original, error);
   chargeLoops(parsed.ast);
   return {
     type: String(type),
@@ -50,8 +59,18 @@ export const duration = (text: string): unknown => {
 const replaced = /("""[^]*?"""|'''[^]*?'''|"(?:\\[^]|[^"\\])*"|'(?:\\[^]|[^'\\])*')|\.\s*matches\s*\(|(?<![\w.])has\s*\(/g;
 
 /** The library's `matches` takes JavaScript's patterns, and its `has` no lists on the way: ours stand in for them. */
-const withOwnFunctions = (expression: string): string =>
-  expression.replace(replaced, (whole, text?: string) => text ?? (whole.startsWith(".") ? ".matchesPattern(" : "hasField("));
+function withOwnFunctions(expression: string): { readonly text: string; readonly original: (position: number) => number } {
+  const edits: { readonly end: number; readonly grown: number }[] = [];
+  let grown = 0;
+  const text = expression.replace(replaced, (whole: string, literal: string | undefined, at: number) => {
+    if (literal !== undefined) return literal;
+    const next = whole.startsWith(".") ? ".matchesPattern(" : "hasField(";
+    edits.push({ end: at + grown + next.length, grown: next.length - whole.length });
+    grown += next.length - whole.length;
+    return next;
+  });
+  return { text, original: (position) => position - edits.reduce((sum, edit) => (edit.end <= position + 1 ? sum + edit.grown : sum), 0) };
+}
 
 function mentions(node: unknown, name: string): boolean {
   if (Array.isArray(node)) return node.some((item) => mentions(item, name));

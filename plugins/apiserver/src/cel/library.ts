@@ -77,7 +77,8 @@ function hasField({ args: [field] }: Value): object {
   return {
     typeCheck(checker: Value, _macro: Value, ctx: Value) {
       if (field.op !== "." && field.op !== ".?") throw checker.createError("invalid_macro_argument", "invalid argument to has() macro", field);
-      checker.check(field.args[0], ctx);
+      // A field that the type does not have is never there: that is a mistake.
+      if (checker.check(field.args[0], ctx).kind === "message") checker.check(field, ctx);
       return checker.getType("bool");
     },
     evaluate(evaluator: Value, _macro: Value, ctx: Value) {

@@ -148,7 +148,7 @@ function problemsOf(props: RuleProps, at: string, uncorrelated: string | undefin
   }
   if (props.reason && !titles[props.reason]) errors.push(notSupported(`${at}.reason`, props.reason, Object.keys(titles).sort()));
   const { program, usesOld } = compileRule(props);
-  if (program instanceof Error) errors.push(invalidValue(`${at}.rule`, props.rule, `compilation failed: ERROR: <input>: ${program.message}`));
+  if (program instanceof Error) errors.push(invalidValue(`${at}.rule`, props.rule, `compilation failed: ${program.message}`));
   else if (program.type !== "bool" && program.type !== "dyn") errors.push(invalidValue(`${at}.rule`, props.rule, "cel expression must evaluate to a bool"));
   if (usesOld && uncorrelated) {
     errors.push(invalidValue(`${at}.rule`, props.rule, `oldSelf cannot be used on the uncorrelatable portion of the schema within ${uncorrelated}`));
@@ -157,7 +157,7 @@ function problemsOf(props: RuleProps, at: string, uncorrelated: string | undefin
     try {
       compile(environment(), props.messageExpression);
     } catch (error) {
-      errors.push(invalidValue(`${at}.messageExpression`, props.messageExpression, `messageExpression compilation failed: ERROR: <input>: ${(error as Error).message}`));
+      errors.push(invalidValue(`${at}.messageExpression`, props.messageExpression, `messageExpression compilation failed: ${(error as Error).message}`));
     }
   }
   return errors;

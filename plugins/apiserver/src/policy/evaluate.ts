@@ -1,5 +1,6 @@
 /** A request under the policies: which of them it concerns, and what their expressions see. */
 import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { AdmissionMetrics } from "../admission/metrics.ts";
 import type { Authorizer } from "../auth/rbac.ts";
 import type { Obj } from "../resources/types.ts";
 import type { Engine } from "../verbs/engine.ts";
@@ -13,6 +14,7 @@ import type { Binding, Expression, Match, Policy } from "./policies.ts";
 export interface PolicyDeps {
   readonly engine: Pick<Engine, "registry" | "store" | "checkFields" | "fields">;
   readonly authorizer: Authorizer;
+  readonly metrics: Pick<AdmissionMetrics, "policy">;
 }
 
 /** A policy put to work on a request by a binding, once for each of its parameters. */

@@ -38,6 +38,7 @@ export interface Policy {
   readonly conditions: Conditions | undefined;
   readonly variables: readonly { readonly name: string; readonly expression: Expression }[];
   readonly validations: readonly Validation[];
+  readonly auditAnnotations: readonly { readonly key: string; readonly value: Expression }[];
   readonly mutations: readonly Mutation[];
   readonly bindings: readonly Binding[];
 }
@@ -90,6 +91,7 @@ function policyOf({ metadata, spec }: Obj, bindings: readonly Binding[]): Policy
       expression: expressionOf(validation["expression"]), message: validation["message"] ?? "", reason: validation["reason"] ?? "Invalid",
       messageExpression: validation["messageExpression"] ? expressionOf(validation["messageExpression"]) : undefined,
     })),
+    auditAnnotations: list(spec.auditAnnotations).map(({ key, valueExpression }) => ({ key, value: expressionOf(valueExpression) })),
     mutations: list(spec.mutations).map((mutation) => ({
       patchType: mutation["patchType"],
       expression: expressionOf(mutation["applyConfiguration"]?.expression ?? mutation["jsonPatch"]?.expression ?? ""),

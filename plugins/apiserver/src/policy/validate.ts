@@ -49,7 +49,7 @@ function conditionErrors(at: string, conditions: readonly Obj[], environment: En
 function expressionErrors(environment: Environment, at: string, text: unknown, type?: string): FieldError[] {
   if (typeof text !== "string" || text.trim() === "") return [];
   const program = compiled(environment, withoutConstructors(text));
-  if (program instanceof Error) return [invalidValue(at, text, `compilation failed: ERROR: <input>: ${program.message}`)];
+  if (program instanceof Error) return [invalidValue(at, text, `compilation failed: ${program.message}`)];
   if (!type || program.type === type || program.type === "dyn") return [];
   return [invalidValue(at, text, `must evaluate to ${type}`)];
 }

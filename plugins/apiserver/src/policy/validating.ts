@@ -2,7 +2,7 @@
 import { ApiError, forbidden } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
 import { isExempt } from "../webhook/rules.ts";
-import { type Case, caseOf, type PolicyDeps, run, type Shared, targetsOf, testCase } from "./evaluate.ts";
+import { type Case, caseOf, type PolicyDeps, run, type Shared, type Target, targetsOf, testCase } from "./evaluate.ts";
 import { followPolicies, type Policy, type Validation } from "./policies.ts";
 
 interface Finding {
@@ -11,6 +11,8 @@ interface Finding {
   readonly reason: string;
   /** Of the validation in its policy. */
   readonly index: number;
+  /** It could not be told whether the rule holds. */
+  readonly failed?: boolean;
 }
 
 export function validatingPolicies(deps: PolicyDeps): AdmissionPlugin {
@@ -26,8 +28,13 @@ export function validatingPolicies(deps: PolicyDeps): AdmissionPlugin {
 
 function judge(deps: PolicyDeps, policies: readonly Policy[], request: AdmissionRequest): void {
   const shared: Shared = new Map();
-  const findings = policies.flatMap((policy) => targetsOf(deps, policy, request))
-    .flatMap((target) => findingsOf(caseOf(deps, target, request, shared)));
+  const notes: Notes = new Map();
+  const findings = policies.flatMap((policy) => targetsOf(deps, policy, request)).flatMap((target) => {
+    const found = findingsOf(caseOf(deps, target, request, shared), notes);
+    count(deps, target, found);
+    return found;
+  });
+  for (const [key, values] of notes) request.annotate?.(key, [...values].sort().join(", ").slice(0, MAX_NOTE));
   const denials = findings.filter(({ case: { binding } }) => binding.actions.includes("Deny"));
   for (const { case: { policy, binding }, message } of findings) {
     if (binding.actions.includes("Warn")) {
@@ -46,20 +53,44 @@ function note(annotate: NonNullable<AdmissionRequest["annotate"]>, findings: rea
     ({ message, policy: policy.name, binding: binding.name, expressionIndex: String(index), validationActions: binding.actions }))));
 }
 
+const metricActions: Readonly<Record<string, "deny" | "audit" | "warn">> = { Deny: "deny", Audit: "audit", Warn: "warn" };
+
+function count({ metrics }: PolicyDeps, { policy, binding }: Target, findings: readonly Finding[]): void {
+  const labels = { policy: policy.name, binding: binding.name, failed: findings.some(({ failed }) => failed) };
+  if (findings.length === 0) return metrics.policy({ ...labels, action: "allow" });
+  for (const action of binding.actions) metrics.policy({ ...labels, action: metricActions[action]! });
+}
+
+/** Values of audit annotations, of all bindings and parameters of a policy. */
+type Notes = Map<string, Set<string>>;
+const MAX_NOTE = 10 * 1024;
+
 /** A failure counts as a finding unless the policy lets failures pass. */
-function findingsOf(one: Case): Finding[] {
+function findingsOf(one: Case, notes: Notes): Finding[] {
   const { policy } = one;
   const { matches, error } = testCase(one);
-  const failed = (message: string, index = 0): Finding[] => (policy.isFailClosed ? [{ case: one, message, reason: "Invalid", index }] : []);
+  const failed = (message: string, index = 0): Finding[] => (policy.isFailClosed ? [{ case: one, message, reason: "Invalid", index, failed: true }] : []);
   if (!matches) return error ? failed(error) : [];
-  return policy.validations.flatMap((validation, index) => {
+  const annotated = policy.auditAnnotations.flatMap(({ key, value }) => {
+    try {
+      const text = run(value, one.evaluation, one.variables);
+      if (text === null || (typeof text === "string" && text.trim() === "")) return [];
+      if (typeof text !== "string") throw new Error(`valueExpression '${value.text.trim()}' resulted in unsupported return type: ${typeof text}. Return type must be either string or null.`);
+      const place = `${policy.name}/${key}`;
+      notes.set(place, (notes.get(place) ?? new Set()).add(text.trim()));
+      return [];
+    } catch (failure) {
+      return failed((failure as Error).message);
+    }
+  });
+  return [...annotated, ...policy.validations.flatMap((validation, index) => {
     try {
       if (run(validation.expression, one.evaluation, one.variables) === true) return [];
       return [{ case: one, message: messageOf(one, validation), reason: validation.reason, index }];
     } catch (failure) {
       return failed((failure as Error).message, index);
     }
-  });
+  })];
 }
 
 const MAX_MESSAGE = 5 * 1024;

@@ -24,6 +24,7 @@ import { GROUP as FLOW_GROUP } from "../flowcontrol/index.ts";
 import { createKeeper } from "../flowcontrol/keeper.ts";
 import { createFieldManagement } from "../patch/apply.ts";
 import { configuredAdmission } from "../policy/index.ts";
+import { followTypeChecks } from "../policy/type-check.ts";
 import { type Aggregator, createAggregator } from "../subresources/aggregate.ts";
 import { subresourceHandlers } from "../subresources/index.ts";
 import { connectAdmission, tokenAdmission } from "../webhook/connect.ts";
@@ -99,12 +100,14 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     start() {
       aggregator.start();
       const stopCustom = custom.start();
+      const stopTypeChecks = followTypeChecks({ engine, client });
       const stopKeeper = registry.get(FLOW_GROUP, "v1", "flowschemas") && keepFlowControl(deps, client);
       const stopAddresses = registry.get("networking.k8s.io", "v1", "ipaddresses") && followAddresses({ client, store, now: engine.now, onError: engine.onError });
       return () => {
         stopKeeper?.();
         stopAddresses?.();
         stopCustom();
+        stopTypeChecks();
         configured.stop();
         aggregator.stop();
       };
@@ -124,8 +127,7 @@ function documents(serverAddress: () => string, { registry }: ExtensionDeps, agg
   const sources: readonly Documents[] = [
     discoveryRoutes(registry, { external: aggregator.external, serverAddress }), openapiRoutes(registry, { external: aggregator.documents }), issuerRoutes(tokens),
   ];
-  return ({ method, url, info, headers }) => {
-    if (method !== "GET" && method !== "HEAD") return undefined;
+  return ({ url, info, headers }) => {
     const path = info.path.startsWith("/openapi/") ? url : info.path;
     for (const source of sources) {
       const answer = source(path, headers);

@@ -65,9 +65,10 @@ export function toCel(value: unknown): unknown {
   return result;
 }
 
-/** The environment of expressions about a request, with more variables. */
-export function requestEnvironment(more: Readonly<Record<string, string>> = {}): Environment {
-  const environment = celEnvironment({ object: "dyn", oldObject: "dyn", request: "dyn", ...more });
+/** The environment of expressions about a request, with more variables, and without those that somebody declares himself. */
+export function requestEnvironment(more: Readonly<Record<string, string>> = {}, without: readonly string[] = []): Environment {
+  const variables = Object.entries({ object: "dyn", oldObject: "dyn", request: "dyn", ...more }).filter(([name]) => !without.includes(name));
+  const environment = celEnvironment(Object.fromEntries(variables));
   registerAuthorizer(environment);
   return environment;
 }
