@@ -105,9 +105,10 @@ describe.skipIf(reason)("plugins of the user's own", () => {
     expect(cluster.output()).toMatch(new RegExp(`"plugin":"prog","msg":"listening as 6\\d{4} in ${dataDir}/plugins/prog"`));
     const user = (kubeconfig: string) => cluster.sandbox.run([tool("kubectl"), "--kubeconfig", kubeconfig, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]);
     expect((await user("/run/k3s/plugins/prog/kubeconfig")).stdout).toBe("system:serviceaccount:kube-system:k3s-p-prog");
+    await cluster.sandbox.run(["cp", "/run/k3s/plugins/prog/kubeconfig", "/run/k3s/kept"]);
     await plugin("disable", "prog");
     // The token is worth nothing without its account.
-    expect((await user("/run/k3s/plugins/prog/kubeconfig")).stderr).toContain("Unauthorized");
+    expect((await user("/run/k3s/kept")).stderr).toContain("Unauthorized");
     expect((await cluster.sandbox.run(["pgrep", "-fx", `sleep ${seconds}`])).stdout).toBe("");
   });
 

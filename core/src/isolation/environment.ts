@@ -1,5 +1,5 @@
 /** What every program of a plugin finds in its environment: its folders, and a kubeconfig when it declares `kube`. */
-import { chownSync } from "node:fs";
+import { chownSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isK3spError, replaceFile } from "@k3s-p/plugin-api";
 import type { KubeConnection } from "@k3s-p/plugin-api/kube/https";
@@ -8,16 +8,22 @@ import { uidOf } from "./confine.ts";
 
 export async function programEnv({ manifest, dirs, connect }: Pick<HostOptions, "manifest" | "dirs" | "connect">): Promise<Record<string, string>> {
   const { id, needs, wants } = manifest;
-  const [data, run] = [join(dirs.data, id), join(dirs.run, id)];
+  const data = join(dirs.data, id);
+  const run = join(dirs.run, id);
   const env = { HOME: data, K3SP_PLUGIN: id, K3SP_DATA: data, K3SP_RUN: run };
   const connection = "kube" in needs ? await connect("kube") : "kube" in wants ? await unlessAbsent(connect("kube")) : undefined;
   if (!connection) return env;
-  const file = join(run, "kubeconfig");
+  const file = kubeconfigFile({ manifest, dirs });
   await replaceFile(file, kubeconfig(connection as KubeConnection));
   const uid = uidOf(manifest);
   if (uid !== undefined) chownSync(file, uid, uid);
   return { ...env, KUBECONFIG: file };
 }
+
+const kubeconfigFile = ({ manifest, dirs }: Pick<HostOptions, "manifest" | "dirs">): string => join(dirs.run, manifest.id, "kubeconfig");
+
+/** The token in it outlives the program. */
+export const removeCredentials = (options: Pick<HostOptions, "manifest" | "dirs">): void => rmSync(kubeconfigFile(options), { force: true });
 
 /** What a plugin only wants may have no provider. */
 const unlessAbsent = <T>(connection: Promise<T>): Promise<T | undefined> => connection.catch((error: unknown) => {

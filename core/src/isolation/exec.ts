@@ -2,7 +2,7 @@
 import { k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import type { HostOptions } from "../kernel/hosts/index.ts";
 import type { PluginHost } from "../kernel/hosts/host.ts";
-import { programEnv } from "./environment.ts";
+import { programEnv, removeCredentials } from "./environment.ts";
 import { supervise, type Supervised } from "./supervise.ts";
 
 export function execHost(options: HostOptions): PluginHost {
@@ -47,6 +47,7 @@ export function execHost(options: HostOptions): PluginHost {
     async stop() {
       stopped = true;
       await program?.stop();
+      removeCredentials(options);
     },
   };
 }

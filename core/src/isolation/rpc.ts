@@ -9,7 +9,7 @@ import type { HostOptions } from "../kernel/hosts/index.ts";
 import type { Manifest } from "../kernel/manifest.ts";
 import { slotById } from "../kernel/board.ts";
 import { loadError } from "../kernel/hosts/inline.ts";
-import { programEnv } from "./environment.ts";
+import { programEnv, removeCredentials } from "./environment.ts";
 import { serveSlots, type SlotCalls } from "./slot-calls.ts";
 import { supervise, type Supervised } from "./supervise.ts";
 import { wireServices } from "./wire.ts";
@@ -81,6 +81,7 @@ export function rpcHost(options: HostOptions): PluginHost {
       await client?.call("Stop", {}, stopTimeout).catch((error: Error) => log.warn(`its undo steps failed: ${error.message}`));
       client?.close();
       await program?.stop();
+      removeCredentials(options);
       slotCalls?.close();
     },
   };
