@@ -110,8 +110,13 @@ async function bodyOf(response: IncomingMessage): Promise<unknown> {
 
 function statusError(code: number, body: unknown): ApiError {
   if ((body as Status | undefined)?.kind === "Status") return new ApiError(body as Status);
-  return apiError(code, "Unknown", String(body).trim() || `the server answered ${code}`);
+  return apiError(code, reasons[code] ?? "Unknown", String(body).trim() || `the server answered ${code}`);
 }
+
+/** For what answers without a Status: paths that the API does not know, and proxies on the way. */
+const reasons: Readonly<Record<number, string>> = {
+  401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout",
+};
 
 /** Resolves when the server or the signal ends the watch; an `ERROR` event rejects with its status. */
 async function watchLines<T extends KubeObject>(open: () => Promise<IncomingMessage>, signal: AbortSignal | undefined, onEvent: (event: WatchEvent<T>) => void): Promise<void> {

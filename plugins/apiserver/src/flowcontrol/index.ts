@@ -9,7 +9,7 @@ import type { ApiRequest, ApiResponse, RequestInfo } from "../server/request.ts"
 import { type Classifier, createClassifier, type Schema, toSchema } from "./classify.ts";
 import { mandatory } from "./defaults.ts";
 import { configure, createLevel, dispatch, enqueue, type Level, type Refusal, release, spareSeats, take } from "./level.ts";
-import { type FlowStats, renderFlows, statsOf } from "./metrics.ts";
+import { type FlowStats, kindOf, renderFlows, renderRunning, type Running, statsOf } from "./metrics.ts";
 
 export interface Ticket {
   readonly leave: () => void;
@@ -51,6 +51,7 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
   const stats = new Map<string, FlowStats>();
   let flows: { readonly classifier: Classifier; readonly bySchema: ReadonlyMap<Schema, Flow> } | undefined;
   let waiting = 0;
+  const running: Running = { readOnly: 0, mutating: 0 };
   follow(() => (flows = undefined));
 
   function compile(): NonNullable<typeof flows> {
@@ -68,7 +69,8 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
 
   const lentTo = (level: Level) => (): number => spareSeats(levels.values(), level);
 
-  function leave(level: Level, seats: number): void {
+  function leave(level: Level, seats: number, kind: keyof Running): void {
+    running[kind]--;
     release(level, seats, lentTo(level));
     // What one level gives back another may borrow.
     if (waiting > 0) for (const other of levels.values()) if (other !== level && other.waiting > 0) dispatch(other, lentTo(other));
@@ -86,6 +88,7 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
       const takeOut = enqueue(level, `${schema.name} ${distinguish(schema, user, info)}`, seats, () => {
         over();
         counts.dispatched++;
+        running[kindOf(info.verb)]++;
         resolve(ticket);
       });
       if (typeof takeOut === "string") return reject(refuse(counts, takeOut));
@@ -110,14 +113,16 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
       if (schema.uid) res.setHeader("X-Kubernetes-PF-FlowSchema-UID", schema.uid);
       if (level.config.uid) res.setHeader("X-Kubernetes-PF-PriorityLevel-UID", level.config.uid);
       const seats = info.verb === "list" && !level.config.isExempt ? widthOf(sizeOf(info)) : 1;
-      const ticket: Ticket = { leave: () => leave(level, seats) };
+      const kind = kindOf(info.verb);
+      const ticket: Ticket = { leave: () => leave(level, seats, kind) };
       if (!take(level, seats, lentTo(level))) return wait(flow, user, info, seats, req.signal, ticket);
       counts.dispatched++;
+      running[kind]++;
       return ticket;
     },
     render() {
       flows ??= compile();
-      return renderFlows([...levels.values()], [...stats.values()]);
+      return renderRunning(running) + renderFlows([...levels.values()], [...stats.values()]);
     },
   };
 }

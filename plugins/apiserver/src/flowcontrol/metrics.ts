@@ -56,6 +56,20 @@ export function renderFlows(levels: readonly Level[], flows: readonly FlowStats[
   ].map((line) => `${line}\n`).join("");
 }
 
+export interface Running {
+  readOnly: number;
+  mutating: number;
+}
+
+const reading = new Set(["get", "list", "watch", "head", "options"]);
+export const kindOf = (verb: string): keyof Running => (reading.has(verb) ? "readOnly" : "mutating");
+
+export const renderRunning = (running: Running): string => [
+  "# HELP apiserver_current_inflight_requests Maximal number of currently used inflight request limit of this apiserver per request kind in last second.",
+  "# TYPE apiserver_current_inflight_requests gauge",
+  ...Object.entries(running).map(([kind, count]) => `apiserver_current_inflight_requests{request_kind="${kind}"} ${count}`),
+].map((line) => `${line}\n`).join("");
+
 const PREFIX = "apiserver_flowcontrol_";
 
 const family = (name: string, type: string, help: string, samples: readonly string[]): string[] =>

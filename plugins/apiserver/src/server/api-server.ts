@@ -24,8 +24,8 @@ import { type Listener, listen, type ListenerOptions } from "./listener.ts";
 import { createMetrics } from "./metrics.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 import type { ApiRequest, RequestInfo } from "./request.ts";
-import type { SubresourceHandler } from "./resource-handler.ts";
-import { sendObject, statusOf } from "./respond.ts";
+import { methodNotAllowed, type SubresourceHandler } from "./resource-handler.ts";
+import { sendObject, sendText, statusOf } from "./respond.ts";
 import { versionInfo } from "./version.ts";
 import { upgradeWatch } from "./websocket-watch.ts";
 
@@ -164,7 +164,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
     authenticate: extensions.authenticate ?? (() => undefined), authorize: extensions.authorize ?? superusersOnly, open: options.open ?? new Map(),
     routes: (req) => options.routes?.(req.info.path, req.method) ?? builtin(req),
     aggregate: extensions.aggregate ?? (() => undefined),
-    observe: ({ method, info }, status, seconds) => metrics.observe(method, info, status, seconds),
+    observe: metrics,
     onError, audit: options.audit,
   });
   const housekeeping = startHousekeeping(engine, onError);
@@ -239,23 +239,24 @@ function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, 
   const health = healthRoutes({
     checks: (endpoint) => [ping, database, started, ...(endpoint === "livez" ? [] : (contributed?.() ?? [])), ...(endpoint === "readyz" ? [shutdown] : [])],
   });
-  const fixed: Readonly<Record<string, Route>> = {
-    "/": (req, res) => sendObject(req, res, 200, { paths: rootPaths(registry) }),
-    "/version": (req, res) => sendObject(req, res, 200, versionInfo),
-    "/metrics": (_req, res) => {
-      const text = metrics();
-      res.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8", "content-length": Buffer.byteLength(text) });
-      res.end(text);
-    },
+  const index: Route = (req, res) => sendObject(req, res, 200, { paths: rootPaths(registry) });
+  // As upstream: its router knows methods, and the paths beside it do not.
+  const anyMethod: Readonly<Record<string, Route>> = {
+    "/": index, "/index.html": index,
+    "/metrics": (_req, res) => sendText(res, 200, metrics(), "text/plain; version=0.0.4; charset=utf-8"),
   };
+  const version: Route = (req, res) => sendObject(req, res, 200, versionInfo);
   const debug = (path: string): Route | undefined => {
     const page = path.startsWith("/debug/") ? pages().find(({ name }) => path === `/debug/${name}`) : undefined;
     return page && ((req, res) => sendObject(req, res, 200, page.read() as object));
   };
   return (req) => {
-    if (req.method !== "GET" && req.method !== "HEAD") return extensions.routes?.(req);
     const path = req.info.path.length > 1 ? req.info.path.replace(/\/$/, "") : req.info.path;
-    return fixed[path] ?? health(path) ?? debug(path) ?? extensions.routes?.(req);
+    const found = anyMethod[path] ?? health(path);
+    if (found) return found;
+    const document = path === "/version" ? version : (debug(path) ?? extensions.routes?.(req));
+    if (!document || req.method === "GET" || path.startsWith("/openapi/")) return document;
+    throw methodNotAllowed();
   };
 }
 

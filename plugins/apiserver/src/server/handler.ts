@@ -7,9 +7,10 @@ import type { Audit, AuditRecord } from "../audit/index.ts";
 import { type FlowControl, isLongRunning } from "../flowcontrol/index.ts";
 import { decodeBody, readBody } from "./body.ts";
 import { deadlineOf, withDeadline } from "./deadline.ts";
-import { handleResource, pathNotFound, type ResourceRoutes } from "./resource-handler.ts";
+import type { Metrics } from "./metrics.ts";
+import { handleResource, methodNotAllowed, pathNotFound, type ResourceRoutes } from "./resource-handler.ts";
 import { accessedBy, type ApiRequest, type ApiResponse, parseRequestInfo, type RequestInfo } from "./request.ts";
-import { sendError, statusOf } from "./respond.ts";
+import { sendError, sendText, statusOf } from "./respond.ts";
 
 /** What a transport hands over; HTTP/1.1 and HTTP/2 requests and calls in memory all have this form. */
 export interface Incoming {
@@ -41,7 +42,7 @@ export interface HandlerOptions extends ResourceRoutes {
   readonly routes: (req: ApiRequest) => Route | undefined;
   /** Groups that another server answers for (APIServices). Undefined = not aggregated. */
   readonly aggregate: (info: RequestInfo) => Route | undefined;
-  readonly observe: (req: { readonly method: string; readonly info: RequestInfo }, status: number, seconds: number) => void;
+  readonly observe: Pick<Metrics, "observe" | "lasting">;
   readonly onError: (error: unknown) => void;
   readonly audit?: Audit | undefined;
   readonly flow: FlowControl;
@@ -91,32 +92,48 @@ export function createHandler(options: HandlerOptions): RequestHandler {
 
   async function route(req: ApiRequest, res: ApiResponse): Promise<void> {
     const { info } = req;
+    if (hasEmptyPart(info.path)) return notFound(info, res);
     if (info.isResource) {
       const def = options.engine.registry.get(info.group, info.version, info.resource);
       if (def) return handleResource(options, def, req, res);
     }
     const found = options.aggregate(info) ?? options.routes(req);
-    if (!found) throw pathNotFound();
-    return found(req, res);
+    return found ? found(req, res) : notFound(info, res);
+  }
+
+  /** The API answers for its own paths, and nobody for others. */
+  function notFound({ path }: RequestInfo, res: ApiResponse): void {
+    const [, root, group] = path.split("/");
+    if (root === "api" || (root === "apis" && group && options.engine.registry.list().some((def) => def.group === group))) throw pathNotFound();
+    sendText(res, 404, "404 page not found\n");
   }
 
   /** With a seat and a deadline, unless the request lasts as long as its client likes. */
   async function serve(req: ApiRequest, res: ApiResponse): Promise<void> {
     const { info } = req;
     const lasts = isLongRunning(info);
-    if (lasts && info.verb !== "watch") return route(req, res);
+    if (lasts && info.verb !== "watch") return last(req, res);
     const limit = lasts ? 0 : deadlineOf(req, options.requestTimeout);
     const entered = options.flow.enter(req, res);
     const ticket = entered instanceof Promise ? await entered : entered;
     if (lasts) {
       // To begin, a watch waits its turn like any other.
       ticket.leave();
-      return route(req, res);
+      return last(req, res);
     }
     try {
       await withDeadline(route(req, res), limit);
     } finally {
       ticket.leave();
+    }
+  }
+
+  async function last(req: ApiRequest, res: ApiResponse): Promise<void> {
+    options.observe.lasting(req.info, 1);
+    try {
+      await route(req, res);
+    } finally {
+      options.observe.lasting(req.info, -1);
     }
   }
 
@@ -130,7 +147,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
       try {
         const open = options.open.get(pathOf(incoming.url));
         if (open) return await open(new HandledRequest(incoming, parseRequestInfo(incoming.method, incoming.url), anonymous, () => closedSignal(res)), res);
-        if (!known.has(incoming.method)) throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
+        if (!known.has(incoming.method)) throw methodNotAllowed();
         const admitted = admit(incoming, () => closedSignal(res), res);
         req = admitted instanceof Promise ? await admitted : admitted;
         if (req.audit && req.info.verb === "watch") req.audit.started(200);
@@ -140,7 +157,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
         if ((error as Error)?.name !== "ApiError") options.onError(error);
         sendError(incoming, res, error);
       } finally {
-        if (req) options.observe({ method: incoming.method, info: req.info }, res.statusCode, (performance.now() - start) / 1000);
+        if (req) options.observe.observe(req.info, res.statusCode, (performance.now() - start) / 1000);
         if (req?.audit) finish(req.audit, req.info, res, failure);
         if (--running === 0) onDrained?.();
       }
@@ -156,6 +173,12 @@ export function createHandler(options: HandlerOptions): RequestHandler {
       });
     },
   };
+}
+
+/** `//` names nothing, but in what a proxy passes on. */
+function hasEmptyPart(path: string): boolean {
+  const at = path.indexOf("//");
+  return at >= 0 && !path.slice(0, at + 1).includes("/proxy/");
 }
 
 /** A watch is over when its connection is; all else, when it has been answered. */

@@ -2,6 +2,7 @@
 import type { HealthCheck } from "@k3s-p/plugin-api/points";
 import type { Route } from "./handler.ts";
 import type { ApiRequest, ApiResponse } from "./request.ts";
+import { sendText } from "./respond.ts";
 
 type Endpoint = "livez" | "readyz" | "healthz";
 
@@ -14,7 +15,8 @@ const CHECK_TIMEOUT = 5000;
 
 export function healthRoutes(options: HealthOptions): (path: string) => Route | undefined {
   return (path) => {
-    const [, endpoint, name] = path.split("/");
+    const [, endpoint, ...rest] = path.split("/");
+    const name = rest.join("/");
     if (endpoint !== "livez" && endpoint !== "readyz" && endpoint !== "healthz") return undefined;
     return (req, res) => answer(options.checks(endpoint), endpoint, name, req, res);
   };
@@ -27,18 +29,19 @@ interface Finding {
   readonly message: string;
 }
 
-async function answer(checks: readonly HealthCheck[], endpoint: Endpoint, only: string | undefined, req: ApiRequest, res: ApiResponse): Promise<void> {
+async function answer(checks: readonly HealthCheck[], endpoint: Endpoint, only: string, req: ApiRequest, res: ApiResponse): Promise<void> {
   const excluded = new Set(req.query.getAll("exclude"));
   const wanted = only ? checks.filter((check) => check.name === only) : checks;
-  if (only && wanted.length === 0) return send(res, 404, "404 page not found\n");
+  if (only && wanted.length === 0) return sendText(res, 404, "404 page not found\n");
   const findings = await Promise.all(wanted.map((check) => run(check, excluded.has(check.name))));
+  if (only) return findings[0]!.ok ? sendText(res, 200, "ok") : sendText(res, 500, `internal server error: ${findings[0]!.message}\n`);
   const failed = findings.some((finding) => !finding.ok);
-  if (!failed && !req.query.has("verbose")) return send(res, 200, "ok");
+  if (!failed && !req.query.has("verbose")) return sendText(res, 200, "ok");
   const unknown = [...excluded].filter((name) => !checks.some((check) => check.name === name));
   const lines = findings.map((f) => (f.excluded ? `[+]${f.name} excluded: ok` : f.ok ? `[+]${f.name} ok` : `[-]${f.name} failed: ${f.message}`));
   if (unknown.length > 0) lines.push(`warn: some health checks cannot be excluded: no matches for ${unknown.map((n) => JSON.stringify(n)).join(", ")}`);
-  lines.push(`${only ? `${endpoint}/${only}` : endpoint} check ${failed ? "failed" : "passed"}`);
-  return send(res, failed ? 500 : 200, `${lines.join("\n")}\n`);
+  lines.push(`${endpoint} check ${failed ? "failed" : "passed"}`);
+  return sendText(res, failed ? 500 : 200, `${lines.join("\n")}\n`);
 }
 
 async function run(check: HealthCheck, excluded: boolean): Promise<Finding> {
@@ -55,12 +58,4 @@ async function run(check: HealthCheck, excluded: boolean): Promise<Finding> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-function send(res: ApiResponse, status: number, text: string): void {
-  res.writeHead(status, {
-    "content-type": "text/plain; charset=utf-8", "cache-control": "no-cache, private", "x-content-type-options": "nosniff",
-    "content-length": Buffer.byteLength(text),
-  });
-  res.end(text);
 }

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { connect as connectTls, type SecureContextOptions, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Listener, ListenerOptions } from "./listener.ts";
-import { startTestServer, type TestServer } from "./testing.ts";
+import { startTestServer, testCluster, type TestServer } from "./testing.ts";
 
 let folder: string;
 let api: TestServer;
@@ -292,6 +292,18 @@ describe("the listener", () => {
       expect([status, body.message]).toEqual([400, 'invalid timeout specified in the request URL - time: invalid duration "soon"']);
       expect((await short.http("GET", "/api/v1/nodes?timeout=1m30s")).status).toBe(200);
     });
+  });
+
+  test("the first objects name the port that is really listened at", async () => {
+    const anywhere = await startTestServer({ cluster: { ...testCluster, httpsListenPort: 0 }, bootstrap: false });
+    const { port } = await anywhere.listen(server);
+    await anywhere.bootstrap();
+    const get = async (url: string) => (await anywhere.http("GET", url)).body;
+    expect((await get("/api/v1/namespaces/default/endpoints/kubernetes")).subsets[0].ports[0].port).toBe(port);
+    expect((await get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")).ports[0].port).toBe(port);
+    expect((await get("/api/v1/namespaces/default/services/kubernetes")).spec.ports[0].targetPort).toBe(port);
+    expect((await get("/api")).serverAddressByClientCIDRs[0].serverAddress).toBe(`192.0.2.1:${port}`);
+    await anywhere.close();
   });
 
   test("stops in order: readiness fails, what runs is answered, watches end, idle connections go", async () => {

@@ -3,11 +3,13 @@ import type { Store } from "../store/store.ts";
 import type { RequestInfo } from "./request.ts";
 
 export interface Metrics {
-  observe(method: string, info: RequestInfo, status: number, seconds: number): void;
+  observe(info: RequestInfo, status: number, seconds: number): void;
+  /** A request that lasts begins (1) or ends (-1). */
+  lasting(info: RequestInfo, change: 1 | -1): void;
   render(): string;
 }
 
-const BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 5, 30];
+const BUCKETS = [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60];
 
 interface Series {
   readonly labels: string;
@@ -19,15 +21,14 @@ interface Series {
 
 export function createMetrics(store: Store): Metrics {
   const series = new Map<string, Series>();
+  const lasting = new Map<string, number>();
   return {
-    observe(_method, info, status, seconds) {
-      const { verb, group, version, resource, subresource, namespace, name } = info;
-      const scope = !info.isResource ? "" : name ? "resource" : namespace ? "namespace" : "cluster";
-      const key = `${verb}|${group}|${version}|${resource}|${subresource}|${scope}`;
+    observe(info, status, seconds) {
+      const { verb, group, version, resource, subresource } = info;
+      const key = `${verb}|${group}|${version}|${resource}|${subresource}|${scopeOf(info)}`;
       let found = series.get(key);
       if (!found) {
-        const labels = `verb="${metricVerb(verb)}",group="${group}",version="${version}",resource="${resource}",subresource="${subresource}",scope="${scope}"`;
-        series.set(key, (found = { labels, count: 0, sum: 0, buckets: BUCKETS.map(() => 0), codes: new Map() }));
+        series.set(key, (found = { labels: labelsOf(info, 'dry_run="",'), count: 0, sum: 0, buckets: BUCKETS.map(() => 0), codes: new Map() }));
       }
       found.codes.set(status, (found.codes.get(status) ?? 0) + 1);
       if (verb === "watch") return;
@@ -36,23 +37,45 @@ export function createMetrics(store: Store): Metrics {
       const bucket = BUCKETS.findIndex((bound) => seconds <= bound);
       if (bucket >= 0) found.buckets[bucket]!++;
     },
+    lasting(info, change) {
+      const labels = labelsOf(info, "");
+      lasting.set(labels, (lasting.get(labels) ?? 0) + change);
+    },
     render() {
-      const lines = ["# HELP apiserver_request_total Counter of apiserver requests broken out for each verb, resource and HTTP response code.",
-        "# TYPE apiserver_request_total counter"];
-      for (const { labels, codes } of series.values()) {
-        for (const [code, count] of codes) lines.push(`apiserver_request_total{code="${code}",${labels}} ${count}`);
-      }
-      lines.push("# HELP apiserver_request_duration_seconds Response latency distribution in seconds.", "# TYPE apiserver_request_duration_seconds histogram");
-      for (const one of series.values()) if (one.count > 0) lines.push(...histogram(one));
-      lines.push("# HELP apiserver_storage_objects Number of stored objects by kind.", "# TYPE apiserver_storage_objects gauge");
-      for (const { group, plural, count } of store.collections()) {
-        lines.push(`apiserver_storage_objects{resource="${group ? `${plural}.${group}` : plural}"} ${count}`);
-      }
-      lines.push("# HELP process_resident_memory_bytes Resident memory size in bytes.", "# TYPE process_resident_memory_bytes gauge",
-        `process_resident_memory_bytes ${process.memoryUsage.rss()}`);
+      const all = [...series.values()];
+      const lines = [
+        ...family("apiserver_request_total", "counter", "Counter of apiserver requests broken out for each verb, resource and HTTP response code",
+          all.flatMap(({ labels, codes }) => [...codes].map(([code, count]) => `{code="${code}",${labels}} ${count}`))),
+        ...family("apiserver_request_duration_seconds", "histogram", "Response latency distribution in seconds", []),
+        ...all.filter(({ count }) => count > 0).flatMap(histogram),
+        ...family("apiserver_longrunning_requests", "gauge", "Gauge of all active long-running apiserver requests", [...lasting].map(([labels, count]) => `{${labels}} ${count}`)),
+        ...family("apiserver_storage_objects", "gauge", "Number of stored objects by kind",
+          store.collections().map(({ group, plural, count }) => `{resource="${group ? `${plural}.${group}` : plural}"} ${count}`)),
+        ...processFigures(),
+      ];
       return `${lines.join("\n")}\n`;
     },
   };
+}
+
+const family = (name: string, type: string, help: string, samples: readonly string[]): string[] =>
+  [`# HELP ${name} ${help}.`, `# TYPE ${name} ${type}`, ...samples.map((sample) => name + sample)];
+
+const scopeOf = ({ isResource, name, namespace }: RequestInfo): string => (!isResource ? "" : name ? "resource" : namespace ? "namespace" : "cluster");
+
+function labelsOf(info: RequestInfo, dryRun: string): string {
+  const { verb, group, version, resource, subresource } = info;
+  return `component="apiserver",${dryRun}group="${group}",resource="${resource}",scope="${scopeOf(info)}",subresource="${subresource}",verb="${metricVerb(verb)}",version="${version}"`;
+}
+
+/** What every process tells, under the names that all exporters use. */
+function processFigures(): string[] {
+  const { user, system } = process.cpuUsage();
+  return [
+    ...family("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds", [` ${(user + system) / 1e6}`]),
+    ...family("process_resident_memory_bytes", "gauge", "Resident memory size in bytes", [` ${process.memoryUsage.rss()}`]),
+    ...family("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds", [` ${performance.timeOrigin / 1000}`]),
+  ];
 }
 
 const metricVerb = (verb: string): string =>

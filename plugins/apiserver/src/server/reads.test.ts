@@ -216,7 +216,7 @@ describe("what is not a resource", () => {
 
   test("the root lists the paths", async () => {
     expect((await api.http("GET", "/")).body.paths).toEqual(expect.arrayContaining(["/api/v1", "/apis/apps/v1", "/readyz"]));
-    expect((await api.http("POST", "/version")).status).toBe(404);
+    expect((await api.http("POST", "/version")).status).toBe(405);
   });
 
   test("pages of /debug are for admins, until somebody grants them", async () => {
@@ -236,7 +236,7 @@ describe("what is not a resource", () => {
 
   test("metrics count requests", async () => {
     const { text } = await api.http("GET", "/metrics");
-    expect(text).toMatch(/apiserver_request_total\{code="200",verb="LIST",group="",version="v1",resource="configmaps",subresource="",scope="namespace"\} \d+/);
+    expect(text).toMatch(/apiserver_request_total\{code="200",component="apiserver",dry_run="",group="",resource="configmaps",scope="namespace",subresource="",verb="LIST",version="v1"\} \d+/);
     expect(text).toContain("apiserver_request_duration_seconds_bucket");
   });
 });

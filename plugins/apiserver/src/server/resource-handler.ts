@@ -4,8 +4,9 @@ import type { Obj, ResourceDef, Verb } from "../resources/types.ts";
 import type { Entry } from "../store/entry.ts";
 import { checkType, create } from "../verbs/create.ts";
 import { deletedStatus, type Deletion, remove, removeAll, returnsObject } from "../verbs/delete.ts";
-import { type Call, checkBody, collectionOf, type Engine, type FieldValidation, isPlainObject, present } from "../verbs/engine.ts";
+import { type Call, checkBody, collectionOf, type Engine, isPlainObject, present } from "../verbs/engine.ts";
 import { list, type ListQuery } from "../verbs/list.ts";
+import { isDryRun, writeOptions } from "../verbs/options.ts";
 import { patch, type PatchInput, patchTypes } from "../verbs/patch.ts";
 import { bind, evict } from "../verbs/pods.ts";
 import { getScale, patchScale, updateScale } from "../verbs/scale.ts";
@@ -42,6 +43,8 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
   const own = ownHandler(def, info.subresource);
   const special = routes.handlers.get(info.subresource ? `${def.plural}/${info.subresource}` : def.plural);
   if (info.subresource && !def.subresources?.includes(info.subresource)) throw pathNotFound();
+  // Those of built-in kinds go by method: only proxies pass HEAD and OPTIONS on. For custom ones HEAD is another get.
+  if (req.method === "OPTIONS" || req.method === "HEAD") if (info.subresource !== "proxy" && !(def.custom && req.method === "HEAD")) throw methodNotAllowed();
   if (special && (!own || def.virtual)) {
     if (def.virtual) negotiate(req.headers.accept, false);
     return special(req, res);
@@ -49,7 +52,7 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
   if (!own || (def.namespaced ? !info.namespace && info.name !== "" : info.namespace !== "" && def.plural !== "namespaces")) throw pathNotFound();
   const handler = own[info.verb];
   if (!handler || !fits(def, info)) {
-    throw apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
+    throw methodNotAllowed();
   }
   const format = negotiate(req.headers.accept);
   const deprecated = def.deprecationWarning ?? deprecations[`${def.group}/${def.version}/${def.plural}`];
@@ -73,6 +76,9 @@ function fits(def: ResourceDef, { verb, subresource, namespace, name }: RequestI
   return def.verbs.includes(verb as Verb) && (needsName.has(verb) ? name !== "" : verb !== "create" || name === "");
 }
 
+export const methodNotAllowed = (): Error =>
+  apiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
+
 export const pathNotFound = (): Error =>
   apiError(404, "NotFound", "the server could not find the requested resource", {});
 
@@ -82,33 +88,21 @@ function callOf(def: ResourceDef, req: ApiRequest, res: ApiResponse): Call {
   const { subresource, name } = info;
   if (reading.has(info.verb)) return { user, def, subresource, namespace, name, dryRun: false, manager: "" };
   return {
-    user, def, subresource, namespace, name, verb: info.verb, dryRun: isDryRun(query.getAll("dryRun")), manager: managerOf(req),
-    fieldValidation: validationOf(query.get("fieldValidation")), warn: (warnings) => warn(res, warnings),
+    user, def, subresource, namespace, name, verb: info.verb, manager: managerOf(req), ...writeOptions(info.verb, query, isApply(req)),
+    warn: (warnings) => warn(res, warnings),
     ...(req.audit && { annotate: req.audit.annotate }),
   };
 }
 
 const reading = new Set(["get", "list", "watch"]);
 
-function validationOf(mode: string | null): FieldValidation {
-  if (!mode) return "Warn";
-  if (mode === "Ignore" || mode === "Warn" || mode === "Strict") return mode;
-  throw badRequest(`fieldValidation: Unsupported value: ${JSON.stringify(mode)}: supported values: "Ignore", "Strict", "Warn"`);
-}
-
-export function isDryRun(values: readonly string[]): boolean {
-  const bad = values.find((value) => value !== "All" && value !== "");
-  if (bad !== undefined) {
-    throw apiError(422, "Invalid", `Options.meta.k8s.io "" is invalid: dryRun: Unsupported value: ${JSON.stringify(bad)}: supported values: "All"`, { group: "meta.k8s.io" });
-  }
-  return values.includes("All");
-}
+const isApply = (req: ApiRequest): boolean => mediaType(req.headers["content-type"]).startsWith("application/apply-patch");
 
 /** `fieldManager`, or the first word of the user agent, as upstream. */
 function managerOf(req: ApiRequest): string {
   const given = req.query.get("fieldManager");
   if (given) return given;
-  if (mediaType(req.headers["content-type"]).startsWith("application/apply-patch")) return "";
+  if (isApply(req)) return "";
   return String(req.headers["user-agent"] ?? "unknown").split("/", 1)[0]!.slice(0, 128);
 }
 
@@ -151,7 +145,7 @@ const notFoundFor = ({ def, name }: Call): Error => {
 };
 
 async function listAll({ engine, req, res, def, call, format }: Context): Promise<void> {
-  return sendList(req, res, def, await list(engine, def, call.namespace, listQuery(req)), format);
+  return sendList(req, res, def, await list(engine, def, call.namespace, { ...listQuery(req), ...(req.query.has("sendInitialEvents") && { sendInitialEvents: true }) }), format);
 }
 
 function watch({ engine, req, res, def, call, format, hub }: Context): Promise<void> {

@@ -46,13 +46,21 @@ async function toProtobuf(json: Buffer): Promise<Buffer> {
 
 const wantsGzip = (req: ApiRequest): boolean => /\bgzip\b/.test(String(req.headers["accept-encoding"] ?? ""));
 
-const people = /^(curl|wget|mozilla\/5\.0)/i;
+const people = /^(curl|Wget|Mozilla\/5\.0)/;
+const yes = new Set(["1", "t", "T", "TRUE", "true", "True"]);
 
 /** Asked for, or when a person with a simple tool reads it. */
 function wantsPretty(req: ApiRequest): boolean {
-  if (!req.url.includes("pretty=")) return people.test(String(req.headers["user-agent"] ?? ""));
-  const value = req.query.get("pretty");
-  return value !== "0" && value !== "false";
+  const asked = req.url.includes("pretty=") && req.query.get("pretty");
+  return asked ? yes.has(asked) : people.test(String(req.headers["user-agent"] ?? ""));
+}
+
+/** What is meant for people and machines that read no JSON. */
+export function sendText(res: ApiResponse, status: number, text: string, type = "text/plain; charset=utf-8"): void {
+  res.writeHead(status, {
+    "content-type": type, "cache-control": "no-cache, private", "x-content-type-options": "nosniff", "content-length": Buffer.byteLength(text),
+  });
+  res.end(text);
 }
 
 export const sendObject = (req: ApiRequest, res: ApiResponse, status: number, object: object, encoding?: Format["encoding"]): Promise<void> =>

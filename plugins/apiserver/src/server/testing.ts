@@ -46,7 +46,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     kube: server.client(adminUser),
     async http(method, url, body, headers, user = adminUser) {
       const answer = await requestInMemory(server.handler, user, method, url, body, headers);
-      const json = String(answer.headers["content-type"] ?? "").startsWith("application/json") && answer.text !== "";
+      const { "content-type": type, "content-encoding": encoding } = answer.headers;
+      const json = String(type ?? "").startsWith("application/json") && !encoding && answer.text !== "";
       return { ...answer, body: json ? (JSON.parse(answer.text) as KubeObject) : answer.text };
     },
     [Symbol.asyncDispose]: () => server.close(),
