@@ -6,20 +6,19 @@
  *                                        ^        `-> no node: preempt?, park until an event helps
  *                                        `------------- binding failed: forget, back-off
  */
-import { eventRecorder, isNotFound, namespaces, nodes, persistentVolumeClaims, persistentVolumes, podDisruptionBudgets, pods, storageClasses } from "@k3s-p/plugin-api/kube";
-import type { Binding, Informer, KubeClient, KubeObject, Pod } from "@k3s-p/plugin-api/kube";
+import { eventRecorder, namespaces, nodes, persistentVolumeClaims, persistentVolumes, podDisruptionBudgets, pods, storageClasses } from "@k3s-p/plugin-api/kube";
+import type { Informer, KubeClient } from "@k3s-p/plugin-api/kube";
 import { messageOf, type Logger } from "@k3s-p/plugin-api";
+import { createBinder } from "./binder.ts";
 import { createCluster } from "./cluster.ts";
 import { defaultPlugins } from "./default-plugins.ts";
 import { groupSources } from "./default-selector.ts";
 import { createFailureMemory } from "./failure-memory.ts";
 import { compile, type ClusterEvent } from "./framework.ts";
 import { failureMessage, rejectors } from "./messages.ts";
-import type { NodeInfo } from "./node-info.ts";
 import { createNominations } from "./nominations.ts";
 import { createOutcome } from "./outcome.ts";
 import { createPlacer, type Placement } from "./placement.ts";
-import { podInfo } from "./pod-info.ts";
 import { createPreemption } from "./preemption.ts";
 import { createQueue, type QueueClock, type QueuedPod } from "./queue.ts";
 import { createReactivation } from "./reactivation.ts";
@@ -73,8 +72,11 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     nominatedNode: (pod) => nominations.nodeOf(pod.uid),
   });
   const reactivation = createReactivation(cluster, framework, queue, nominations, defer);
-  const binding = new Map<string, AbortController>();
-  let calls = 0;
+  const binder = createBinder({
+    client, cluster, framework, nominations, outcome, queue, signal,
+    latest: ({ name, namespace }) => informers.pods.get(name, namespace),
+    onSettled: () => void (queue.ready && wake()),
+  });
   let pumping = false;
   let running = false;
 
@@ -84,7 +86,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     defer(pump);
   }
 
-  const mayGoOn = (): boolean => running && calls < maxBinding;
+  const mayGoOn = (): boolean => running && binder.calls < maxBinding;
 
   function pump(): void {
     const end = performance.now() + slice;
@@ -108,57 +110,13 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     if (remembered) return reject(item, remembered.message, remembered.rejectedBy);
     try {
       const placement = placer.place(info);
-      if (placement.ok) return accept(item, placement);
+      if (placement.ok) return binder.accept(item, placement);
       preemptOrPark(item, placement);
     } catch (error) {
       log.error({ err: error, pod: info.key }, "scheduling a pod failed");
       outcome.failed(info, "SchedulerError", messageOf(error));
       queue.retry(item);
     }
-  }
-
-  function accept(item: QueuedPod, { cycle, node }: Extract<Placement, { ok: true }>): void {
-    const { info } = item;
-    framework.reserve(cycle, node);
-    cluster.assume(info, node.name);
-    nominations.remove(info.uid);
-    const controller = new AbortController();
-    binding.set(info.uid, controller);
-    void bind(item, node, controller.signal).finally(() => {
-      if (binding.get(info.uid) === controller) binding.delete(info.uid);
-      if (queue.ready) wake();
-    });
-  }
-
-  async function bind(item: QueuedPod, node: NodeInfo, aborted: AbortSignal): Promise<void> {
-    const { info } = item;
-    try {
-      await framework.preBind(info, node, aborted);
-      const { name, namespace } = info;
-      const target = { kind: "Node", apiVersion: "v1", name: node.name };
-      const { uid } = info.pod.metadata;
-      const object: Binding = { apiVersion: "v1", kind: "Binding", metadata: { name, namespace, ...(uid && { uid }) }, target };
-      calls++;
-      await client.create<Pod, KubeObject>(pods, object, { subresource: "binding", name, namespace }).finally(() => calls--);
-      queue.remove(info.uid);
-      outcome.scheduled(info, node.name);
-    } catch (error) {
-      framework.unreserve(info);
-      forget(item, node, error);
-    }
-  }
-
-  /** Undoes an assumption. A pod that is gone or was bound by someone else needs no retry. */
-  function forget(item: QueuedPod, node: NodeInfo, error: unknown): void {
-    const { info } = item;
-    if (!cluster.isAssumed(info.uid)) return;
-    cluster.removePod(info.uid);
-    signal("podDeleted", node.name);
-    if (isNotFound(error) || queue.get(info.uid) !== item) return queue.remove(info.uid);
-    const latest = informers.pods.get(info.name, info.namespace);
-    if (latest?.metadata.uid === info.pod.metadata.uid) queue.refresh(podInfo(latest!));
-    outcome.failed(item.info, "SchedulerError", messageOf(error));
-    queue.retry(item);
   }
 
   function preemptOrPark(item: QueuedPod, { cycle, diagnosis }: Extract<Placement, { ok: false }>): void {
@@ -188,7 +146,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
   }
 
   await Promise.all([groups.synced, ...Object.values(informers).map((informer) => informer.synced)]);
-  const watching = { schedulerName, cluster, queue, framework, nominations, outcome, signal, onGone: (uid: string) => binding.get(uid)?.abort() };
+  const watching = { schedulerName, cluster, queue, framework, nominations, outcome, signal, onGone: binder.abort };
   const unsubscribe = [
     watchNodes(informers.nodes, watching),
     watchPods(informers.pods, watching),
@@ -204,7 +162,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Running
     stop() {
       running = false;
       for (const off of unsubscribe) off();
-      for (const controller of binding.values()) controller.abort();
+      binder.stop();
       for (const informer of Object.values(informers)) informer.stop();
       groups.stop();
       queue.stop();
