@@ -106,7 +106,7 @@ export function present(engine: Pick<Engine, "registry">, def: ResourceDef, entr
   const known = converted.get(entry)?.get(def);
   if (known) return known;
   const shown = def.isCurrent?.(entry.object) ? entry
-    : toEntry(entry.namespace, entry.name, entry.revision, canonicalize(def.fromStored(clone(entry.object))));
+    : entryOf(entry.namespace, entry.name, entry.revision, def.fromStored(clone(entry.object)));
   const forms = converted.get(entry) ?? new Map<ResourceDef, Entry>();
   converted.set(entry, forms.set(def, shown));
   return shown;
@@ -166,11 +166,16 @@ function optionsOf(call: Call, operation: AdmissionRequest["operation"], options
 export const apiVersion = (def: Pick<ResourceDef, "group" | "version">): string =>
   def.group ? `${def.group}/${def.version}` : def.version;
 
-/** An entry that was never stored, for dry runs and computed answers; without a revision it has no resourceVersion. */
-export function unstored(object: Obj, revision?: number): Entry {
+/** An entry that was never stored, for dry runs and computed answers. */
+export function unstored(object: Obj, revision = 0): Entry {
   const { namespace = "", name = "" } = object.metadata ?? {};
+  return entryOf(namespace, name, revision, object);
+}
+
+/** Revision 0 is that of what never was in the store: it has no resourceVersion. */
+function entryOf(namespace: string, name: string, revision: number, object: Obj): Entry {
   const canonical = canonicalize(object);
-  return revision === undefined ? new Entry(namespace, name, 0, canonical.raw, canonical.object) : toEntry(namespace, name, revision, canonical);
+  return revision === 0 ? new Entry(namespace, name, 0, canonical.raw, canonical.object) : toEntry(namespace, name, revision, canonical);
 }
 
 /** A private, plain copy of JSON data; `undefined` members are dropped. */

@@ -12,6 +12,8 @@ export interface ListQuery {
   readonly continue?: string | undefined;
   readonly resourceVersion?: string | undefined;
   readonly resourceVersionMatch?: string | undefined;
+  /** Stated at all: lists do not take it. */
+  readonly sendInitialEvents?: boolean | undefined;
 }
 
 export interface Page {
@@ -48,6 +50,7 @@ function checkQuery(query: ListQuery): void {
   const { resourceVersionMatch: match, resourceVersion, limit } = query;
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 0)) throw badRequest(`invalid limit ${limit}`);
   if (resourceVersion && !/^\d+$/.test(resourceVersion)) throw invalidOptions("resourceVersion", `Invalid value: ${JSON.stringify(resourceVersion)}: strconv.ParseUint: parsing ${JSON.stringify(resourceVersion)}: invalid syntax`);
+  if (query.sendInitialEvents !== undefined) throw invalidOptions("sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list");
   if (!match) return;
   if (!resourceVersion) throw invalidOptions("resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
   if (query.continue) throw invalidOptions("resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden when continue is provided");
