@@ -80,8 +80,9 @@ describe.skipIf(reason)("plugins", () => {
     await eventually(async () => (await left()) === "", "the objects of coredns are gone", 20_000);
     expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/server/manifests"])).stdout).not.toContain("coredns");
     const accounts = await cluster.kubectl("get", "serviceaccounts", "-n", "kube-system", "-l", "k3sp.io/plugin", "-o", "name");
-    expect([accounts.includes("k3s-p-kubelet"), accounts.includes("k3s-p-coredns")]).toEqual([true, false]);
+    // The kubelet acts as the node.
+    expect(["deployer", "coredns", "kubelet"].map((id) => accounts.includes(`k3s-p-${id}\n`))).toEqual([true, false, false]);
     const mayDelete = async (account: string) => (await cluster!.tryKubectl(["auth", "can-i", "delete", "nodes", `--as=system:serviceaccount:kube-system:${account}`])).stdout.trim();
-    expect([await mayDelete("k3s-p-kubelet"), await mayDelete("k3s-p-flannel")]).toEqual(["yes", "no"]);
+    expect([await mayDelete("k3s-p-deployer"), await mayDelete("k3s-p-flannel")]).toEqual(["yes", "no"]);
   });
 });

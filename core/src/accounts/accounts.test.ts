@@ -11,13 +11,14 @@ import { keepAccounts } from "./accounts.ts";
 const plugin = (id: string, more: Partial<Manifest>): Manifest => ({ id, needs: {}, wants: {}, permissions: {}, ...more }) as Manifest;
 const net = plugin("net", { needs: { kube: "^1" } });
 const some = plugin("some", { wants: { kube: "^1" } });
+const agent = plugin("agent", { needs: { kube: "^1" }, permissions: { kube: "node" } });
 const store = plugin("store", { needs: { node: "^1" } });
 
 test("each that reaches the server has one, a warm start writes nothing, and it goes with the plugin", async () => {
   const kube = fakeKube();
   const names = async () => (await kube.list(serviceAccounts, { namespace: "kube-system" })).items.map((item) => item.metadata!.name).sort();
   await kube.create(serviceAccounts, { metadata: { name: "default", namespace: "kube-system" } });
-  await keepAccounts(kube, [net, some, store], silentLogger);
+  await keepAccounts(kube, [net, some, store, agent], silentLogger);
   expect(await names()).toEqual(["default", "k3s-p-net", "k3s-p-some"]);
   const before = kube.writes.length;
   await keepAccounts(kube, [net, some, store], silentLogger);

@@ -4,7 +4,8 @@ import { serviceAccounts, type KubeClient } from "@k3s-p/plugin-api/kube";
 import { ensurePluginAccount, pluginAccount, pluginLabel } from "@k3s-p/plugin-api/slots";
 import type { Manifest } from "../kernel/manifest.ts";
 
-const reachesServer = ({ needs, wants, permissions }: Manifest): boolean => "kube" in needs || "kube" in wants || permissions.kube !== undefined;
+/** What acts as the node needs no account beside it. */
+const hasAccount = ({ needs, wants, permissions: { kube } }: Manifest): boolean => kube !== "node" && ("kube" in needs || "kube" in wants || kube !== undefined);
 
 /** Nothing is written when all is as it should be. What fails is logged: no plugin waits for this. */
 export async function keepAccounts(client: KubeClient, plugins: readonly Manifest[], log: Logger): Promise<void> {
@@ -12,7 +13,7 @@ export async function keepAccounts(client: KubeClient, plugins: readonly Manifes
     const { namespace } = pluginAccount("");
     const { items } = await client.list(serviceAccounts, { namespace, labelSelector: pluginLabel });
     const found = new Set(items.map(({ metadata }) => metadata!.name!));
-    const wanted = new Map(plugins.filter(reachesServer).map(({ id }) => [pluginAccount(id).name, id]));
+    const wanted = new Map(plugins.filter(hasAccount).map(({ id }) => [pluginAccount(id).name, id]));
     await Promise.all([
       ...[...wanted].filter(([name]) => !found.has(name)).map(([, id]) => ensurePluginAccount(client, id)),
       ...[...found].filter((name) => !wanted.has(name)).map((name) => client.delete(serviceAccounts, name, { namespace })),

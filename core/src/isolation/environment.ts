@@ -32,10 +32,12 @@ const unlessAbsent = <T>(connection: Promise<T>): Promise<T | undefined> => conn
 });
 
 /** JSON, which is YAML too: a program without a YAML library reads it as well. */
-function kubeconfig({ url, ca, token }: KubeConnection): string {
-  const cluster = { server: url, "certificate-authority-data": Buffer.from(ca).toString("base64") };
+function kubeconfig({ url, ca, token, cert = "", key = "" }: KubeConnection): string {
+  const base64 = (pem: string): string => Buffer.from(pem).toString("base64");
+  const cluster = { server: url, "certificate-authority-data": base64(ca) };
+  const user = token ? { token } : { "client-certificate-data": base64(cert), "client-key-data": base64(key) };
   return `${JSON.stringify({
     apiVersion: "v1", kind: "Config", "current-context": "default", contexts: [{ name: "default", context: { cluster: "default", user: "default" } }],
-    clusters: [{ name: "default", cluster }], users: [{ name: "default", user: { token } }],
+    clusters: [{ name: "default", cluster }], users: [{ name: "default", user }],
   }, null, 2)}\n`;
 }
