@@ -64,7 +64,7 @@ describe("field validation", () => {
     await api.http("DELETE", `${CM}/v`);
     const ignored = await post("Ignore");
     expect([ignored.status, ignored.headers["warning"], ignored.body.extra]).toEqual([201, undefined, undefined]);
-    expect((await post("Maybe")).status).toBe(400);
+    expect((await post("Maybe")).status).toBe(422);
   });
 
   test("covers the results of patches", async () => {
