@@ -1,5 +1,5 @@
 /** How a `cni` plugin puts its network in place: the configuration list and the programs that it names. */
-import { lstat, mkdir, readFile, rm, symlink } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { replaceFile } from "../files.ts";
 import type { CniConfList } from "../slots/node.ts";
@@ -9,7 +9,7 @@ export interface CniInstall {
   readonly confList: CniConfList;
   /** `10-flannel.conflist`; the runtime uses the first file in alphabetical order. */
   readonly fileName: string;
-  /** Absolute paths of CNI programs of the plugin's own, linked beside the distribution's. */
+  /** Absolute paths of CNI programs of the plugin's own, copied beside the distribution's. */
   readonly binaries?: readonly string[];
 }
 
@@ -23,14 +23,18 @@ export interface CniContext {
 const recordName = ".installed";
 
 /**
- * Writes the list atomically into the runtime's configuration folder, and links the programs. A list that another
+ * Writes the list atomically into the runtime's configuration folder, and copies the programs. A list that another
  * plugin left behind (the server was killed, then started with another network) is removed; files that no plugin
  * wrote stay. On stop both are taken back: running pods keep their links and addresses.
  */
 export async function installCni(ctx: CniContext, install: CniInstall): Promise<void> {
   const { confDir, binDir } = ctx.needs.runtime.cni;
   await Promise.all([mkdir(confDir, { recursive: true }), mkdir(binDir, { recursive: true })]);
-  for (const program of install.binaries ?? []) await link(ctx, program, join(binDir, basename(program)));
+  for (const program of install.binaries ?? []) {
+    const copy = join(binDir, basename(program));
+    ctx.defer(() => rm(copy, { force: true }));
+    await replaceFile(copy, await readFile(program), 0o755);
+  }
   const record = join(confDir, recordName);
   const stale = (await readIfThere(record)).split("\n").filter((name) => name && name !== install.fileName);
   await replaceFile(record, `${install.fileName}\n`);
@@ -38,14 +42,6 @@ export async function installCni(ctx: CniContext, install: CniInstall): Promise<
   ctx.defer(() => rm(path, { force: true }));
   await replaceFile(path, `${JSON.stringify(install.confList, null, 2)}\n`);
   await Promise.all(stale.map((name) => rm(join(confDir, basename(name)), { force: true })));
-}
-
-async function link(ctx: CniContext, target: string, path: string): Promise<void> {
-  const before = await lstat(path).catch(() => undefined);
-  if (before && !before.isSymbolicLink()) return;
-  await rm(path, { force: true });
-  await symlink(target, path);
-  ctx.defer(() => rm(path, { force: true }));
 }
 
 const readIfThere = (path: string) => readFile(path, "utf8").catch(() => "");
