@@ -35,7 +35,7 @@ function start() {
 }
 
 const narrow = { permissions: { kube: [rule("", "pods", "get", "list")], exec: ["ip"] } };
-const wide = { permissions: { kube: [rule("", "pods", "get", "list"), rule("apps", "deployments", "delete")], exec: ["ip", "nft"], uid: 0 } };
+const wide = { permissions: { kube: [rule("", "pods", "get", "list"), rule("apps", "deployments", "delete")], exec: ["ip", "nft"], net: true } };
 
 test("the first start says what the plugin may do, and records it with the hash of its code", async () => {
   const { admit, lines, lock, file } = start();
@@ -61,13 +61,13 @@ test("more rights are refused with the difference, until they are approved", asy
   const { admit, approvals, lock } = start();
   await admit(manifest(narrow));
   const refused = [
-    "K3SP_PLUGIN_UNAPPROVED  p 2.0.0 asks for more than was approved", "  + kube deployments.apps: delete", "  + run: nft", "  + uid: 0",
+    "K3SP_PLUGIN_UNAPPROVED  p 2.0.0 asks for more than was approved", "  + kube deployments.apps: delete", "  + network", "  + run: nft",
     "  from --plugin ./p", "  fix: k3s-p plugin approve p",
   ].join("\n");
   expect(await admit(manifest(wide, "2.0.0"))).toBe(refused);
-  expect(approvals.of(manifest(wide, "2.0.0"))).toMatchObject({ state: "pending", added: ["kube delete deployments.apps", "run nft", "uid 0"] });
+  expect(approvals.of(manifest(wide, "2.0.0"))).toMatchObject({ state: "pending", added: ["kube delete deployments.apps", "network", "run nft"] });
   expect(lock().p).toMatchObject({ version: "1.0.0", pending: { version: "2.0.0" } });
-  expect(approvals.pending("p")).toEqual({ version: "2.0.0", added: ["kube delete deployments.apps", "run nft", "uid 0"] });
+  expect(approvals.pending("p")).toEqual({ version: "2.0.0", added: ["kube delete deployments.apps", "network", "run nft"] });
   await approvals.approve("p");
   expect(approvals.pending("p")).toBeUndefined();
   expect(await admit(manifest(wide, "2.0.0"))).toBe("admitted");

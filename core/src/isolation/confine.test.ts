@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { formatError, isK3spError, type Logger } from "@k3s-p/plugin-api";
-import type { Manifest, Permissions } from "../kernel/manifest.ts";
+import type { Manifest } from "../kernel/manifest.ts";
 import { capabilityNames } from "./capabilities.ts";
 import { confine, uidOf } from "./confine.ts";
+import type { Permissions } from "./declaration.ts";
 import { makeFolders } from "./folders.ts";
 import { supervise } from "./supervise.ts";
 

@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Manifest, Permissions } from "../kernel/manifest.ts";
+import type { Manifest } from "../kernel/manifest.ts";
+import type { Permissions } from "./declaration.ts";
 import { checkContribution, grantOf, permissionFlags, restrictRunner } from "./permissions.ts";
 
 let dir: string;

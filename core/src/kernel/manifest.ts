@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
-import { capabilityNames } from "../isolation/capabilities.ts";
+import { permissionChecks, permissionProblem, type Permissions } from "../isolation/declaration.ts";
 import { semver } from "../semver.ts";
 import { type Role } from "@k3s-p/plugin-api";
 import { pointCatalogue } from "@k3s-p/plugin-api/points";
@@ -46,30 +46,6 @@ export interface Manifest {
   /** K3s flag -> option of the plugin's config. */
   readonly flags: Readonly<Record<string, string>>;
   readonly source: PluginSource;
-}
-
-/** What a plugin may do beyond its slots; declared, shown by `plugin inspect`, enforced where that is possible. */
-export interface Permissions {
-  /** RBAC rules of its client, `node` for those of the node that it runs on, or `admin` for all rights. */
-  readonly kube?: "admin" | "node" | readonly KubeRule[];
-  /** Programs that it may run through the `runner`; `*` = any. */
-  readonly exec?: readonly string[];
-  /** Paths, or `{name}` of the node's path table: `{cniConf}`. Its own folders are always allowed. */
-  readonly fs?: { readonly read?: readonly string[]; readonly write?: readonly string[] };
-  /** Sockets of its own. */
-  readonly net?: boolean;
-  /** Megabytes of heap in a process of its own; default 256. */
-  readonly memory?: number;
-  /** User of a program (`exec`, `rpc`); default: one of its own, without rights. 0 is root, which owns the node's files. */
-  readonly uid?: number;
-  /** Linux capabilities of a program, as a container names them: `NET_ADMIN`; default none. */
-  readonly capabilities?: readonly string[];
-}
-
-export interface KubeRule {
-  readonly groups: readonly string[];
-  readonly resources: readonly string[];
-  readonly verbs: readonly string[];
 }
 
 /** One finding: file, path inside it, what is wrong. */
@@ -153,34 +129,19 @@ function checkFields(k3sp: Record<string, unknown>, report: Report): void {
   for (const key of ["provides", "needs", "wants"] as const) checkSlots(key, k3sp[key], report);
   checkList("k3sp.roles", k3sp.roles, ["server", "agent"], report);
   checkList("k3sp.contributes", k3sp.contributes, pointIds, report);
-  checkPermissions(k3sp.permissions, report);
+  checkPermissions(k3sp, report);
   checkOneOf("k3sp.isolation", k3sp.isolation, ["inline", "process", "exec", "rpc"], report);
   checkOneOf("k3sp.criticality", k3sp.criticality, ["required", "optional"], report);
   checkOneOf("k3sp.onDependencyRestart", k3sp.onDependencyRestart, ["keep", "restart"], report);
 }
 
-const ofStrings = (value: unknown): boolean => Array.isArray(value) && value.every((item) => typeof item === "string");
-const optional = (check: (value: unknown) => boolean) => (value: unknown): boolean => value === undefined || check(value);
-const isKubeRule = (rule: unknown): boolean => isRecord(rule) && ["groups", "resources", "verbs"].every((key) => ofStrings(rule[key]));
-
-const permissionChecks: Readonly<Record<string, readonly [(value: unknown) => boolean, string]>> = {
-  kube: [(v) => v === "admin" || v === "node" || (Array.isArray(v) && v.every(isKubeRule)), '"admin", "node", or a list of { "groups": [""], "resources": ["pods"], "verbs": ["get"] }'],
-  exec: [ofStrings, 'a list of programs such as ["ip"]'],
-  fs: [(v) => isRecord(v) && Object.keys(v).every((k) => k === "read" || k === "write") && optional(ofStrings)(v.read) && optional(ofStrings)(v.write), '{ "read": ["/etc/x"], "write": ["{cniConf}"] }'],
-  net: [(v) => typeof v === "boolean", "true or false"],
-  memory: [(v) => typeof v === "number" && v >= 16, "megabytes, at least 16"],
-  uid: [(v) => Number.isInteger(v) && Number(v) >= 0, "the number of a user, 0 for root"],
-  capabilities: [(v) => ofStrings(v) && (v as string[]).every((name) => capabilityNames.includes(name)), 'a list of names such as "NET_ADMIN" of capabilities(7), without CAP_'],
-};
-
-function checkPermissions(value: unknown, report: Report): void {
-  if (value === undefined) return;
-  if (!isRecord(value)) return report("k3sp.permissions", "must be an object");
+function checkPermissions({ permissions, isolation }: Record<string, unknown>, report: Report): void {
+  if (permissions === undefined) return;
+  if (!isRecord(permissions)) return report("k3sp.permissions", "must be an object");
   const known = Object.keys(permissionChecks);
-  for (const [key, granted] of Object.entries(value)) {
-    const [check, good] = permissionChecks[key] ?? [];
-    if (!check) report(`k3sp.permissions.${key}`, `unknown permission${didYouMean(key, known)}`);
-    else if (!check(granted)) report(`k3sp.permissions.${key}`, `must be ${good}`);
+  for (const [key, granted] of Object.entries(permissions)) {
+    const problem = known.includes(key) ? permissionProblem(key, granted, isolation) : `unknown permission${didYouMean(key, known)}`;
+    if (problem) report(`k3sp.permissions.${key}`, problem);
   }
 }
 
