@@ -80,14 +80,32 @@ describe("createAuthorizer with the bootstrap objects", () => {
     expect(authorizer.authorize(user("joe"), ask("get", "pods")).allowed).toBe(true);
   });
 
-  it("checks in a few microseconds", () => {
-    const fast = createAuthorizer(view, () => 1);
-    const who = user("system:serviceaccount:web:ed", "system:serviceaccounts", "system:serviceaccounts:web");
-    const what = ask("update", "statefulsets/scale", { group: "apps", namespace: "web", name: "x" });
-    for (let i = 0; i < 2_000; i++) fast.authorize(who, what);
-    const start = performance.now();
-    for (let i = 0; i < 2_000; i++) fast.authorize(who, what);
-    expect((performance.now() - start) / 2).toBeLessThan(50);
+  it("checks in less than 5 µs of CPU with 500 roles and 500 bindings, whether it allows or refuses", () => {
+    const many = testView(...bootstrapRbacObjects(), ...Array.from({ length: 500 }, (_, i) => [
+      rbac("Role", `r${i}`, { rules: [{ verbs: ["get", "list"], apiGroups: ["apps"], resources: [`things${i}`, "deployments"] }, { verbs: ["update"], apiGroups: [""], resources: ["pods/status"] }] }, `ns${i % 50}`),
+      rbac("RoleBinding", `b${i}`, {
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: `r${i}` },
+        subjects: [{ kind: "ServiceAccount", name: `sa${i % 10}`, namespace: `ns${i % 50}` }, { kind: "Group", name: "everybody" }],
+      }, `ns${i % 50}`),
+    ]).flat());
+    const fast = createAuthorizer(many, () => 1);
+    const who = user("system:serviceaccount:ns7:sa7", "system:serviceaccounts", "system:serviceaccounts:ns7", "everybody");
+    const asked: readonly [AccessAttributes, boolean][] = [
+      [ask("list", "deployments", { group: "apps", namespace: "ns7" }), true], [ask("update", "pods/status", { namespace: "ns7", name: "p" }), true],
+      [ask("delete", "secrets", { namespace: "ns7", name: "s" }), false], [ask("get", "nodes", { name: "n" }), false],
+    ];
+    const run = (): void => {
+      for (let i = 0; i < 20_000; i++) fast.authorize(who, asked[i % asked.length]![0]);
+    };
+    expect(asked.map(([what]) => fast.authorize(who, what).allowed)).toEqual(asked.map(([, allowed]) => allowed));
+    run();
+    const best = Math.min(...[1, 2, 3].map(() => {
+      const before = process.cpuUsage();
+      run();
+      const { user: own, system } = process.cpuUsage(before);
+      return (own + system) / 20_000;
+    }));
+    expect(best).toBeLessThan(5);
   });
 });
 
