@@ -1,5 +1,5 @@
 /** K3s's join tokens: `K10` and the hash of the server's CA, then the credentials; or the credentials alone. */
-import { X509Certificate, createHash } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 
 export interface JoinToken {
   /** Hash of the server's CA; absent in the short form, which trusts whoever answers first. */
@@ -9,16 +9,19 @@ export interface JoinToken {
   readonly password: string;
 }
 
+/** Loaded on first use: it takes 6 ms, in every process of a plugin too. */
+const crypto = (): typeof import("node:crypto") => process.getBuiltinModule("node:crypto");
+
 /** Of one certificate the hash of its PEM text, of a chain that of its root's DER: what a joining node computes from `/cacerts`. */
 export function caHash(pem: string): string {
   const chain = certificatesOf(pem);
   const root = chain.length > 1 ? chain.find((cert) => cert.issuer === cert.subject) : undefined;
-  return createHash("sha256").update(root ? root.raw : pem).digest("hex");
+  return crypto().createHash("sha256").update(root ? root.raw : pem).digest("hex");
 }
 
 /** Every certificate of a PEM file, in order. */
 export const certificatesOf = (pem: string): X509Certificate[] =>
-  (pem.match(/-----BEGIN CERTIFICATE-----[^]+?-----END CERTIFICATE-----/g) ?? []).map((block) => new X509Certificate(block));
+  (pem.match(/-----BEGIN CERTIFICATE-----[^]+?-----END CERTIFICATE-----/g) ?? []).map((block) => new (crypto().X509Certificate)(block));
 
 /** The full form; `credentials` are `server:PASSWORD`, `node:PASSWORD` or a bootstrap token. */
 export const formatJoinToken = (serverCa: string, credentials: string): string => `K10${caHash(serverCa)}::${credentials}`;
