@@ -5,8 +5,8 @@
 import { badRequest } from "@k3s-p/plugin-api/kube";
 import type { Obj } from "../resources/types.ts";
 import { decodeMessage } from "./read.ts";
-import { protobufSchema } from "./schema.ts";
-import { BackwardWriter, writeMessage } from "./write.ts";
+import { type Message, protobufSchema } from "./schema.ts";
+import { BackwardWriter, encodeMessage, writeMessage } from "./write.ts";
 
 export const protobufType = "application/vnd.kubernetes.protobuf";
 const magic = Buffer.from("k8s\0");
@@ -56,12 +56,54 @@ export function encodeWatchFrame(type: string, object: Obj): Buffer {
   return Buffer.from(writer.finish());
 }
 
+/** A stored object as its own message; encoded once, however many ask for it. */
+export interface Stored {
+  readonly object: Obj;
+}
+
+const messages = new WeakMap<Stored, Buffer>();
+
+function messageOf(stored: Stored): Buffer {
+  const known = messages.get(stored);
+  if (known) return known;
+  const { apiVersion = "", kind = "" } = stored.object;
+  const made = Buffer.from(encodeMessage(messageType(apiVersion, kind), stored.object));
+  messages.set(stored, made);
+  return made;
+}
+
+/** A list whose items have been encoded before, for the most part. */
+export function encodeProtobufList(apiVersion: string, kind: string, metadata: object, items: readonly Stored[]): Buffer {
+  const { fields } = messageType(apiVersion, `${kind}List`);
+  const numberOf = (name: string): number => fields.find(({ json }) => json === name)!.number;
+  const writer = new BackwardWriter();
+  const number = numberOf("items");
+  for (let i = items.length - 1; i >= 0; i--) {
+    const before = writer.length;
+    writer.bytes(messageOf(items[i]!));
+    writer.close(number, before);
+  }
+  writer.delimited(numberOf("metadata"), () => writeMessage(writer, protobufSchema().message("meta.v1.ListMeta"), metadata));
+  writer.close(2, 0);
+  writeHead(writer, apiVersion, `${kind}List`);
+  return Buffer.from(writer.finish());
+}
+
+function messageType(apiVersion: string, kind: string): Message {
+  const found = protobufSchema().messageFor(apiVersion, kind);
+  if (!found) throw new TypeError(`${apiVersion} ${kind} has no protobuf message`);
+  return found;
+}
+
 function writeUnknown(writer: BackwardWriter, object: Obj): void {
   const { apiVersion = "", kind = "" } = object;
-  const message = protobufSchema().messageFor(apiVersion, kind);
-  if (!message) throw new TypeError(`${apiVersion} ${kind} has no protobuf message`);
-  // Field 3 (contentEncoding) and 4 (contentType) stay empty, as upstream's encoder leaves them.
+  const message = messageType(apiVersion, kind);
   writer.delimited(2, () => writeMessage(writer, message, object));
+  writeHead(writer, apiVersion, kind);
+}
+
+/** Field 3 (contentEncoding) and 4 (contentType) stay empty, as upstream's encoder leaves them. */
+function writeHead(writer: BackwardWriter, apiVersion: string, kind: string): void {
   writer.delimited(1, () => {
     writer.delimited(2, () => writer.string(kind));
     writer.delimited(1, () => writer.string(apiVersion));

@@ -43,18 +43,23 @@ export class BackwardWriter {
 
   /** Integers beyond 32 bits and negative ones (two's complement of 64 bits) go through BigInt. */
   varint(value: number): void {
-    let rest = value >= 0 && value < 0x8000_0000 ? value : BigInt.asUintN(64, BigInt(Math.trunc(value)));
+    if (value >= 0 && value < 0x8000_0000) return this.#small(value);
     const groups: number[] = [];
-    if (typeof rest === "number") {
-      for (; rest > 127; rest >>>= 7) groups.push((rest & 127) | 128);
-      groups.push(rest);
-    } else {
-      for (; rest > 127n; rest >>= 7n) groups.push(Number(rest & 127n) | 128);
-      groups.push(Number(rest));
-    }
+    let rest = BigInt.asUintN(64, BigInt(Math.trunc(value)));
+    for (; rest > 127n; rest >>= 7n) groups.push(Number(rest & 127n) | 128);
+    groups.push(Number(rest));
     this.#room(groups.length);
     this.#at -= groups.length;
     this.#buffer.set(groups, this.#at);
+  }
+
+  #small(value: number): void {
+    const n = value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : value < 0x1000_0000 ? 4 : 5;
+    this.#room(n);
+    let at = (this.#at -= n);
+    let rest = value;
+    for (; rest > 127; rest >>>= 7) this.#buffer[at++] = (rest & 127) | 128;
+    this.#buffer[at] = rest;
   }
 
   tag(number: number, wire: number): void {
@@ -65,6 +70,11 @@ export class BackwardWriter {
   delimited(number: number, body: () => void): void {
     const before = this.length;
     body();
+    this.close(number, before);
+  }
+
+  /** Length and tag of what has been written since the writer was `before` long. */
+  close(number: number, before: number): void {
     this.varint(this.length - before);
     this.tag(number, 2);
   }
@@ -86,35 +96,44 @@ export function writeMessage(writer: BackwardWriter, message: Message, json: unk
   if (typeof object !== "object" || object === null) throw new SyntaxError(`${message.name}: an object is expected`);
   for (let i = message.fields.length - 1; i >= 0; i--) {
     const field = message.fields[i]!;
-    if (field.inline) writer.delimited(field.number, () => writeMessage(writer, field.message(), object));
-    else writeField(writer, field, object[field.json]);
+    if (!field.inline) {
+      const value = object[field.json];
+      if (value !== undefined && value !== null) writeField(writer, field, value);
+      continue;
+    }
+    const before = writer.length;
+    writeMessage(writer, field.message(), object);
+    writer.close(field.number, before);
   }
 }
 
 function writeField(writer: BackwardWriter, field: Field, value: unknown): void {
-  if (value === undefined || value === null) return;
-  if (field.shape === "one") return writeOne(writer, field, value);
+  if (field.shape === "one") return writeOne(writer, field, field.number, value);
   if (field.shape === "list") {
     const list = value as readonly unknown[];
-    for (let i = list.length - 1; i >= 0; i--) writeOne(writer, field, list[i]);
+    for (let i = list.length - 1; i >= 0; i--) writeOne(writer, field, field.number, list[i]);
     return;
   }
   // Sorted keys, as upstream writes them.
   for (const key of Object.keys(value as Json).sort().reverse()) {
-    writer.delimited(field.number, () => {
-      writeOne(writer, { ...field, number: 2 }, (value as Json)[key]);
-      writer.delimited(1, () => writer.string(key));
-    });
+    const before = writer.length;
+    writeOne(writer, field, 2, (value as Json)[key]);
+    const end = writer.length;
+    writer.string(key);
+    writer.close(1, end);
+    writer.close(field.number, before);
   }
 }
 
-function writeOne(writer: BackwardWriter, field: Field, value: unknown): void {
-  const { number } = field;
+function writeOne(writer: BackwardWriter, field: Field, number: number, value: unknown): void {
+  const before = writer.length;
   switch (field.scalar) {
     case "s":
-      return writer.delimited(number, () => writer.string(String(value)));
+      writer.string(String(value));
+      return writer.close(number, before);
     case "y":
-      return writer.delimited(number, () => writer.bytes(Buffer.from(String(value), "base64")));
+      writer.bytes(Buffer.from(String(value), "base64"));
+      return writer.close(number, before);
     case "b":
       writer.varint(value ? 1 : 0);
       return writer.tag(number, 0);
@@ -125,6 +144,7 @@ function writeOne(writer: BackwardWriter, field: Field, value: unknown): void {
       writer.double(Number(value));
       return writer.tag(number, 1);
     default:
-      return writer.delimited(number, () => writeMessage(writer, field.message(), value));
+      writeMessage(writer, field.message(), value);
+      return writer.close(number, before);
   }
 }

@@ -22,10 +22,13 @@ export async function sendJson(req: ApiRequest, res: ApiResponse, status: number
     const { stringify } = await import("yaml");
     body = Buffer.from(stringify(JSON.parse(json.toString("utf8"))));
     type = "application/yaml";
-  } else if (encoding === "protobuf") {
-    body = await toProtobuf(json);
-    type = "application/vnd.kubernetes.protobuf";
-  } else if (wantsPretty(req)) body = Buffer.from(`${JSON.stringify(JSON.parse(json.toString("utf8")), null, 2)}\n`);
+  } else if (encoding === "protobuf") return sendBody(req, res, status, await toProtobuf(json), PROTOBUF);
+  else if (wantsPretty(req)) body = Buffer.from(`${JSON.stringify(JSON.parse(json.toString("utf8")), null, 2)}\n`);
+  return sendBody(req, res, status, body, type);
+}
+
+async function sendBody(req: ApiRequest, res: ApiResponse, status: number, plain: Buffer, type: string): Promise<void> {
+  let body = plain;
   const headers: Record<string, string | number> = { "content-type": type, "cache-control": "no-cache, private" };
   if (body.length > GZIP_MIN && wantsGzip(req)) {
     body = await gzipAsync(body, { level: 1 });
@@ -35,6 +38,14 @@ export async function sendJson(req: ApiRequest, res: ApiResponse, status: number
   headers["content-length"] = body.length;
   res.writeHead(status, headers);
   res.end(req.method === "HEAD" ? undefined : body);
+}
+
+const PROTOBUF = "application/vnd.kubernetes.protobuf";
+
+async function protobufList(def: ResourceDef, metadata: object, entries: readonly Entry[]): Promise<Buffer> {
+  const { encodeProtobufList, hasProtobuf } = await import("../protobuf/index.ts");
+  if (!hasProtobuf(apiVersion(def), `${def.kind}List`)) throw notAcceptable();
+  return encodeProtobufList(apiVersion(def), def.kind, metadata, entries);
 }
 
 async function toProtobuf(json: Buffer): Promise<Buffer> {
@@ -76,6 +87,7 @@ export async function sendEntry(req: ApiRequest, res: ApiResponse, status: numbe
 
 export async function sendList(req: ApiRequest, res: ApiResponse, def: ResourceDef, page: Page, format: Format): Promise<void> {
   const metadata = listMeta(page);
+  if (format.as === "object" && format.encoding === "protobuf") return sendBody(req, res, 200, await protobufList(def, metadata, page.entries), PROTOBUF);
   if (format.as === "object") return sendEntries(req, res, def, metadata, page.entries, format);
   if (format.as === "partial") {
     const items = page.entries.map((entry) => partialText(entry, `meta.k8s.io/${format.version}`)).join(",");
