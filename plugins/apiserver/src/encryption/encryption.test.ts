@@ -218,6 +218,25 @@ describe("a server", () => {
     await expect(started(datastore, { isWanted: true })).rejects.toMatchObject({ code: "K3SP_ENCRYPTION_KEY", message: expect.stringContaining("does not open it") });
   });
 
+  test("an update that changes nothing seals a Secret that is not sealed as it should be, and only that", async () => {
+    const datastore = memoryDatastore();
+    {
+      await using plain = await started(datastore);
+      await plain.api.http("POST", "/api/v1/namespaces", { metadata: { name: "kube-system" } });
+      await plain.api.kube.create(secrets, secret("a"));
+    }
+    await using server = await started(datastore, { isWanted: true });
+    const replace = async () => {
+      const before = await server.api.kube.get(secrets, "a", "kube-system");
+      const after = await server.api.kube.update(secrets, before);
+      return after.metadata.resourceVersion !== before.metadata.resourceVersion;
+    };
+    expect((await stored(datastore)).get("a")).toMatch(/^\{/);
+    expect(await replace()).toBe(true);
+    expect((await stored(datastore)).get("a")).toMatch(/^k8s:enc:/);
+    expect(await replace()).toBe(false);
+  });
+
   test("with a configuration of the administrator's own seals what that names, and leaves it alone", async () => {
     const file = join(folder, "own.yaml");
     writeFileSync(file, JSON.stringify(config("aesgcm", [key("own", 1)], ["configmaps"])));

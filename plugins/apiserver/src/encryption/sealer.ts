@@ -11,6 +11,8 @@ export interface Sealer {
   seal(resource: ResourceName, key: string, raw: Buffer): Buffer;
   /** What was sealed. Throws `K3SP_ENCRYPTION_KEY` when no provider of the resource can open it. */
   open(resource: ResourceName, key: string, value: Uint8Array): Uint8Array;
+  /** Whether a stored value would be sealed otherwise now: by another key, at all, or not at all. */
+  isStale(resource: ResourceName, value: Uint8Array): boolean;
 }
 
 /** One key of one provider. `identity` has no prefix and changes nothing. */
@@ -47,10 +49,15 @@ export function createSealer(): SwitchableSealer {
       const cipher = ciphersFor(resource)[0];
       return cipher && cipher.prefix.length > 0 ? Buffer.concat([cipher.prefix, cipher.seal(raw, key)]) : raw;
     },
+    isStale(resource, value) {
+      if (rules.length === 0) return false;
+      const cipher = ciphersFor(resource)[0];
+      return cipher && cipher.prefix.length > 0 ? !isSealedBy(cipher, bufferOf(value)) : isSealed(value);
+    },
     open(resource, key, value) {
       if (!isSealed(value)) return value;
-      const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-      const cipher = ciphersFor(resource).find(({ prefix }) => prefix.length > 0 && bytes.subarray(0, prefix.length).equals(prefix));
+      const bytes = bufferOf(value);
+      const cipher = ciphersFor(resource).find((one) => isSealedBy(one, bytes));
       if (!cipher) throw unreadable(key, `no key ${keyText(bytes)} is configured for it`);
       try {
         const raw = cipher.open(bytes.subarray(cipher.prefix.length), key);
@@ -62,6 +69,9 @@ export function createSealer(): SwitchableSealer {
     },
   };
 }
+
+const bufferOf = (value: Uint8Array): Buffer => Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+const isSealedBy = ({ prefix }: Cipher, value: Buffer): boolean => prefix.length > 0 && value.subarray(0, prefix.length).equals(prefix);
 
 /** The readable part of the prefix: `aescbc "key1"`. */
 function keyText(value: Buffer): string {

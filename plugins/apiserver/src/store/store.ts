@@ -21,6 +21,8 @@ export interface Store extends CacheView {
   put(def: ResourceDef, namespace: string, name: string, next: Canonical, expect: Entry | undefined): Promise<StoreResult>;
   /** Resolves with the last state under the revision of the deletion. */
   remove(def: ResourceDef, entry: Entry): Promise<StoreResult>;
+  /** Whether the object lies in the datastore otherwise than it would be written now, so that writing it again is of use. */
+  isStale(def: ResourceName, entry: Entry): boolean;
   /** Resolves when the cache shows a revision; false after `timeout` milliseconds. */
   reached(revision: number, timeout: number): Promise<boolean>;
   /**
@@ -54,6 +56,8 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
   const deleting = new Map<string, Entry>();
   const waiting = new Set<{ readonly revision: number; readonly resolve: () => void }>();
   const queue: Change[] = [];
+  /** Keys of values that are sealed otherwise than they would be now. */
+  const stale = new Set<string>();
   let draining = false;
   const unread: Entry[] = [];
   let writes = 0;
@@ -61,6 +65,7 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
   const loaded: { readonly key: Key; readonly entry: Entry }[] = [];
   const { revision: start } = await scan(datastore, (row) => {
     const key = parseKey(row.key);
+    if (sealer.isStale(key, row.value)) stale.add(row.key);
     loaded.push({ key, entry: rawToEntry(key.namespace, key.name, row.modRevision, sealer.open(key, row.key, row.value)) });
   });
   let revision = start;
@@ -94,6 +99,8 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
     const collection = at(key.group, key.plural);
     const event = collection.apply(change.revision, key.name, key.namespace, entryOf(change, key));
     revision = change.revision;
+    if (change.value && sealer.isStale(key, change.value)) stale.add(change.key);
+    else stale.delete(change.key);
     if (!event) return;
     if (event.type === "DELETED" && deleting.has(change.key)) deleting.set(change.key, event.entry);
     collection.publish(event);
@@ -174,6 +181,7 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
       const result = await datastore.write({ key, value: null, expect: entry.revision, ...(def.tier && { tier: def.tier }) });
       return result.ok ? { ok: true, entry: deleting.get(key) ?? entry } : { ok: false };
     },
+    isStale: (def, entry) => stale.size > 0 && stale.has(keyOf(def, entry.namespace, entry.name)),
     reached(wanted, timeout) {
       if (wanted <= revision) return Promise.resolve(true);
       return new Promise((resolve) => {

@@ -176,7 +176,7 @@ async function write(engine: Engine, call: Call, next: Obj, stored: Entry): Prom
   }
   if (call.def.prepareWrite) await call.def.prepareWrite(next);
   const kept = storedForm(call.def, next);
-  if (sameContent(stored, kept)) return stored;
+  if (sameContent(stored, kept) && !engine.store.isStale(def, stored)) return stored;
   if (call.dryRun) return unstored(next, stored.revision);
   const result = await engine.store.put(def, stored.namespace, stored.name, canonicalize(kept), stored);
   return result.ok ? result.entry : undefined;
