@@ -5,6 +5,7 @@ import type { Obj } from "../resources/types.ts";
 import { createAuthenticator, createTokenReviewer } from "./authenticate.ts";
 import { bootstrapRbacObjects } from "./bootstrap-roles.ts";
 import { checkEscalation } from "./escalation.ts";
+import { noteLegacyTokens } from "./legacy-tokens.ts";
 import { createAuthorizer } from "./rbac.ts";
 import type { AccessAttributes } from "./rules.ts";
 import { testView } from "./testing.ts";
@@ -265,15 +266,37 @@ describe("tokens", () => {
     expect(login(token)?.uid).toBe("u1");
   });
 
-  it("accepts the token of a secret while the secret holds it", () => {
+  it("notes on a secret, once a day, that its token was used", async () => {
+    const written: unknown[] = [];
+    let day = "2026-01-01T10:00:00Z";
+    const note = noteLegacyTokens({ patch: async (...args: unknown[]) => (written.push(args.slice(1, 3)), {}) as never }, () => new Date(day));
+    const secret = (labels?: Record<string, string>): Obj => ({ metadata: { name: "s", namespace: "ns", ...(labels && { labels }) } });
+    note(secret());
+    note(secret());
+    await Promise.resolve();
+    note(secret({ "kubernetes.io/legacy-token-last-used": "2026-01-01" }));
+    expect(written).toEqual([["s", { metadata: { labels: { "kubernetes.io/legacy-token-last-used": "2026-01-01" } } }]]);
+    day = "2026-01-02T10:00:00Z";
+    note(secret({ "kubernetes.io/legacy-token-last-used": "2026-01-01" }));
+    await Promise.resolve();
+    expect(written).toHaveLength(2);
+  });
+
+  it("accepts the token of a secret while the secret holds it, and tells of its use", () => {
+    const used: string[] = [];
     const { tokens, view, now, account } = tokenWorld();
     const reviewer = createTokenReviewer({ view, tokens: { ...tokens, read: () => ({
       iss: "kubernetes/serviceaccount", "kubernetes.io/serviceaccount/namespace": "ns", "kubernetes.io/serviceaccount/secret.name": "s",
       "kubernetes.io/serviceaccount/service-account.name": "sa", "kubernetes.io/serviceaccount/service-account.uid": account.metadata!.uid,
-    }) }, now });
+    }) }, now, onLegacyToken: (secret) => void used.push(secret.metadata!.name!) });
     expect(reviewer.review("abc", ["k3s"])).toBeUndefined();
     view.add({ apiVersion: "v1", kind: "Secret", metadata: { name: "s", namespace: "ns" }, data: { token: Buffer.from("abc").toString("base64") } });
     expect(atOnce(reviewer.review("abc", ["k3s"]))?.user.name).toBe("system:serviceaccount:ns:sa");
+    expect(used).toEqual(["s"]);
+    const secret = view.get("", "secrets", "s", "ns")!;
+    view.remove(secret);
+    view.add({ ...secret, metadata: { ...secret.metadata, labels: { "kubernetes.io/legacy-token-invalid-since": "2026-01-01" } } });
+    expect(reviewer.review("abc", ["k3s"])).toBeUndefined();
   });
 
   it.each<[string, () => string]>([

@@ -3,6 +3,7 @@ import { apiError, forbidden } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { CacheView, Obj } from "../resources/types.ts";
 import { bootstrapUser } from "./bootstrap-token.ts";
+import { isInvalidated } from "./legacy-tokens.ts";
 import { authenticateOutside, createOutsideMetrics, type MaybePromise, nobodyOutside, type Outside, type OutsideMetrics, reviewOutside } from "./outside.ts";
 import type { Authorizer } from "./rbac.ts";
 import type { AccessAttributes } from "./rules.ts";
@@ -31,6 +32,8 @@ export interface AuthenticatorDeps {
   /** Default: nobody. */
   readonly outside?: Outside;
   readonly metrics?: OutsideMetrics;
+  /** Called with the Secret of a token without an end, whenever the token is used. */
+  readonly onLegacyToken?: (secret: Obj) => void;
   /** Unix milliseconds. */
   readonly now?: () => number;
 }
@@ -124,9 +127,9 @@ export interface TokenReviewer {
 /** Tokens whose signature has been checked; the rest of the claims is checked every time. */
 const REMEMBERED = 4096;
 
-export type ReviewerDeps = Pick<AuthenticatorDeps, "view" | "tokens" | "now" | "outside" | "metrics">;
+export type ReviewerDeps = Pick<AuthenticatorDeps, "view" | "tokens" | "now" | "outside" | "metrics" | "onLegacyToken">;
 
-export function createTokenReviewer({ view, tokens, now = Date.now, outside = nobodyOutside, metrics = createOutsideMetrics() }: ReviewerDeps): TokenReviewer {
+export function createTokenReviewer({ view, tokens, now = Date.now, outside = nobodyOutside, metrics = createOutsideMetrics(), onLegacyToken = () => {} }: ReviewerDeps): TokenReviewer {
   const signed = new Map<string, Record<string, unknown>>();
   const claimsOf = (token: string): Record<string, unknown> | undefined => {
     const known = signed.get(token);
@@ -140,7 +143,7 @@ export function createTokenReviewer({ view, tokens, now = Date.now, outside = no
   const accountToken = (token: string, audiences: readonly string[]): ReviewedToken | undefined => {
     const claims = claimsOf(token);
     if (!claims) return undefined;
-    if (claims.iss === LEGACY_ISSUER) return legacyToken(view, token, claims, tokens.audiences, audiences);
+    if (claims.iss === LEGACY_ISSUER) return legacyToken({ view, own: tokens.audiences, onUse: onLegacyToken }, token, claims, audiences);
     if (!tokens.issuers.includes(claims.iss as string)) return undefined;
     const known = asTokenClaims(claims);
     return known && boundToken(view, known, audiences, now() / 1000);
@@ -204,9 +207,14 @@ const accountGroups = (namespace: string): string[] =>
 /** Tokens without an end that live in a Secret of type `kubernetes.io/service-account-token`. */
 const LEGACY_ISSUER = "kubernetes/serviceaccount";
 
-function legacyToken(
-  view: CacheView, token: string, claims: Record<string, unknown>, own: readonly string[], audiences: readonly string[],
-): ReviewedToken | undefined {
+interface LegacyDeps {
+  readonly view: CacheView;
+  /** The server's audiences, which such a token has all. */
+  readonly own: readonly string[];
+  readonly onUse: (secret: Obj) => void;
+}
+
+function legacyToken({ view, own, onUse }: LegacyDeps, token: string, claims: Record<string, unknown>, audiences: readonly string[]): ReviewedToken | undefined {
   const claim = (name: string) => claims[`kubernetes.io/serviceaccount/${name}`] as string | undefined;
   const namespace = claim("namespace") ?? "";
   const name = claim("service-account.name") ?? "";
@@ -215,7 +223,8 @@ function legacyToken(
   if (shared.length === 0 || view.get("", "serviceaccounts", name, namespace)?.metadata?.uid !== uid) return undefined;
   const secret = view.get("", "secrets", claim("secret.name") ?? "", namespace);
   const stored = secret?.data?.token as string | undefined;
-  if (!stored || secret!.metadata!.deletionTimestamp || Buffer.from(stored, "base64").toString() !== token) return undefined;
+  if (!secret || !stored || secret.metadata!.deletionTimestamp || isInvalidated(secret) || Buffer.from(stored, "base64").toString() !== token) return undefined;
+  onUse(secret);
   return { user: accountUser(namespace, { name, uid }), audiences: shared };
 }
 

@@ -157,6 +157,7 @@ export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideM
 
   return {
     ...own, decide,
+    unresolved: (user) => [...own.unresolved(user), ...(outside.authorizers().length + before.length + after.length > 0 ? ["webhook authorizer does not support user rule resolution"] : [])],
     check(user, attributes) {
       const decision = decide(user, attributes);
       if (decision instanceof Promise) return decision.then((found) => refuse(user, attributes, found));

@@ -3,7 +3,7 @@ import { apiError, groupResource, matchesSelector } from "@k3s-p/plugin-api/kube
 import type { ApiError } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { CacheView, Obj } from "../resources/types.ts";
-import { createNodeAuthorizer } from "./node.ts";
+import { createNodeAuthorizer, nodeNameOf } from "./node.ts";
 import { type AccessAttributes, type Decision, type PolicyRule, ruleAllows } from "./rules.ts";
 
 export interface Authorizer {
@@ -15,6 +15,8 @@ export interface Authorizer {
   check(user: UserInfo, attributes: AccessAttributes): void | Promise<void>;
   /** Every rule that the user has in the namespace ("" = cluster-wide only). */
   rulesFor(user: UserInfo, namespace: string): readonly PolicyRule[];
+  /** Why `rulesFor` does not tell all that the user may do, in upstream's words; empty when it does. */
+  unresolved(user: UserInfo): readonly string[];
   /** Rules of a stored role, aggregation included; undefined when there is no such role. */
   rulesOfRole(ref: { readonly kind: string; readonly name: string }, namespace: string): readonly PolicyRule[] | undefined;
 }
@@ -84,6 +86,7 @@ export function createAuthorizer(view: CacheView, revision: () => unknown = list
         subjectKeys(user).flatMap((key) => (index?.get(key) ?? []).flatMap((grant) => grant.rules)));
       return [...granted(user.name), ...stored];
     },
+    unresolved: (user) => (nodeNameOf(user) === undefined ? [] : ["node authorizer does not support user rule resolution"]),
     rulesOfRole: (ref, namespace) => current().roles.get(roleKey(ref.kind, ref.name, namespace)),
   };
 }

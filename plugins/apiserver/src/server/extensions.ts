@@ -8,6 +8,7 @@ import { createAdmissionMetrics } from "../admission/metrics.ts";
 import type { AdmissionSettings } from "../admission/settings.ts";
 import { createAuthenticator, createTokenReviewer } from "../auth/authenticate.ts";
 import { issuerRoutes, issuerSettings } from "../auth/issuer.ts";
+import { noteLegacyTokens } from "../auth/legacy-tokens.ts";
 import { noticeOldClients } from "../auth/old-clients.ts";
 import { createOutsideMetrics, nobodyOutside, type Outside, withOutside } from "../auth/outside.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
@@ -56,7 +57,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, ...(options.issuer ?? issuerSettings(new Map(), cluster.clusterDomain)), now: () => engine.now().getTime() });
   const authorizer = createAuthorizer(store, rbacRevision(deps), options.granted);
   const access = withOutside(authorizer, outside, outsideMetrics);
-  const identities = { view: store, tokens, outside, metrics: outsideMetrics, now: () => engine.now().getTime() };
+  const identities = { view: store, tokens, outside, metrics: outsideMetrics, now: () => engine.now().getTime(), onLegacyToken: noteLegacyTokens(client, engine.now) };
   const reviewer = createTokenReviewer(identities);
   const authenticator = createAuthenticator({ ...identities, authorizer: access, reviewer });
   const subresources = subresourceHandlers({ view: store, authorizer: access, reviewer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission), admitToken: tokenAdmission(engine.admission) });

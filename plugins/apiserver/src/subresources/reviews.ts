@@ -63,11 +63,23 @@ async function accessReview(body: Obj, subject: UserInfo, { authorizer }: Review
   const attributes: AccessAttributes = resource ? {
     isResource: true, path: "", verb: resource.verb ?? "", group: resource.group ?? "", resource: resource.resource ?? "",
     subresource: resource.subresource ?? "", namespace: resource.namespace ?? "", name: resource.name ?? "",
+    fieldSelector: selectorText(resource.fieldSelector),
   } : {
     isResource: false, path: other.path ?? "", verb: other.verb ?? "", group: "", resource: "", subresource: "", namespace: "", name: "",
   };
   const { allowed, denied, reason } = await authorizer.decide(subject, attributes);
   return { ...body, metadata: body.metadata ?? {}, status: { allowed, ...(denied && { denied }), ...(reason && { reason }) } };
+}
+
+interface FieldSelector {
+  readonly rawSelector?: string;
+  readonly requirements?: readonly { readonly key: string; readonly operator: string; readonly values?: readonly string[] }[];
+}
+
+/** As a request would have it; requirements for more than one value narrow nothing that is decided here. */
+function selectorText({ rawSelector, requirements = [] }: FieldSelector = {}): string {
+  if (rawSelector !== undefined) return rawSelector;
+  return requirements.filter(({ operator, values = [] }) => operator === "In" && values.length === 1).map(({ key, values }) => `${key}=${values![0]}`).join(",");
 }
 
 function checkAttributes(resource: unknown, other: unknown): FieldError[] {
@@ -85,5 +97,8 @@ function rulesReview(body: Obj, user: UserInfo, { authorizer }: ReviewDeps): Obj
   const resourceRules = rules.filter((rule) => rule.resources).map(({ verbs, apiGroups, resources, resourceNames }) =>
     ({ verbs, apiGroups, resources, ...(resourceNames?.length && { resourceNames }) }));
   const nonResourceRules = rules.filter((rule) => rule.nonResourceURLs).map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs }));
-  return { ...body, metadata: body.metadata ?? {}, status: { resourceRules, nonResourceRules, incomplete: false } };
+  const unresolved = authorizer.unresolved(user);
+  return { ...body, metadata: body.metadata ?? {}, status: {
+    resourceRules, nonResourceRules, incomplete: unresolved.length > 0, ...(unresolved.length > 0 && { evaluationError: unresolved.join(", ") }),
+  } };
 }

@@ -348,6 +348,16 @@ describe("reviews", () => {
     const { status } = await post("authorization.k8s.io", "selfsubjectrulesreviews", { namespace: "ns" }, joe);
     expect(status.resourceRules).toContainEqual({ verbs: ["create"], apiGroups: ["authentication.k8s.io"], resources: ["selfsubjectreviews"] });
     expect(status.incomplete).toBe(false);
+    const node = { name: "system:node:n1", groups: ["system:nodes", "system:authenticated"] };
+    expect((await post("authorization.k8s.io", "selfsubjectrulesreviews", { namespace: "ns" }, node)).status)
+      .toMatchObject({ incomplete: true, evaluationError: "node authorizer does not support user rule resolution" });
+  });
+  it("takes field selectors into account", async () => {
+    const may = async (fieldSelector?: object) => (await post("authorization.k8s.io", "subjectaccessreviews", {
+      user: "system:node:n1", groups: ["system:nodes"], resourceAttributes: { verb: "list", resource: "pods", ...(fieldSelector && { fieldSelector }) },
+    })).status.allowed;
+    const requirement = (value: string) => ({ requirements: [{ key: "spec.nodeName", operator: "In", values: [value] }] });
+    expect([await may(), await may({ rawSelector: "spec.nodeName=n1" }), await may(requirement("n1")), await may(requirement("n2"))]).toEqual([false, true, true, false]);
   });
   it("says who asks, and whose a token is", async () => {
     expect((await post("authentication.k8s.io", "selfsubjectreviews", {})).status).toEqual({ userInfo: { username: "root", groups: ["system:masters"] } });
