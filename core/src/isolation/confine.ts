@@ -1,5 +1,4 @@
 /** How a plugin's program is started: as a user of its own, with the capabilities of its manifest and no way to more. */
-import { createHash } from "node:crypto";
 import { existsSync, statSync, type Stats } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
@@ -16,7 +15,7 @@ const uids = 4336;
 /** Undefined = that of the server, which is not root and cannot give another. */
 export function uidOf({ id, permissions: { uid } }: Pick<Manifest, "id" | "permissions">): number | undefined {
   if (!isRoot()) return undefined;
-  return uid ?? firstUid + (createHash("sha256").update(id).digest().readUInt32BE() % uids);
+  return uid ?? firstUid + (process.getBuiltinModule("node:crypto").hash("sha256", id, "buffer").readUInt32BE() % uids);
 }
 
 /** The whole command line. Throws what would keep the program from starting, in the words of its author. */
