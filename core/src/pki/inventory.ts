@@ -15,9 +15,6 @@ const files: Readonly<Record<string, readonly string[]>> = {
   kubelet: ["client-kubelet", "serving-kubelet"],
   "metrics-server": ["client-metrics-server", "serving-metrics-server"],
 };
-/** Certificates of plugins that run outside of the server's process. */
-const PLUGIN = /^client-k3sp-/;
-
 export interface LeafFile {
   readonly service: string;
   /** Of the certificate; the key lies beside it. */
@@ -25,7 +22,7 @@ export interface LeafFile {
 }
 
 const serviceOf = (name: string): string =>
-  Object.keys(files).find((service) => files[service]!.includes(name)) ?? (PLUGIN.test(name) ? "plugins" : name);
+  Object.keys(files).find((service) => files[service]!.includes(name)) ?? name;
 
 /** Leaves below `server/tls` and `agent`, in order of their paths; CAs are not among them. */
 export function leafFiles({ tls, agent }: Pick<Paths, "tls" | "agent">): LeafFile[] {
@@ -38,7 +35,7 @@ export function leafFiles({ tls, agent }: Pick<Paths, "tls" | "agent">): LeafFil
 
 /** Those of the named services; of all when none is named. */
 export function ofServices(leaves: readonly LeafFile[], services: readonly string[]): LeafFile[] {
-  const known = [...new Set([...Object.keys(files), "plugins", ...leaves.map((leaf) => leaf.service)])].sort();
+  const known = [...new Set([...Object.keys(files), ...leaves.map((leaf) => leaf.service)])].sort();
   for (const service of services) {
     if (known.includes(service)) continue;
     throw k3spError("K3SP_FLAG_INVALID", { message: `--service: "${service}" is no service${didYouMean(service, known)}`, fix: `use some of ${known.join(", ")}` });

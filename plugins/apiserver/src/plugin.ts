@@ -7,7 +7,7 @@ import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import { pluginNames } from "./admission/index.ts";
 import type { Audit } from "./audit/index.ts";
 import { issuerSettings } from "./auth/issuer.ts";
-import { nobodyOutside, type Outside } from "./auth/outside.ts";
+import { nobodyOutside, type Outside, seldom } from "./auth/outside.ts";
 import { filesIn, secretsEncryption, type SecretsEncryption } from "./encryption/index.ts";
 import { encryptionRoutes } from "./encryption/routes.ts";
 import { createSealer, type SwitchableSealer } from "./encryption/sealer.ts";
@@ -94,7 +94,7 @@ export default definePlugin({
 
 /** Who else is asked: what plugins contribute at any time, and what the options configure. */
 async function outsideOf(args: ServerArgs, audiences: readonly string[], ctx: Pick<PluginContext, "log" | "contributions" | "defer">): Promise<Outside> {
-  const warn = (message: string): void => ctx.log.warn(message);
+  const warn = seldom((line) => ctx.log.warn(line));
   const [authenticators, authorizers] = [ctx.contributions(authenticator), ctx.contributions(authorizer)];
   const isConfigured = accessArgs.some((name) => args.has(name));
   const settings = isConfigured ? await (await import("./auth/settings.ts")).accessSettings(args, audiences) : undefined;

@@ -27,7 +27,21 @@ export interface Outside {
   readonly authorizers: () => readonly Contribution<AccessAuthorizer>[];
   /** Webhooks of the configuration, which come before RBAC or after it. */
   readonly webhooks: { readonly before: readonly BoundedAuthorizer[]; readonly after: readonly BoundedAuthorizer[] };
-  readonly warn: (message: string) => void;
+  /** Told of failures: of whom, and what. */
+  readonly warn: (source: string, message: string) => void;
+}
+
+const QUIET = 10_000;
+
+/** One line in a while for each source: strangers must not be able to fill the log. */
+export function seldom(write: (line: string) => void, now: () => number = Date.now): Outside["warn"] {
+  const sources = new Map<string, { readonly at: number; unsaid: number }>();
+  return (source, message) => {
+    const last = sources.get(source);
+    if (last && now() - last.at < QUIET) return void last.unsaid++;
+    write(`${source}: ${message}${last?.unsaid ? ` (and ${last.unsaid} more before)` : ""}`);
+    sources.set(source, { at: now(), unsaid: 0 });
+  };
 }
 
 export const nobodyOutside: Outside = {
@@ -93,7 +107,7 @@ async function ask<T>(kind: "authenticator", name: string, metrics: OutsideMetri
     result = found === undefined ? "failure" : "success";
     return found;
   } catch (error) {
-    warn(`${kind} ${name}: ${messageOf(error)}`);
+    warn(`${kind} ${name}`, messageOf(error));
     return undefined;
   } finally {
     metrics.observe(kind, name, result, (performance.now() - start) / 1000);
@@ -147,7 +161,7 @@ export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideM
       if (verdict) result = verdict.decision === "allow" ? "allowed" : "denied";
       return verdict;
     } catch (error) {
-      outside.warn(`authorizer ${name}: ${messageOf(error)}`);
+      outside.warn(`authorizer ${name}`, messageOf(error));
       result = failurePolicy === "Deny" ? "denied" : "no-opinion";
       return failurePolicy === "Deny" ? { decision: "deny", reason: `authorizer ${JSON.stringify(name)} failed` } : undefined;
     } finally {
