@@ -1,12 +1,12 @@
 /** ControllerRevisions: the history of templates that DaemonSets and StatefulSets keep. */
 import {
-  controllerOf, controllerRevisions, isAlreadyExists, isNotFound,
+  configMaps, controllerOf, controllerRevisions, isAlreadyExists, isNotFound,
   type ControllerRevision, type KubeClient, type ObjectMeta, type PodTemplateSpec, type Resource,
 } from "@k3s-p/plugin-api/kube";
 import { ownerReference } from "./claim.ts";
 import type { Owner } from "./pod-control.ts";
 import { byCreation } from "./pods.ts";
-import { canonicalJson, hashSuffix, semanticEqual } from "./values.ts";
+import { canonicalJson, hashSuffix, semanticEqual, sortedKeys } from "./values.ts";
 
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -24,6 +24,7 @@ export interface SyncedRevision {
   readonly collisionCount: number;
 }
 
+type Containers = NonNullable<PodTemplateSpec["spec"]>["containers"];
 type RevisionData = { spec: { template: PodTemplateSpec & { $patch?: string } } };
 
 /** The template that a revision stands for. */
@@ -57,8 +58,9 @@ export async function syncRevision(
 
 /** A name that a stranger has makes the hash change. */
 async function createRevision(client: KubeClient, owner: HistoryOwner, number: number): Promise<SyncedRevision> {
+  const data = revisionData(owner.template, await hasOldClients(client));
   for (let collisionCount = owner.collisionCount; ; collisionCount++) {
-    const wanted = newRevision(owner, number, collisionCount);
+    const wanted = { ...newRevision(owner, number, collisionCount), data: data as any };
     try {
       return { revision: await client.create(controllerRevisions, wanted), collisionCount };
     } catch (error) {
@@ -72,18 +74,44 @@ async function createRevision(client: KubeClient, owner: HistoryOwner, number: n
 
 function newRevision(
   { resource, object, template, hashLabel }: HistoryOwner, revision: number, collisionCount: number,
-): ControllerRevision {
+): Omit<ControllerRevision, "data"> {
   const hash = hashSuffix(canonicalJson(template) + (collisionCount || ""));
   const { [LAST_APPLIED]: _, ...annotations } = object.metadata.annotations ?? {};
-  const data: RevisionData = { spec: { template: { ...template, $patch: "replace" } } };
   return {
-    apiVersion: "apps/v1", kind: "ControllerRevision", revision, data: data as any,
+    apiVersion: "apps/v1", kind: "ControllerRevision", revision,
     metadata: {
       name: `${object.metadata.name!.slice(0, 223)}-${hash}`, namespace: object.metadata.namespace,
       labels: { ...(template.metadata as ObjectMeta | undefined)?.labels, [hashLabel]: hash }, annotations,
       ownerReferences: [ownerReference(resource, object)],
     },
   };
+}
+
+/**
+ * Clients find the revision of a template by comparing bytes with what they write themselves, in Go: keys are sorted,
+ * structs are there even when empty, and before Kubernetes 1.34 a time that is not set is `null`.
+ */
+export function revisionData({ metadata, spec, ...rest }: PodTemplateSpec, isForOldClients: boolean): RevisionData {
+  const withResources = (list: Containers): Containers => list.map((container) => ({ resources: {}, ...container }));
+  const template = {
+    ...rest, $patch: "replace", metadata: { ...(isForOldClients && { creationTimestamp: null }), ...metadata },
+    spec: {
+      ...spec, containers: withResources(spec?.containers ?? []),
+      ...(spec?.initContainers && { initContainers: withResources(spec.initContainers) }),
+    },
+  };
+  return sortedKeys({ spec: { template } }) as unknown as RevisionData;
+}
+
+/** The API server notes the first one. */
+async function hasOldClients(client: KubeClient): Promise<boolean> {
+  try {
+    await client.get(configMaps, "legacy-clients", "kube-system");
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
 }
 
 /** Deletes the oldest revisions beyond `limit` that nothing uses. */

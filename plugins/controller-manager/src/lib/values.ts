@@ -40,6 +40,13 @@ export function canonicalJson(value: Json): string {
   return `{${fields.map((key) => `${JSON.stringify(key)}:${canonicalJson((value as any)[key])}`).join(",")}}`;
 }
 
+/** A copy with the keys of every object in the order in which Go writes them. */
+export function sortedKeys(value: Json): Json {
+  if (Array.isArray(value)) return value.map(sortedKeys);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sortedKeys((value as any)[key])]));
+}
+
 const alphabet = "bcdfghjklmnpqrstvwxz2456789";
 
 /** FNV-1a of the text as a name suffix in the alphabet of generated names. */
