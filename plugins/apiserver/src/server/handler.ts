@@ -123,6 +123,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     }
     try {
       await withDeadline(route(req, res), limit);
+      if (res.writableLength > LARGE) endUnread(res, options.requestTimeout);
     } finally {
       ticket.leave();
     }
@@ -173,6 +174,15 @@ export function createHandler(options: HandlerOptions): RequestHandler {
       });
     },
   };
+}
+
+/** Beyond what sockets hold by themselves. */
+const LARGE = 256 * 1024;
+
+/** A client that does not take its answer does not keep it for ever. */
+function endUnread(res: ApiResponse, milliseconds: number): void {
+  const timer = setTimeout(() => res.destroy(), milliseconds);
+  res.once("close", () => clearTimeout(timer));
 }
 
 /** `//` names nothing, but in what a proxy passes on. */
