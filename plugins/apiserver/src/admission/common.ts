@@ -29,13 +29,21 @@ export interface Rule {
   readonly validate?: (object: Obj, request: AdmissionRequest) => void | Promise<void>;
 }
 
-export function toPlugin({ name, resources, operations, subresources = [""], mutate, validate }: Rule): AdmissionPlugin {
+/** What of a request says which plugins it concerns. */
+export type Concern = Pick<AdmissionRequest, "operation" | "group" | "resource" | "subresource">;
+
+/** A plugin that tells for which requests it is: the chain asks once, and leaves it out of others. */
+export interface SelectivePlugin extends AdmissionPlugin {
+  readonly concerns?: (request: Concern) => boolean;
+}
+
+export function toPlugin({ name, resources, operations, subresources = [""], mutate, validate }: Rule): SelectivePlugin {
   const all = resources.includes("*");
-  const applies = (request: AdmissionRequest): boolean =>
+  const applies = (request: Concern): boolean =>
     operations.includes(request.operation) && (all || resources.includes(resourceOf(request))) &&
     subresources.includes(request.subresource);
   return {
-    name,
+    name, concerns: applies,
     ...(mutate && {
       mutate: (request: AdmissionRequest) => {
         const object = (request.object ?? request.oldObject) as Obj | undefined;

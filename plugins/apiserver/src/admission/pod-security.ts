@@ -58,8 +58,25 @@ const templates: Readonly<Record<string, (object: Obj) => Obj | undefined>> = {
     .map((resource) => [resource, ({ spec }: Obj) => spec?.template as Obj | undefined])),
 };
 
+interface Wanted {
+  readonly policy: Policy;
+  readonly errors: readonly FieldError[];
+}
+
+const noLabels = Object.freeze({});
+/** Labels in the cache never change: a namespace's are read once. */
+const read = new WeakMap<object, { readonly defaults: Policy; readonly wanted: Wanted }>();
+
+function policyOf(labels: Readonly<Record<string, string>> = noLabels, defaults: Policy): Wanted {
+  const known = read.get(labels);
+  if (known?.defaults === defaults) return known.wanted;
+  const wanted = readPolicy(labels, defaults);
+  if (Object.isFrozen(labels)) read.set(labels, { defaults, wanted });
+  return wanted;
+}
+
 /** What cannot be understood is enforced at its strictest; warnings and audit then stay away. */
-function policyOf(labels: Readonly<Record<string, string>> = {}, defaults: Policy): { readonly policy: Policy; readonly errors: readonly FieldError[] } {
+function readPolicy(labels: Readonly<Record<string, string>>, defaults: Policy): Wanted {
   const errors: FieldError[] = [];
   const checked = (key: string, isValid: (text: string) => boolean, fallback: string, why: string): string | undefined => {
     const value = labels[PREFIX + key];

@@ -1,5 +1,6 @@
 /** All admission plugins as one chain: mutators in order, then validators in order, on flat arrays. */
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { Concern, SelectivePlugin } from "../admission/common.ts";
 import type { Obj } from "../resources/types.ts";
 import type { AdmissionChain } from "../verbs/engine.ts";
 
@@ -8,18 +9,35 @@ export interface DynamicAdmission extends AdmissionChain {
   set(plugins: readonly AdmissionPlugin[]): void;
 }
 
+/** The plugins that a kind of request concerns. */
+interface Concerned {
+  readonly mutators: readonly AdmissionPlugin[];
+  readonly validators: readonly AdmissionPlugin[];
+}
+
 export function createAdmission(): DynamicAdmission {
-  let mutators: readonly AdmissionPlugin[] = [];
-  let validators: readonly AdmissionPlugin[] = [];
+  let all: readonly SelectivePlugin[] = [];
+  const known = new Map<string, Concerned>();
+  const concernedBy = (request: Concern): Concerned => {
+    const key = `${request.operation} ${request.group}/${request.resource}/${request.subresource}`;
+    let found = known.get(key);
+    if (!found) {
+      const plugins = all.filter(({ concerns }) => concerns?.(request) ?? true);
+      known.set(key, (found = { mutators: plugins.filter((plugin) => plugin.mutate), validators: plugins.filter((plugin) => plugin.validate) }));
+    }
+    return found;
+  };
   return {
     set(plugins) {
-      mutators = plugins.filter((plugin) => plugin.mutate);
-      validators = plugins.filter((plugin) => plugin.validate);
+      all = plugins;
+      known.clear();
     },
     mutate(request) {
+      const { mutators } = concernedBy(request);
       return mutators.length === 0 ? (request.object as Obj) : runMutators(mutators, request);
     },
     validate(request) {
+      const { validators } = concernedBy(request);
       if (validators.length > 0) return runValidators(validators, request);
     },
   };
