@@ -56,6 +56,20 @@ describe("apply", () => {
     expect([differs, diff]).toEqual([1, expect.stringMatching(/^\+ {8}- image: example.com\/main:3$|^\+ +- image: example.com\/main:3$/m)]);
   });
 
+  test("on the server's side takes over what was applied on the client's, without conflicts", async () => {
+    const object = (data: object) => JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "moved" }, data });
+    const apply = async (data: object, ...more: string[]) => (await api.kubectl(["apply", ...more, "-f", "-"], object(data))).out;
+    await apply({ a: "1", b: "1", c: "1" });
+    await kubectl("patch", "configmap", "moved", "--type=merge", "-p", '{"data":{"c":"2"}}');
+    expect(await apply({ a: "2", c: "3" }, "--server-side")).toContain('conflict with "kubectl-patch" using v1: .data.c\n');
+    expect(await apply({ a: "2" }, "--server-side")).toBe("configmap/moved serverside-applied\n");
+    const { data, metadata } = await api.get("/api/v1/namespaces/default/configmaps/moved");
+    expect(data).toEqual({ a: "2", c: "2" });
+    expect(JSON.parse(metadata.annotations["kubectl.kubernetes.io/last-applied-configuration"]).data).toEqual({ a: "2" });
+    const owners = metadata.managedFields.map(({ manager, operation, fieldsV1 }: Body) => [manager, operation, Object.keys(fieldsV1["f:data"] ?? {})]);
+    expect(owners).toEqual([["kubectl", "Apply", ["f:a"]], ["kubectl-last-applied", "Apply", []], ["kubectl-patch", "Update", ["f:c"]]]);
+  });
+
   test("of what does not exist shows a dry run without a resourceVersion", async () => {
     const { out } = await api.kubectl(["create", "configmap", "dry", "--dry-run=server", "-o", "json"]);
     expect(JSON.parse(out).metadata).toEqual({ name: "dry", namespace: "default", uid: expect.any(String), creationTimestamp: expect.any(String) });

@@ -153,6 +153,29 @@ describe("apply", () => {
   });
 });
 
+describe("apply by kubectl", () => {
+  const annotation = "kubectl.kubernetes.io/last-applied-configuration";
+  const clientSide = (spec: object): Obj => {
+    const object = make(spec);
+    return { ...object, metadata: { ...object.metadata, annotations: { [annotation]: JSON.stringify(object) } } };
+  };
+
+  it("takes over what a client applied, and keeps the annotation at what is applied now", () => {
+    const live = update(undefined, clientSide({ replicas: 1, paused: true }), "kubectl-client-side-apply");
+    const next = apply(live, make({ replicas: 2 }), "kubectl");
+    expect(JSON.parse(next.metadata!.annotations![annotation]!).spec).toEqual({ replicas: 2 });
+    expect(managers(next)["kubectl/Apply"]).toEqual([".spec.replicas"]);
+    expect(errorOf(() => apply(live, make({ replicas: 2 }), "other")).code).toBe(409);
+  });
+
+  it("has conflicts on what others have changed since", () => {
+    const made = update(undefined, clientSide({ replicas: 1, paused: true }), "kubectl-client-side-apply");
+    const live = update(made, { ...made, spec: { replicas: 5, paused: true } } as Obj, "hpa");
+    expect(errorOf(() => apply(live, make({ replicas: 2, paused: false }), "kubectl")).message)
+      .toBe('Apply failed with 1 conflict: conflict with "hpa" using apps/v1: .spec.replicas');
+  });
+});
+
 describe("track", () => {
   it("gives a created object to its creator", () => {
     const made = update(undefined, make({ replicas: 1 }, { app: "x" }));
@@ -163,6 +186,12 @@ describe("track", () => {
     const made = update(undefined, make({ replicas: 1, paused: true, minReadySeconds: 1 }));
     const next = update(made, { ...made, spec: { replicas: 2, paused: true } } as Obj, "hpa");
     expect(managers(next)).toEqual({ "kubectl/Update": [".spec.paused"], "hpa/Update": [".spec.replicas"] });
+  });
+
+  it("gives nobody the metadata as such", () => {
+    const made = update(undefined, make({ replicas: 1 }));
+    const next = update(made, { ...made, metadata: { ...made.metadata, annotations: { a: "1" } } } as Obj, "other");
+    expect(managers(next)["other/Update"]).toEqual([".metadata.annotations", ".metadata.annotations.a"]);
   });
 
   it("keeps the list as it is when nothing changed", () => {

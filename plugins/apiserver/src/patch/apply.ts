@@ -9,6 +9,8 @@ import {
   compare, difference, equal, type FieldSet, fieldsOf, intersection, isEmptySet, mergeApplied, paths, prune, union,
 } from "./fieldset.ts";
 import { byFields, intern } from "./fieldtext.ts";
+import { KUBECTL, lastApplied, syncLastApplied } from "./last-applied.ts";
+import { owned } from "./owned.ts";
 import { type Shape, shapeOf } from "./shape.ts";
 
 interface Entry {
@@ -25,12 +27,6 @@ interface Entry {
 const MAX_UPDATERS = 10;
 const ANCIENT = "ancient-changes";
 const BEFORE_FIRST_APPLY = "before-first-apply";
-
-/** Nobody owns what the server itself sets. */
-const systemMetadata = new Set([
-  "name", "namespace", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid", "generation",
-  "managedFields", "resourceVersion",
-]);
 
 export interface FieldManagementOptions {
   /** Semantics of kinds that are not built in; undefined = look among the built-in ones. */
@@ -62,10 +58,13 @@ function apply(input: ApplyInput, shape: Shape): Obj {
   const everybody = [...others.map((entry) => entry.fieldsV1), stated].reduce(union, {});
   const next = (own ? prune(merged, own.fieldsV1, everybody, shape) : merged) as Obj;
 
-  const { changed, removed } = compare(owned(live), owned(next), shape);
+  const { changed, removed } = compare({ ...blank, ...owned(live) }, { ...blank, ...owned(next) }, shape);
   const conflicts = others.filter((entry) => entry.apiVersion === identity.apiVersion)
     .map((entry) => ({ entry, fields: intersection(entry.fieldsV1, changed) })).filter(({ fields }) => !isEmptySet(fields));
-  if (conflicts.length > 0 && !force) throw conflictError(conflicts);
+  const inherited = manager === KUBECTL && conflicts.length > 0 ? lastApplied(live, identity.apiVersion, shape) : {};
+  const open = conflicts.map(({ entry, fields }) => ({ entry, fields: difference(fields, inherited) })).filter(({ fields }) => !isEmptySet(fields));
+  if (open.length > 0 && !force) throw conflictError(open);
+  if (manager === KUBECTL) syncLastApplied(next, live, input.applied);
   const rest = others.map((entry) => take(entry, identity.apiVersion, union(changed, removed)));
   const mine = own && sameSet(own.fieldsV1, stated) ? own : newEntry(identity, stated, now);
   return withManagers({ ...next, apiVersion: applied.apiVersion ?? next.apiVersion!, kind: applied.kind ?? next.kind! }, [...rest, mine]);
@@ -82,7 +81,7 @@ function track(input: TrackInput, shape: Shape): readonly object[] | undefined {
   const [was, is] = [owned(live, input.ignoreStatus), owned(next, input.ignoreStatus)];
   const known = entriesOf(live);
   const before = given.length === 0 || equal(given, known) ? known : given;
-  const { changed, removed } = compare(was, is, shape);
+  const { changed, removed } = compare({ ...blank, ...was }, { ...blank, ...is }, shape);
   if (isEmptySet(changed) && isEmptySet(removed)) return before;
   const identity = { manager, operation, apiVersion: apiVersionOf(input), ...(subresource && { subresource }) };
   const isOwn = (entry: Entry) => entry.operation === operation && entry.manager === manager &&
@@ -106,7 +105,7 @@ function created(input: TrackInput, shape: Shape): readonly object[] {
 
 const whatIsCreated = byFields<FieldSet>();
 
-/** What exists before an object does: upstream's types hold these structs always, so nobody owns them as such. */
+/** What is there even when it is not stated: upstream's types hold these structs always, so nobody owns them as such. */
 const blank: object = Object.freeze({ metadata: {}, spec: {}, status: {} });
 
 const entriesOf = (object: Obj): Entry[] => (object.metadata?.managedFields ?? []) as unknown as Entry[];
@@ -155,15 +154,6 @@ const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 function withManagers(object: Obj, entries: readonly Entry[]): Obj {
   const managedFields = tidy(entries, "") as unknown as NonNullable<NonNullable<Obj["metadata"]>["managedFields"]>;
   return { ...object, metadata: { ...object.metadata, managedFields } };
-}
-
-/** The part of an object that clients can own. */
-function owned(object: Obj, ignoreStatus = false): Obj {
-  const { apiVersion: _, kind: __, metadata, ...rest } = object;
-  if (ignoreStatus && rest["status"] !== undefined) delete rest["status"];
-  const meta: Record<string, unknown> = {};
-  for (const key in metadata) if (!systemMetadata.has(key)) meta[key] = (metadata as Record<string, unknown>)[key];
-  return (isEmptySet(meta as FieldSet) ? rest : { ...rest, metadata: meta }) as Obj;
 }
 
 /** `status` is stated on its own subresource, and nothing else is stated there. */

@@ -126,6 +126,7 @@ async function record(
       metadata: {
         ...d.metadata,
         annotations: patched.metadata.annotations,
+        managedFields: patched.metadata.managedFields,
         resourceVersion: patched.metadata.resourceVersion,
       },
     };
