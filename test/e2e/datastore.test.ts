@@ -1,5 +1,5 @@
 /** `k3s-p datastore`: on a running server, on a data directory at rest, and from one cluster to the next. */
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -15,6 +15,13 @@ let port: number;
 let server: ApiProcess;
 const start = async (data: string) => (server = await startApiProcess({ dir: data, port }));
 const datastore = (data: string, ...args: readonly string[]) => k3sp(["datastore", ...args, "--data-dir", data]);
+/** What kubectl shows of most kinds. */
+const shown = async (data: string): Promise<string> => {
+  const kinds = "namespaces,configmaps,secrets,serviceaccounts,services,clusterroles,clusterrolebindings,priorityclasses,flowschemas";
+  const { code, stdout, stderr } = await k3sp(["kubectl", "--kubeconfig", join(data, "k3s.yaml"), "get", kinds, "-A", "-o", "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,UID:.metadata.uid,RV:.metadata.resourceVersion"]);
+  if (code !== 0) throw new Error(stderr);
+  return stdout;
+};
 const stored = (items: readonly any[]) => items.map(({ metadata: { name, uid, resourceVersion, creationTimestamp }, data }) => ({ name, uid, resourceVersion, creationTimestamp, data }));
 
 beforeAll(async () => {
@@ -44,14 +51,17 @@ test("a running server is checked, dumped and compacted, and refuses a restore",
 
 test("a dump restored elsewhere shows the same objects under the same resourceVersions, and goes on from higher ones", async () => {
   const { body: before } = await server.request("GET", maps);
+  const kubectlBefore = await shown(first);
   expect(await datastore(first, "dump", dump)).toMatchObject({ code: 0 });
   // What a client saw after the dump must not be taken for what comes after the restore.
   const later = Number((await server.request("PATCH", `${maps}/a`, { data: { lost: "yes" } })).body.metadata.resourceVersion);
   await server.stop();
+  cpSync(join(first, "server/tls"), join(second, "server/tls"), { recursive: true });
   expect(await datastore(second, "restore", dump)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^restored \d+ keys of revision \d+; the store is at revision \d+\n$/) });
   const api = await start(second);
   const { body: after } = await api.request("GET", maps);
   expect(stored(after.items)).toEqual(stored(before.items));
+  expect(await shown(second)).toBe(kubectlBefore);
   expect(Number(after.metadata.resourceVersion)).toBeGreaterThan(later);
   const b = stored(after.items).find((item) => item.name === "b")!;
   const stale = await api.request("PUT", `${maps}/b`, { metadata: { name: "b", resourceVersion: "1" } });
