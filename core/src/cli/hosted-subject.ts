@@ -4,12 +4,14 @@ import { dirname, join } from "node:path";
 import { definePlugin, k3spError, type PluginContext, type Slot } from "@k3s-p/plugin-api";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Subject } from "@k3s-p/plugin-api/conformance/subject";
-import { testPaths } from "@k3s-p/plugin-api/testing";
+import { serveKube } from "@k3s-p/plugin-api/conformance/fake-server";
+import type { FakeKube } from "@k3s-p/plugin-api/kube/fake";
+import { testNode, testPaths } from "@k3s-p/plugin-api/testing";
 import { makeFolders } from "../isolation/folders.ts";
 import { restrictRunner } from "../isolation/permissions.ts";
 import { slotById } from "../kernel/board.ts";
 import type { PluginHost } from "../kernel/hosts/host.ts";
-import { createHosts } from "../kernel/hosts/index.ts";
+import { createHosts, type HostsOptions } from "../kernel/hosts/index.ts";
 import type { Manifest } from "../kernel/manifest.ts";
 
 interface Hosted {
@@ -50,7 +52,7 @@ async function startHosted(manifest: Manifest, ctx: Context): Promise<Hosted> {
   // A program runs as a user of its own, who must reach its folders.
   for (const dir of [root, ctx.dirs.data, ctx.dirs.run]) chmodSync(dir, 0o711);
   makeFolders(manifest, dirs);
-  const hosts = createHosts({ paths: { ...testPaths(root) }, dirs: ctx.dirs, refs: {}, provider: noProvider });
+  const hosts = createHosts({ paths: { ...testPaths(root) }, dirs: ctx.dirs, ...(await reachable(ctx, root)) });
   const host = hosts(manifest, ctx.log);
   ctx.defer(() => host.stop());
   void host.exited.then((error) => ctx.fail(error));
@@ -63,6 +65,15 @@ async function startHosted(manifest: Manifest, ctx: Context): Promise<Hosted> {
   const impl = await host.call("start", { ...ctx, dirs, needs: slots, slot: (id) => slots[id] });
   if (parts.has("ready")) await host.call("ready", impl, ctx.signal);
   return { host, impl };
+}
+
+/** How another process reaches the pretended cluster: over HTTPS, as it would reach a true one. */
+async function reachable(ctx: Context, root: string): Promise<Pick<HostsOptions, "provider" | "refs">> {
+  const client = ctx.needs.kube as FakeKube | undefined;
+  if (!client) return { provider: noProvider, refs: {} };
+  const { url, port, ca, close } = await serveKube(client);
+  ctx.defer(close);
+  return { provider: () => ({ url, port, client: () => client }), refs: { node: testNode(root), pki: { ca: () => ({ cert: ca }) } } };
 }
 
 function noProvider(slot: string): never {

@@ -6,9 +6,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suitesFor } from "@k3s-p/plugin-api/conformance/index";
 import type { Subject } from "@k3s-p/plugin-api/conformance/subject";
-import { NotApplicable, runSuite, type ConformanceTest, type Result } from "@k3s-p/plugin-api/conformance/suite";
+import { runSuite, type ConformanceTest, type Result } from "@k3s-p/plugin-api/conformance/suite";
 import { pluginConfigs } from "../config/plugins.ts";
-import { slotById } from "../kernel/board.ts";
 import { loadPlugin } from "../kernel/hosts/inline.ts";
 import { readManifest, type Manifest, type Problem } from "../kernel/manifest.ts";
 import { readSettings } from "../plan.ts";
@@ -38,7 +37,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     for (const mode of modesOf(manifest)) {
       const subject = mode === "inline" ? await inlineSubject(manifest, { config, validate }) : hostedSubject(manifest, { config, validate });
       const suites = suitesFor(subject).filter(({ name }) => !wanted || name === wanted);
-      for (const { name, tests } of suites) await collect(mode === "inline" ? name : `${name}@${mode}`, unreachable(manifest, mode) ?? tests);
+      for (const { name, tests } of suites) await collect(mode === "inline" ? name : `${name}@${mode}`, tests);
     }
   }
   const count = (status: Result["status"]) => rows.filter((row) => row.status === status).length;
@@ -56,14 +55,6 @@ type Mode = Manifest["isolation"];
 
 /** Code that has a process of its own runs inline too: only there its leaks can be counted. */
 const modesOf = ({ isolation }: Manifest): readonly Mode[] => (isolation === "process" ? ["inline", "process"] : [isolation]);
-
-/** In place of tests that cannot be run: one that says why. */
-function unreachable({ needs }: Manifest, mode: Mode): readonly ConformanceTest[] | undefined {
-  const far = Object.keys(needs).find((id) => slotById.get(id)?.derive?.connect);
-  if (mode === "inline" || !far) return undefined;
-  const why = `from another process "${far}" is reached over HTTPS, and the pretended cluster has no server`;
-  return [{ name: `every test in the mode ${mode}`, requires: [], run: () => Promise.reject(new NotApplicable(why)) }];
-}
 
 function manifestTests(manifest: Manifest | undefined, problems: readonly Problem[]): readonly ConformanceTest[] {
   const lint = (name: string, run: () => void | Promise<void>): ConformanceTest => ({ name, requires: [], run });

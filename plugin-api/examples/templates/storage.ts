@@ -43,6 +43,8 @@ export default definePlugin({
     const [claims, volumes] = [workQueue({ name: "claims", reconcile: provision }), workQueue({ name: "volumes", reconcile: release })];
     ctx.defer(() => Promise.all([claims.stop(), volumes.stop()]).then(() => undefined));
     informers.claims.on({ added: (o) => claims.add(keyOf(o)), updated: (o) => claims.add(keyOf(o)) });
+    // Each kind is told of by itself, so a claim may be seen before its class.
+    informers.classes.on({ added: ({ metadata }) => informers.claims.list().filter((o) => o.spec?.storageClassName === metadata.name).forEach((o) => claims.add(keyOf(o))) });
     informers.volumes.on({ added: (o) => volumes.add(o.metadata.name!), updated: (o) => volumes.add(o.metadata.name!) });
     return { provisioner };
   },

@@ -69,6 +69,9 @@ async function begin(subject: Subject, ctx: ConformanceContext): Promise<Ask> {
   const resolver = new Resolver({ timeout: 1000, tries: 1 });
   resolver.setServers([`${started.impl.address}:${started.impl.port}`]);
   ctx.defer(() => resolver.cancel());
+  // A provider in another process hears of objects a moment later, and of each kind at a time of its own.
+  const all = () => Promise.all([resolver.resolve4(`web.default.svc.${zone}`), resolver.resolve4(`pets.default.svc.${zone}`), resolver.resolveCname(`outside.default.svc.${zone}`)]);
+  await within(500, all).catch(() => undefined);
   return { kube, resolver };
 }
 
