@@ -25,7 +25,3 @@ export function setCondition<C extends ConditionLike>(list: readonly C[] | undef
   const merged = { ...next, lastTransitionTime } as C;
   return old ? before.map((c) => (c.type === next.type ? merged : c)) : [...before, merged];
 }
-
-export function removeCondition<C extends ConditionLike>(list: readonly C[] | undefined, type: string): C[] {
-  return (list ?? []).filter((c) => c.type !== type);
-}

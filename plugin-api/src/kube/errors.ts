@@ -58,8 +58,6 @@ export const forbidden = (r: Ref, name: string, why: string): ApiError =>
   apiError(403, "Forbidden", `${groupResource(r.group, r.plural)} "${name}" is forbidden: ${why}`, details(r, name));
 export const badRequest = (message: string): ApiError => apiError(400, "BadRequest", message);
 export const gone = (message: string): ApiError => apiError(410, "Expired", message);
-export const methodNotSupported = (r: Ref, method: string): ApiError =>
-  apiError(405, "MethodNotAllowed", `${method} is not supported on resources of kind "${groupResource(r.group, r.plural)}"`, details(r, ""));
 
 /** 422 with one cause a finding, in upstream's wording. */
 export function invalid(group: string, kind: string, name: string, errors: readonly FieldError[]): ApiError {

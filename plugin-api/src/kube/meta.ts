@@ -1,5 +1,5 @@
 /** Small helpers over object metadata: keys, owners, names. */
-import type { KubeObject, ObjectMeta, OwnerReference } from "./types.ts";
+import type { KubeObject, OwnerReference } from "./types.ts";
 
 /** `namespace/name`, or `name` for cluster-scoped objects. */
 export const keyOf = (object: KubeObject): string =>
@@ -12,9 +12,6 @@ export function splitKey(key: string): readonly [namespace: string, name: string
 
 export const controllerOf = (object: KubeObject): OwnerReference | undefined =>
   object.metadata?.ownerReferences?.find((ref) => ref.controller);
-
-export const isControlledBy = (object: KubeObject, owner: { metadata?: ObjectMeta }): boolean =>
-  controllerOf(object)?.uid === owner.metadata?.uid;
 
 export function controllerRef(owner: KubeObject): OwnerReference {
   return {
