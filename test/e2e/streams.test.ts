@@ -1,5 +1,6 @@
 /** exec, attach, port-forward, cp and logs over WebSockets, by the real kubectl and by clients that speak the protocol themselves. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Cluster, createCluster, eventually, httpGet } from "../kit/cluster.ts";
 import { busyboxImage } from "../kit/images.ts";
@@ -8,6 +9,28 @@ import { tool } from "../kit/tools.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: streams ${reason}`);
+
+const root = dirname(dirname(import.meta.dirname));
+const node26 = join(root, "node_modules/node/bin/node");
+
+/** Prints the protocol that was agreed on and the messages that came, for a path and the protocols to offer. */
+const rawClient = `
+  const [path, protocols] = process.argv.slice(1);
+  const { WebSocket } = require(${JSON.stringify(join(root, "node_modules/ws"))});
+  const config = require(${JSON.stringify(join(root, "node_modules/yaml"))}).parse(require("fs").readFileSync("/etc/rancher/k3s/k3s.yaml", "utf8"));
+  const text = (value) => Buffer.from(value, "base64").toString();
+  const { "client-certificate-data": cert, "client-key-data": key } = config.users[0].user;
+  const { server, "certificate-authority-data": ca } = config.clusters[0].cluster;
+  const client = new WebSocket(server.replace("https", "wss") + path, protocols.split(","), { ca: text(ca), cert: text(cert), key: text(key) });
+  const got = [];
+  client.on("open", () => {
+    const base64 = client.protocol.includes("base64");
+    if (path.includes("/exec?")) client.send(base64 ? "0" + Buffer.from("through\\n").toString("base64") : Buffer.from("\\0through\\n"));
+  });
+  client.on("message", (data) => data.length > 1 ? got.push(data.toString()) : undefined);
+  client.on("error", (error) => console.error(error.message));
+  client.on("close", () => process.stdout.write([client.protocol, ...got].join("|")));
+`;
 
 const manifest = `
 apiVersion: v1
@@ -106,6 +129,24 @@ describe.skipIf(reason)("streams over WebSockets", () => {
     const { code, stderr } = await cluster.tryKubectl(args);
     expect(code).not.toBe(0);
     expect(stderr).toMatch(message);
+  });
+
+  test.each([
+    ["v5.channel.k8s.io", ["v5.channel.k8s.io"], "\\u0001through|\\u0003{\"metadata\":{},\"status\":\"Success\"}"],
+    ["v4.channel.k8s.io", ["v4.channel.k8s.io"], "\\u0001through|\\u0003{\"metadata\":{},\"status\":\"Success\"}"],
+    ["the newest of several", ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"], "\\u0001through|\\u0003{\"metadata\":{},\"status\":\"Success\"}"],
+    ["channel.k8s.io, which tells of failures alone", ["channel.k8s.io"], "\\u0001through"],
+    ["base64.channel.k8s.io", ["base64.channel.k8s.io"], "1dGhyb3VnaA=="],
+  ])("a client of its own speaks %s", async (_, protocols, expected) => {
+    // The command ends by itself after one line: only v5 can say that there is no more.
+    const path = `/api/v1/namespaces/default/pods/p/exec?container=main&stdin=1&stdout=1&command=sh&command=-c&command=${encodeURIComponent("read a; printf $a")}`;
+    const { stdout, stderr } = await cluster.sandbox.run([node26, "-e", rawClient, path, protocols.join(",")]);
+    expect(stdout, stderr).toBe(`${protocols[0]}|${expected}`.replaceAll("\\u0001", "\u0001").replaceAll("\\u0003", "\u0003"));
+  });
+
+  test("a log goes over a WebSocket", async () => {
+    const { stdout, stderr } = await cluster.sandbox.run([node26, "-e", rawClient, "/api/v1/namespaces/default/pods/p/log?container=echo", "binary.k8s.io"]);
+    expect(stdout, stderr).toBe("binary.k8s.io|to the container\n");
   });
 
   test("a container that does not run is refused over the open socket", async () => {
