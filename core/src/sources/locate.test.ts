@@ -112,7 +112,7 @@ describe("a program", () => {
 });
 
 test.each([["./no-such"], ["/no/such.ts"], ["no-such.tgz"], ["../a b"]])("%s is a path, and nothing is there", async (spec) => {
-  expect(await textOf(spec)).toMatch(/^K3SP_PLUGIN_NOT_FOUND {2}\/.*: no such file or folder\n/);
+  expect(await textOf(spec)).toMatch(/^K3SP_PLUGIN_NOT_FOUND {2}\S+.*: no such file or folder\n {2}fix: /);
 });
 
 test("nothing is not the folder that one stands in", async () => {

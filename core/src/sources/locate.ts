@@ -17,7 +17,7 @@ export async function locate(spec: string, packages: string): Promise<Place> {
   if (stat?.isDirectory()) return { path };
   const archive = /\.(tgz|tar\.gz)$/.test(path);
   const name = stat || archive || isModule(path) ? undefined : packageName(spec);
-  if (!stat && !name) throw k3spError("K3SP_PLUGIN_NOT_FOUND", { message: `${path}: no such file or folder` });
+  if (!stat && !name) throw k3spError("K3SP_PLUGIN_NOT_FOUND", { message: `${spec}: no such file or folder` });
   if (name) return (await import("./packages.ts")).packageByName(name, packages);
   if (archive) return (await import("./packages.ts")).packageByFile(path, packages);
   return isModule(path) ? moduleAt(path) : programAt(path);
