@@ -36,6 +36,7 @@ export function processHost(options: HostOptions): PluginHost {
   }
 
   function watchBeat(): void {
+    if (stopped) return;
     beat = setInterval(() => {
       let answered = false;
       void bridge.remote("ping")().then(() => (answered = true), () => {});
@@ -54,8 +55,8 @@ export function processHost(options: HostOptions): PluginHost {
       bridge = createBridge(channelOf(child), exportsFor(calm, () => ctx));
       child.on("error", (error) => end(crashed(manifest, `its process could not be started: ${error.message}`)));
       child.on("exit", (code, signal) => end(crashed(manifest, exitReason(manifest, code, signal, tail()), tail())));
-      // Who stops at a breakpoint does not answer.
-      if (!attach) watchBeat();
+      // Who stops at a breakpoint does not answer; and how long a busy machine takes to start a process says nothing of it.
+      if (!attach) void bridge.remote("ping")().then(watchBeat, () => {});
       const { id, entry, version } = manifest;
       return declaredFrom((await bridge.remote("load")({ id, entry, version })) as ChildDeclared);
     },
