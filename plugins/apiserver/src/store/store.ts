@@ -3,7 +3,7 @@ import type { Change, Datastore, Row } from "@k3s-p/plugin-api/slots";
 import { createSealer, type ResourceName, type Sealer } from "../encryption/sealer.ts";
 import type { CacheView, ResourceDef } from "../resources/types.ts";
 import { type CacheEvent, type Collection, createCollection, type MutableCollection } from "./collection.ts";
-import { type Canonical, type Entry, rawBytes, rawToEntry, toEntry } from "./entry.ts";
+import { type Canonical, type Entry, rawBytes, rawToEntry, toEntry, withRevision } from "./entry.ts";
 import { type Hole, recallHistory } from "./recall.ts";
 
 export type StoreResult =
@@ -52,8 +52,6 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
   const collections = new Map<string, MutableCollection>();
   /** Writes on their way, by their value's identity, so that nobody parses what this process wrote. */
   const proposed = new Map<Uint8Array, { readonly canonical: Canonical; entry?: Entry }>();
-  /** Deletions of this process on their way, with the last state once it is known. */
-  const deleting = new Map<string, Entry>();
   const waiting = new Set<{ readonly revision: number; readonly resolve: () => void }>();
   const queue: Change[] = [];
   /** Keys of values that are sealed otherwise than they would be now. */
@@ -102,7 +100,6 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
     if (change.value && sealer.isStale(key, change.value)) stale.add(change.key);
     else stale.delete(change.key);
     if (!event) return;
-    if (event.type === "DELETED" && deleting.has(change.key)) deleting.set(change.key, event.entry);
     collection.publish(event);
   }
 
@@ -177,9 +174,10 @@ export async function openStore(datastore: Datastore, onError: (error: unknown) 
     },
     async remove(def, entry) {
       const key = keyOf(def, entry.namespace, entry.name);
-      deleting.set(key, entry);
       const result = await datastore.write({ key, value: null, expect: entry.revision, ...(def.tier && { tier: def.tier }) });
-      return result.ok ? { ok: true, entry: deleting.get(key) ?? entry } : { ok: false };
+      if (!result.ok) return { ok: false };
+      const event = at(def.group, def.plural).since(result.revision - 1)?.find(({ revision }) => revision === result.revision);
+      return { ok: true, entry: event?.entry ?? withRevision(entry, result.revision) };
     },
     isStale: (def, entry) => stale.size > 0 && stale.has(keyOf(def, entry.namespace, entry.name)),
     reached(wanted, timeout) {
