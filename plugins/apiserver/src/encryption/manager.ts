@@ -75,6 +75,8 @@ export async function openEncryption(options: EncryptionOptions): Promise<Encryp
   if (options.file !== undefined && !foreign) throw k3spError("K3SP_CONFIG_MISSING", { message: `encryption-provider-config: ${options.file} does not exist`, fix: "name a file with an EncryptionConfiguration" });
   const own = foreign ? undefined : await readConfiguration(files.config);
   if (own) {
+    // The keys are for root alone, whoever copied the file here.
+    await chmod(files.config, 0o600);
     ring = ringOf(own);
     stage = await readStage(files.state);
   }
@@ -159,8 +161,6 @@ async function readConfiguration(file: string): Promise<EncryptionConfiguration 
   } catch (cause) {
     throw k3spError("K3SP_CONFIG_SYNTAX", { message: `${file}: ${(cause as Error).message}`, cause });
   }
-  // The keys are for root alone, whoever copied the file here.
-  await chmod(file, 0o600);
   return checkConfiguration(file, value);
 }
 
