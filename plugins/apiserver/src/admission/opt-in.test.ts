@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MessageChannel } from "node:worker_threads";
+import { createBridge } from "@k3s-p/plugin-api/wire/bridge";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { apiError, forbidden } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
@@ -152,6 +154,24 @@ describe("a contributed plugin", () => {
     ["keeps its own error of the server", { name: "x", validate: async () => { throw apiError(429, "TooManyRequests", "wait"); } }, 429, "wait"],
   ])("%s", async (_, impl, code, message) => {
     expect(await refusal(guarded(impl).validate!(request) as Promise<void>)).toMatchObject({ code, message });
+  });
+  test("may live in another process: it refuses, changes and warns from there", async () => {
+    const { port1, port2 } = new MessageChannel();
+    const channel = (port: typeof port1) => ({ send: (message: unknown) => port.postMessage(message), onMessage: (fn: (message: unknown) => void) => void port.on("message", fn) });
+    const far: AdmissionPlugin = {
+      name: "far", mutate: ({ object, warn }) => { warn?.(["from afar"]); return { ...object, metadata: { name: "changed" } }; },
+      validate: ({ name }) => { throw name === "broken" ? new TypeError("oops") : forbidden({ group: "", plural: "pods" }, name, "no"); },
+    };
+    createBridge(channel(port2), { plugin: () => far });
+    const near = await createBridge(channel(port1), {}).remote("plugin")() as AdmissionPlugin;
+    const warnings: string[] = [];
+    const asked = { ...request, name: "p", object: { metadata: { name: "a" } }, warn: (texts: readonly string[]) => void warnings.push(...texts) } as AdmissionRequest;
+    const one = contributedPlugin({ plugin: "mine", impl: near }, { metrics });
+    expect(await one.mutate!(asked)).toEqual({ metadata: { name: "changed" } });
+    expect(warnings).toEqual(["from afar"]);
+    await expect(one.validate!(asked)).rejects.toMatchObject({ name: "ApiError", status: { code: 403, message: 'pods "p" is forbidden: no' } });
+    await expect(one.validate!({ ...asked, name: "broken" })).rejects.toMatchObject({ status: { code: 500, message: 'Internal error occurred: admission plugin "far" of plugin "mine" failed: oops' } });
+    port1.close();
   });
   test("is measured", async () => {
     const object = { metadata: { name: "a" } };
