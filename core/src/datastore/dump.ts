@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { k3spError, type K3spError } from "@k3s-p/plugin-api";
+import { isK3spError, k3spError, type K3spError } from "@k3s-p/plugin-api";
 import type { Datastore, Row } from "@k3s-p/plugin-api/slots";
 
 export const DUMP_VERSION = 1;
@@ -43,7 +43,7 @@ export async function dump(store: Datastore, file: string, onProgress: Progress 
     return { revision, rows };
   } catch (error) {
     rmSync(partial, { force: true });
-    throw error;
+    throw isK3spError(error) ? error : unwritable(file, error as Error);
   } finally {
     closeSync(fd);
   }
@@ -53,9 +53,12 @@ function openFor(file: string): number {
   try {
     return openSync(file, "w", 0o600);
   } catch (cause) {
-    throw k3spError("K3SP_PERMISSION_DENIED", { message: `${file} cannot be written: ${(cause as Error).message}`, fix: "name a file in a folder that exists", cause });
+    throw unwritable(file, cause as Error);
   }
 }
+
+const unwritable = (file: string, cause: Error): K3spError =>
+  k3spError("K3SP_PERMISSION_DENIED", { message: `${file} cannot be written: ${cause.message}`, fix: "name a file in a folder that exists, on a disk with room", cause });
 
 async function eachPart(store: Datastore, onRows: (rows: readonly Row[]) => void): Promise<{ readonly revision: number }> {
   if (store.scan) return store.scan("", onRows);

@@ -146,7 +146,8 @@ function operations(file: string, db: DatabaseSync, closeFile: () => void): Data
         db.exec("COMMIT");
         revision = compacted = to;
       },
-      abort: () => db.exec("ROLLBACK"),
+      // SQLite rolls back by itself when the disk is full.
+      abort: () => void (db.isTransaction && db.exec("ROLLBACK")),
     },
     size() {
       const pages = db.prepare("PRAGMA page_count").get() as { page_count: number };

@@ -299,6 +299,42 @@ describe("the file", () => {
   });
 });
 
+describe("a restore", () => {
+  async function* rows(count: number, size: number) {
+    for (let i = 2; i < count + 2; i++) yield [{ key: `new-${i}`, value: bytes("v".repeat(size)), createRevision: i, modRevision: i }];
+  }
+
+  test("that does not fit on the disk leaves the store as it was, and a later one works", async () => {
+    const store = await open({ maxPages: 60 });
+    await put(store, "old", "1");
+    await expect(store.restore(1000, rows(100, 20_000))).rejects.toMatchObject({ code: "K3SP_DATASTORE_FAILED", message: expect.stringContaining("full") });
+    expect((await store.range("")).rows.map((row) => row.key)).toEqual(["old"]);
+    expect(await put(store, "old", "2", 2)).toEqual({ ok: true, revision: 3 });
+    await store.restore(1000, rows(3, 10));
+    expect((await store.range("")).rows.map((row) => row.key)).toEqual(["new-2", "new-3", "new-4"]);
+    await close(store);
+    const again = await open();
+    expect([again.revision(), again.compactedRevision(), await again.check()]).toEqual([1000, 1000, []]);
+  });
+
+  test("of two keys under one revision is refused", async () => {
+    const store = await open();
+    async function* twice() {
+      yield ["a", "b"].map((key) => ({ key, value: bytes("1"), createRevision: 2, modRevision: 2 }));
+    }
+    await expect(store.restore(1000, twice())).rejects.toMatchObject({ code: "K3SP_DATASTORE_FAILED" });
+    expect((await store.size()).rows).toBe(0);
+  });
+
+  test("while somebody watches is refused", async () => {
+    const store = await open();
+    const stop = await store.watch(1, () => {});
+    await expect(store.restore(1000, rows(1, 1))).rejects.toMatchObject({ message: expect.stringContaining("in use") });
+    stop();
+    await store.restore(1000, rows(1, 1));
+  });
+});
+
 describe("a killed process", () => {
   test("loses no acknowledged write and never gives a seen revision twice", async () => {
     const script = join(import.meta.dirname, "crash.fixture.ts");

@@ -202,8 +202,8 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
   async function restore(revision: number, rows: AsyncIterable<readonly Row[]>): Promise<void> {
     if (watchers.size > 0 || tail.length > 0) throw failed("the store is in use, so nothing can be put in its place");
     await settle();
-    await link.ask({ op: "restoreBegin" });
     try {
+      await link.ask({ op: "restoreBegin" });
       for await (const part of rows) {
         const frame = encodeRows(part.map(fromRow));
         await link.ask({ op: "restoreAdd", frame }, [frame.buffer]);
