@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { configMaps, defineResource, isConflict, isForbidden, isNotFound, leases, secrets, type ConfigMap, type Lease } from "@k3s-p/plugin-api/kube";
+import { configMaps, defineResource, isConflict, isForbidden, isNotFound, leases, pods, secrets, type ConfigMap, type Lease } from "@k3s-p/plugin-api/kube";
 import type { KubeClient, WatchEvent } from "@k3s-p/plugin-api/kube";
 import { toResourceDef } from "../server/native.ts";
 import { startTestServer, type TestServer } from "../server/testing.ts";
@@ -24,6 +24,16 @@ describe("the client", () => {
     expect((await kube.list(configMaps, { namespace: "default" })).items[0]).toBe(one);
     expect(() => { one.data!["x"] = "2"; }).toThrow(TypeError);
     expect(() => { one.metadata.labels = {}; }).toThrow(TypeError);
+  });
+
+  test("asks for what a field selector leaves, so that a node sees its own pods and no others", async () => {
+    const node = api.client({ name: "system:node:n1", groups: ["system:nodes", "system:authenticated"] });
+    const own = node.informer(pods, { fieldSelector: "spec.nodeName=n1" });
+    await own.synced;
+    own.stop();
+    expect(() => node.informer(pods)).toThrow("can only list/watch pods with spec.nodeName field selector");
+    await expect(node.list(pods, { fieldSelector: "spec.nodeName=n2" })).rejects.toSatisfy(isForbidden);
+    expect((await node.list(pods, { fieldSelector: "spec.nodeName=n1" })).items).toEqual([]);
   });
 
   test("does not change what it is given", async () => {

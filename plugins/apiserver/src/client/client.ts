@@ -67,7 +67,7 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
       return objectOf<T>(present(engine, call.def, entry));
     },
     async list<T extends KubeObject>(resource: Resource<T>, options: ListOptions = {}) {
-      const call = begin(resource, "list", "", options.namespace);
+      const call = begin(resource, "list", "", options.namespace, options);
       const page = await list(engine, call.def, call.namespace, options);
       return {
         apiVersion: apiVersionOf(resource), kind: `${call.def.kind}List`,
@@ -114,7 +114,7 @@ export function createClient({ engine, handler, authorize }: ClientDeps, user: U
     },
     async watch(resource, options, onEvent) {
       const { signal } = options;
-      const call = begin(resource, "watch", "", options.namespace);
+      const call = begin(resource, "watch", "", options.namespace, options);
       signal?.throwIfAborted();
       // Events come in the course of somebody's write, and what goes wrong with them is not the writer's fault.
       const told = AsyncLocalStorage.bind(onEvent);

@@ -92,9 +92,9 @@ export function accessedBy(info: RequestInfo, url: string): RequestInfo {
   return selecting(info, new URLSearchParams(url.slice(url.indexOf("?") + 1)).get("fieldSelector") ?? "");
 }
 
-/** The same for a list or watch with this field selector. */
+/** The same for a field selector by itself; with other verbs it decides nothing. */
 export function selecting(info: RequestInfo, selector: string): RequestInfo {
-  if (selector === "") return info;
+  if (selector === "" || (info.verb !== "list" && info.verb !== "watch")) return info;
   const name = selector.split(",").map((term) => /^metadata\.name==?([^=/%]+)$/.exec(term)?.[1]).find(Boolean);
   return { ...info, fieldSelector: selector, ...(name && name !== "." && name !== ".." && { name }) };
 }
