@@ -80,7 +80,8 @@ test("rotate puts another password in the server's token, and keeps the hash", a
     await rotate("--token", "before", "--new-token", "after");
     expect(output).toMatch(/^WARNING: Recommended to keep a record of the old token\..*\nToken rotated, restart k3s-p with the new token in /);
     expect([readFileSync(path, "utf8"), statSync(path).mode & 0o777]).toEqual([`K10${hash}::server:after\n`, 0o600]);
-    await rotate();
+    await rotate("--server", "https://127.0.0.1:6443");
+    expect(output).toMatch(/\n--server has no effect: the files of this machine were changed\n$/);
     expect(readFileSync(path, "utf8")).toMatch(new RegExp(`^K10${hash}::server:[a-z0-9]{32}\n$`));
   } finally {
     rmSync(dir, { recursive: true });

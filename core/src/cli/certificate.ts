@@ -10,7 +10,7 @@ import { describeFile, leafFiles, ofServices, type CertificateState, type LeafFi
 import { RENEW_DAYS } from "../pki/pki.ts";
 import { readSettings } from "../plan.ts";
 import { textTable } from "./table.ts";
-import { parseWords } from "./words.ts";
+import { localOnly, parseWords } from "./words.ts";
 
 interface Verb {
   readonly usage: string;
@@ -24,7 +24,7 @@ const short: Readonly<Record<string, string>> = { "-s": "--service", "-o": "--ou
 const verbs: Readonly<Record<string, Verb>> = {
   check: { usage: "certificate check [--service NAMES] [--output text|table|json|yaml]", valued: ["service", "output"], run: check },
   rotate: { usage: "certificate rotate [--service NAMES]", valued: ["service"], run: rotate },
-  "rotate-ca": { usage: "certificate rotate-ca --path FOLDER [--force]", valued: ["path"], plain: ["force"], run: rotateCa },
+  "rotate-ca": { usage: "certificate rotate-ca --path FOLDER [--force]", valued: ["path", "server"], plain: ["force"], run: rotateCa },
 };
 
 export async function run(argv: readonly string[]): Promise<number> {
@@ -110,5 +110,5 @@ async function rotateCa(flags: ReadonlyMap<string, string>, paths: Paths, now: D
   const names = checkRotation(rotation);
   const backup = backUp(paths, now, []);
   applyRotation(rotation, names);
-  return `${names.join(", ")} put in place; the files before are in ${backup}. Restart k3s-p server, then every agent\n`;
+  return `${names.join(", ")} put in place; the files before are in ${backup}. Restart k3s-p server, then every agent\n${localOnly(flags)}`;
 }

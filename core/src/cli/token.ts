@@ -9,7 +9,7 @@ import { nodeInfo } from "../node/identity.ts";
 import { readSettings } from "../plan.ts";
 import { readKubeconfig } from "./kubeconfig.ts";
 import { textTable } from "./table.ts";
-import { parseWords, type Words } from "./words.ts";
+import { localOnly, parseWords, type Words } from "./words.ts";
 
 const NAMESPACE = "kube-system";
 const TYPE = "bootstrap.kubernetes.io/token";
@@ -31,7 +31,7 @@ const verbs: Readonly<Record<string, Verb>> = {
   list: { usage: "token list [--output text|json]", words: [0, 0], valued: ["output", "kubeconfig"], run: list },
   delete: { usage: "token delete TOKEN...", words: [1, 99], valued: ["kubeconfig"], run: remove },
   generate: { usage: "token generate", words: [0, 0], valued: [], run: () => `${newToken()}\n` },
-  rotate: { usage: "token rotate [--token TOKEN] [--new-token TOKEN]", words: [0, 0], valued: ["token", "new-token"], run: rotate },
+  rotate: { usage: "token rotate [--token TOKEN] [--new-token TOKEN]", words: [0, 0], valued: ["token", "new-token", "server"], run: rotate },
 };
 
 const short: Readonly<Record<string, string>> = { "-d": "--data-dir", "-t": "--token", "-o": "--output" };
@@ -171,7 +171,7 @@ async function rotate({ flags }: Words, settings: Settings): Promise<string> {
   return [
     "WARNING: Recommended to keep a record of the old token. If restoring from a snapshot, you must use the token associated with that snapshot.",
     ...(configured ? [`WARNING: the token is also given by ${configured.source}, which decides at the next start; change it there too.`] : []),
-    `Token rotated, restart k3s-p with the new token in ${paths.token}`, "",
+    `Token rotated, restart k3s-p with the new token in ${paths.token}`, localOnly(flags),
   ].join("\n");
 }
 

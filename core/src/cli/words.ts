@@ -26,3 +26,7 @@ export function parseWords(argv: readonly string[], usage: string, count: number
   }
   return { words, flags };
 }
+
+/** K3s sends some commands to the server that `--server` names; here they work on the files of this machine. */
+export const localOnly = (flags: ReadonlyMap<string, string>): string =>
+  (flags.has("server") ? "--server has no effect: the files of this machine were changed\n" : "");

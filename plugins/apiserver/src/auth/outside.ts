@@ -1,7 +1,7 @@
 /** Authenticators and authorizers outside of the server: asked one after another, within a time, and measured. */
 import type { Contribution } from "@k3s-p/plugin-api";
 import { messageOf } from "@k3s-p/plugin-api";
-import type { AccessAuthorizer, AuthenticationRequest, Authenticator } from "@k3s-p/plugin-api/points";
+import type { AccessAuthorizer, AccessRequest, AuthenticationRequest, Authenticator, Verdict } from "@k3s-p/plugin-api/points";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import { counter, histogram } from "../server/metric-families.ts";
 import type { ReviewedToken } from "./authenticate.ts";
@@ -128,45 +128,20 @@ const SUPERUSERS = "system:masters";
 /** The authorizer with those outside around it; what it decides by itself costs nothing more. */
 export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideMetrics): Authorizer {
   const { webhooks: { before, after } } = outside;
+  const askers = (list: readonly BoundedAuthorizer[], user: UserInfo, attributes: AccessAttributes) => askInTurn({ list, warn: outside.warn, metrics }, user, attributes);
+
+  async function decideAll(contributed: readonly Contribution<AccessAuthorizer>[], user: UserInfo, attributes: AccessAttributes): Promise<Decision> {
+    const named = contributed.map(({ plugin, impl }) => ({ ...impl, name: `${plugin}/${impl.name}`, authorize: impl.authorize.bind(impl) }));
+    const early = await askers([...named, ...before], user, attributes);
+    if (early) return early;
+    const byRules = own.authorize(user, attributes);
+    return byRules.allowed ? byRules : ((await askers(after, user, attributes)) ?? byRules);
+  }
 
   function decide(user: UserInfo, attributes: AccessAttributes): MaybePromise<Decision> {
     const contributed = outside.authorizers();
     if (contributed.length + before.length + after.length === 0 || user.groups.includes(SUPERUSERS)) return own.authorize(user, attributes);
-    const named = contributed.map(({ plugin, impl }) => ({ ...impl, name: `${plugin}/${impl.name}`, authorize: impl.authorize.bind(impl) }));
-    return decideAll([...named, ...before], after, user, attributes);
-  }
-
-  async function decideAll(first: readonly BoundedAuthorizer[], last: readonly BoundedAuthorizer[], user: UserInfo, attributes: AccessAttributes): Promise<Decision> {
-    const early = await askAuthorizers(first, user, attributes);
-    if (early) return early;
-    const byRules = own.authorize(user, attributes);
-    return byRules.allowed ? byRules : ((await askAuthorizers(last, user, attributes)) ?? byRules);
-  }
-
-  async function askAuthorizers(list: readonly BoundedAuthorizer[], user: UserInfo, { isResource, verb, path, group, resource, subresource, namespace, name }: AccessAttributes): Promise<Decision | undefined> {
-    for (const authorizer of list) {
-      const request = { user, isResource, verb, path, group, resource, subresource, namespace, name };
-      const verdict = await askOne(authorizer, () => authorizer.authorize(request));
-      if (verdict) return { allowed: verdict.decision === "allow", denied: verdict.decision === "deny", reason: verdict.reason ?? "" };
-    }
-    return undefined;
-  }
-
-  async function askOne({ name, failurePolicy = "Deny", timeout }: BoundedAuthorizer, answer: () => ReturnType<AccessAuthorizer["authorize"]>): ReturnType<typeof within<Awaited<ReturnType<AccessAuthorizer["authorize"]>>>> {
-    const start = performance.now();
-    let result = "no-opinion";
-    try {
-      const verdict = await within(answer, timeout);
-      if (verdict && verdict.decision !== "allow" && verdict.decision !== "deny") throw new Error(`the decision is ${JSON.stringify(verdict.decision)} and neither allow nor deny`);
-      if (verdict) result = verdict.decision === "allow" ? "allowed" : "denied";
-      return verdict;
-    } catch (error) {
-      outside.warn(`authorizer ${name}`, messageOf(error));
-      result = failurePolicy === "Deny" ? "denied" : "no-opinion";
-      return failurePolicy === "Deny" ? { decision: "deny", reason: `authorizer ${JSON.stringify(name)} failed` } : undefined;
-    } finally {
-      metrics.observe("authorizer", name, result, (performance.now() - start) / 1000);
-    }
+    return decideAll(contributed, user, attributes);
   }
 
   return {
@@ -178,6 +153,37 @@ export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideM
       refuse(user, attributes, decision);
     },
   };
+}
+
+interface Asked {
+  readonly list: readonly BoundedAuthorizer[];
+  readonly warn: Outside["warn"];
+  readonly metrics: OutsideMetrics;
+}
+
+/** What the first that decides has decided. */
+async function askInTurn({ list, warn, metrics }: Asked, user: UserInfo, { isResource, verb, path, group, resource, subresource, namespace, name }: AccessAttributes): Promise<Decision | undefined> {
+  for (const authorizer of list) {
+    const request = { user, isResource, verb, path, group, resource, subresource, namespace, name };
+    const start = performance.now();
+    const verdict = await askOne(authorizer, request, warn);
+    const result = verdict === undefined ? "no-opinion" : verdict.decision === "allow" ? "allowed" : "denied";
+    metrics.observe("authorizer", authorizer.name, result, (performance.now() - start) / 1000);
+    if (verdict) return { allowed: verdict.decision === "allow", denied: verdict.decision === "deny", reason: verdict.reason ?? "" };
+  }
+  return undefined;
+}
+
+async function askOne(authorizer: BoundedAuthorizer, request: AccessRequest, warn: Outside["warn"]): Promise<Verdict | undefined> {
+  const { name, failurePolicy = "Deny", timeout } = authorizer;
+  try {
+    const verdict = await within(() => authorizer.authorize(request), timeout);
+    if (verdict && verdict.decision !== "allow" && verdict.decision !== "deny") throw new Error(`the decision is ${JSON.stringify(verdict.decision)} and neither allow nor deny`);
+    return verdict;
+  } catch (error) {
+    warn(`authorizer ${name}`, messageOf(error));
+    return failurePolicy === "Deny" ? { decision: "deny", reason: `authorizer ${JSON.stringify(name)} failed` } : undefined;
+  }
 }
 
 function refuse(user: UserInfo, attributes: AccessAttributes, { allowed, reason }: Decision): void {
