@@ -313,6 +313,18 @@ describe("a mutating webhook", () => {
   });
 });
 
+test("what webhooks answer, and what is passed over, is counted", async () => {
+  hook.behave = ({ path }) => (path.startsWith("/guard") ? { allowed: false, status: { code: 418, message: "no" } } : { allowed: true });
+  await register("Validating", "guard", { rules: [{ operations: ["DELETE"], apiGroups: [""], apiVersions: ["v1"], resources: ["configmaps"] }] });
+  await register("Mutating", "open", { failurePolicy: "Ignore", clientConfig: { url: "https://127.0.0.1:1/", caBundle } });
+  expect((await create("a")).status).toBe(201);
+  expect((await api.http("DELETE", `${MAPS}/a`)).status).toBe(418);
+  const { body } = await api.http("GET", "/metrics");
+  expect(body).toContain('apiserver_admission_webhook_rejection_count{error_type="no_error",name="guard.example.com",operation="DELETE",rejection_code="418",type="validating"} 1\n');
+  expect(body).toMatch(/^apiserver_admission_webhook_fail_open_count\{name="open\.example\.com",type="admit"\} \d+$/m);
+  expect(body).toContain('apiserver_admission_webhook_admission_duration_seconds_count{name="guard.example.com",operation="DELETE",rejected="true",type="validating"} 1\n');
+});
+
 describe("streams and proxies", () => {
   const rules = [{ operations: ["CONNECT"], apiGroups: [""], apiVersions: ["v1"], resources: ["pods/attach", "pods/exec", "services/proxy"] }];
 
