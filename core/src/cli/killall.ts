@@ -98,7 +98,7 @@ function list(dir: string): string[] {
 }
 
 function removeLinks(): number {
-  const links = list("/sys/class/net").filter((name) => ["cni0", "flannel.1", "mycni0"].includes(name));
+  const links = list("/sys/class/net").filter((name) => ["cni0", "mycni0"].includes(name) || /^flannel\.\d+$/.test(name));
   for (const link of links) spawnSync("ip", ["link", "delete", link]);
   return links.length;
 }

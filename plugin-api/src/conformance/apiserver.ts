@@ -1,8 +1,9 @@
 /** The promises of the `apiserver` slot: what its in-process clients may rely on. */
 import assert from "node:assert/strict";
+import { request } from "node:https";
 import type { KubeClient } from "../kube/client.ts";
 import { isAlreadyExists, isConflict, isForbidden, isNotFound } from "../kube/errors.ts";
-import { configMaps, namespaces } from "../kube/resources.ts";
+import { configMaps, namespaces, services } from "../kube/resources.ts";
 import type { ConfigMap, WatchEvent } from "../kube/types.ts";
 import type { ApiServer } from "../slots/apiserver.ts";
 import { startSubject, type Subject } from "./subject.ts";
@@ -35,6 +36,7 @@ export function apiserverSuite(subject: Subject): readonly ConformanceTest[] {
       const stranger = server.client({ name: "jane", groups: ["system:authenticated"] });
       await assert.rejects(stranger.list(configMaps, { namespace: "default" }), isForbidden);
     }),
+    each("it listens at its URL, refuses who shows no credentials, and tells pods the same port", reachable),
     each("objects that it gives out are frozen", async (kube) => {
       await kube.create(configMaps, object("a"));
       assert.ok(Object.isFrozen(await kube.get(configMaps, "a", "default")));
@@ -86,4 +88,18 @@ async function watch(kube: KubeClient, _: ApiServer, ctx: ConformanceContext): P
   await kube.create(configMaps, object("late"));
   const names = () => events.filter((e) => e.type === "ADDED").map((e) => e.object.metadata.name).filter((name) => name === "early" || name === "late");
   await within(1000, () => assert.deepEqual(names(), ["early", "late"]));
+}
+
+async function reachable(kube: KubeClient, { url, port }: ApiServer): Promise<void> {
+  assert.equal(Number(new URL(url).port), port);
+  // Whose certificate it is does not matter here.
+  const status = await new Promise<number | undefined>((resolve, reject) => {
+    request(`${url}/api/v1/secrets`, { rejectUnauthorized: false, agent: false }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    }).on("error", reject).end();
+  });
+  assert.ok(status === 401 || status === 403, `a request without credentials was answered with ${status}`);
+  const { spec } = await kube.get(services, "kubernetes", "default");
+  assert.deepEqual(spec?.ports?.map(({ targetPort }) => targetPort), [port]);
 }

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { addressAt, cidrContains, parseCidr } from "../net.ts";
 import type { Cni } from "../slots/node.ts";
 import { cniRun, type CniAttachment, type Netns } from "../testing-netns.ts";
-import { dataPlane, type DataPlane } from "./data-plane.ts";
+import { dataPlane, twoNodes, type DataPlane } from "./data-plane.ts";
 import { cniPrograms, type Requirement } from "./requirements.ts";
 import { startSubject, type Started, type Subject } from "./subject.ts";
-import { NotApplicable, test, type ConformanceContext, type ConformanceTest } from "./suite.ts";
+import { NotApplicable, test, within, type ConformanceContext, type ConformanceTest } from "./suite.ts";
 
 interface Place extends DataPlane {
   readonly subject: Subject;
@@ -66,6 +66,7 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
     each("node to pod, pod to node, and a pod to itself", reachNode),
     each("the pod's MTU fits the node's, and full packets arrive", mtu),
     each("a pod reaches a Service, also when the endpoint is its neighbour on the node", service),
+    test("pods of two nodes reach each other with their own addresses, and nodes reach the pods of others", requires, (ctx) => acrossNodes(subject, ctx)),
     each("a pod reaches what is outside of the cluster", async (place) => {
       const pod = place.add();
       await place.attach(pod);
@@ -186,9 +187,28 @@ async function service(place: Place): Promise<void> {
   assert.match(client.ask("10.43.0.99", 80) ?? "no answer", /^server /);
 }
 
+async function acrossNodes(subject: Subject, ctx: ConformanceContext): Promise<void> {
+  const plane = dataPlane(ctx);
+  const pair = twoNodes(plane);
+  const first = await startSubject<Cni>(subject, ctx, pair.first);
+  ctx.defer(() => first.stop());
+  const second = await startSubject<Cni>(subject, { dir: join(ctx.dir, "node-2"), defer: ctx.defer }, pair.second(first.world.kube));
+  ctx.defer(() => second.stop());
+  const attach = async (started: Started<Cni>, node: Netns, pod: Netns) => addressOf(await cniRun("ADD", started.impl.confList, node, pod, cniPath(started)));
+  const [a, b] = [plane.add(), plane.add()];
+  const [ipA, ipB] = [await attach(first, plane.node, a), await attach(second, pair.net, b)];
+  if (!cidrContains(parseCidr("10.42.1.0/24")!, ipB)) throw new NotApplicable("it gives addresses of its own and not of the node's podCIDR, so it is for one node");
+  const answer = "b".repeat(4000);
+  await b.serve(80, answer);
+  await within(5000, () => assert.equal(a.ask(ipB, 80), `${answer} ${ipA}`, "from pod to pod"));
+  assert.match(plane.node.ask(ipB, 80) ?? "no answer", /^b+ /, "from the node to a pod of the other");
+  await a.serve(80, "a");
+  assert.equal(b.ask(ipA, 80), `a ${ipB}`, "the other way");
+}
+
 async function repeated(place: Place): Promise<void> {
   const { started, node } = place;
-  const traces = () => [["ip", "-o", "link"], ["ip", "route", "show", "table", "all"], ["ip", "rule"], ["nft", "list", "ruleset"], ["iptables-save"]]
+  const traces = () => [["ip", "-o", "link"], ["ip", "-4", "route", "show", "table", "all"], ["ip", "rule"], ["nft", "list", "ruleset"], ["iptables-save"]]
     .map(([program = "", ...args]) => tracesOf(node, program, args));
   await started.stop();
   const before = traces();

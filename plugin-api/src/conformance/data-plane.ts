@@ -1,4 +1,5 @@
 /** Network namespaces for suites that change a node's network: the node, someone outside of the cluster, and pods. */
+import type { FakeKube } from "../kube/fake.ts";
 import { netns, join2, type Netns } from "../testing-netns.ts";
 import type { ConformanceContext } from "./suite.ts";
 import type { WorldOptions } from "./world.ts";
@@ -10,6 +11,24 @@ export interface DataPlane {
   /** Another empty namespace, removed with the rest. */
   add(): Netns;
   readonly place: WorldOptions;
+}
+
+export interface NodePair {
+  readonly first: WorldOptions;
+  readonly net: Netns;
+  /** Of the second node, in the cluster of the first. */
+  second(kube: FakeKube): WorldOptions;
+}
+
+/** Two nodes of one cluster on a wire of their own, 198.51.100.0/24. */
+export function twoNodes({ node, add }: DataPlane): NodePair {
+  const net = add();
+  join2(node, "eth1", "198.51.100.10/24", net, "eth0", "198.51.100.11/24");
+  return {
+    net,
+    first: { prefix: node.prefix, node: { ip: "198.51.100.10" } },
+    second: (kube) => ({ prefix: net.prefix, node: { name: "node-2", ip: "198.51.100.11" }, podCidr: "10.42.1.0/24", kube }),
+  };
 }
 
 let sequence = 0;

@@ -17,6 +17,10 @@ export interface WorldOptions {
   /** Goes before every command that the plugin runs: `ip netns exec x`. */
   readonly prefix?: readonly string[];
   readonly node?: Partial<NodeInfo>;
+  /** Default `10.42.0.0/24`. */
+  readonly podCidr?: string;
+  /** The cluster of another world: this is one more node of it. */
+  readonly kube?: FakeKube;
 }
 
 export interface World {
@@ -33,11 +37,11 @@ const builtin = (Object.values(resources) as unknown[]).filter((value): value is
 const addons = defineResource("k3s.cattle.io", "v1", "addons", "Addon");
 
 export async function createWorld(dir: string, options: WorldOptions = {}): Promise<World> {
-  const kube = fakeKube({ serve: [...builtin, addons] });
+  const { podCidr = "10.42.0.0/24", kube = fakeKube({ serve: [...builtin, addons] }) } = options;
   const node = testNode(dir, options.node, { bindAddress: "127.0.0.1", httpsListenPort: await freePort() });
   for (const name of ["default", "kube-system"]) kube.put(resources.namespaces, { metadata: { name }, status: { phase: "Active" } });
   kube.put(resources.nodes, {
-    metadata: { name: node.name, labels: { "kubernetes.io/hostname": node.name } }, spec: { podCIDR: "10.42.0.0/24", podCIDRs: ["10.42.0.0/24"] },
+    metadata: { name: node.name, labels: { "kubernetes.io/hostname": node.name } }, spec: { podCIDR: podCidr, podCIDRs: [podCidr] },
     status: { addresses: [{ type: "InternalIP", address: node.ip }], conditions: [{ type: "Ready", status: "True" }] },
   });
   const running = new Set<RunningProcess>();

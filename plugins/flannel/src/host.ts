@@ -8,7 +8,7 @@ export interface Link {
   readonly addresses: readonly string[];
 }
 
-async function must(runner: Runner, command: string, args: readonly string[], stdin?: string): Promise<string> {
+export async function must(runner: Runner, command: string, args: readonly string[], stdin?: string): Promise<string> {
   const result = await runner.run(command, args, { ...(stdin !== undefined && { stdin }) }).catch((cause) => {
     throw k3spError("K3SP_PROGRAM_MISSING", { message: `"${command}" cannot be run`, cause, plugin: "flannel" });
   });

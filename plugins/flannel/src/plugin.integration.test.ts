@@ -2,6 +2,8 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { nodes } from "@k3s-p/plugin-api/kube";
+import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
 import type { Cni } from "@k3s-p/plugin-api/slots";
 import { localRunner, startAlone, testNode, testPaths, type StartedPlugin } from "@k3s-p/plugin-api/testing";
 import { cniRun, join2, netns, netnsUnavailable, type Netns } from "@k3s-p/plugin-api/testing-netns";
@@ -34,12 +36,10 @@ describe.skipIf(missing !== undefined)("one node, for real", () => {
     writeFileSync(join(confDir(), "05-old.conflist"), "{}");
     writeFileSync(join(confDir(), "99-users-own.conflist"), "{}");
     writeFileSync(join(confDir(), ".installed"), "05-old.conflist\n");
-    const informer = {
-      on: (handlers: { added(object: object): void }) => handlers.added({ metadata: { name: "node-1" }, spec: { podCIDR: "10.42.3.0/24" } }),
-      stop: () => undefined,
-    };
+    const kube = fakeKube();
+    kube.put(nodes, { metadata: { name: "node-1" }, spec: { podCIDR: "10.42.3.0/24" } });
     const runtime = { cni: { confDir: confDir(), binDir: join(root, "bin") } };
-    const needs = { kube: { informer: () => informer }, node: testNode(root, { ip: "192.0.2.10" }), runner: localRunner(host.prefix), runtime };
+    const needs = { kube, node: testNode(root, { ip: "192.0.2.10" }), runner: localRunner(host.prefix), runtime };
     started = await startAlone<Cni>(plugin, { needs, dir: root });
     for (const pod of [podA, podB]) await cniRun("ADD", started.impl.confList, host, pod, binDir);
     await podB.serve(80, "b");

@@ -1,17 +1,19 @@
 /** Fills the `cni` slot: a bridge for the node's pods, addresses from the node's pod range, masquerading to the outside. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { definePlugin, replaceFile, Skip, type PluginContext } from "@k3s-p/plugin-api";
+import { definePlugin, messageOf, replaceFile, Skip, type PluginContext } from "@k3s-p/plugin-api";
 import { installCni } from "@k3s-p/plugin-api/cni";
-import { nodes, type Node } from "@k3s-p/plugin-api/kube";
+import { nodes, workQueue, type Node } from "@k3s-p/plugin-api/kube";
 import { cni, kube, node, runner, runtime } from "@k3s-p/plugin-api/slots";
 import { acceptForwarding, chooseLink, links, loadRules, prepareKernel } from "./host.ts";
+import { annotationsOf, ensureVxlan, peersOf, syncPeers, type Backend } from "./peers.ts";
 import { confList, masqueradeRules, subnetEnv, type PodNetwork } from "./network.ts";
 
 interface Config {
   readonly backend?: "vxlan" | "host-gw" | "none";
   readonly interface?: string;
   readonly bridge?: string;
+  readonly vni?: number;
 }
 
 const needs = { kube, node, runner, runtime };
@@ -24,7 +26,7 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
     const { paths } = ctx.needs.node;
     // As in K3s: the user brings a network. The runtime takes it up as soon as its list is there.
     if (ctx.config.backend === "none") throw new Skip(`backend "none": pods wait until a CNI list is put into ${paths.cniConf}`);
-    const [network, bridgeFilter] = await Promise.all([describeNetwork(ctx), prepareKernel(ctx.needs.runner)]);
+    const [{ network, backend }, bridgeFilter] = await Promise.all([describeNetwork(ctx), prepareKernel(ctx.needs.runner)]);
     if (!bridgeFilter) {
       ctx.log.warn("the kernel module br_netfilter is missing: pods of one node do not reach each other by Service address");
     }
@@ -33,6 +35,7 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
       loadRules(ctx.needs.runner, masqueradeRules(network)),
       acceptForwarding(ctx.needs.runner, network.clusterCidr),
       writeSubnetEnv(paths.flannelRun, subnetEnv(network)),
+      followPeers(ctx, backend),
     ]);
     await installCni(ctx, { confList: list, fileName: "10-flannel.conflist" });
     ctx.log.info({ subnet: network.podCidr, bridge: network.bridge, mtu: network.mtu }, "pod network is ready");
@@ -40,18 +43,43 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
   },
 });
 
-async function describeNetwork(ctx: Context): Promise<PodNetwork> {
-  const { backend = "vxlan", interface: wanted, bridge = "cni0" } = ctx.config;
-  const { cluster, ip, paths } = ctx.needs.node;
+interface Described {
+  readonly network: PodNetwork;
+  readonly backend: Backend;
+}
+
+async function describeNetwork(ctx: Context): Promise<Described> {
+  const { backend: type = "vxlan", interface: wanted, bridge = "cni0", vni = 1 } = ctx.config;
+  const { cluster, ip, name, paths } = ctx.needs.node;
   const [podCidr, all] = await Promise.all([waitForPodCidr(ctx), links(ctx.needs.runner)]);
-  const overhead = backend === "vxlan" ? vxlanOverhead : 0;
+  const link = chooseLink(all, ip, wanted || undefined);
+  const common = { clusterCidr: cluster.clusterCidr[0]!, podCidr, mtu: link.mtu - (type === "vxlan" ? vxlanOverhead : 0) };
   return {
-    clusterCidr: cluster.clusterCidr[0]!,
-    podCidr,
-    mtu: chooseLink(all, ip, wanted || undefined).mtu - overhead,
-    bridge,
-    ipamDir: join(paths.run, "cni"),
+    network: { ...common, bridge, ipamDir: join(paths.run, "cni") },
+    backend: { ...common, vni, type: type === "host-gw" ? type : "vxlan", nodeName: name, nodeIp: ip, link },
   };
+}
+
+/** Says how this node is reached, and keeps the ways to the others. They stay on a stop, as running pods need them. */
+async function followPeers(ctx: Context, backend: Backend): Promise<void> {
+  const { kube: client, runner: run } = ctx.needs;
+  const mac = backend.type === "vxlan" ? await vxlanOrWarn(ctx, backend) : undefined;
+  if (backend.type === "vxlan" && !mac) return;
+  await client.patch(nodes, backend.nodeName, { metadata: { annotations: annotationsOf(backend, mac) } });
+  const informer = client.informer(nodes);
+  ctx.defer(() => informer.stop());
+  await informer.synced;
+  const sync = () => syncPeers(run, backend, peersOf(backend, informer.list()));
+  await sync();
+  let known = JSON.stringify(peersOf(backend, informer.list()));
+  const queue = workQueue({ name: "peers", reconcile: sync });
+  ctx.defer(() => queue.stop());
+  const changed = () => {
+    const next = JSON.stringify(peersOf(backend, informer.list()));
+    if (next !== known) queue.add("all");
+    known = next;
+  };
+  informer.on({ added: changed, updated: changed, deleted: changed });
 }
 
 /** Outer Ethernet, IP, UDP and VXLAN headers. */
@@ -72,6 +100,16 @@ function waitForPodCidr(ctx: Context): Promise<string> {
     ctx.signal.removeEventListener("abort", giveUp);
     informer.stop();
   });
+}
+
+/** A cluster of one node works without. */
+async function vxlanOrWarn(ctx: Context, backend: Backend): Promise<string | undefined> {
+  try {
+    return await ensureVxlan(ctx.needs.runner, backend);
+  } catch (error) {
+    ctx.log.warn({ error: messageOf(error) }, "the kernel makes no VXLAN device: pods of other nodes are not reached; with all nodes on one wire, use --flannel-backend host-gw");
+    return undefined;
+  }
 }
 
 async function writeSubnetEnv(folder: string, text: string): Promise<void> {
