@@ -14,7 +14,7 @@ const cli = [join(root, "node_modules/node/bin/node"), join(root, "core/src/cli/
 describe.skipIf(reason)("identities", () => {
   let cluster: Cluster;
   beforeAll(async () => {
-    cluster = await createCluster({ args: ["--disable", "traefik,metrics-server,servicelb,local-storage"], images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
+    cluster = await createCluster({ args: ["--disable", "traefik,metrics-server,servicelb,local-storage,network-policy", "--flannel-backend", "none"], images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
     await cluster.start();
   });
   afterAll(() => cluster?.dispose());
@@ -41,6 +41,13 @@ describe.skipIf(reason)("identities", () => {
     const owner = await eventually(async () => (await cluster.kubectl("get", "pod", "fixed-node1", "-o", "jsonpath={.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name} {.status.phase}")), "the mirror", 30_000);
     expect(owner).toMatch(/^Node\/node1/);
     await eventually(async () => (await cluster.kubectl("get", "pod", "fixed-node1", "-o", "jsonpath={.status.phase}")) === "Running", "the static pod", 30_000);
+  });
+
+  test("the API server reaches the kubelet with a certificate that is no administrator's", async () => {
+    expect(await cluster.kubectl("exec", "fixed-node1", "--", "echo", "hello")).toBe("hello\n");
+    expect(await cluster.kubectl("logs", "fixed-node1")).toBe("");
+    expect(await cluster.kubectl("get", "--raw", "/api/v1/nodes/node1/proxy/healthz")).toBe("ok");
+    expect(await shell(`openssl x509 -noout -subject -in ${dataDir}/server/tls/client-kube-apiserver.crt`)).toMatch(/^subject= ?CN ?= ?kube-apiserver$/);
   });
 
   test("nothing of this was forbidden", () => {

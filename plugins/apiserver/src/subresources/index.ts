@@ -119,7 +119,7 @@ function serveOf(req: ApiRequest): typeof forwardUpgrade {
 /** Under whose identity a location is asked. */
 function createTargets(pki: SubresourceDeps["pki"]): (location: Location) => Promise<Target> {
   const identity = () => pki.issue({
-    name: "client-kube-apiserver", ca: "client-ca", commonName: "kube-apiserver", organizations: ["system:masters"], usage: "client",
+    name: "client-kube-apiserver", ca: "client-ca", commonName: "kube-apiserver", usage: "client",
   });
   return async ({ trust, ...location }) => {
     if (trust === "none") return { ...location, tls: { rejectUnauthorized: false } };
