@@ -8,6 +8,9 @@ export interface Budget {
   left: number;
 }
 
+export const OVER_LIMIT = "operation cancelled: actual cost limit exceeded";
+export const OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run";
+
 export const newBudget = (): Budget => ({ left: TOTAL_COST });
 
 /** Evaluation is synchronous: whatever loops meanwhile belongs to this expression. */
@@ -15,7 +18,7 @@ let spending: Budget = { left: EXPRESSION_COST };
 
 /** Runs one expression, paid from the budget of its policy. */
 export function charged<T>(run: () => T, budget?: Budget): T {
-  if (budget && budget.left <= 0) throw new Error("operation cancelled: cost budget exceeded");
+  if (budget && budget.left <= 0) throw new Error(OUT_OF_BUDGET);
   const before = spending;
   const own = (spending = { left: EXPRESSION_COST });
   try {
@@ -29,7 +32,7 @@ export function charged<T>(run: () => T, budget?: Budget): T {
 /** Charges the running expression for one turn of a loop. */
 export function spend(cost: number): void {
   spending.left -= cost;
-  if (spending.left < 0) throw new Error("operation cancelled: actual cost limit exceeded");
+  if (spending.left < 0) throw new Error(OVER_LIMIT);
 }
 
 interface Node {

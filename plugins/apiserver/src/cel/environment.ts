@@ -1,6 +1,6 @@
 /** CEL as Kubernetes has it: the language from a library that is loaded when first needed, and Kubernetes' own functions. */
 import type * as Cel from "@marcbachmann/cel-js";
-import { type Budget, chargeLoops, charged } from "./cost.ts";
+import { type Budget, chargeLoops, charged, OUT_OF_BUDGET, OVER_LIMIT } from "./cost.ts";
 import { celLibrary } from "./engine.ts";
 import { register } from "./library.ts";
 import { problemOf } from "./problems.ts";
@@ -90,5 +90,6 @@ function guarded<T>(run: () => T): T {
 function celError(error: unknown): Error {
   const { summary, message } = error as { summary?: string; message: string };
   const text = summary ?? message;
+  if (text === OVER_LIMIT || text === OUT_OF_BUDGET) return new Error(text, { cause: error });
   return new Error(text.charAt(0).toLowerCase() + text.slice(1), { cause: error });
 }

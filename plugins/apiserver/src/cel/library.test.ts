@@ -144,6 +144,14 @@ test.each<[string, string]>([
   expect(() => evaluate(expression)).toThrow(message);
 });
 
+test("an expression of a policy that has spent its budget is not evaluated", () => {
+  const budget = { left: 10 };
+  const program = compile(environment, "[1, 2, 3].all(i, i > 0) && [1, 2, 3].all(i, v, v > 0)");
+  expect(program.evaluate({}, budget)).toBe(true);
+  expect(budget.left).toBeLessThan(0);
+  expect(() => program.evaluate({}, budget)).toThrow("validation failed due to running out of cost budget, no further validation rules will be run");
+});
+
 test("loops of two variables see outer ones, stop when decided, and forgive errors that do not decide", () => {
   expect(evaluate("[1, 2].all(i, v, {'a': 1}.exists(k, w, w <= v && k == 'a'))")).toBe(true);
   expect(evaluate("[0, 1].exists(i, v, 1 / v == 1)")).toBe(true);

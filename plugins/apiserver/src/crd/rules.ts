@@ -1,6 +1,6 @@
 /** CEL rules of schemas (`x-kubernetes-validations`): checked when the definition is written, compiled when first needed. */
 import type { FieldError, FieldErrorType } from "@k3s-p/plugin-api/kube";
-import { type Budget, newBudget } from "../cel/cost.ts";
+import { type Budget, newBudget, OUT_OF_BUDGET, OVER_LIMIT } from "../cel/cost.ts";
 import { optional } from "../cel/engine.ts";
 import { celEnvironment, compile, type Environment, type Program } from "../cel/environment.ts";
 import { invalidValue, notSupported, required } from "../resources/validate/field.ts";
@@ -21,7 +21,7 @@ const environment = (): Environment => (shared ??= celEnvironment({ self: "dyn",
 const compiled = new WeakMap<Node, readonly Rule[]>();
 
 export function validateRules(root: Node, object: object, old?: object): FieldError[] {
-  const run: Run = { errors: [], budget: newBudget() };
+  const run: Run = { errors: [], budget: newBudget(), isOver: false };
   walk(root, object, "", run, old && { value: old }, true);
   return run.errors;
 }
@@ -30,12 +30,13 @@ export function validateRules(root: Node, object: object, old?: object): FieldEr
 interface Run {
   readonly errors: FieldError[];
   readonly budget: Budget;
+  isOver: boolean;
 }
 
 type Before = { readonly value: unknown } | undefined;
 
 function walk(node: Node, value: unknown, path: string, run: Run, before: Before, isRoot = false): void {
-  if (!node.hasRules || value === null || value === undefined) return;
+  if (!node.hasRules || value === null || value === undefined || run.isOver) return;
   if (node.rules.length > 0) runRules(node, value, path, run, before, isRoot);
   if (Array.isArray(value)) {
     const { items } = node;
@@ -54,7 +55,8 @@ function walk(node: Node, value: unknown, path: string, run: Run, before: Before
   }
 }
 
-function runRules(node: Node, value: unknown, path: string, { errors, budget }: Run, before: Before, isRoot: boolean): void {
+function runRules(node: Node, value: unknown, path: string, run: Run, before: Before, isRoot: boolean): void {
+  const { errors, budget } = run;
   let variables: Record<string, unknown> | undefined;
   const isSame = before !== undefined && sameJson(before.value, value);
   for (const rule of rulesOf(node)) {
@@ -69,19 +71,36 @@ function runRules(node: Node, value: unknown, path: string, { errors, budget }: 
     const problem = evaluate(rule, program, given, budget);
     // What has not changed was good enough before the rule came.
     if (problem === undefined || (isSame && !usesOld)) continue;
-    errors.push(finding(node, path, problem.failed ? props : undefined, problem.text));
+    run.errors.push(finding(node, path, problem.failed ? props : undefined, problem.text));
+    run.isOver = problem.isLast === true;
+    if (run.isOver) return;
   }
 }
 
+interface Problem {
+  /** The rule was evaluated, and does not hold. */
+  readonly failed: boolean;
+  readonly text: string;
+  readonly isLast?: boolean;
+}
+
 /** Undefined when the rule holds. */
-function evaluate({ props, message }: Rule, program: Program, variables: Readonly<Record<string, unknown>>, budget: Budget): { readonly failed: boolean; readonly text: string } | undefined {
+function evaluate({ props, message }: Rule, program: Program, variables: Readonly<Record<string, unknown>>, budget: Budget): Problem | undefined {
   const name = props.message?.trim() || props.rule.trim();
   try {
     if (program.evaluate(variables, budget) === true) return undefined;
   } catch (error) {
-    return { failed: false, text: `${(error as Error).message} evaluating rule: ${name}` };
+    return { failed: false, ...failureOf((error as Error).message, name) };
   }
   return { failed: true, text: ownMessage(message, variables) ?? (props.message?.trim() || `failed rule: ${name}`) };
+}
+
+/** Upstream's words. After a rule that is too dear none is evaluated any more. */
+function failureOf(why: string, rule: string): { readonly text: string; readonly isLast?: boolean } {
+  if (why === OUT_OF_BUDGET) return { text: why, isLast: true };
+  if (why === OVER_LIMIT) return { text: `'${why}': no further validation rules will be run due to call cost exceeds limit for rule: ${rule}`, isLast: true };
+  if (why.startsWith("no such overload")) return { text: `'${why}': call arguments did not match a supported operator, function or macro signature for rule: ${rule}` };
+  return { text: `${why} evaluating rule: ${rule}` };
 }
 
 function ownMessage(program: Program | undefined, variables: Readonly<Record<string, unknown>>): string | undefined {

@@ -5,6 +5,7 @@ import type { Authorizer } from "../auth/rbac.ts";
 import type { Obj } from "../resources/types.ts";
 import type { Engine } from "../verbs/engine.ts";
 import type { Outcome } from "../webhook/conditions.ts";
+import { OUT_OF_BUDGET } from "../cel/cost.ts";
 import { createEvaluation, type Evaluation, lazy, requestVariables, toCel, type Variables } from "../webhook/evaluation.ts";
 import { type Form, formOf, kindOf, matchPlace } from "../webhook/forms.ts";
 import { type Place, ruleMatches, selectorsMatch } from "../webhook/rules.ts";
@@ -109,6 +110,7 @@ export function run({ text, program }: Expression, evaluation: Evaluation, varia
     if (runnable instanceof Error) throw runnable;
     return evaluation.run(runnable, variables);
   } catch (error) {
+    if ((error as Error).message === OUT_OF_BUDGET) throw error;
     throw new Error(`expression '${text.trim()}' resulted in error: ${(error as Error).message}`, { cause: error });
   }
 }
