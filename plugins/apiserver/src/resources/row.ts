@@ -7,7 +7,7 @@ export type Identity = Omit<Partial<ResourceDef>, "group" | "version" | "kind" |
 export type Behaviour = Pick<
   Partial<ResourceDef>,
   | "columns" | "defaults" | "prepareCreate" | "prepareUpdate" | "prepareStatusUpdate" | "validate"
-  | "validateUpdate" | "validateStatusUpdate" | "prepareDelete" | "generationOf" | "selectableFields" | "nameRule" | "toStored" | "fromStored"
+  | "validateUpdate" | "validateStatusUpdate" | "warnings" | "prepareDelete" | "generationOf" | "selectableFields" | "nameRule" | "toStored" | "fromStored"
 >;
 
 export const allVerbs: readonly Verb[] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];

@@ -39,6 +39,7 @@ async function tryCreate(engine: Engine, call: Call, object: Obj): Promise<Entry
   else delete next.metadata!.generation;
   const errors = [...validateNewMetadata(next, def), ...(def.validate?.(next, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, next.metadata!.name ?? "", errors);
+  call.warn?.(def.warnings?.(next) ?? []);
   await engine.admission.validate(admissionRequest(call, "CREATE", next, undefined));
 
   const { name = "", namespace = "" } = next.metadata!;

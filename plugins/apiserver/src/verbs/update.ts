@@ -101,6 +101,7 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked:
   const validate = whole ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
   const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
+  if (whole && next.spec !== old.spec) call.warn?.(def.warnings?.(next) ?? []);
   await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
   return next;
 }

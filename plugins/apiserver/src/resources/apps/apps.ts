@@ -3,6 +3,7 @@ import type { Behaviour } from "../row.ts";
 import { keepStatus, withGeneration } from "../strategy.ts";
 import type { Obj } from "../types.ts";
 import { replicaSetColumns } from "../core/columns.ts";
+import { warnOfTemplate, warnOfWorkload } from "../core/warn-pod.ts";
 import { controllerRevisionColumns, daemonSetColumns, deploymentColumns, statefulSetColumns } from "./columns.ts";
 import { defaultDaemonSet, defaultDeployment, defaultReplicaSet, defaultStatefulSet } from "./defaults.ts";
 import { ensure, same } from "../fields.ts";
@@ -25,6 +26,7 @@ export const deployment: Behaviour = {
   defaults: defaultDeployment,
   validate: validateDeployment,
   validateUpdate: validateDeploymentUpdate,
+  warnings: warnOfWorkload,
 };
 
 export const replicaSet: Behaviour = {
@@ -33,6 +35,7 @@ export const replicaSet: Behaviour = {
   defaults: defaultReplicaSet,
   validate: validateReplicaSet,
   validateUpdate: validateReplicaSetUpdate,
+  warnings: warnOfWorkload,
   selectableFields: { "status.replicas": (o) => String(o.status?.replicas ?? 0) },
 };
 
@@ -58,7 +61,13 @@ export const daemonSet: Behaviour = {
   defaults: defaultDaemonSet,
   validate: validateDaemonSet,
   validateUpdate: validateDaemonSetUpdate,
+  warnings: ({ spec }) => warnOfTemplate("spec.template", spec.template),
 };
+
+const warnOfStatefulSet = (set: Obj): string[] => [
+  ...warnOfWorkload(set),
+  ...(set.spec.revisionHistoryLimit < 0 ? ["spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"] : []),
+];
 
 export const statefulSet: Behaviour = {
   ...withGeneration({ replicas: 0, availableReplicas: 0 }),
@@ -66,6 +75,7 @@ export const statefulSet: Behaviour = {
   defaults: defaultStatefulSet,
   validate: validateStatefulSet,
   validateUpdate: validateStatefulSetUpdate,
+  warnings: warnOfStatefulSet,
 };
 
 export const controllerRevision: Behaviour = {

@@ -3,6 +3,7 @@ import type { Behaviour } from "../row.ts";
 import { ensure } from "../fields.ts";
 import { keepStatus, withGeneration } from "../strategy.ts";
 import type { Obj } from "../types.ts";
+import { warnOfName, warnOfTemplate, warnOfWorkload } from "../core/warn-pod.ts";
 import { cronJobColumns, jobColumns } from "./columns.ts";
 import { defaultCronJob, defaultJob } from "./defaults.ts";
 import { validateCronJob, validateJob, validateJobUpdate } from "./validate-batch.ts";
@@ -13,6 +14,7 @@ export const cronJob: Behaviour = {
   defaults: defaultCronJob,
   validate: validateCronJob,
   validateUpdate: validateCronJob,
+  warnings: (object) => [...warnOfName(object), ...warnOfTemplate("spec.jobTemplate.spec.template", object.spec.jobTemplate?.spec?.template)],
 };
 
 export const job: Behaviour = {
@@ -28,6 +30,7 @@ export const job: Behaviour = {
   },
   validate: validateJob,
   validateUpdate: validateJobUpdate,
+  warnings: warnOfWorkload,
   generationOf: (object) => object.spec,
   selectableFields: { "status.successful": (o) => String(o.status?.succeeded ?? 0) },
 };

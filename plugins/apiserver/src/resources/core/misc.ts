@@ -11,6 +11,7 @@ import { validateReplicationController } from "../apps/validate.ts";
 import { validateLimitRange, validateResourceQuota, validateResourceQuotaUpdate } from "./validate-quota.ts";
 import { validatePodTemplate } from "./validate-pod.ts";
 import { validateEndpoints } from "./validate-service.ts";
+import { warnOfTemplate, warnOfWorkload } from "./warn-pod.ts";
 
 export const endpoints: Behaviour = { columns: endpointsColumns, defaults: defaultEndpoints, validate: validateEndpoints, validateUpdate: validateEndpoints };
 
@@ -23,6 +24,7 @@ export const podTemplate: Behaviour = {
   defaults: defaultPodTemplateObject,
   validate: ({ template }) => validatePodTemplate("template", template),
   validateUpdate: ({ template }) => validatePodTemplate("template", template),
+  warnings: ({ template }) => warnOfTemplate("template", template),
   generationOf: (object) => object.template,
 };
 
@@ -32,6 +34,7 @@ export const replicationController: Behaviour = {
   defaults: defaultReplicationController,
   validate: validateReplicationController,
   validateUpdate: validateReplicationController,
+  warnings: warnOfWorkload,
   selectableFields: { "status.replicas": (o) => String(o.status?.replicas ?? 0) },
 };
 

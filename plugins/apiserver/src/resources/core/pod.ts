@@ -5,6 +5,7 @@ import { podColumns } from "./pod-columns.ts";
 import { defaultPod, qosClass, syncPodIps, syncServiceAccount } from "./pod-defaults.ts";
 import { validatePod } from "./validate-pod.ts";
 import { validatePodUpdate } from "./validate-pod-update.ts";
+import { warnOfPod } from "./warn-pod.ts";
 
 const text = (value: unknown): string => (value == null ? "" : String(value));
 
@@ -16,6 +17,7 @@ export const pod: Behaviour = {
   prepareStatusUpdate,
   validate: validatePod,
   validateUpdate: validatePodUpdate,
+  warnings: warnOfPod,
   generationOf: (object) => object.spec,
   selectableFields: {
     "spec.nodeName": (o) => text(o.spec?.nodeName),

@@ -7,6 +7,12 @@ import { defaultPersistentVolume } from "./defaults.ts";
 import { defaultClaim } from "./volume-defaults.ts";
 import { validateClaimSpec, validateClaimUpdate } from "./validate-claim.ts";
 import { validatePersistentVolume, validatePersistentVolumeUpdate } from "./validate-cluster.ts";
+import { warnOfFraction } from "./warn-pod.ts";
+
+const CLASS = "volume.beta.kubernetes.io/storage-class";
+
+const warnOfClass = ({ metadata }: Obj): string[] =>
+  metadata?.annotations?.[CLASS] === undefined ? [] : [`metadata.annotations[${CLASS}]: deprecated since v1.8; use "storageClassName" attribute instead`];
 
 export const persistentVolume: Behaviour = {
   ...withStatus({ phase: "Pending" }),
@@ -14,6 +20,10 @@ export const persistentVolume: Behaviour = {
   defaults: defaultPersistentVolume,
   validate: validatePersistentVolume,
   validateUpdate: validatePersistentVolumeUpdate,
+  warnings: (volume) => [
+    ...warnOfClass(volume), ...warnOfFraction("spec.capacity[storage]", volume.spec.capacity?.storage),
+    ...(volume.spec.persistentVolumeReclaimPolicy === "Recycle" ? ["spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."] : []),
+  ],
 };
 
 /** `dataSource` and `dataSourceRef` say the same for what both can say. */
@@ -39,4 +49,5 @@ export const persistentVolumeClaim: Behaviour = {
   },
   validate: ({ spec }) => validateClaimSpec("spec", spec),
   validateUpdate: validateClaimUpdate,
+  warnings: (claim) => [...warnOfClass(claim), ...warnOfFraction("spec.resources.requests[storage]", claim.spec.resources?.requests?.storage)],
 };

@@ -39,7 +39,6 @@ export function validatePodSpec(field: string, spec: Obj): FieldError[] {
     ...validateLabels(`${field}.nodeSelector`, spec.nodeSelector),
     ...validateHostNamespaces(field, spec),
     ...validatePodSecurity(`${field}.securityContext`, spec),
-    ...validatePullSecrets(`${field}.imagePullSecrets`, spec),
     ...validateAffinity(`${field}.affinity`, spec.affinity),
     ...validateGates(`${field}.schedulingGates`, spec),
     ...validateTopologySpread(`${field}.topologySpreadConstraints`, items(spec, "topologySpreadConstraints")),
@@ -79,8 +78,6 @@ function validateLimits(field: string, spec: Obj): FieldError[] {
   if (deadline != null && (deadline < 1 || deadline > MAX_INT32)) {
     errors.push(invalidValue(`${field}.activeDeadlineSeconds`, deadline, `must be between 1 and ${MAX_INT32}, inclusive`));
   }
-  const grace = spec.terminationGracePeriodSeconds;
-  if (grace != null && grace < 0) errors.push(invalidValue(`${field}.terminationGracePeriodSeconds`, grace, "must be greater than or equal to 0"));
   return errors;
 }
 
@@ -106,9 +103,6 @@ function validateDns(field: string, spec: Obj): FieldError[] {
   });
   return errors;
 }
-
-const validatePullSecrets = (field: string, spec: Obj): FieldError[] =>
-  items(spec, "imagePullSecrets").flatMap(({ name }, i) => (name ? [] : [required(`${field}[${i}].name`)]));
 
 function validateHostAliases(field: string, spec: Obj): FieldError[] {
   return items(spec, "hostAliases").flatMap((alias, i) => [

@@ -11,6 +11,7 @@ export const ingress: Behaviour = {
   defaults: defaultIngress,
   validate: v.validateIngressCreate,
   validateUpdate: v.validateIngress,
+  warnings: ({ metadata }) => (metadata?.annotations?.[v.CLASS] === undefined ? [] : [`annotation ${JSON.stringify(v.CLASS)} is deprecated, please use 'spec.ingressClassName' instead`]),
 };
 export const ingressClass: Behaviour = {
   ...specGeneration,

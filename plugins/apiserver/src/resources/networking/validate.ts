@@ -8,7 +8,7 @@ import { duplicate, type FieldError, forbidden, IMMUTABLE, invalidAll, invalidVa
 import { cidr, dns1035Label, dns1123Label, dns1123Subdomain, portName, portNumber, portOrName, wildcardSubdomain } from "../validate/names.ts";
 import { validateLabelSelector } from "../validate/selector.ts";
 
-const CLASS = "kubernetes.io/ingress.class";
+export const CLASS = "kubernetes.io/ingress.class";
 const pathTypes = ["Exact", "ImplementationSpecific", "Prefix"];
 const protocols = ["SCTP", "TCP", "UDP"];
 
