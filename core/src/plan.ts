@@ -22,12 +22,12 @@ export interface Overrides {
   /** Plugin id -> why it is off. */
   readonly disabled: ReadonlyMap<string, string>;
   readonly enabled: ReadonlySet<string>;
-  /** What `--plugin` could name as well; each takes the place of a plugin of the same name. */
-  readonly plugins: readonly string[];
+  /** Id -> what `--plugin` could name as well; each takes the place of a plugin of the same name. */
+  readonly plugins: ReadonlyMap<string, string>;
   readonly slots: ReadonlyMap<string, string>;
 }
 export const addedPlugin = (spec: string): NamedPlugin => ({ spec, label: `k3s-p plugin enable ${spec}` });
-export const noOverrides: Overrides = { disabled: new Map(), enabled: new Set(), plugins: [], slots: new Map() };
+export const noOverrides: Overrides = { disabled: new Map(), enabled: new Set(), plugins: new Map(), slots: new Map() };
 
 type Env = Readonly<Record<string, string | undefined>>;
 export const readSettings = (argv: readonly string[], env: Env = process.env): Settings => loadSettings({ argv, env, flags });
@@ -36,7 +36,7 @@ export const planServer = async (argv: readonly string[], env: Env = process.env
 
 export async function planFrom(settings: Settings, overrides: Overrides = noOverrides): Promise<ServerPlan> {
   const packages = packagesFolder(settings);
-  const changed = await namedManifests(overrides.plugins.map(addedPlugin), packages);
+  const changed = await namedManifests([...overrides.plugins.values()].map(addedPlugin), packages);
   const others = [...defaultManifests(), ...(await namedManifests(namedPlugins(settings), packages))];
   const manifests = [...others.filter((m) => !changed.some((c) => c.id === m.id)), ...changed].map((m) => isolated(m, settings));
   const disabled = disabledPlugins(settings, manifests);

@@ -57,8 +57,6 @@ export function createOperations(options: AdminOptions): Operations {
 
   const manifestOf = (name: string): Manifest | undefined => kernel.plan().plugins.find((m) => m.id === name);
 
-  const withSource = (spec: string): readonly string[] => [...overrides.plugins.filter((other) => other !== spec), spec];
-
   async function fromSource(spec: string): Promise<Manifest> {
     const [manifest] = await namedManifests([addedPlugin(spec)], packagesFolder(settings));
     return manifest!;
@@ -68,7 +66,7 @@ export function createOperations(options: AdminOptions): Operations {
   async function add(spec: string): Promise<ChangeResult> {
     const { id } = await fromSource(spec);
     const disabled = new Map([...overrides.disabled].filter(([other]) => other !== id));
-    return change({ ...overrides, disabled, enabled: new Set([...overrides.enabled, id]), plugins: withSource(spec) });
+    return change({ ...overrides, disabled, enabled: new Set([...overrides.enabled, id]), plugins: new Map([...overrides.plugins, [id, spec]]) });
   }
 
   async function enable({ name = "" }: Request): Promise<ChangeResult> {
@@ -110,7 +108,7 @@ export function createOperations(options: AdminOptions): Operations {
     }
     const disabled = new Map([...overrides.disabled].filter(([id]) => id !== next.id));
     return change({
-      plugins: isSource(by) ? withSource(by) : overrides.plugins, disabled, enabled: new Set([...overrides.enabled, next.id]),
+      plugins: isSource(by) ? new Map([...overrides.plugins, [next.id, by]]) : overrides.plugins, disabled, enabled: new Set([...overrides.enabled, next.id]),
       slots: new Map([...overrides.slots, ...Object.keys(next.provides).map((slot) => [slot, next.id] as const)]),
     });
   }

@@ -77,8 +77,16 @@ test("an update that was refused waits for its approval while the old code runs"
   const { admit, approvals } = start();
   await admit(manifest(narrow));
   await admit(manifest(wide, "2.0.0"));
-  expect(await admit(manifest(narrow, "1.0.1"))).toBe("admitted");
+  expect(await admit(manifest(narrow))).toBe("admitted");
   expect(approvals.pending("p")).toMatchObject({ version: "2.0.0" });
+});
+
+test("an update that is given up for another one waits no more", async () => {
+  const { admit, approvals } = start();
+  await admit(manifest(narrow));
+  await admit(manifest(wide, "2.0.0"));
+  expect(await admit(manifest(narrow, "2.0.1"))).toBe("admitted");
+  expect(approvals.pending("p")).toBeUndefined();
 });
 
 test("plugins that start together are all recorded", async () => {

@@ -83,8 +83,8 @@ export function openApprovals(file: string): Approvals {
       }
       if (same(found, known)) return;
       log.info(`${id} ${version} has changed since ${known.version} was recorded, and asks for no more than that`);
-      // An update that was refused gives way to the old code, and waits all the same.
-      await put(id, { ...found, ...(known.pending && { pending: known.pending }) });
+      // An update in place gives way to the old manifest, and waits all the same; other code has taken its place.
+      await put(id, { ...found, ...(known.pending?.hash === found.hash && { pending: known.pending }) });
     },
     of(manifest) {
       const rights = rightsOf(manifest);

@@ -26,4 +26,5 @@ export function diffPlans(from: Plan, to: Plan, fromConfigs: Configs, toConfigs:
   return changes;
 }
 
-const sameCode = (a: Manifest, b: Manifest): boolean => a.entry === b.entry && a.version === b.version && a.isolation === b.isolation;
+/** Everything that the manifest says, but not where it was named. */
+const sameCode = ({ source: _, ...a }: Manifest, { source: __, ...b }: Manifest): boolean => isDeepStrictEqual(a, b);

@@ -1,7 +1,7 @@
 /** Every form that `--plugin` takes, from what the user types to a checked manifest, and what each wrong one says. */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -131,7 +131,7 @@ test("where a name could stand, a path or a package says so", () => {
   expect(words.map(absoluteSource).filter((word) => word.startsWith(process.cwd()))).toHaveLength(4);
 });
 
-describe.skipIf(!npm)("a package", () => {
+describe.skipIf(!npm)("a package", { timeout: 120_000 }, () => {
   let registry: Server;
   const served = new Map<string, string | Buffer>();
   let asked: string[] = [];
@@ -175,6 +175,8 @@ describe.skipIf(!npm)("a package", () => {
     const first = await manifestOf(file);
     expect(first).toMatchObject({ id: "packed", version: "1.2.3", isolation: "process" });
     expect(first.dir.startsWith(packages())).toBe(true);
+    // For programs of other users.
+    expect([statSync(first.dir).mode & 0o005, statSync(join(first.dir, "..")).mode & 0o005]).toEqual([0o005, 0o005]);
     expect(asked).toEqual([]);
     expect((await manifestOf(file)).dir).toBe(first.dir);
     writeFileSync(file, readFileSync(pack("packed", { description: "changed" })));

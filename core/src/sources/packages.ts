@@ -1,7 +1,7 @@
 /** Plugins from npm packages: installed once below the data directory, without scripts, and found there afterwards. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { findPackageJSON } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
@@ -28,6 +28,8 @@ async function installed(name: string, spec: string, folder: string): Promise<Pl
 async function install(name: string, spec: string, folder: string): Promise<void> {
   mkdirSync(dirname(folder), { recursive: true });
   const temporary = mkdtempSync(`${folder}.`);
+  // Programs that are no root read it too.
+  chmodSync(temporary, 0o755);
   try {
     // The host has the one plugin-api that fits it.
     const api = dirname(realpathSync(findPackageJSON("@k3s-p/plugin-api", import.meta.url)!));
@@ -53,7 +55,7 @@ function npm(name: string, spec: string, cwd: string, cache: string): Promise<vo
   return new Promise((resolve, reject) => {
     execFile("npm", ["install", spec, "--prefix", cwd, "--cache", cache, ...npmFlags], { cwd, timeout: 300_000 }, (error, _, stderr) => {
       if (!error) return resolve();
-      if (error.code === "ENOENT" as never) return reject(k3spError("K3SP_PROGRAM_MISSING", { message: `${name}: npm is not on the PATH`, fix: "install Node with npm, or give the plugin's folder" }));
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return reject(k3spError("K3SP_PROGRAM_MISSING", { message: `${name}: npm is not on the PATH`, fix: "install Node with npm, or give the plugin's folder" }));
       reject(installError(name, stderr || error.message));
     });
   });
