@@ -14,6 +14,7 @@ import {
   replicaSets,
   replicationControllers,
   resourceQuotas,
+  secrets,
   statefulSets,
   type Resource,
 } from "@k3s-p/plugin-api/kube";
@@ -73,6 +74,7 @@ export const controllers: readonly ControllerEntry[] = [
   entry("resourcequota-controller", () => import("./policy/resourcequota.ts"), [resourceQuotas]),
   entry("disruption-controller", () => import("./policy/disruption.ts"), [podDisruptionBudgets]),
   entry("horizontal-pod-autoscaler-controller", () => import("./policy/hpa.ts"), [horizontalPodAutoscalers]),
+  entry("token-cleaner-controller", () => import("./cluster/token-cleaner.ts"), [secrets]),
   entry("clusterrole-aggregation-controller", () => import("./cluster/clusterrole-aggregation.ts")),
   entry(
     "certificatesigningrequest-approving-controller",

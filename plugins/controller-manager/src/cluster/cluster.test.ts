@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { apiError, configMaps, namespaces, nodes, pods, serviceAccounts, services } from "@k3s-p/plugin-api/kube";
+import { apiError, configMaps, namespaces, nodes, pods, secrets, serviceAccounts, services } from "@k3s-p/plugin-api/kube";
 import { createHarness, type Harness } from "../testing/harness.ts";
 import { start as startNamespace } from "./namespace.ts";
 import { start as startPodGc } from "./pod-gc.ts";
 import { start as startRootCa } from "./root-ca.ts";
 import { start as startServiceAccount } from "./serviceaccount.ts";
+import { start as startTokenCleaner } from "./token-cleaner.ts";
 
 let h: Harness;
 beforeEach(() => void (h = createHarness()));
@@ -33,6 +34,28 @@ describe("serviceaccount", () => {
     await h.advance(10);
     expect(h.client.writes).toHaveLength(1);
     expect(h.problems).toEqual([]);
+  });
+});
+
+describe("token-cleaner", () => {
+  const token = (name: string, expiration?: string, type = "bootstrap.kubernetes.io/token", namespace = "kube-system") => h.client.put(secrets, {
+    metadata: { name, namespace }, type, data: expiration === undefined ? {} : { expiration: Buffer.from(expiration).toString("base64") },
+  });
+  const left = () => h.client.all(secrets).map((secret) => secret.metadata.name).sort();
+
+  it("deletes bootstrap tokens when their time is over, and nothing else", async () => {
+    token("past", "2025-12-31T00:00:00Z");
+    token("soon", "2026-01-01T00:10:00Z");
+    token("for-ever");
+    token("unreadable", "some day");
+    token("other-type", "2025-12-31T00:00:00Z", "Opaque");
+    token("elsewhere", "2025-12-31T00:00:00Z", undefined, "default");
+    await h.start(startTokenCleaner);
+    expect(left()).toEqual(["elsewhere", "for-ever", "other-type", "soon", "unreadable"]);
+    await h.advance(599);
+    expect(left()).toContain("soon");
+    await h.advance(2);
+    expect(left()).toEqual(["elsewhere", "for-ever", "other-type", "unreadable"]);
   });
 });
 
