@@ -69,6 +69,23 @@ describe("keys that a JSON body has twice", () => {
   });
 });
 
+describe("keys that a custom object has twice", () => {
+  const things = "/apis/example.com/v1/namespaces/default/things";
+  const thing = '{"apiVersion":"example.com/v1","kind":"Thing","metadata":{"name":"t"},"spec":{"a":"1","odd":1,"odd":2,"list":[{"b":1},{"b":2,"b":3}],"a":"2"}}';
+  test("come before its unknown fields, which are among them", async () => {
+    const spec = { type: "object", properties: { a: { type: "string" }, list: { type: "array", items: { type: "object", properties: { b: { type: "integer" } } } } } };
+    await api.http("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {
+      metadata: { name: "things.example.com" },
+      spec: { group: "example.com", scope: "Namespaced", names: { plural: "things", kind: "Thing" }, versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object", properties: { spec } } } }] },
+    });
+    for (let i = 0; i < 200 && (await api.http("GET", things)).status !== 200; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    const all = ['duplicate field "spec.odd"', 'duplicate field "spec.list[1].b"', 'duplicate field "spec.a"', 'unknown field "spec.odd"'];
+    expect((await send("POST", `${things}?fieldValidation=Strict`, thing, "application/json")).body.message).toContain(`strict decoding error: ${all.join(", ")}`);
+    const { status, body, warnings } = await send("POST", things, thing, "application/json");
+    expect([status, warnings, body.spec]).toEqual([201, all, { a: "2", list: [{ b: 1 }, { b: 3 }] }]);
+  });
+});
+
 describe("keys that a YAML body has twice", () => {
   test("are told by line", async () => {
     const strict = await send("POST", `${CONFIGMAPS}?fieldValidation=Strict`, yaml.replace("NAME", "strict"), "application/yaml");
