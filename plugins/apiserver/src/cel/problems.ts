@@ -26,6 +26,19 @@ export function problemOf(expression: string, parsed: string, original: (positio
   return new Error(message, { cause: failure });
 }
 
+const scalars = new Set(["int", "uint", "double", "string", "bool"]);
+
+/**
+ * Whether a failed compilation shows a mistake for certain: a field that the type does not have, or an operator between
+ * scalars that it does not join. The library is stricter than upstream elsewhere, and such findings do not count.
+ */
+export function isMistake(error: unknown): boolean {
+  const { code, summary = "" } = ((error as Error).cause ?? {}) as Failure;
+  if (code === "no_such_key") return true;
+  const operands = /^no such overload: (\S+) \S+ (\S+)$/.exec(summary);
+  return code === "no_such_overload" && operands !== null && scalars.has(operands[1]!) && scalars.has(operands[2]!);
+}
+
 /** Upstream points at the operator, the dot of a field and the bracket of a call. */
 function placeOf({ op = "", args = [], start = 0, pos = start }: Node, text: string, code: string | undefined): number {
   if (code === "no_such_key") return pos - 1;

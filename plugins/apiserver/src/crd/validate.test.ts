@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { created, fakeContext, rowOf, updated } from "../resources/testing.ts";
 import type { Obj } from "../resources/types.ts";
+import { ruleProblems } from "./rules.ts";
 import type { SchemaProps } from "./schema.ts";
 import { cronTabs } from "./testing.ts";
 
@@ -112,4 +113,24 @@ describe("a structural schema", () => {
   ])("may be %s", (_, schema) => {
     expect(errorsOf(withField(schema))).toEqual([]);
   });
+});
+
+describe("rules are checked against the fields of their schema", () => {
+  const problem = (rule: string): string | undefined => {
+    const schema = { type: "object", "x-kubernetes-validations": [{ rule }], properties: { spec: { type: "object", properties: {
+      x: { type: "integer" }, "a-b": { type: "string" }, when: { type: "string", format: "date-time" }, any: { "x-kubernetes-int-or-string": true }, free: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+      map: { type: "object", additionalProperties: { type: "string" } }, list: { type: "array", maxItems: 5, items: { type: "object", properties: { name: { type: "string" }, port: { type: "integer", nullable: true } } } },
+    } } } } as const;
+    return ruleProblems(schema, "schema")[0]?.message;
+  };
+  it.each([
+    "self.spec.x > 1", "self.metadata.name == 'a' && self.kind != ''", "self.spec.a__dash__b == 'x'", "self.spec.when > timestamp('2026-01-01T00:00:00Z')", "self.spec.any == 5 || self.spec.any == 'x'",
+    "self.spec.free.what.ever == 1", "'k' in self.spec.map && self.spec.map['k'] == 'v' && self.spec.map.all(k, k != '')", "self.spec.list.exists_one(i, i.name == 'a' && (i.port == null || i.port > 1))",
+    "!has(self.spec.x) || self.spec.?x.orValue(1) < 5", "self.spec.list.map(i, i.name).isSorted() && size(self.spec.list) < 3", "self.spec == null || self.spec.x in [1, 2]", "self.spec.list == [] || self.spec.list[0].name.startsWith('a')",
+    "self.spec.x > 1 ? self.spec.map.size() == 1 : oldSelf.spec.whatever == 1", "string(self.spec.x) == '1' && quantity(string(self.spec.x)).isGreaterThan(quantity('0'))", "self.spec.list.all(i, item, item.name != '')",
+  ])("and %s is right", (rule) => expect(problem(rule)).toBeUndefined());
+  it.each([
+    ["self.spec.nope > 1", "1:10: undefined field 'nope'"], ["self.spec.x > 'a'", "1:13: found no matching overload for '_>_' applied to '(int, string)'"], ["has(self.spec.nope)", "1:14: undefined field 'nope'"],
+    ["self.spec.list.all(i, i.nope == '')", "1:24: undefined field 'nope'"], ["self.metadata.labels.size() > 0", "1:14: undefined field 'labels'"], ["self.spec.x == true", "1:13: found no matching overload for '_==_' applied to '(int, bool)'"],
+  ])("and %s is not", (rule, why) => expect(problem(rule)).toContain(`compilation failed: ERROR: <input>:${why}\n | ${rule}\n | `));
 });

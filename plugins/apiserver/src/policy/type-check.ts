@@ -3,9 +3,10 @@
  * rules name. A finding is a warning and no more: a rule may match other kinds, too.
  */
 import { defineResource, isConflict, isNotFound, type KubeClient } from "@k3s-p/plugin-api/kube";
-import { compile, type Environment } from "../cel/environment.ts";
+import { compile } from "../cel/environment.ts";
+import { type SchemaTypes, schemaTypes, type TypedSchema } from "../cel/schema-types.ts";
 import { isCustom } from "../crd/resource.ts";
-import { type Schema, readDefinitions } from "../openapi/generated.ts";
+import { readDefinitions } from "../openapi/generated.ts";
 import { kindDefinition } from "../openapi/names.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { Registry } from "../server/registry.ts";
@@ -46,7 +47,7 @@ export function followTypeChecks({ engine, client }: { readonly engine: Engine; 
 export function typeWarnings({ spec }: Obj, registry: Registry): Warning[] {
   const kinds = kindsOf(spec.matchConstraints?.resourceRules ?? [], registry);
   if (kinds.length === 0) return [];
-  const definitions = readDefinitions();
+  const definitions = readDefinitions() as Definitions;
   const params = spec.paramKind && paramDef(spec.paramKind, registry);
   const found = new Map<string, string[]>();
   for (const def of kinds) {
@@ -74,15 +75,15 @@ function paramDef({ apiVersion, kind }: { readonly apiVersion: string; readonly 
   return registry.byKind(group!, version!, kind);
 }
 
-type Definitions = Readonly<Record<string, Schema>>;
+type Definitions = Readonly<Record<string, TypedSchema>>;
 
 /** Variables are checked before what names them, and what they are is known from then on. */
 function problemsOf(spec: Obj, def: ResourceDef, params: ResourceDef | undefined, definitions: Definitions): (readonly [string, string])[] {
   const environment = requestEnvironment({ namespaceObject: "dyn" }, ["object", "oldObject"]);
-  const types = typeMaker(environment, definitions);
-  const object = types.ofKind(def);
+  const types = schemaTypes({ environment, definitions });
+  const object = typeOfKind(def, types, definitions);
   environment.registerVariable("object", object).registerVariable("oldObject", object);
-  environment.registerVariable("params", params ? types.ofKind(params) : "dyn").registerVariable("variables", "dyn");
+  environment.registerVariable("params", params ? typeOfKind(params, types, definitions) : "dyn").registerVariable("variables", "dyn");
   const list = (name: string): readonly Obj[] => spec[name] ?? [];
   const expressions: (readonly [string, string | undefined])[] = [
     ...list("variables").map(({ expression }, i) => [`spec.variables[${i}].expression`, expression] as const),
@@ -103,50 +104,10 @@ function problemsOf(spec: Obj, def: ResourceDef, params: ResourceDef | undefined
   });
 }
 
-/** CEL types of schemas, registered when they are first needed. */
-function typeMaker(environment: Environment, definitions: Definitions) {
-  const named = new Map<string, string>();
-  let count = 0;
-
-  const fieldsOf = (properties: Readonly<Record<string, Schema>>): Record<string, string> =>
-    Object.fromEntries(Object.entries(properties).filter(([name]) => /^[A-Za-z_]\w*$/.test(name)).map(([name, schema]) => [name, typeOf(schema)]));
-
-  const message = (properties: Readonly<Record<string, Schema>>): string => {
-    const fields = fieldsOf(properties);
-    const name = `Schema${count++}`;
-    environment.registerType({ name, schema: fields } as never);
-    environment.registerOperator(`${name} == null`, () => false);
-    return name;
-  };
-
-  function typeOf(schema: Schema): string {
-    const { $ref, type, properties, items, additionalProperties, format } = schema as { readonly $ref?: string; readonly type?: string; readonly properties?: Record<string, Schema>; readonly items?: Schema; readonly additionalProperties?: Schema | boolean; readonly format?: string };
-    if ($ref) return referenced($ref.split("/").at(-1)!);
-    if (schema["x-kubernetes-preserve-unknown-fields"] || schema["x-kubernetes-int-or-string"] || schema["x-kubernetes-embedded-resource"]) return "dyn";
-    if (type === "string") return format ? "dyn" : "string";
-    if (type === "array") return items ? `list<${typeOf(items)}>` : "list<dyn>";
-    if (type === "object" && properties) return message(properties);
-    if (type === "object" && typeof additionalProperties === "object") return `map<string, ${typeOf(additionalProperties)}>`;
-    return ({ boolean: "bool", integer: "int", number: "double" } as Readonly<Record<string, string>>)[type ?? ""] ?? "dyn";
-  }
-
-  /** A type inside of itself is any type. */
-  function referenced(name: string): string {
-    const known = named.get(name);
-    if (known) return known;
-    named.set(name, "dyn");
-    const definition = definitions[name];
-    const made = definition ? typeOf(definition) : "dyn";
-    named.set(name, made);
-    return made;
-  }
-
-  return {
-    ofKind(def: ResourceDef): string {
-      if (!isCustom(def)) return referenced(kindDefinition(def.group, def.version, def.kind));
-      const { properties = {}, ...rest } = def.schema as unknown as Schema & { readonly properties?: Record<string, Schema> };
-      const standard = definitions[kindDefinition("", "v1", "ConfigMap")]?.["properties"] as Record<string, Schema> | undefined;
-      return typeOf({ ...rest, properties: { ...properties, ...(standard && { apiVersion: standard["apiVersion"]!, kind: standard["kind"]!, metadata: standard["metadata"]! }) } });
-    },
-  };
+/** Custom kinds have the standard fields beside those of their schema. */
+function typeOfKind(def: ResourceDef, types: SchemaTypes, definitions: Definitions): string {
+  if (!isCustom(def)) return types.named(kindDefinition(def.group, def.version, def.kind));
+  const { apiVersion, kind, metadata } = definitions[kindDefinition("", "v1", "ConfigMap")]?.properties ?? {};
+  const standard = { ...(apiVersion && { apiVersion }), ...(kind && { kind }), ...(metadata && { metadata }) };
+  return types.typeOf({ ...def.schema, properties: { ...def.schema.properties, ...standard } } as TypedSchema);
 }
