@@ -124,6 +124,14 @@ describe.skipIf(reason)("plugins of the user's own", () => {
     expect(await plugin("approve", "noter")).toContain("K3SP_FLAG_INVALID  nobody can be asked here whether this is right\n  fix: add --yes\n");
     expect(await plugin("approve", "noter", "--yes")).toBe("noter 2.0.0 asks for more than was approved:\n  + kube secrets: list\nnoter is approved\n");
     expect(await plugin("replace", "noter", file)).toContain("replaced noter 2.0.0");
+    // Without another version, and from another place.
+    const moved = join(dir, "moved.ts");
+    writeFileSync(moved, readFileSync(writeModule({ ...wide, memory: 64 }, {}, "2.0.0")));
+    expect(await plugin("enable", moved)).toContain("+ memory: 64");
+    writeModule(wide, {}, "2.0.0");
+    writeFileSync(moved, readFileSync(file));
+    expect(await plugin("enable", moved)).toContain("replaced noter 2.0.0");
+    rmSync(file);
     expect([await canI("list", "secrets", "k3s-p-noter"), await plugin("approve", "noter", "--yes")]).toEqual(["yes", "noter asks for nothing that is not approved\n"]);
   });
 
