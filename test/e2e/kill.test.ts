@@ -103,7 +103,7 @@ test(`${LIVES} lives of a server under ${WRITERS} writers`, async () => {
       seen.add(revision);
       if (type !== "DELETED") note(revision, `${object.metadata.name} ${object.data.number}`);
     });
-    const enough = acknowledged + 20 + Math.floor(Math.random() * 100);
+    const enough = acknowledged + 25 + Math.floor(Math.random() * 40);
     const writing = writers.map((_, index) => writeUntilDead(api, index));
     while (acknowledged < enough && wrong.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(await api.stop("SIGKILL")).toBe(137);

@@ -7,6 +7,8 @@ import { createInterface } from "node:readline";
 
 const root = dirname(dirname(import.meta.dirname));
 const main = join(root, "core/src/cli/main.ts");
+/** As the installed command has it: starts are many here. */
+const env = { ...process.env, NODE_COMPILE_CACHE: join(root, "node_modules/.cache/k3s-p") };
 
 export interface ApiProcess {
   readonly child: ChildProcess;
@@ -42,7 +44,7 @@ export const apiArguments = ({ dir, port, args = [] }: ApiProcessOptions): strin
 /** The command line, for what ends by itself. */
 export function k3sp(args: readonly string[]): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"], timeout: 30_000, killSignal: "SIGKILL" });
+    const child = spawn(process.execPath, [main, ...args], { env, stdio: ["ignore", "pipe", "pipe"], timeout: 30_000, killSignal: "SIGKILL" });
     const output = { stdout: "", stderr: "" };
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => (output.stdout += chunk));
     child.stderr.setEncoding("utf8").on("data", (chunk: string) => (output.stderr += chunk));
@@ -52,7 +54,7 @@ export function k3sp(args: readonly string[]): Promise<{ readonly code: number; 
 
 /** Resolves when it is ready; rejects with its output when it ends before. */
 export async function startApiProcess(options: ApiProcessOptions): Promise<ApiProcess> {
-  const child = spawn(process.execPath, [main, ...apiArguments(options)], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [main, ...apiArguments(options)], { env, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   const exited = new Promise<number>((resolve) => child.on("close", (code, signal) => resolve(code ?? (signal === "SIGKILL" ? 137 : 143))));
   await new Promise<void>((resolve, reject) => {
