@@ -174,6 +174,16 @@ describe.skipIf(reason)("hot changes", () => {
     await nothingNoticed("after-reload");
   });
 
+  test("network-policy takes its rules along when it is disabled, so that nobody is kept out by what nobody maintains", async () => {
+    const tables = async () => (await cluster.sandbox.run(["nft", "list", "tables"])).stdout;
+    expect(await tables()).toContain("table ip k3sp-policy");
+    expect(await must("disable", "network-policy")).toContain("stopped network-policy");
+    expect(await tables()).not.toContain("k3sp-policy");
+    expect(await must("enable", "network-policy")).toContain("started network-policy");
+    expect(await tables()).toContain("table ip k3sp-policy");
+    await nothingNoticed("after-network-policy");
+  });
+
   test("the proxy restarts alone: services answer, and nobody noticed", async () => {
     expect(await must("disable", "kube-proxy")).toContain("stopped kube-proxy");
     expect(await must("enable", "kube-proxy")).toContain("started kube-proxy");

@@ -59,7 +59,7 @@ async function cycles(subject: Subject, ctx: ConformanceContext): Promise<void> 
   ctx.defer(() => meter.stop());
   await once();
   // What one start leaves is the measure, so its own count need not be nothing.
-  const before = await settled(meter.count, { Timeout: 1 });
+  const before = await steady(meter.count);
   for (let i = 0; i < CYCLES; i++) await once();
   const after = await settled(meter.count, before);
   assert.deepEqual(growth(before, after), [], `more is alive after ${CYCLES} starts and stops than after one`);
@@ -96,6 +96,16 @@ async function settlesWithin(ms: number, promise: Promise<unknown>): Promise<boo
     return await Promise.race([promise.then(() => true), limit.promise]);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** The count once it stays the same for a moment. */
+async function steady(count: () => ResourceCount): Promise<ResourceCount> {
+  for (let last = count(), i = 0; ; i++) {
+    await pause(50);
+    const now = count();
+    if (i === 20 || JSON.stringify(now) === JSON.stringify(last)) return now;
+    last = now;
   }
 }
 
