@@ -2,6 +2,7 @@
 import { Agent, request as httpsRequest } from "node:https";
 import type { IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateOptions, DeleteOptions, KubeClient, ListOptions, PatchOptions, PatchType, WriteOptions } from "./client.ts";
 import { ApiError, apiError } from "./errors.ts";
 import { remoteInformer } from "./remote-informer.ts";
@@ -21,6 +22,9 @@ const patchTypes: Readonly<Record<PatchType, string>> = {
   json: "application/json-patch+json", merge: "application/merge-patch+json",
   strategic: "application/strategic-merge-patch+json", apply: "application/apply-patch+yaml",
 };
+
+/** As often as Kubernetes' own client. */
+const MAX_RETRIES = 10;
 
 type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -50,8 +54,20 @@ export function createHttpsClient(connection: KubeConnection): KubeClient {
     });
   }
 
+  /** A server that has too much to do says when to come again. */
+  async function patient(call: Call): Promise<IncomingMessage> {
+    for (let attempt = 0; ; attempt++) {
+      const response = await open(call);
+      const { statusCode = 0, headers } = response;
+      const seconds = Number(headers["retry-after"]);
+      if (attempt >= MAX_RETRIES || !(seconds >= 0) || (statusCode !== 429 && statusCode < 500)) return response;
+      response.resume();
+      await sleep(seconds * 1000, undefined, { ...(call.signal && { signal: call.signal }) });
+    }
+  }
+
   async function json<T>(call: Call): Promise<T> {
-    const response = await open(call);
+    const response = await patient(call);
     const body = await bodyOf(response);
     if (response.statusCode! >= 400) throw statusError(response.statusCode!, body);
     return body as T;
