@@ -72,17 +72,18 @@ describe("seats", () => {
       view: { get: () => undefined, list: (_, plural) => (plural === "flowschemas" ? objects.schemas : objects.levels) },
       follow: () => {}, seats: 100, sizeOf: () => 0, ...options,
     });
-    const headers: Record<string, unknown> = {};
     const enter = (group: string, name = "joe", line = "GET /api/v1/namespaces/a/pods/b", signal = new AbortController().signal) =>
-      made.enter({ user: user(name, group), info: info(line), signal }, { setHeader: (key: string, value: unknown) => (headers[key] = value) });
-    return { ...made, enter, headers };
+      made.enter({ user: user(name, group), info: info(line), signal });
+    return { ...made, enter };
   }
   /** Ten seats for the level under test, as 5 of 10 shares out of 20. */
   const ten = { seats: 20 };
 
   test("are taken and given back, and name the schema and the level in the answer", () => {
-    const { enter, headers, render } = world({ schemas: [schema("g", "l")], levels: [level("l", 5)] }, ten);
+    const { enter, mark, render } = world({ schemas: [schema("g", "l")], levels: [level("l", 5)] }, ten);
     const tickets = Array.from({ length: 10 }, () => enter("g") as Ticket);
+    const headers: Record<string, unknown> = {};
+    mark(user("joe", "g"), info("GET /api/v1/pods"), { setHeader: (key: string, value: unknown) => (headers[key] = value) });
     expect(headers).toEqual({ "X-Kubernetes-PF-FlowSchema-UID": "uid-g", "X-Kubernetes-PF-PriorityLevel-UID": "uid-l" });
     expect(render()).toContain('apiserver_flowcontrol_current_executing_seats{priority_level="l"} 10\n');
     for (const ticket of tickets) ticket.leave();
@@ -165,7 +166,7 @@ describe("seats", () => {
     const request = { user: user("joe"), info: info("GET /api/v1/namespaces/a/pods/b"), signal: new AbortController().signal };
     const res = { setHeader: () => {} };
     const run = (times: number): void => {
-      for (let i = 0; i < times; i++) (made.enter(request, res) as Ticket).leave();
+      for (let i = 0; i < times; i++) (made.mark(request.user, request.info, res), made.enter(request) as Ticket).leave();
     };
     run(20_000);
     const before = process.cpuUsage();
@@ -183,7 +184,7 @@ test("requests that last take no seat", () => {
 
 describe("plain limits", () => {
   const enter = (limits: ReturnType<typeof createInflightLimits>, line: string, who = user("joe")) =>
-    limits.enter({ user: who, info: info(line), signal: new AbortController().signal }, { setHeader: () => {} }) as Ticket;
+    limits.enter({ user: who, info: info(line), signal: new AbortController().signal }) as Ticket;
   test("hold for reading and for writing apart, and never for superusers", () => {
     const limits = createInflightLimits({ readOnly: 2, mutating: 1 });
     const tickets = ["GET /api/v1/pods", "GET /healthz", "POST /api/v1/namespaces/a/pods"].map((line) => enter(limits, line));

@@ -17,8 +17,10 @@ export interface Ticket {
 
 /** The part of the server that says when a request may run. */
 export interface FlowControl {
+  /** Tells the client, also one that is refused its request, to which schema and level it belongs. */
+  mark(user: UserInfo, info: RequestInfo, res: Pick<ApiResponse, "setHeader">): void;
   /** Throws or rejects with 429. */
-  enter(req: Pick<ApiRequest, "user" | "info" | "signal">, res: Pick<ApiResponse, "setHeader">): Ticket | Promise<Ticket>;
+  enter(req: Pick<ApiRequest, "user" | "info" | "signal">): Ticket | Promise<Ticket>;
   /** Prometheus' text. */
   render(): string;
 }
@@ -104,14 +106,21 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
     });
   }
 
+  function flowOf(user: UserInfo, info: RequestInfo): Flow {
+    flows ??= compile();
+    return flows.bySchema.get(flows.classifier.classify(user, info))!;
+  }
+
   return {
-    enter(req, res) {
-      const { user, info } = req;
-      flows ??= compile();
-      const flow = flows.bySchema.get(flows.classifier.classify(user, info))!;
-      const { schema, level, stats: counts } = flow;
+    mark(user, info, res) {
+      const { schema, level } = flowOf(user, info);
       if (schema.uid) res.setHeader("X-Kubernetes-PF-FlowSchema-UID", schema.uid);
       if (level.config.uid) res.setHeader("X-Kubernetes-PF-PriorityLevel-UID", level.config.uid);
+    },
+    enter(req) {
+      const { user, info } = req;
+      const flow = flowOf(user, info);
+      const { level, stats: counts } = flow;
       const seats = info.verb === "list" && !level.config.isExempt ? widthOf(sizeOf(info)) : 1;
       const kind = kindOf(info.verb);
       const ticket: Ticket = { leave: () => leave(level, seats, kind) };

@@ -16,6 +16,7 @@ export function createInflightLimits(limits: InflightLimits): FlowControl {
     readOnly: { leave: () => void running.readOnly-- }, mutating: { leave: () => void running.mutating-- },
   };
   return {
+    mark() {},
     enter({ user, info }) {
       const kind = kindOf(info.verb);
       const limit = limits[kind];

@@ -71,6 +71,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
 
   function permit(incoming: Incoming, info: RequestInfo, user: UserInfo | undefined, closed: Closed, res?: ApiResponse): ApiRequest | Promise<ApiRequest> {
     if (!user) throw apiError(401, "Unauthorized", "Unauthorized");
+    if (res) options.flow.mark(user, info, res);
     const record = options.audit?.begin(incoming, info, user, res);
     const refused = (error: unknown): never => {
       record?.decided(false);
@@ -114,7 +115,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     const lasts = isLongRunning(info);
     if (lasts && info.verb !== "watch") return last(req, res);
     const limit = lasts ? 0 : deadlineOf(req, options.requestTimeout);
-    const entered = options.flow.enter(req, res);
+    const entered = options.flow.enter(req);
     const ticket = entered instanceof Promise ? await entered : entered;
     if (lasts) {
       // To begin, a watch waits its turn like any other.

@@ -59,6 +59,13 @@ describe("priority and fairness", () => {
     await server.http("POST", `${FLOW}/flowschemas`, { metadata: { name: "mine" }, spec: { priorityLevelConfiguration: { name: "none" }, matchingPrecedence: 7 } });
     await until(async () => (await dangling("mine"))?.status === "True");
     expect((await dangling("mine")).message).toBe('This FlowSchema references the PriorityLevelConfiguration object named "none" but there is no such object');
+    // Whom the server refuses learns as well where it belongs.
+    await server.http("POST", `${FLOW}/flowschemas`, { metadata: { name: "strangers" }, spec: {
+      priorityLevelConfiguration: { name: "catch-all" }, matchingPrecedence: 9, rules: [{ subjects: [{ kind: "User", user: { name: "stranger" } }], nonResourceRules: [{ verbs: ["*"], nonResourceURLs: ["*"] }] }],
+    } });
+    const refused = await server.http("GET", "/", undefined, {}, { name: "stranger", groups: [] });
+    const { body: strangers } = await server.http("GET", `${FLOW}/flowschemas/strangers`);
+    expect([refused.status, refused.headers["x-kubernetes-pf-flowschema-uid"]]).toEqual([403, strangers.metadata.uid]);
     await server.http("DELETE", `${FLOW}/prioritylevelconfigurations/system`);
     await until(async () => (await server.http("GET", `${FLOW}/prioritylevelconfigurations/system`)).status === 200);
   });
