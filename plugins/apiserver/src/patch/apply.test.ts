@@ -59,7 +59,9 @@ describe("field sets", () => {
     const list = shape.field("spec").field("template").field("spec").field("containers");
     const named = (...names: string[]) => names.map((name) => ({ name }));
     expect((mergeApplied(named("a", "x", "b"), named("b", "a"), list) as { name: string }[]).map((i) => i.name)).toEqual(["x", "b", "a"]);
-    expect((mergeApplied(named("a", "x", "b"), named("a", "n", "b"), list) as { name: string }[]).map((i) => i.name)).toEqual(["a", "n", "x", "b"]);
+    expect((mergeApplied(named("a", "x", "b"), named("a", "n", "b"), list) as { name: string }[]).map((i) => i.name)).toEqual(["a", "x", "n", "b"]);
+    expect((mergeApplied(named("main"), named("sidecar"), list) as { name: string }[]).map((i) => i.name)).toEqual(["main", "sidecar"]);
+    expect((mergeApplied(named("a", "b", "c"), named("c", "a"), list) as { name: string }[]).map((i) => i.name)).toEqual(["b", "c", "a"]);
   });
 });
 
@@ -149,7 +151,7 @@ describe("apply", () => {
     const body = (...rules: object[]): Obj => ({ apiVersion: "e.com/v1", kind: "Foo", metadata: { name: "f" }, spec: { rules } });
     const one = custom.apply({ ...base, live: undefined, applied: body({ id: "a" }), manager: "m1", now: now() });
     const two = custom.apply({ ...base, live: one, applied: body({ id: "b" }), manager: "m2", now: now() });
-    expect(two.spec.rules).toEqual([{ id: "b" }, { id: "a" }]);
+    expect(two.spec.rules).toEqual([{ id: "a" }, { id: "b" }]);
   });
 });
 

@@ -254,24 +254,37 @@ export function mergeApplied(live: unknown, applied: unknown, shape: Shape): unk
   return result;
 }
 
-/** The applied order; items that only the live list has stay before the item that they preceded. */
+/** The applied order; an item that only the live list has comes as early as its live neighbours that are shared allow. */
 function mergeItems(live: readonly unknown[], applied: readonly unknown[], shape: Shape): unknown[] {
-  const wanted = new Set(applied.map((item) => elementOf(item, shape)));
-  const place = new Map(live.map((item, index) => [elementOf(item, shape), index]));
+  const [have, want] = [live, applied].map((list) => list.map((item) => elementOf(item, shape))) as [string[], string[]];
+  const place = new Map(have.map((element, index) => [element, index]));
+  const wanted = new Set(want);
+  const shared = want.filter((element) => place.has(element));
+  const done = new Set<string>();
   const result: unknown[] = [];
-  let next = 0;
-  const takeUntil = (end: number) => {
-    for (; next < end; next++) if (!wanted.has(elementOf(live[next], shape))) result.push(live[next]);
+  const take = (index: number): void => {
+    const element = want[index]!;
+    const at = place.get(element);
+    if (element === shared[0]) shared.shift();
+    done.add(element);
+    result.push(at === undefined ? applied[index] : mergeApplied(live[at], applied[index], shape.item()));
   };
-  for (const item of applied) {
-    const at = place.get(elementOf(item, shape));
-    if (at === undefined) result.push(item);
-    else {
-      takeUntil(at);
-      result.push(mergeApplied(live[at], item, shape.item()));
-    }
+  for (let l = 0, r = 0; l < have.length || r < want.length; ) {
+    const element = have[l];
+    if (element !== undefined && element !== want[r]) {
+      if (!wanted.has(element)) {
+        result.push(live[l++]);
+        continue;
+      }
+      // Its turn comes later, or has been.
+      if (r < want.length && shared.length > 0 && element !== shared[0]) {
+        l++;
+        continue;
+      }
+      if (done.has(element)) l++;
+    } else if (element !== undefined) l++;
+    if (r < want.length) take(r++);
   }
-  takeUntil(live.length);
   return result;
 }
 
