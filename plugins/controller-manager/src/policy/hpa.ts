@@ -14,6 +14,13 @@ import { createScaleReader } from "./scale.ts";
 
 type Status = NonNullable<HorizontalPodAutoscaler["status"]>;
 
+/** Reason and message of `AbleToScale`, by whether earlier recommendations hold the count. */
+const steadiness: Readonly<Record<"down" | "up" | "no", readonly [reason: string, message: string]>> = {
+  down: ["ScaleDownStabilized", "recent recommendations were higher than current one, applying the highest recent recommendation"],
+  up: ["ScaleUpStabilized", "recent recommendations were lower than current one, applying the lowest recent recommendation"],
+  no: ["ReadyForNewScale", "recommended size matches current size"],
+};
+
 /** The status of one pass, collected as it goes. */
 interface Draft {
   conditions: Status["conditions"];
@@ -79,13 +86,7 @@ export function start(deps: ControllerDeps): void {
       scale = await scales.read(target, namespace);
     } catch (error) {
       event(hpa, "Warning", "FailedGetScale", messageOf(error));
-      note(
-        draft,
-        "AbleToScale",
-        "False",
-        "FailedGetScale",
-        `the HPA controller was unable to get the target's current scale: ${messageOf(error)}`,
-      );
+      note(draft, "AbleToScale", "False", "FailedGetScale", `the HPA controller was unable to get the target's current scale: ${messageOf(error)}`);
       return;
     }
     note(draft, "AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's current scale");
@@ -108,13 +109,7 @@ export function start(deps: ControllerDeps): void {
   ): Promise<Wanted | undefined> {
     const { minReplicas = 1, maxReplicas } = hpa.spec!;
     if (current === 0 && minReplicas !== 0) {
-      note(
-        draft,
-        "ScalingActive",
-        "False",
-        "ScalingDisabled",
-        "scaling is disabled since the replica count of the target is zero",
-      );
+      note(draft, "ScalingActive", "False", "ScalingDisabled", "scaling is disabled since the replica count of the target is zero");
       draft.desiredReplicas = 0;
       return undefined;
     }
@@ -130,46 +125,33 @@ export function start(deps: ControllerDeps): void {
     hpa: HorizontalPodAutoscaler, scale: Scale, current: number, draft: Draft,
   ): Promise<Replicas | undefined> {
     const found: Replicas[] = [];
-    let failure: { reason: string; error: unknown } | undefined;
+    let failure: Failure | undefined;
     for (const metric of hpa.spec!.metrics ?? []) {
       try {
         found.push(await one(hpa, scale, current, metric));
       } catch (error) {
-        failure ??= {
-          reason:
-            metric.type === "ContainerResource" ? "FailedGetContainerResourceMetric" : `FailedGet${metric.type}Metric`,
-          error,
-        };
+        failure ??= { reason: `FailedGet${metric.type}Metric`, message: messageOf(error) };
       }
     }
     draft.currentMetrics = found.map(({ status }) => status);
     const best = found.sort((a, b) => b.count - a.count)[0];
     if (failure && (!best || best.count <= current)) {
-      event(hpa, "Warning", failure.reason, messageOf(failure.error));
-      event(
-        hpa,
-        "Warning",
-        "FailedComputeMetricsReplicas",
-        `invalid metrics (1 invalid out of ${hpa.spec!.metrics?.length ?? 0}), first error is: ${messageOf(failure.error)}`,
-      );
-      note(
-        draft,
-        "ScalingActive",
-        "False",
-        failure.reason,
-        `the HPA was unable to compute the replica count: ${messageOf(failure.error)}`,
-      );
+      reportFailure(hpa, draft, failure);
       return undefined;
     }
-    if (best)
-      note(
-        draft,
-        "ScalingActive",
-        "True",
-        "ValidMetricFound",
-        `the HPA was able to successfully calculate a replica count from ${best.name}`,
-      );
+    if (best) note(draft, "ScalingActive", "True", "ValidMetricFound", `the HPA was able to successfully calculate a replica count from ${best.name}`);
     return best;
+  }
+
+  interface Failure {
+    readonly reason: string;
+    readonly message: string;
+  }
+
+  function reportFailure(hpa: HorizontalPodAutoscaler, draft: Draft, { reason, message }: Failure): void {
+    event(hpa, "Warning", reason, message);
+    event(hpa, "Warning", "FailedComputeMetricsReplicas", `invalid metrics (1 invalid out of ${hpa.spec!.metrics?.length ?? 0}), first error is: ${message}`);
+    note(draft, "ScalingActive", "False", reason, `the HPA was unable to compute the replica count: ${message}`);
   }
 
   async function one(
@@ -193,23 +175,7 @@ export function start(deps: ControllerDeps): void {
     const history = prune(hpa.spec!, before, at);
     const result = limit(hpa.spec!, current, found.count, history, at);
     histories.set(key, { ...history, recommendations: [...history.recommendations, { at, count: found.count }] });
-    if (result.stabilized === "down")
-      note(
-        draft,
-        "AbleToScale",
-        "True",
-        "ScaleDownStabilized",
-        "recent recommendations were higher than current one, applying the highest recent recommendation",
-      );
-    else if (result.stabilized === "up")
-      note(
-        draft,
-        "AbleToScale",
-        "True",
-        "ScaleUpStabilized",
-        "recent recommendations were lower than current one, applying the lowest recent recommendation",
-      );
-    else note(draft, "AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size");
+    note(draft, "AbleToScale", "True", ...steadiness[result.stabilized ?? "no"]);
     if (result.limit) note(draft, "ScalingLimited", "True", result.limit.reason, result.limit.message);
     else
       note(draft, "ScalingLimited", "False", "DesiredWithinRange", "the desired count is within the acceptable range");
@@ -234,23 +200,11 @@ export function start(deps: ControllerDeps): void {
     if (status >= 300) {
       const message = (body as { message?: string } | undefined)?.message ?? `status ${status}`;
       event(hpa, "Warning", "FailedRescale", `New size: ${wanted.count}; reason: ${wanted.reason}; error: ${message}`);
-      note(
-        draft,
-        "AbleToScale",
-        "False",
-        "FailedUpdateScale",
-        `the HPA controller was unable to update the target scale: ${message}`,
-      );
+      note(draft, "AbleToScale", "False", "FailedUpdateScale", `the HPA controller was unable to update the target scale: ${message}`);
       return;
     }
     event(hpa, "Normal", "SuccessfulRescale", `New size: ${wanted.count}; reason: ${wanted.reason}`);
-    note(
-      draft,
-      "AbleToScale",
-      "True",
-      "SucceededRescale",
-      `the HPA controller was able to update the target scale to ${wanted.count}`,
-    );
+    note(draft, "AbleToScale", "True", "SucceededRescale", `the HPA controller was able to update the target scale to ${wanted.count}`);
     draft.lastScaleTime = timestamp(now()) as unknown as Status["lastScaleTime"];
     const history = histories.get(key);
     if (history)
