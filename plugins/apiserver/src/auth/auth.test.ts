@@ -6,6 +6,7 @@ import { createAuthenticator, createTokenReviewer } from "./authenticate.ts";
 import { bootstrapRbacObjects } from "./bootstrap-roles.ts";
 import { checkEscalation } from "./escalation.ts";
 import { noteLegacyTokens } from "./legacy-tokens.ts";
+import { createAccessMetrics } from "./outside.ts";
 import { createAuthorizer } from "./rbac.ts";
 import type { AccessAttributes } from "./rules.ts";
 import { testView } from "./testing.ts";
@@ -198,10 +199,11 @@ function tokenWorld() {
   const pod: Obj = { apiVersion: "v1", kind: "Pod", metadata: { name: "p", namespace: "ns", uid: "u2" }, spec: {} };
   const view = testView(account, pod, ...bootstrapRbacObjects());
   const tokens = createTokenKeys({ privateKey, issuer: ISSUER, audiences: [ISSUER, "k3s"], now, newId: () => "id-1" });
-  const authenticate = createAuthenticator({ view, tokens, authorizer: createAuthorizer(view), now });
+  const metrics = createAccessMetrics();
+  const authenticate = createAuthenticator({ view, tokens, authorizer: createAuthorizer(view), now, metrics });
   const login = (token: string) => atOnce(authenticate({ headers: { authorization: `Bearer ${token}` } }));
   const subject = { namespace: "ns", serviceAccount: { name: "sa", uid: "u1" }, pod: { name: "p", uid: "u2" } };
-  return { view, tokens, account, pod, login, subject, authenticate, pass: (s: number) => void (seconds += s), now };
+  return { view, tokens, account, pod, metrics, login, subject, authenticate, pass: (s: number) => void (seconds += s), now };
 }
 
 describe("tokens", () => {
@@ -257,13 +259,15 @@ describe("tokens", () => {
     expect(login(`${head}.${Buffer.from("{}").toString("base64url")}.${signature}`)).toBeUndefined();
   });
 
-  it("extends the kubelet's hour and warns after it", () => {
-    const { tokens, login, subject, pass } = tokenWorld();
+  it("extends the kubelet's hour, and counts as stale what is used after it", () => {
+    const { tokens, login, subject, pass, metrics } = tokenWorld();
     const { token, expires } = tokens.mint(subject, [ISSUER, "k3s"], 3607);
     expect(expires).toBe(1_003_607);
     expect(tokens.read(token)).toMatchObject({ exp: 1_000_000 + 365 * 86400, "kubernetes.io": { warnafter: 1_003_607 } });
+    expect(login(token)?.uid).toBe("u1");
     pass(7200);
     expect(login(token)?.uid).toBe("u1");
+    expect(metrics.render()).toMatch(/^serviceaccount_valid_tokens_total 1\n[^]*^serviceaccount_stale_tokens_total 1\n[^]*^serviceaccount_legacy_tokens_total 0\n/m);
   });
 
   it("notes on a secret, once a day, that its token was used", async () => {

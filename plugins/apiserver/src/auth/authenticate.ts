@@ -4,7 +4,7 @@ import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { CacheView, Obj } from "../resources/types.ts";
 import { bootstrapUser } from "./bootstrap-token.ts";
 import { isInvalidated } from "./legacy-tokens.ts";
-import { authenticateOutside, createOutsideMetrics, type MaybePromise, nobodyOutside, type Outside, type OutsideMetrics, reviewOutside } from "./outside.ts";
+import { authenticateOutside, createAccessMetrics, type MaybePromise, nobodyOutside, type Outside, type AccessMetrics, reviewOutside } from "./outside.ts";
 import type { Authorizer } from "./rbac.ts";
 import type { AccessAttributes } from "./rules.ts";
 import { asTokenClaims, type TokenClaims, type TokenKeys } from "./tokens.ts";
@@ -31,7 +31,7 @@ export interface AuthenticatorDeps {
   readonly reviewer?: TokenReviewer;
   /** Default: nobody. */
   readonly outside?: Outside;
-  readonly metrics?: OutsideMetrics;
+  readonly metrics?: AccessMetrics;
   /** Called with the Secret of a token without an end, whenever the token is used. */
   readonly onLegacyToken?: (secret: Obj) => void;
   /** Unix milliseconds. */
@@ -46,7 +46,7 @@ const ACCOUNT_PREFIX = "system:serviceaccount:";
 
 export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const byCertificate = new WeakMap<PeerCertificate, UserInfo>();
-  const { outside = nobodyOutside, metrics = createOutsideMetrics(), reviewer = createTokenReviewer(deps), tokens, authorizer } = deps;
+  const { outside = nobodyOutside, metrics = createAccessMetrics(), reviewer = createTokenReviewer(deps), tokens, authorizer } = deps;
 
   const certified = ({ peerCertificate, headers }: Credentials): UserInfo | undefined => {
     if (peerCertificate?.isFrontProxy) {
@@ -129,7 +129,7 @@ const REMEMBERED = 4096;
 
 export type ReviewerDeps = Pick<AuthenticatorDeps, "view" | "tokens" | "now" | "outside" | "metrics" | "onLegacyToken">;
 
-export function createTokenReviewer({ view, tokens, now = Date.now, outside = nobodyOutside, metrics = createOutsideMetrics(), onLegacyToken = () => {} }: ReviewerDeps): TokenReviewer {
+export function createTokenReviewer({ view, tokens, now = Date.now, outside = nobodyOutside, metrics = createAccessMetrics(), onLegacyToken = () => {} }: ReviewerDeps): TokenReviewer {
   const signed = new Map<string, Record<string, unknown>>();
   const claimsOf = (token: string): Record<string, unknown> | undefined => {
     const known = signed.get(token);
@@ -143,10 +143,12 @@ export function createTokenReviewer({ view, tokens, now = Date.now, outside = no
   const accountToken = (token: string, audiences: readonly string[]): ReviewedToken | undefined => {
     const claims = claimsOf(token);
     if (!claims) return undefined;
-    if (claims.iss === LEGACY_ISSUER) return legacyToken({ view, own: tokens.audiences, onUse: onLegacyToken }, token, claims, audiences);
+    if (claims.iss === LEGACY_ISSUER) return legacyToken({ view, own: tokens.audiences, onUse: (secret) => (metrics.token("legacy"), onLegacyToken(secret)) }, token, claims, audiences);
     if (!tokens.issuers.includes(claims.iss as string)) return undefined;
     const known = asTokenClaims(claims);
-    return known && boundToken(view, known, audiences, now() / 1000);
+    const found = known && boundToken(view, known, audiences, now() / 1000);
+    if (found) metrics.token(now() / 1000 > (known["kubernetes.io"].warnafter ?? Infinity) ? "stale" : "valid");
+    return found;
   };
   const bootstrapToken = (token: string, audiences: readonly string[]): ReviewedToken | undefined => {
     const user = bootstrapUser(view, token, now());

@@ -2,18 +2,18 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { AccessAuthorizer, Authenticator } from "@k3s-p/plugin-api/points";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import { createAuthenticator } from "./authenticate.ts";
-import { createOutsideMetrics, nobodyOutside, type Outside, type OutsideMetrics, seldom, withOutside } from "./outside.ts";
+import { createAccessMetrics, nobodyOutside, type Outside, type AccessMetrics, seldom, withOutside } from "./outside.ts";
 import { createAuthorizer } from "./rbac.ts";
 import { testView } from "./testing.ts";
 import type { AccessAttributes } from "./rules.ts";
 import type { TokenKeys } from "./tokens.ts";
 
 let warnings: string[];
-let metrics: OutsideMetrics;
+let metrics: AccessMetrics;
 beforeEach(() => {
   vi.useFakeTimers();
   warnings = [];
-  metrics = createOutsideMetrics();
+  metrics = createAccessMetrics();
 });
 afterEach(() => vi.useRealTimers());
 

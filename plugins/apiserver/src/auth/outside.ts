@@ -48,23 +48,35 @@ export const nobodyOutside: Outside = {
   tokens: [], authenticators: () => [], authorizers: () => [], webhooks: { before: [], after: [] }, warn: () => {},
 };
 
-export interface OutsideMetrics {
+export interface AccessMetrics {
   observe(kind: "authenticator" | "authorizer", name: string, result: string, seconds: number): void;
+  /** A ServiceAccount token was used: one past the time at which it should have been renewed is stale. */
+  token(kind: "valid" | "stale" | "legacy"): void;
   render(): string;
 }
 
-export function createOutsideMetrics(): OutsideMetrics {
+export function createAccessMetrics(): AccessMetrics {
   const decisions = counter("apiserver_authorization_decisions_total", "Decisions of authorizers other than Node and RBAC.");
   const attempts = counter("apiserver_authentication_attempts_total", "Answers of authenticators other than the built-in ones.");
   const duration = histogram("apiserver_access_duration_seconds", "Time that authenticators and authorizers outside of the server took.", [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5]);
+  const tokens = { valid: 0, stale: 0, legacy: 0 };
   return {
+    token: (kind) => void tokens[kind]++,
     observe(kind, name, result, seconds) {
       (kind === "authorizer" ? decisions : attempts).add(kind === "authorizer" ? { name, decision: result } : { name, result });
       duration.observe({ kind, name }, seconds);
     },
-    render: () => decisions.render() + attempts.render() + duration.render(),
+    render: () => tokenLines(tokens) + decisions.render() + attempts.render() + duration.render(),
   };
 }
+
+const tokenHelp = {
+  valid: "Cumulative valid projected service account tokens used", stale: "Cumulative stale projected service account tokens used", legacy: "Cumulative legacy service account tokens used",
+} as const;
+
+/** Upstream's names. */
+const tokenLines = (tokens: Readonly<Record<keyof typeof tokenHelp, number>>): string => (Object.keys(tokenHelp) as (keyof typeof tokenHelp)[])
+  .map((kind) => `# HELP serviceaccount_${kind}_tokens_total ${tokenHelp[kind]}\n# TYPE serviceaccount_${kind}_tokens_total counter\nserviceaccount_${kind}_tokens_total ${tokens[kind]}\n`).join("");
 
 /** Milliseconds that one answer may take. */
 const TIMEOUT = 5000;
@@ -82,7 +94,7 @@ export async function within<T>(answer: () => MaybePromise<T>, milliseconds = TI
 }
 
 /** The first token source that knows the token. */
-export async function reviewOutside({ tokens, warn }: Outside, metrics: OutsideMetrics, token: string, audiences: readonly string[]): Promise<ReviewedToken | undefined> {
+export async function reviewOutside({ tokens, warn }: Outside, metrics: AccessMetrics, token: string, audiences: readonly string[]): Promise<ReviewedToken | undefined> {
   for (const source of tokens) {
     const found = await ask("authenticator", source.name, metrics, warn, () => source.review(token, audiences));
     if (found) return found;
@@ -91,7 +103,7 @@ export async function reviewOutside({ tokens, warn }: Outside, metrics: OutsideM
 }
 
 /** The first contributed authenticator that knows who asks. */
-export async function authenticateOutside({ authenticators, warn }: Outside, metrics: OutsideMetrics, request: AuthenticationRequest): Promise<UserInfo | undefined> {
+export async function authenticateOutside({ authenticators, warn }: Outside, metrics: AccessMetrics, request: AuthenticationRequest): Promise<UserInfo | undefined> {
   for (const { plugin, impl } of authenticators()) {
     const user = await ask("authenticator", `${plugin}/${impl.name}`, metrics, warn, async () => checkedUser(await impl.authenticate(request)));
     if (user) return user;
@@ -99,7 +111,7 @@ export async function authenticateOutside({ authenticators, warn }: Outside, met
   return undefined;
 }
 
-async function ask<T>(kind: "authenticator", name: string, metrics: OutsideMetrics, warn: Outside["warn"], answer: () => MaybePromise<T | undefined>): Promise<T | undefined> {
+async function ask<T>(kind: "authenticator", name: string, metrics: AccessMetrics, warn: Outside["warn"], answer: () => MaybePromise<T | undefined>): Promise<T | undefined> {
   const start = performance.now();
   let result = "error";
   try {
@@ -126,7 +138,7 @@ function checkedUser(user: UserInfo | undefined): UserInfo | undefined {
 const SUPERUSERS = "system:masters";
 
 /** The authorizer with those outside around it; what it decides by itself costs nothing more. */
-export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideMetrics): Authorizer {
+export function withOutside(own: Authorizer, outside: Outside, metrics: AccessMetrics): Authorizer {
   const { webhooks: { before, after } } = outside;
   const askers = (list: readonly BoundedAuthorizer[], user: UserInfo, attributes: AccessAttributes) => askInTurn({ list, warn: outside.warn, metrics }, user, attributes);
 
@@ -158,7 +170,7 @@ export function withOutside(own: Authorizer, outside: Outside, metrics: OutsideM
 interface Asked {
   readonly list: readonly BoundedAuthorizer[];
   readonly warn: Outside["warn"];
-  readonly metrics: OutsideMetrics;
+  readonly metrics: AccessMetrics;
 }
 
 /** What the first that decides has decided. */

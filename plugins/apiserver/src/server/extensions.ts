@@ -10,7 +10,7 @@ import { createAuthenticator, createTokenReviewer } from "../auth/authenticate.t
 import { issuerRoutes, issuerSettings } from "../auth/issuer.ts";
 import { noteLegacyTokens } from "../auth/legacy-tokens.ts";
 import { noticeOldClients } from "../auth/old-clients.ts";
-import { createOutsideMetrics, nobodyOutside, type Outside, withOutside } from "../auth/outside.ts";
+import { createAccessMetrics, nobodyOutside, type Outside, withOutside } from "../auth/outside.ts";
 import { createAuthorizer } from "../auth/rbac.ts";
 import type { PolicyRule } from "../auth/rules.ts";
 import { createTokenKeys, type TokenKeys } from "../auth/tokens.ts";
@@ -50,14 +50,14 @@ export interface ExtensionOptions {
 
 export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Extensions {
   const { cluster, pki, outside = nobodyOutside } = options;
-  const outsideMetrics = createOutsideMetrics();
+  const accessMetrics = createAccessMetrics();
   const { engine, registry, store } = deps;
   const client = deps.client(loopbackUser);
   const listening = { port: cluster.httpsListenPort };
   const tokens = createTokenKeys({ privateKey: options.serviceAccountKey, ...(options.issuer ?? issuerSettings(new Map(), cluster.clusterDomain)), now: () => engine.now().getTime() });
   const authorizer = createAuthorizer(store, rbacRevision(deps), options.granted);
-  const access = withOutside(authorizer, outside, outsideMetrics);
-  const identities = { view: store, tokens, outside, metrics: outsideMetrics, now: () => engine.now().getTime(), onLegacyToken: noteLegacyTokens(client, engine.now) };
+  const access = withOutside(authorizer, outside, accessMetrics);
+  const identities = { view: store, tokens, outside, metrics: accessMetrics, now: () => engine.now().getTime(), onLegacyToken: noteLegacyTokens(client, engine.now) };
   const reviewer = createTokenReviewer(identities);
   const authenticator = createAuthenticator({ ...identities, authorizer: access, reviewer });
   const subresources = subresourceHandlers({ view: store, authorizer: access, reviewer, tokens, pki, now: engine.now, connect: connectAdmission(engine.admission), admitToken: tokenAdmission(engine.admission) });
@@ -82,7 +82,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     authorize: (user, info) => access.check(user, info),
     authorizeInside: (user, info) => void authorizer.check(user, info),
     admission: (contributed) => chain(contributed.map((one) => contributedPlugin(one, { metrics }))),
-    metrics: () => metrics.render() + custom.metrics() + outsideMetrics.render(),
+    metrics: () => metrics.render() + custom.metrics() + accessMetrics.render(),
     checkFields: (def, body, mode, keepEmpty) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode, keepEmpty)),
     fields: createFieldManagement({
       shapeOf: (group, version, kind) => {
