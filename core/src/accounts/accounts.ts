@@ -7,8 +7,12 @@ import type { Manifest } from "../kernel/manifest.ts";
 /** What acts as the node needs no account beside it. */
 const hasAccount = ({ needs, wants, permissions: { kube } }: Manifest): boolean => kube !== "node" && ("kube" in needs || "kube" in wants || kube !== undefined);
 
-/** Nothing is written when all is as it should be. What fails is logged: no plugin waits for this. */
+/**
+ * Only where the API server runs: what an agent does not know may be a plugin of its server. Nothing is written when all
+ * is as it should be, and what fails is logged: no plugin waits for this.
+ */
 export async function keepAccounts(client: KubeClient, plugins: readonly Manifest[], log: Logger): Promise<void> {
+  if (!plugins.some(({ provides }) => "apiserver" in provides)) return;
   try {
     const { namespace } = pluginAccount("");
     const { items } = await client.list(serviceAccounts, { namespace, labelSelector: pluginLabel });
