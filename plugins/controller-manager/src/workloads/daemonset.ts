@@ -10,28 +10,17 @@ import { syncRevision, trimHistory } from "../lib/history.ts";
 import { createPodControl, isTerminatingNamespace, referenceTo } from "../lib/pod-control.ts";
 import { byCreation, isAvailable, isReady, isTerminating, nextAvailable } from "../lib/pods.ts";
 import { semanticEqual, slowStart } from "../lib/values.ts";
-import {
-  buildDaemonPod, HASH, hashOf, isUpdated, limitsOf, placement, planRoll, targetNode, type Placement,
-} from "./daemonset-pods.ts";
+import { createPlanner, podsByNode, type Plan } from "./daemonset-plan.ts";
+import { buildDaemonPod, HASH, hashOf, isUpdated, placement } from "./daemonset-pods.ts";
 
 const BURST = 250;
-/** Delay before a pod that failed on a node is replaced: doubles from 1 s to 15 min. */
-const failureBackoff = (failures: number): number => Math.min(900_000, 1000 * 2 ** failures);
-
 type Status = NonNullable<DaemonSet["status"]>;
-
-interface Plan {
-  readonly create: string[];
-  readonly remove: Pod[];
-  waitMs: number | undefined;
-}
 
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
   const c = createController(deps, "daemonset", { workers: 2 });
   const control = createPodControl(client, c.events, daemonSets);
   const expectations = createExpectations(now);
-  const failures = new Map<string, { count: number; last: number }>();
 
   const setInformer = c.follow(daemonSets, (set, { deleted }) => {
     if (deleted) expectations.forget(keyOf(set));
@@ -40,6 +29,10 @@ export function start(deps: ControllerDeps): void {
   const podInformer = c.follow(pods, podKeys);
   const revisionInformer = c.follow(controllerRevisions, (revision) => ownerKey(revision));
   const nodeInformer = c.follow(nodes, nodeKeys);
+  const planPods = createPlanner({
+    nodes: () => nodeInformer.list(), now,
+    record: (set, type, reason, message) => c.events.record(referenceTo(daemonSets, set), type, reason, message),
+  });
   c.run(reconcile);
 
   function ownerKey(object: Pod | ControllerRevision): string | undefined {
@@ -122,106 +115,6 @@ export function start(deps: ControllerDeps): void {
     return waitMs ?? nextAvailable(claimed, set.spec?.minReadySeconds ?? 0, now());
   }
 
-  function podsByNode(list: readonly Pod[]): Map<string, Pod[]> {
-    return Map.groupBy(list, (pod) => targetNode(pod) ?? "");
-  }
-
-  /** Pods to make and to remove so that each node has its one pod; then, when nothing is missing, a step of the rollout. */
-  function planPods(set: DaemonSet, claimed: readonly Pod[], hash: string): Plan {
-    const plan: Plan = { create: [], remove: [], waitMs: undefined };
-    const byNode = podsByNode(claimed);
-    const places = new Map(nodeInformer.list().map((node) => [node.metadata.name!, placement(set, node)]));
-    const surge = rolls(set) && limitsOf(set, desiredOf(places)).surge > 0;
-    for (const [node, place] of places) planNode(set, node, place, byNode.get(node) ?? [], surge ? hash : undefined, plan);
-    for (const [node, list] of byNode) {
-      if (!places.has(node)) plan.remove.push(...list.filter((pod) => !pod.spec?.nodeName && !isTerminating(pod)));
-    }
-    if (!rolls(set)) return plan;
-    const gone = new Set(plan.remove);
-    const left = podsByNode(claimed.filter((pod) => !gone.has(pod)));
-    for (const node of plan.create) if (!left.has(node)) left.set(node, []);
-    const step = planRoll(
-      set,
-      left,
-      (node) => places.get(node)?.shouldRun ?? false,
-      hash,
-      limitsOf(set, desiredOf(places)),
-      now(),
-    );
-    plan.remove.push(...step.remove);
-    plan.create.push(...step.create);
-    return plan;
-  }
-
-  function planNode(
-    set: DaemonSet,
-    node: string,
-    place: Placement,
-    list: readonly Pod[],
-    surgeHash: string | undefined,
-    plan: Plan,
-  ): void {
-    if (!place.mayStay) return void plan.remove.push(...list.filter((pod) => !isTerminating(pod)));
-    if (list.length === 0) {
-      if (place.shouldRun) plan.create.push(node);
-      return;
-    }
-    const running: Pod[] = [];
-    for (const pod of list) {
-      if (isTerminating(pod)) continue;
-      if (pod.status?.phase === "Failed") planFailed(set, node, pod, plan);
-      else if (pod.status?.phase === "Succeeded") {
-        c.events.record(
-          referenceTo(daemonSets, set),
-          "Normal",
-          "SucceededDaemonPod",
-          `Found succeeded daemon pod ${keyOf(pod)} on node ${node}, will try to delete it`,
-        );
-        plan.remove.push(pod);
-      } else running.push(pod);
-    }
-    if (running.length < 2) return;
-    const surplus =
-      surgeHash === undefined
-        ? running.sort(byCreation).slice(1)
-        : [
-            ...running
-              .filter((pod) => isUpdated(pod, surgeHash))
-              .sort(byCreation)
-              .slice(1),
-            ...running
-              .filter((pod) => !isUpdated(pod, surgeHash))
-              .sort(byCreation)
-              .slice(1),
-          ];
-    plan.remove.push(...surplus);
-  }
-
-  function planFailed(set: DaemonSet, node: string, pod: Pod, plan: Plan): void {
-    const id = `${set.metadata.uid}/${node}`;
-    const before = failures.get(id);
-    const at = now().getTime();
-    const wait =
-      before && at - before.last < 2 * failureBackoff(before.count)
-        ? before.last + failureBackoff(before.count - 1) - at
-        : 0;
-    if (wait > 0) {
-      plan.waitMs = Math.min(plan.waitMs ?? Infinity, wait);
-      return;
-    }
-    failures.set(id, {
-      count: before && at - before.last < 2 * failureBackoff(before.count) ? before.count + 1 : 1,
-      last: at,
-    });
-    c.events.record(
-      referenceTo(daemonSets, set),
-      "Warning",
-      "FailedDaemonPod",
-      `Found failed daemon pod ${keyOf(pod)} on node ${node}, will try to kill it`,
-    );
-    plan.remove.push(pod);
-  }
-
   async function carryOut(key: string, set: DaemonSet, plan: Plan, hash: string): Promise<unknown> {
     const create = plan.create.slice(0, BURST);
     const remove = plan.remove.slice(0, BURST);
@@ -256,28 +149,7 @@ export function start(deps: ControllerDeps): void {
   async function writeStatus(
     set: DaemonSet, claimed: readonly Pod[], hash: string, collisionCount: number,
   ): Promise<void> {
-    const counts = {
-      desiredNumberScheduled: 0,
-      currentNumberScheduled: 0,
-      numberMisscheduled: 0,
-      numberReady: 0,
-      updatedNumberScheduled: 0,
-      numberAvailable: 0,
-    };
-    const byNode = podsByNode(claimed);
-    for (const node of nodeInformer.list()) {
-      const list = (byNode.get(node.metadata.name!) ?? []).toSorted(byCreation);
-      const { shouldRun } = placement(set, node);
-      if (shouldRun) {
-        counts.desiredNumberScheduled++;
-        // The oldest pod speaks for the node, unless another one is ready.
-        const pod = list.find((p) => isReady(p) && !isTerminating(p)) ?? list[0];
-        counts.currentNumberScheduled += Number(pod !== undefined);
-        counts.numberReady += Number(pod !== undefined && isReady(pod));
-        counts.numberAvailable += Number(pod !== undefined && isAvailable(pod, set.spec?.minReadySeconds ?? 0, now()));
-        counts.updatedNumberScheduled += Number(pod !== undefined && isUpdated(pod, hash));
-      } else if (list.length) counts.numberMisscheduled++;
-    }
+    const counts = countsOf(set, claimed, hash, nodeInformer.list(), now());
     const status: Status = {
       ...set.status, ...counts, numberUnavailable: counts.desiredNumberScheduled - counts.numberAvailable,
       observedGeneration: set.metadata.generation, ...(collisionCount && { collisionCount }),
@@ -287,9 +159,30 @@ export function start(deps: ControllerDeps): void {
   }
 }
 
-const rolls = (set: DaemonSet): boolean => set.spec?.updateStrategy?.type !== "OnDelete";
-const desiredOf = (places: ReadonlyMap<string, Placement>): number =>
-  [...places.values()].filter((place) => place.shouldRun).length;
+type Counts = Record<
+  "desiredNumberScheduled" | "currentNumberScheduled" | "numberMisscheduled" | "numberReady" | "updatedNumberScheduled" | "numberAvailable", number
+>;
+
+function countsOf(set: DaemonSet, claimed: readonly Pod[], hash: string, all: readonly Node[], at: Date): Counts {
+  const counts: Counts = {
+    desiredNumberScheduled: 0, currentNumberScheduled: 0, numberMisscheduled: 0, numberReady: 0, updatedNumberScheduled: 0, numberAvailable: 0,
+  };
+  const byNode = podsByNode(claimed);
+  for (const node of all) {
+    const list = (byNode.get(node.metadata.name!) ?? []).toSorted(byCreation);
+    const { shouldRun } = placement(set, node);
+    if (shouldRun) {
+      counts.desiredNumberScheduled++;
+      // The oldest pod speaks for the node, unless another one is ready.
+      const pod = list.find((p) => isReady(p) && !isTerminating(p)) ?? list[0];
+      counts.currentNumberScheduled += Number(pod !== undefined);
+      counts.numberReady += Number(pod !== undefined && isReady(pod));
+      counts.numberAvailable += Number(pod !== undefined && isAvailable(pod, set.spec?.minReadySeconds ?? 0, at));
+      counts.updatedNumberScheduled += Number(pod !== undefined && isUpdated(pod, hash));
+    } else if (list.length) counts.numberMisscheduled++;
+  }
+  return counts;
+}
 
 /** Counts that a server leaves out when they are zero; a status that was never written stays different. */
 function zeros(status: Status | undefined): Partial<Status> {
