@@ -50,7 +50,7 @@ export function createBoard({ refs, hookTimeout, onSpan, onError }: BoardOptions
   const cellOf = (slot: string): Cell => cells.get(sourceSlot(slot))!;
   return {
     hooks: createHooks(),
-    points: createPoints(),
+    points: createPoints({ run: runAs, onSpan }),
     guard: createGuard({ run: runAs, ...(hookTimeout !== undefined && { timeout: hookTimeout }), ...(onSpan && { onSpan }) }),
     provider: (slot) => cellOf(slot).current,
     handle(slot, plugin) {
