@@ -46,16 +46,17 @@ export function connect(options: LinkOptions): Link {
     else call.resolve(answer);
   });
   const crash = (cause: unknown): void => {
-    if (ending) return;
     dead ??= k3spError("K3SP_DATASTORE_FAILED", { message: "the database thread has ended", cause });
     for (const call of waiting.values()) call.reject(dead);
     waiting.clear();
-    onCrash?.(dead);
+    if (!ending) onCrash?.(dead);
   };
   worker.on("error", crash);
   worker.on("exit", (code) => crash(new Error(`exit code ${code}`)));
   const send = (request: Ask, transfer: readonly ArrayBuffer[], onPart?: Waiting["onPart"]): Promise<Answer> => new Promise((resolve, reject) => {
     if (dead) return reject(dead);
+    // The thread ends after that answer, and its end may be told before anybody has read the answer.
+    if (request.op === "close") ending = true;
     const id = ++ids;
     waiting.set(id, { resolve, reject, onPart });
     worker.postMessage({ ...request, id }, transfer as ArrayBuffer[]);
