@@ -21,6 +21,8 @@ export interface ListenerOptions {
 
 export interface Listener {
   readonly port: number;
+  /** New connections get this certificate. */
+  renew(serving: Pick<ListenerOptions, "cert" | "key">): void;
   close(): Promise<void>;
 }
 
@@ -28,8 +30,9 @@ const healthPaths: readonly string[] = ["/healthz", "/livez", "/readyz"];
 
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { cert, key, requestHeaderCa, host, log } = options;
+  const trust = { ca: requestHeaderCa, minVersion: "TLSv1.2" as const };
   const server = createServer(
-    { cert, key, ca: requestHeaderCa, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.2" },
+    { cert, key, ...trust, requestCert: true, rejectUnauthorized: false },
     (request, response) => void respond(request, response, options),
   );
   server.on("tlsClientError", (error) => log.debug({ err: error }, "a TLS handshake failed"));
@@ -38,6 +41,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   await promise;
   return {
     port: (server.address() as AddressInfo).port,
+    renew: (serving) => server.setSecureContext({ cert: serving.cert, key: serving.key, ...trust }),
     close: () =>
       new Promise((done) => {
         server.close(() => done());

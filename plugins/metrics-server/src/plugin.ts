@@ -6,7 +6,7 @@ import { deployer, kube, metrics, node, pki } from "@k3s-p/plugin-api/slots";
 import { deployAddons } from "./addons.ts";
 import { createApi } from "./api.ts";
 import { scrapeKubelet } from "./kubelet.ts";
-import { listen } from "./listener.ts";
+import { listen, type Listener } from "./listener.ts";
 import { createStore } from "./store.ts";
 
 interface Config {
@@ -21,13 +21,20 @@ export default definePlugin<typeof metrics, typeof needs, {}, Config>({
   async start(ctx) {
     const { kube: client, node: self, pki: keys } = ctx.needs;
     const sans = [self.ip, "localhost", "metrics-server.kube-system.svc"];
-    const serving = await keys.issue({ name: "serving-metrics-server", ca: "server-ca", commonName: "metrics-server", usage: "server", sans });
-    const own = await keys.issue({ name: "client-metrics-server", ca: "client-ca", commonName: "system:metrics-server", usage: "client" });
-    const credentials = { cert: own.cert, key: own.key, ca: keys.ca("server-ca").cert };
+    let server: Listener | undefined;
+    const serving = await keys.issue(
+      { name: "serving-metrics-server", ca: "server-ca", commonName: "metrics-server", usage: "server", sans },
+      { signal: ctx.signal, onRenewed: (pair) => server?.renew(pair) },
+    );
+    let own = await keys.issue(
+      { name: "client-metrics-server", ca: "client-ca", commonName: "system:metrics-server", usage: "client" },
+      { signal: ctx.signal, onRenewed: (pair) => void (own = pair) },
+    );
+    const ca = keys.ca("server-ca").cert;
     const store = createStore({
       log: ctx.log,
       resolution: ctx.config.resolutionSeconds * 1000,
-      scrape: (target) => scrapeKubelet(target, credentials, ctx.signal),
+      scrape: (target) => scrapeKubelet(target, { cert: own.cert, key: own.key, ca }, ctx.signal),
     });
 
     const nodeInformer = client.informer(nodes);
@@ -35,14 +42,15 @@ export default definePlugin<typeof metrics, typeof needs, {}, Config>({
     ctx.defer(() => (nodeInformer.stop(), podInformer.stop()));
     await Promise.all([nodeInformer.synced, podInformer.synced]);
     const api = createApi({ store, nodes: () => nodeInformer.list(), pods: (namespace) => podInformer.list(namespace), now: () => new Date() });
-    const server = await listen({
+    server = await listen({
       api, log: ctx.log, host: self.ip, cert: serving.cert, key: serving.key,
       requestHeaderCa: keys.ca("request-header-ca").cert, allowedNames: ["system:auth-proxy"],
     });
-    ctx.defer(() => server.close());
+    const { port, close } = server;
+    ctx.defer(close);
     await deployAddons(ctx.needs.deployer);
     const endpoint = await publishListener(client, {
-      namespace: "kube-system", service: "metrics-server", nodeName: self.name, address: self.ip, ports: [{ name: "https", port: server.port, protocol: "TCP" }],
+      namespace: "kube-system", service: "metrics-server", nodeName: self.name, address: self.ip, ports: [{ name: "https", port, protocol: "TCP" }],
     });
     ctx.defer(() => endpoint.stop());
     nodeInformer.on({
@@ -50,7 +58,7 @@ export default definePlugin<typeof metrics, typeof needs, {}, Config>({
       updated: (found, previous) => void (isReady(found) && !isReady(previous) && store.refresh([found])),
       deleted: (found) => store.forget(found.metadata.name!),
     });
-    return { port: server.port };
+    return { port };
   },
 });
 
