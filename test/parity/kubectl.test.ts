@@ -185,6 +185,7 @@ describe("reads", () => {
     expect(await kubectl("explain", "ingress.spec.rules.http.paths")).toMatch(/FIELD: paths <\[\]HTTPIngressPath>[^]*backend\s+<IngressBackend> -required-[^]*pathType\s+<string> -required-/);
     expect(await kubectl("explain", "deployment", "--recursive")).toMatch(/ {6}spec\t<PodSpec>[^]* {8}containers\t<\[\]Container> -required-\n {10}args\t<\[\]string>/);
     expect(await kubectl("explain", "hpa", "--api-version=autoscaling/v2")).toMatch(/GROUP:\s+autoscaling\nKIND:\s+HorizontalPodAutoscaler\nVERSION:\s+v2/);
+    expect(await kubectl("explain", "pod.spec.restartPolicy")).toMatch(/FIELD: restartPolicy <string>\nENUM:\n\s+Always\n\s+Never\n\s+OnFailure\n/);
     expect((await api.kubectl(["explain", "pod.spec.nope"])).out).toContain('error: field "nope" does not exist\n');
   });
 

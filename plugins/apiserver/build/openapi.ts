@@ -11,6 +11,7 @@ import type { FieldRule } from "../src/patch/shape.ts";
 import { type Message, protobufSchema } from "../src/protobuf/schema.ts";
 import { builtinResources } from "../src/resources/index.ts";
 import { describeField } from "./descriptions.ts";
+import { enums } from "./enums.ts";
 import { type Model, type ModelField, type Models, openModels } from "./models.ts";
 import {
   anyDefinition, classNamesOf, fieldMarks, INT_OR_STRING, isQuantity, leafDefinitions, MICRO_TIME, packageOfModel,
@@ -90,12 +91,14 @@ function definition(model: Model, type: string, types: ReadonlyMap<string, strin
   const isList = kind?.kind.endsWith("List") ?? false;
   const properties = Object.fromEntries(model.fields.map((field) => {
     const description = field.description || describeField(field.name) || models.get(field.type)?.description;
+    const values = enums.get(`${type}.${field.name}`);
     const keeps = isList && field.name === "items";
     return [field.name, {
       ...(description && { description }),
       ...schemaOf(field.type, field.format, typeName, field.name, types),
       ...(!keeps && extensions(rule?.fields.get(field.name), field.type)),
       ...fieldMarks[`${type}.${field.name}`],
+      ...(values && { enum: values }),
     }];
   }));
   const required = model.fields.filter((field) => field.required).map((field) => field.name);

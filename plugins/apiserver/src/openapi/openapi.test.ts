@@ -2,11 +2,13 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import { gunzipSync } from "node:zlib";
+import { enums } from "../../build/enums.ts";
 import { generate, writeGenerated } from "../../build/openapi.ts";
 import { builtinResources } from "../resources/index.ts";
 import { createRegistry } from "../server/registry.ts";
 import type { ResourceDef } from "../resources/types.ts";
 import { openapiRoutes } from "./index.ts";
+import { definitionName } from "./names.ts";
 import { encodeDocument } from "./protobuf.ts";
 
 beforeAll(() => {
@@ -32,6 +34,15 @@ describe("/openapi/v2", () => {
     });
     expect(definitions["io.k8s.api.core.v1.PodSpec"].required).toEqual(["containers"]);
     expect(definitions["io.k8s.api.apps.v1.DeploymentSpec"].properties.replicas.description).toContain("Number of desired pods");
+  });
+
+  it("lists the values of enumerated fields, each of a field that exists", () => {
+    const { definitions } = json("/openapi/v2");
+    const served = [...enums].map(([name, values]) => {
+      const dot = name.lastIndexOf(".");
+      return [name, values, definitions[definitionName(name.slice(0, dot))]?.properties[name.slice(dot + 1)]?.enum];
+    });
+    expect(served.filter(([, values, own]) => JSON.stringify(values) !== JSON.stringify(own))).toEqual([]);
   });
 
   it("has every reference that it uses", () => {
