@@ -27,7 +27,11 @@ export interface AdmissionRequest {
   readonly annotate?: (key: string, value: string) => void;
 }
 
-/** Mutators run before validators; each may return the object to go on with. Throw an `ApiError` to refuse. */
+/**
+ * A member of the admission chain: after the built-in plugins, and before policies, webhooks and the quota. Mutators run
+ * before validators; each may return the object to go on with. Throw an `ApiError` to refuse. What throws something else, or
+ * does not answer within 10 s, fails the request with 500 and the names of the plugin.
+ */
 export interface AdmissionPlugin {
   readonly name: string;
   readonly mutate?: (request: AdmissionRequest) => KubeObject | undefined | Promise<KubeObject | undefined>;
