@@ -200,7 +200,8 @@ export function start(deps: ControllerDeps): void {
     }
   }
 
-  async function writeStatus({ set, current, update, claimed }: Pass, collisionCount: number): Promise<void> {
+  async function writeStatus(pass: Pass, collisionCount: number): Promise<void> {
+    const { set, claimed } = pass;
     // What this pass did shows in the informer by now; what does not yet, comes with the next pass.
     const list = claimed
       .map((pod) => podInformer.get(pod.metadata.name!, pod.metadata.namespace))
@@ -209,34 +210,8 @@ export function start(deps: ControllerDeps): void {
       .byIndex("owner", set.metadata.uid!)
       .filter((pod) => !claimed.some((p) => p.metadata.name === pod.metadata.name));
     const live = [...list, ...extra];
-    const steady = live.filter((pod) => !isTerminating(pod));
-    const counts = {
-      replicas: live.length,
-      readyReplicas: live.filter(isRunningAndReady).length,
-      availableReplicas: live.filter((pod) => available(set, pod)).length,
-      currentReplicas: steady.filter((pod) => revisionHash(pod) === current.name).length,
-      updatedReplicas: steady.filter((pod) => revisionHash(pod) === update.name).length,
-    };
-    const done = set.spec?.updateStrategy?.type !== "OnDelete" && counts.updatedReplicas === counts.replicas &&
-      counts.readyReplicas === counts.replicas && counts.replicas === replicasOf(set);
-    const status: Status = {
-      ...set.status,
-      ...counts,
-      observedGeneration: set.metadata.generation,
-      updateRevision: update.name,
-      currentRevision: done ? update.name : current.name,
-      ...(done && { currentReplicas: counts.updatedReplicas }),
-      collisionCount,
-    };
-    const { availableReplicas = 0, readyReplicas = 0, currentReplicas = 0, updatedReplicas = 0 } = set.status ?? {};
-    const before = {
-      ...set.status,
-      availableReplicas,
-      readyReplicas,
-      currentReplicas,
-      updatedReplicas,
-      collisionCount: set.status?.collisionCount ?? 0,
-    };
+    const status = statusOf(pass, live, live.filter((pod) => available(set, pod)).length, collisionCount);
+    const before = withCounts(set.status);
     if (semanticEqual(status, before)) return;
     await client.update(statefulSets, { ...set, status }, { subresource: "status" });
   }
@@ -252,4 +227,26 @@ export function start(deps: ControllerDeps): void {
       set.spec?.revisionHistoryLimit ?? 10,
     );
   }
+}
+
+/** The status of a set with these pods, of which so many are available. */
+function statusOf({ set, current, update }: Pass, live: readonly Pod[], availableReplicas: number, collisionCount: number): Status {
+  const steady = live.filter((pod) => !isTerminating(pod));
+  const of = (revision: Revision) => steady.filter((pod) => revisionHash(pod) === revision.name).length;
+  const counts = {
+    replicas: live.length, readyReplicas: live.filter(isRunningAndReady).length, availableReplicas,
+    currentReplicas: of(current), updatedReplicas: of(update),
+  };
+  const done = set.spec?.updateStrategy?.type !== "OnDelete" && counts.updatedReplicas === counts.replicas &&
+    counts.readyReplicas === counts.replicas && counts.replicas === replicasOf(set);
+  return {
+    ...set.status, ...counts, observedGeneration: set.metadata.generation, updateRevision: update.name, collisionCount,
+    currentRevision: done ? update.name : current.name, ...(done && { currentReplicas: counts.updatedReplicas }),
+  };
+}
+
+/** A server leaves out counts that are zero. */
+function withCounts(status: Status | undefined): Partial<Status> {
+  const { availableReplicas = 0, readyReplicas = 0, currentReplicas = 0, updatedReplicas = 0, collisionCount = 0 } = status ?? {};
+  return { ...status, availableReplicas, readyReplicas, currentReplicas, updatedReplicas, collisionCount };
 }
