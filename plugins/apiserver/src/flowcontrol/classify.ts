@@ -28,22 +28,28 @@ interface Candidate {
   matches(info: Attributes): boolean;
 }
 
+const MAX_USERS = 1000;
+
 /** The last schema takes what no other does. */
 export function createClassifier(schemas: readonly Schema[]): Classifier {
   const ordered = [...schemas].sort((a, b) => a.precedence - b.precedence || (a.name < b.name ? -1 : 1));
   const fallback = ordered.find(({ name }) => name === "catch-all") ?? ordered.at(-1)!;
-  const byUser = new WeakMap<UserInfo, readonly Candidate[]>();
+  const byUser = new Map<string, readonly Candidate[]>();
   return {
     classify(user, info) {
-      let candidates = byUser.get(user);
-      if (!candidates) byUser.set(user, (candidates = candidatesOf(ordered, user)));
+      const key = user.groups.length === 0 ? user.name : `${user.name}\n${user.groups.join("\n")}`;
+      let candidates = byUser.get(key);
+      if (!candidates) {
+        if (byUser.size >= MAX_USERS) byUser.clear();
+        byUser.set(key, (candidates = candidatesOf(ordered, user)));
+      }
       for (const { schema, matches } of candidates) if (matches(info)) return schema;
       return fallback;
     },
   };
 }
 
-/** A user is the same for many requests: whom a rule is for is looked at once. */
+/** Whom a rule is for is looked at once for a user, who asks again and again. */
 function candidatesOf(schemas: readonly Schema[], user: UserInfo): readonly Candidate[] {
   return schemas.flatMap((schema) => {
     const rules = schema.rules.filter(({ subjects = [] }) => subjects.some((subject: Obj) => isMeant(subject, user)));

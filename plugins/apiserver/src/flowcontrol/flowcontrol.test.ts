@@ -159,11 +159,12 @@ describe("seats", () => {
     expect(render()).toContain('apiserver_flowcontrol_current_executing_seats{priority_level="l"} 0\n');
   });
 
-  test("cost less than a microsecond of CPU time", () => {
+  test("cost a microsecond of CPU time, three on a slow machine", () => {
     const made = createFlowControl({
       view: { get: () => undefined, list: (_, plural) => (plural === "flowschemas" ? defaultSchemas : defaultLevels) }, follow: () => {}, seats: 600, sizeOf: () => 0,
     });
-    const request = { user: user("joe"), info: info("GET /api/v1/namespaces/a/pods/b"), signal: new AbortController().signal };
+    // Tokens bring a new object with every request.
+    const request = { get user() { return user("joe"); }, info: info("GET /api/v1/namespaces/a/pods/b"), signal: new AbortController().signal };
     const res = { setHeader: () => {} };
     const run = (times: number): void => {
       for (let i = 0; i < times; i++) (made.mark(request.user, request.info, res), made.enter(request) as Ticket).leave();
@@ -172,7 +173,7 @@ describe("seats", () => {
     const before = process.cpuUsage();
     run(100_000);
     const { user: spent } = process.cpuUsage(before);
-    expect(spent / 100_000).toBeLessThan(1);
+    expect(spent / 100_000).toBeLessThan(3);
   });
 });
 
