@@ -5,7 +5,7 @@ import type { ObjectReference } from "@k3s-p/plugin-api/kube";
 import type { KubeletContext } from "../context.ts";
 import { same } from "../status-manager.ts";
 import type { Machine } from "./machine.ts";
-import { newNode, nodeStatus, ownLabels, transitionReasons, type NodeState } from "./node-object.ts";
+import { newNode, nodeStatus, ownLabels, statusPatch, transitionReasons, type NodeState } from "./node-object.ts";
 
 export interface NodeAgent {
   /** Registers the node, then renews lease and status on its own. */
@@ -63,7 +63,7 @@ export function nodeAgent(
     const due = clock.now() - writtenAt >= FULL_REPORT;
     if (!due && before && !differs(before, next)) return;
     try {
-      await kube.patch(nodes, self.name, { status: next }, { subresource: "status", type: "strategic" });
+      await kube.patch(nodes, self.name, { status: statusPatch(before, next, machine) }, { subresource: "status", type: "strategic" });
     } catch (error) {
       if (!isNotFound(error)) throw error;
       return register();
@@ -128,6 +128,7 @@ export function nodeAgent(
       await register();
       informer = kube.informer(nodes, { fieldSelector: `metadata.name=${self.name}` });
       await informer.synced;
+      informer.on({ updated: (node, old) => void (same(node.status?.capacity, old.status?.capacity) || sync()) });
       events.record(reference(), "Normal", "Starting", "Starting kubelet.");
       for (const condition of written?.conditions ?? []) reportCondition(condition.type, condition.status === "True");
       events.record(reference(), "Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods");

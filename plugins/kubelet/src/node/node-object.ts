@@ -71,8 +71,8 @@ export function nodeStatus(
       ...(node.externalIp ? [{ type: "ExternalIP", address: node.externalIp }] : []),
       { type: "Hostname", address: node.name },
     ],
-    capacity: { ...machine.capacity },
-    allocatable: { ...machine.allocatable },
+    capacity: { ...extended(machine, before), ...machine.capacity },
+    allocatable: { ...extended(machine, before), ...machine.allocatable },
     daemonEndpoints: { kubeletEndpoint: { Port: port } } as unknown as NonNullable<NodeStatus["daemonEndpoints"]>,
     nodeInfo: {
       ...machine.info, containerRuntimeVersion: state.runtimeVersion, kubeletVersion: KUBELET_VERSION, kubeProxyVersion: "",
@@ -80,6 +80,17 @@ export function nodeStatus(
     images: imageList(state.images),
     conditions: conditions(state, before?.conditions, now),
   } as NodeStatus;
+}
+
+/** Extended resources that somebody else has stated as capacity; all of it may be allocated. */
+function extended(machine: Machine, before: NodeStatus | undefined): Record<string, string> {
+  return Object.fromEntries(Object.entries(before?.capacity ?? {}).filter(([name]) => name.includes("/") && !(name in machine.capacity)));
+}
+
+/** The patch that makes `next` of `before`: whose capacity it is states it, and what lost its capacity is not allocatable. */
+export function statusPatch(before: NodeStatus | undefined, next: NodeStatus, machine: Machine): object {
+  const gone = Object.keys(before?.allocatable ?? {}).filter((name) => !(name in next.allocatable!));
+  return { ...next, capacity: machine.capacity, allocatable: { ...next.allocatable, ...Object.fromEntries(gone.map((name) => [name, null])) } };
 }
 
 /** The largest first, as upstream, with their digests before their tags. */
