@@ -80,6 +80,15 @@ test("a plugin in one file is tested as it is", () => {
   expect(status).toBe(0);
 });
 
+test.each([
+  [["--suite", "dsn"], "K3SP_FLAG_INVALID  --suite dsn: there is none for this plugin\n  fix: use one of lifecycle, cni"],
+  [["--isolation", "inline"], "K3SP_FLAG_INVALID  --isolation inline: there is none for this plugin\n  fix: use one of rpc"],
+])("a choice that leaves nothing to test is an error, not a pass: %j", (flags, message) => {
+  const { status, output } = testPlugin(join(root, "plugin-api/examples/rpc-node"), ...flags);
+  expect(output).toContain(message);
+  expect(status).toBe(1);
+});
+
 test("what is no plugin is said before anything is tested", () => {
   expect(testPlugin(join(dir, "nothing"))).toMatchObject({ status: 1, output: expect.stringContaining("K3SP_PLUGIN_NOT_FOUND"), rows: [] });
 });

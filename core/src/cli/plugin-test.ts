@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { k3spError } from "@k3s-p/plugin-api";
 import { suitesFor } from "@k3s-p/plugin-api/conformance/index";
 import type { Subject } from "@k3s-p/plugin-api/conformance/subject";
 import { runSuite, type ConformanceTest, type Result } from "@k3s-p/plugin-api/conformance/suite";
@@ -16,12 +17,11 @@ import { packagesFolder } from "../sources/manifests.ts";
 import { hostedSubject } from "./hosted-subject.ts";
 import { parseWords } from "./words.ts";
 
-export const usage = "plugin test SOURCE [--suite NAME] [--json]";
+export const usage = "plugin test SOURCE [--suite NAME] [--isolation MODE] [--json]";
 const headings = ["## What it does", "## Config", "## Examples", "## Health", "## Permissions"];
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const { words: [path = ""], flags } = parseWords(argv, usage, 1, ["suite"], ["json"]);
-  const wanted = flags.get("suite");
+  const { words: [path = ""], flags } = parseWords(argv, usage, 1, ["suite", "isolation"], ["json"]);
   const source = { kind: "user", label: `plugin test ${path}`, ...(await locate(path, packagesFolder(readSettings([])))) } as const;
   const rows: Result[] = [];
   const show = flags.has("json") ? () => undefined : (suite: string) => (result: Result) => void process.stdout.write(rowText(suite, result));
@@ -34,10 +34,9 @@ export async function run(argv: readonly string[]): Promise<number> {
   if (manifest && rows.every((row) => row.status === "passed")) {
     const validate = async (config: object) => void (await configsOf(manifest, config));
     const config = (await configsOf(manifest, manifest.example)).get(manifest.id) as Readonly<Record<string, unknown>>;
-    for (const mode of modesOf(manifest)) {
+    for (const mode of chosen("isolation", modesOf(manifest), flags)) {
       const subject = mode === "inline" ? await inlineSubject(manifest, { config, validate }) : hostedSubject(manifest, { config, validate });
-      const suites = suitesFor(subject).filter(({ name }) => !wanted || name === wanted);
-      for (const { name, tests } of suites) await collect(mode === "inline" ? name : `${name}@${mode}`, tests);
+      for (const { name, tests } of chosen("suite", suitesFor(subject), flags, (suite) => suite.name)) await collect(mode === "inline" ? name : `${name}@${mode}`, tests);
     }
   }
   const count = (status: Result["status"]) => rows.filter((row) => row.status === status).length;
@@ -50,6 +49,14 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 const inlineSubject = async (manifest: Manifest, rest: Pick<Subject, "config" | "validate">): Promise<Subject> =>
   ({ id: manifest.id, folder: manifest.dir, plugin: await loadPlugin(manifest), provides: Object.keys(manifest.provides), ...rest });
+
+/** What the flag names, or all. */
+function chosen<T>(flag: string, all: readonly T[], flags: ReadonlyMap<string, string>, nameOf: (each: T) => string = String): readonly T[] {
+  const wanted = flags.get(flag);
+  const found = wanted === undefined ? all : all.filter((each) => nameOf(each) === wanted);
+  if (found.length) return found;
+  throw k3spError("K3SP_FLAG_INVALID", { message: `--${flag} ${wanted}: there is none for this plugin`, fix: `use one of ${all.map(nameOf).join(", ")}` });
+}
 
 type Mode = Manifest["isolation"];
 
