@@ -1,3 +1,4 @@
+import { createPublicKey, generateKeyPairSync, type KeyObject, verify } from "node:crypto";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { configMaps, secrets, serviceAccounts } from "@k3s-p/plugin-api/kube";
 import { createHarness, type Harness } from "../testing/harness.ts";
@@ -23,6 +24,23 @@ it("fills a token Secret that a user made, and deletes it with its account", asy
   await h.client.delete(serviceAccounts, "app", { namespace: "a" });
   await h.settle();
   expect(h.client.all(secrets)).toEqual([]);
+});
+
+it.each<[string, string | null, () => { readonly privateKey: KeyObject }]>([
+  ["ES256", "sha256", () => generateKeyPairSync("ec", { namedCurve: "P-256" })],
+  ["ES384", "sha384", () => generateKeyPairSync("ec", { namedCurve: "P-384" })],
+  ["RS256", "sha256", () => generateKeyPairSync("rsa", { modulusLength: 2048 })],
+  ["EdDSA", null, () => generateKeyPairSync("ed25519")],
+])("signs with %s when that is what the key is for", async (alg, digest, make) => {
+  const pem = make().privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+  account("app");
+  await start({ ...h.deps, pki: { ...h.deps.pki, serviceAccountKey: async () => ({ privateKey: pem, publicKey: "", path: "" }) } });
+  h.client.put(secrets, { type: "kubernetes.io/service-account-token", metadata: { name: "t", namespace: "a", annotations: { "kubernetes.io/service-account.name": "app" } } });
+  await h.settle();
+  const [header, claims, signature] = text(h.client.all(secrets)[0].data.token).split(".") as [string, string, string];
+  expect(JSON.parse(Buffer.from(header, "base64url").toString())).toEqual({ alg });
+  const key = { key: createPublicKey(pem), dsaEncoding: "ieee-p1363" as const };
+  expect(verify(digest, Buffer.from(`${header}.${claims}`), key, Buffer.from(signature, "base64url"))).toBe(true);
 });
 
 it("makes no token Secret by itself", async () => {

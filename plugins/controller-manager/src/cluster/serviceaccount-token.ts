@@ -79,15 +79,28 @@ const isNote = ({ name, namespace }: { name?: string; namespace?: string }): boo
 const keyOfAccount = ({ metadata }: ServiceAccount): string => `${metadata.namespace}/${metadata.name}`;
 const encode = (text: string): string => Buffer.from(text).toString("base64");
 
+const digests: Readonly<Record<string, readonly [alg: string, digest: string]>> = {
+  prime256v1: ["ES256", "sha256"], secp384r1: ["ES384", "sha384"], secp521r1: ["ES512", "sha512"], rsa: ["RS256", "sha256"],
+};
+
+/** The usual algorithm (RFC 7518, RFC 8037) of the key, which may be one that an administrator brought. */
+function algorithmOf(key: KeyObject): readonly [alg: string, digest: string | null] {
+  if (key.asymmetricKeyType === "ed25519") return ["EdDSA", null];
+  const found = digests[key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType ?? ""];
+  if (!found) throw new Error(`a key of type ${key.asymmetricKeyType} signs no tokens; use RSA, EC or Ed25519`);
+  return found;
+}
+
 /** A token without an end, as upstream writes it into a Secret; it dies with the Secret. */
 function mint(key: KeyObject, secret: Secret, owner: ServiceAccount): string {
   const { name, namespace, uid } = owner.metadata;
+  const [alg, digest] = algorithmOf(key);
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const claim = "kubernetes.io/serviceaccount";
-  const payload = `${part({ alg: "ES256" })}.${part({
+  const payload = `${part({ alg })}.${part({
     iss: ISSUER, sub: `system:serviceaccount:${namespace}:${name}`,
     [`${claim}/namespace`]: namespace, [`${claim}/secret.name`]: secret.metadata.name,
     [`${claim}/service-account.name`]: name, [`${claim}/service-account.uid`]: uid,
   })}`;
-  return `${payload}.${sign("sha256", Buffer.from(payload), { key, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+  return `${payload}.${sign(digest, Buffer.from(payload), { key, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
 }
