@@ -57,8 +57,7 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   kernel.contribute(metricsSource, pluginMetrics(kernel, hookTimes));
   kernel.contribute(debugPage, debugPlugins(kernel));
   const stop = async (): Promise<void> => {
-    await kernel.stop();
-    runner.stop();
+    await kernel.stop().finally(() => runner.stop());
   };
   kernelLog.info(`k3s-p ${version} starting on node ${node.name} (${node.ip}), data in ${node.paths.dataDir}`);
   const claimed = new Set(plan.plugins.flatMap((m) => Object.keys(m.flags)));

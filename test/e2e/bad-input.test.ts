@@ -54,6 +54,23 @@ describe.skipIf(reason)("bad input", () => {
     expect(text).toMatch(/fix: .*(--https-listen-port|another port)/);
   });
 
+  test("a plugin that leaves a listener and a timer open when its start fails, and cannot undo: the process ends all the same", async () => {
+    put("/etc/rancher/leaves-open/package.json", JSON.stringify({ name: "leaves-open", version: "1.0.0", type: "module", exports: "./plugin.js", k3sp: { api: "^0.1.0", isolation: "inline" } }));
+    put("/etc/rancher/leaves-open/plugin.js", `
+      import { createServer } from "node:net";
+      import { definePlugin } from "@k3s-p/plugin-api";
+      export default definePlugin({ start(ctx) {
+        createServer().listen(0);
+        setInterval(() => {}, 60_000);
+        ctx.defer(() => { throw new Error("stuck"); });
+        throw new Error("boom");
+      } });`);
+    const { code, stdout, stderr } = await runServer(sandbox, [...api, "--plugin", "/etc/rancher/leaves-open", "--allow-inline", "leaves-open"]);
+    expect(stderr).toContain("K3SP_PLUGIN_START_FAILED  leaves-open 1.0.0 failed to start: boom");
+    expect(stdout + stderr).toContain("an undo step failed: stuck");
+    expect(code).toBe(1);
+  });
+
   test("a missing containerd", async () => {
     // Hidden on this machine only: a file that cannot be executed lies over each place where it could be.
     const places = (await sandbox.run(["sh", "-c", "ls /usr/bin/containerd /usr/sbin/containerd /usr/local/bin/containerd /bin/containerd 2>/dev/null"])).stdout.trim().split("\n");

@@ -31,7 +31,10 @@ export async function run(argv: readonly string[]): Promise<number> {
     });
   }
   const starting = startServer(plan, { log, onFatal: fail });
-  const outcome = await Promise.race([starting.then(() => "started" as const), signalled.promise.then(() => "signalled" as const)]);
+  const outcome = await Promise.race([
+    starting.then(() => "started" as const, (error: unknown) => (fail(error), "failed" as const)),
+    signalled.promise.then(() => "signalled" as const),
+  ]);
   let admin: AdminServer | void = undefined;
   if (outcome === "started") {
     running = await starting;
@@ -44,6 +47,6 @@ export async function run(argv: readonly string[]): Promise<number> {
   if (admin) await admin.close();
   await starting.then((server) => server.stop(), () => {});
   log("kernel").info("stopped");
-  // Sockets of clients that do not hang up must not hold the process.
+  // Neither sockets of clients that do not hang up, nor what a failed plugin left open, may hold the process.
   process.exit(code);
 }

@@ -3,6 +3,7 @@ import { Skip, definePlugin } from "@k3s-p/plugin-api";
 import { apiGrant, healthCheck } from "@k3s-p/plugin-api/points";
 import { cni, datastore, kube } from "@k3s-p/plugin-api/slots";
 import { runningPlugin } from "./lifecycle.ts";
+import { inlineHost } from "./hosts/inline.ts";
 import { kernelOf } from "./testing.ts";
 
 test("starts after what it needs is ready, and stops in reverse", async () => {
@@ -59,6 +60,26 @@ test("a required plugin that throws fails the start, with its name and what had 
   } }) } });
   await expect(kernel.start()).rejects.toMatchObject({ code: "K3SP_PLUGIN_START_FAILED", plugin: "bad", message: "bad 1.0.0 failed to start: boom" });
   expect(undone).toBe(1);
+});
+
+test("undo steps and a host that fail are reported, and hide neither the failed start nor the steps before them", async () => {
+  const undone: string[] = [];
+  const plugin = definePlugin({ start(ctx) {
+    ctx.defer(() => void undone.push("first"));
+    ctx.defer(() => { throw new Error("stuck"); });
+    ctx.defer(async () => { throw new Error("gone"); });
+    throw new Error("boom");
+  } });
+  const { kernel, lines, defaults } = kernelOf({ bad: { plugin } }, {
+    host: (manifest) => {
+      if (manifest.id !== "bad") return inlineHost(manifest, async () => defaults[manifest.id]!.plugin);
+      return { ...inlineHost(manifest, async () => plugin), stop: async () => { throw new Error("no process"); } };
+    },
+  });
+  await expect(kernel.start()).rejects.toMatchObject({ message: "bad 1.0.0 failed to start: boom" });
+  await kernel.stop();
+  expect(undone).toEqual(["first"]);
+  expect(lines.filter((line) => line.startsWith("bad:"))).toEqual(["gone", "stuck", "no process"].map((why) => `bad: an undo step failed: ${why}`));
 });
 
 test("an optional plugin that throws is reported, and the rest goes on", async () => {

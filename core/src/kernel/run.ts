@@ -36,7 +36,7 @@ export interface Run {
   readonly impl: unknown;
   /** Loads, starts and waits for the gate; what it provides is on the board when this resolves. */
   start(): Promise<void>;
-  /** Takes its slots away, aborts its signal and undoes, within `budget` milliseconds. May be called more than once. */
+  /** Takes its slots away, aborts its signal and undoes, within `budget` milliseconds. Never rejects; may be called more than once. */
   dispose(reason: string, budget: number): Promise<void>;
 }
 
@@ -102,7 +102,7 @@ export function createRun(options: RunOptions): Run {
     abort.abort(new Error(reason));
     over = true;
     for (const step of undos.splice(0).reverse()) await undoOne(step);
-    await host.stop();
+    await undoOne(() => host.stop());
   }
 
   return {
