@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { testSigningRequest } from "../auth/testing.ts";
 import type { Obj } from "../resources/types.ts";
 import { account, namespace, object, pod, refusal, world } from "./testing.ts";
 
@@ -244,10 +245,7 @@ describe("PodSecurity", () => {
 });
 
 describe("certificates", () => {
-  /** Subject O=system:masters, as a DER fragment inside a PEM block. */
-  const masters = Buffer.from(`-----BEGIN CERTIFICATE REQUEST-----\n${
-    Buffer.concat([Buffer.from("060355040a0c0e", "hex"), Buffer.from("system:masters")]).toString("base64")
-  }\n-----END CERTIFICATE REQUEST-----`).toString("base64");
+  const masters = testSigningRequest({ names: ["root"], organizations: ["dev", "system:masters"] });
   const csr = (signerName: string) => object("certificates.k8s.io/v1", "CertificateSigningRequest", "r", { spec: { signerName, request: masters } });
   it("refuses a client certificate for system:masters", async () => {
     expect((await refusal(world().run(csr("kubernetes.io/kube-apiserver-client")))).message).toBe(

@@ -1,6 +1,8 @@
 /** Who may ask for, approve and sign which certificates. */
+import { messageOf } from "@k3s-p/plugin-api";
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import { type RequestedSubject, requestedSubject } from "../auth/signing-request.ts";
 import type { Obj } from "../resources/types.ts";
 import { type AdmissionDeps, refuse, toPlugin } from "./common.ts";
 
@@ -13,11 +15,20 @@ export const certificateSubjectRestriction = (): AdmissionPlugin => toPlugin({
   name: "CertificateSubjectRestriction", resources, operations: ["CREATE"],
   validate(csr, request) {
     if (csr.spec?.signerName !== CLIENT_SIGNER) return;
-    if (organizationsOf(csr.spec.request ?? "").includes("system:masters")) {
+    if (subjectOf(csr, request).organizations.includes("system:masters")) {
       throw refuse(request, `use of ${CLIENT_SIGNER} signer with system:masters group is not allowed`);
     }
   },
 });
+
+/** Refused when it cannot be read. */
+export function subjectOf(csr: Obj, request: AdmissionRequest): RequestedSubject {
+  try {
+    return requestedSubject(csr.spec?.request ?? "");
+  } catch (error) {
+    throw refuse(request, `unable to parse csr: ${messageOf(error)}`);
+  }
+}
 
 /** CertificateApproval and CertificateSigning: the right `approve` or `sign` on the signer. */
 export function certificateRights({ authorizer }: Pick<AdmissionDeps, "authorizer">): { readonly approval: AdmissionPlugin; readonly signing: AdmissionPlugin } {
@@ -44,28 +55,4 @@ export function certificateRights({ authorizer }: Pick<AdmissionDeps, "authorize
       },
     }),
   };
-}
-
-/** OID 2.5.4.10 as a DER element. */
-const ORGANIZATION = Buffer.from("060355040a", "hex");
-
-/** The organizations that a signing request's subject names: each is an OID followed by a string. */
-export function organizationsOf(request: string): string[] {
-  const pem = Buffer.from(request, "base64").toString("latin1");
-  const body = /-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([^-]*)-----END/.exec(pem)?.[1];
-  const der = Buffer.from(body ?? "", "base64");
-  const found: string[] = [];
-  for (let at = der.indexOf(ORGANIZATION); at >= 0; at = der.indexOf(ORGANIZATION, at + 1)) {
-    const start = at + ORGANIZATION.length;
-    const { offset, length } = lengthAt(der, start + 1);
-    found.push(der.subarray(offset, offset + length).toString());
-  }
-  return found;
-}
-
-function lengthAt(der: Buffer, at: number): { offset: number; length: number } {
-  const first = der[at] ?? 0;
-  if (first < 0x80) return { offset: at + 1, length: first };
-  const size = Math.min(first & 0x7f, 4);
-  return { offset: at + 1 + size, length: der.length >= at + 1 + size ? der.readUIntBE(at + 1, Math.max(size, 1)) : 0 };
 }

@@ -1,6 +1,7 @@
 /** Every rule of the built-in chain that refuses, with the message that clients of upstream know. */
 import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
 import { describe, expect, test } from "vitest";
+import { testPem, testSigningRequest } from "../auth/testing.ts";
 import type { Obj } from "../resources/types.ts";
 import { account, namespace, object, pod, refusal, type World, worldWith } from "./testing.ts";
 
@@ -29,12 +30,8 @@ const plain = object("node.k8s.io/v1", "RuntimeClass", "plain", { handler: "plai
 const quota = (hard: object, used: object = {}, spec: object = {}): Obj =>
   object("v1", "ResourceQuota", "q", { spec: { hard, ...spec }, status: { hard, used } }, "ns");
 const fixed = object("storage.k8s.io/v1", "StorageClass", "fixed");
-const csr = (signerName: string, subject = "", status: object = {}): Obj => object("certificates.k8s.io/v1", "CertificateSigningRequest", "r", {
-  spec: {
-    signerName, request: Buffer.from(`-----BEGIN CERTIFICATE REQUEST-----\n${
-      Buffer.concat([Buffer.from("060355040a0c", "hex"), Buffer.from([subject.length]), Buffer.from(subject)]).toString("base64")}\n-----END CERTIFICATE REQUEST-----`).toString("base64"),
-  }, status,
-});
+const csr = (signerName: string, organization = "", status: object = {}, request = testSigningRequest({ names: ["r"], organizations: [organization] })): Obj =>
+  object("certificates.k8s.io/v1", "CertificateSigningRequest", "r", { spec: { signerName, request }, status });
 const nobody = { name: "joe", groups: [] } as const;
 const restricted = namespace("ns", { "pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/enforce-version": "v1.30" });
 
@@ -85,6 +82,8 @@ const cases: readonly Case[] = [
   { by: "CertificateApproval", rule: "no right", object: csr("example.com/s"), more: { operation: "UPDATE", subresource: "approval", oldObject: csr("example.com/s"), user: nobody }, message: 'certificatesigningrequests.certificates.k8s.io "r" is forbidden: user not permitted to approve requests with signerName "example.com/s"' },
   { by: "CertificateSigning", rule: "no right", object: csr("example.com/s", "", { certificate: "x" }), more: { operation: "UPDATE", subresource: "status", oldObject: csr("example.com/s"), user: nobody }, message: 'certificatesigningrequests.certificates.k8s.io "r" is forbidden: user not permitted to sign requests with signerName "example.com/s"' },
   { by: "CertificateSubjectRestriction", rule: "system:masters", object: csr("kubernetes.io/kube-apiserver-client", "system:masters"), message: 'certificatesigningrequests.certificates.k8s.io "r" is forbidden: use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed' },
+  { by: "CertificateSubjectRestriction", rule: "system:masters in letters of two bytes", object: csr("kubernetes.io/kube-apiserver-client", [..."system:masters"].join("\0")), message: 'certificatesigningrequests.certificates.k8s.io "r" is forbidden: use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed' },
+  { by: "CertificateSubjectRestriction", rule: "no certificate request", object: csr("kubernetes.io/kube-apiserver-client", "", {}, testPem(Buffer.of(0x30, 9, 1))), message: 'certificatesigningrequests.certificates.k8s.io "r" is forbidden: unable to parse csr: asn1: structure error: it is no certificate request' },
 
   { by: "DenyServiceExternalIPs", rule: "a new address", object: object("v1", "Service", "s", { spec: { externalIPs: ["192.0.2.9"] } }, "ns"), message: 'services "s" is forbidden: Use of external IPs is denied by admission control' },
 

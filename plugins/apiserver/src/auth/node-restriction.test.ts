@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { Obj } from "../resources/types.ts";
 import { nodeRestriction } from "./node-restriction.ts";
-import { testView } from "./testing.ts";
+import { testPem, testSigningRequest, testView } from "./testing.ts";
 
 const node = (metadata: object = {}, spec: object = {}): Obj => ({ apiVersion: "v1", kind: "Node", metadata: { name: "n1", uid: "node-uid", ...metadata }, spec });
 const pod = (nodeName: string, more: object = {}, metadata: object = {}): Obj =>
@@ -35,6 +35,11 @@ const update = (resource: string, now: Obj, before: Obj, subresource = ""): Part
   ({ operation: "UPDATE", resource, subresource, name: now.metadata!.name!, object: now, oldObject: before });
 const token = (spec: object): Partial<AdmissionRequest> => ({ resource: "serviceaccounts", subresource: "token", name: "sa", object: tokenFor(spec) });
 const bound = (uid: string, name = "p") => ({ boundObjectRef: { kind: "Pod", apiVersion: "v1", name, uid } });
+
+const csr = (signer: string, ...names: readonly (string | undefined)[]): Partial<AdmissionRequest> => ({
+  group: "certificates.k8s.io", resource: "certificatesigningrequests",
+  object: { metadata: { name: "r" }, spec: { signerName: `kubernetes.io/${signer}`, request: names.includes(undefined) ? testPem(Buffer.of(0x30, 9, 1)) : testSigningRequest({ names: names as string[] }) } } as Obj,
+});
 
 it.each<[string, Partial<AdmissionRequest>, string]>([
   ["a mirror pod", { object: mirror() }, ""],
@@ -88,6 +93,14 @@ it.each<[string, Partial<AdmissionRequest>, string]>([
   ["another's lease", { group: "coordination.k8s.io", resource: "leases", namespace: "kube-node-lease", object: node({ name: "n2" }) }, "can only access node lease with the same name as the requesting node"],
   ["another lease", { group: "coordination.k8s.io", resource: "leases", namespace: "default", object: node() }, 'can only access leases in the "kube-node-lease" system namespace'],
   ["another's CSINode", { group: "storage.k8s.io", resource: "csinodes", object: node({ name: "n2" }) }, "can only access CSINode with the same name as the requesting node"],
+  ["a client certificate for itself", csr("kube-apiserver-client-kubelet", "system:node:n1"), ""],
+  ["a serving certificate for itself", csr("kubelet-serving", "system:node:n1"), ""],
+  ["a certificate of another signer", csr("kube-apiserver-client", "jane"), ""],
+  ["a client certificate for another node", csr("kube-apiserver-client-kubelet", "system:node:n2"), "can only create a node CSR with CN=system:node:n1"],
+  ["a serving certificate for another node", csr("kubelet-serving", "system:node:n2"), "can only create a node CSR with CN=system:node:n1"],
+  ["a certificate for itself and another node", csr("kubelet-serving", "system:node:n1", "system:node:n2"), "can only create a node CSR with CN=system:node:n1"],
+  ["a certificate for nobody", csr("kubelet-serving"), "can only create a node CSR with CN=system:node:n1"],
+  ["a request that is none", csr("kubelet-serving", undefined), "unable to parse csr: asn1: structure error: it is no certificate request"],
   ["something else", { resource: "events", object: node({ name: "e" }) }, ""],
 ])("%s", (_, request, refusal) => {
   expect(judge(request)).toBe(refusal);

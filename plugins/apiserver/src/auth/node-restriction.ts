@@ -1,6 +1,7 @@
 /** NodeRestriction: what a kubelet may write, beyond which kinds; upstream's rules and words. */
 import { conflict, notFound } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
+import { subjectOf } from "../admission/certificates.ts";
 import { type AdmissionDeps, refuse } from "../admission/common.ts";
 import type { CacheView, Obj } from "../resources/types.ts";
 import { NODES_GROUP, nodeNameOf, references } from "./node.ts";
@@ -156,6 +157,16 @@ const tokenRule: Rule = ({ view, node, request: { operation, subresource, namesp
 const audiencesOf = (pod: Obj): string[] => (pod.spec.volumes ?? [])
   .flatMap((volume: Obj) => volume.projected?.sources ?? []).map((source: Obj) => source.serviceAccountToken?.audience ?? "");
 
+const kubeletSigners = new Set(["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"]);
+
+/** A certificate in the name of the node that asks for it, and of no other. */
+const certificateRule: Rule = ({ node, request, object }) => {
+  if (request.operation !== "CREATE" || request.subresource !== "" || !kubeletSigners.has(object?.spec?.signerName)) return "";
+  const own = `system:node:${node}`;
+  const { commonNames } = subjectOf(object!, request);
+  return commonNames.length > 0 && commonNames.every((name) => name === own) ? "" : `can only create a node CSR with CN=${own}`;
+};
+
 const rules: Readonly<Record<string, Rule>> = {
   pods: (write) => {
     const { subresource } = write.request;
@@ -169,6 +180,7 @@ const rules: Readonly<Record<string, Rule>> = {
     if (namespace !== "kube-node-lease") return 'can only access leases in the "kube-node-lease" system namespace';
     return (name || object?.metadata?.name) === node ? "" : "can only access node lease with the same name as the requesting node";
   },
+  "certificates.k8s.io/certificatesigningrequests": certificateRule,
   "storage.k8s.io/csinodes": ({ node, request: { name }, object }) =>
     (name || object?.metadata?.name) === node ? "" : "can only access CSINode with the same name as the requesting node",
   "resource.k8s.io/resourceslices": ({ node, object, old }) =>
