@@ -14,14 +14,19 @@ export interface Program {
   readonly type: string;
   /** Whether the expression names a variable. */
   uses(name: string): boolean;
+  /** The library's tree, with types where they are known. */
+  readonly ast: object;
 }
 
 const limits = { maxAstNodes: 10_000, maxDepth: 100 } as const;
 
-/** Declares variables by name and CEL type (`dyn`, `map`, ...). Making an environment is dear: keep it. */
+/** With all functions; what others need is a copy, as those take some 10 ms to register. */
+let complete: Environment | undefined;
+
+/** Declares variables by name and CEL type (`dyn`, `map`, ...). */
 export function celEnvironment(variables: Readonly<Record<string, string>>): Environment {
-  const environment = new (celLibrary().Environment)({ enableOptionalTypes: true, homogeneousAggregateLiterals: false, limits });
-  register(environment);
+  if (!complete) register(complete = new (celLibrary().Environment)({ enableOptionalTypes: true, homogeneousAggregateLiterals: false, limits }));
+  const environment = complete.clone();
   for (const [name, type] of Object.entries(variables)) environment.registerVariable(name, type);
   return environment;
 }
@@ -44,6 +49,7 @@ export function compile(environment: Environment, expression: string): Program {
     type: String(type),
     evaluate: (variables, budget) => guarded(() => charged(() => parsed(variables), budget)),
     uses: (name) => mentions(parsed.ast, name),
+    ast: parsed.ast,
   };
 }
 

@@ -32,12 +32,17 @@ const simple: Readonly<Record<string, string>> = { boolean: "bool", integer: "in
 
 export function schemaTypes({ environment, definitions = {}, fieldName = (name) => name }: SchemaTypeOptions): SchemaTypes {
   const known = new Map<string, string>();
-  let count = 0;
+  const messages = new Map<string, string>();
 
   function message(properties: Readonly<Record<string, TypedSchema>>): string {
-    const fields = Object.entries(properties).map(([name, schema]) => [fieldName(name), typeOf(schema)] as const);
-    const name = `Schema${count++}`;
-    environment.registerType({ name, schema: Object.fromEntries(fields.filter(([field]) => /^[A-Za-z_]\w*$/.test(field))) } as never);
+    const all = Object.entries(properties).map(([name, schema]) => [fieldName(name), typeOf(schema)] as const);
+    const fields = all.filter(([field]) => /^[A-Za-z_]\w*$/.test(field));
+    const key = JSON.stringify(fields);
+    const found = messages.get(key);
+    if (found) return found;
+    const name = `Schema${messages.size}`;
+    messages.set(key, name);
+    environment.registerType({ name, schema: Object.fromEntries(fields) } as never);
     environment.registerOperator(`${name} == null`, () => false);
     return name;
   }

@@ -19,7 +19,7 @@ export const definitionBehaviour: Behaviour = {
   prepareDelete: holdForCleanup,
   generationOf: (crd) => crd.spec,
   validate: (crd) => [...validateDefinition(crd), ...validateStored(crd), ...validateApproval(crd)],
-  validateUpdate: (crd, old) => [...validateDefinition(crd), ...validateUpdateOf(crd, old), ...validateStored(crd), ...validateApproval(crd, old)],
+  validateUpdate: (crd, old) => [...validateDefinition(crd, old), ...validateUpdateOf(crd, old), ...validateStored(crd), ...validateApproval(crd, old)],
   validateStatusUpdate: (crd) => [
     ...validateNames(crd.status?.acceptedNames ?? {}, "status.acceptedNames"), ...validateConditions(crd.status?.conditions ?? []),
   ],

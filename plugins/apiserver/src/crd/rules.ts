@@ -1,14 +1,11 @@
-/** CEL rules of schemas (`x-kubernetes-validations`): checked when the definition is written, compiled when first needed. */
+/** CEL rules of schemas (`x-kubernetes-validations`) at work on objects: compiled when first needed. */
 import type { FieldError, FieldErrorType } from "@k3s-p/plugin-api/kube";
 import { type Budget, newBudget, OUT_OF_BUDGET, OVER_LIMIT } from "../cel/cost.ts";
 import { optional } from "../cel/engine.ts";
 import { celEnvironment, compile, type Environment, type Program } from "../cel/environment.ts";
-import { isMistake } from "../cel/problems.ts";
-import { schemaTypes, type TypedSchema } from "../cel/schema-types.ts";
-import { invalidValue, notSupported, required } from "../resources/validate/field.ts";
 import { sameJson } from "../verbs/update.ts";
-import { escape, toCel } from "./rule-values.ts";
-import { isRecord, type Node, type RuleProps, type SchemaProps } from "./schema.ts";
+import { toCel } from "./rule-values.ts";
+import { isRecord, type Node, type RuleProps } from "./schema.ts";
 import { oldItems } from "./values.ts";
 
 interface Rule {
@@ -114,7 +111,8 @@ function ownMessage(program: Program | undefined, variables: Readonly<Record<str
   }
 }
 
-const titles: Readonly<Record<string, (type: string) => string>> = {
+/** Titles of findings by the reason that a rule may state. */
+export const titles: Readonly<Record<string, (type: string) => string>> = {
   FieldValueInvalid: (type) => `Invalid value: ${JSON.stringify(type)}`,
   FieldValueDuplicate: (type) => `Duplicate value: ${JSON.stringify(type)}`,
   FieldValueForbidden: () => "Forbidden",
@@ -146,84 +144,3 @@ function compileRule(props: RuleProps): Rule {
   const message = props.messageExpression ? attempt(props.messageExpression) : undefined;
   return { props, program, message: message instanceof Error ? undefined : message, usesOld: !(program instanceof Error) && program.uses("oldSelf") };
 }
-
-/** Findings on the rules of a schema that is valid otherwise. */
-export function ruleProblems(schema: SchemaProps, at: string): FieldError[] {
-  let typed: TypedRules | undefined;
-  return problemsBelow(schema, at, (below) => (typed ??= typedRules(schema))(below));
-}
-
-function problemsBelow(schema: SchemaProps, at: string, typed: TypedRules, uncorrelated?: string): FieldError[] {
-  const own = (schema["x-kubernetes-validations"] ?? []).flatMap((rule, i) => problemsOf(rule, `${at}.x-kubernetes-validations[${i}]`, uncorrelated, () => typed(schema)(rule)));
-  const atomic = schema["x-kubernetes-map-type"] === "atomic" ? at : uncorrelated;
-  const fields = Object.entries(schema.properties ?? {}).flatMap(([name, field]) => problemsBelow(field, `${at}.properties[${name}]`, typed, atomic));
-  const { additionalProperties: extra, items } = schema;
-  return [
-    ...own, ...fields,
-    ...(isRecord(extra) ? problemsBelow(extra as SchemaProps, `${at}.additionalProperties`, typed, uncorrelated) : []),
-    ...(items ? problemsBelow(items, `${at}.items`, typed, schema["x-kubernetes-list-type"] === "map" ? uncorrelated : uncorrelated ?? at) : []),
-  ];
-}
-
-function problemsOf(props: RuleProps, at: string, uncorrelated: string | undefined, mistakeOf: () => Error | undefined): FieldError[] {
-  if (!props.rule?.trim()) return [required(`${at}.rule`, "rule is not specified")];
-  const errors: FieldError[] = [];
-  if (props.message !== undefined) {
-    if (!props.message.trim()) errors.push(invalidValue(`${at}.message`, props.message, "message must be non-empty if specified"));
-    else if (/[\r\n]/.test(props.message.trim())) errors.push(invalidValue(`${at}.message`, props.message, "message must not contain line breaks"));
-  }
-  if (props.reason && !titles[props.reason]) errors.push(notSupported(`${at}.reason`, props.reason, Object.keys(titles).sort()));
-  const { program, usesOld } = compileRule(props);
-  const mistake = program instanceof Error ? undefined : mistakeOf();
-  if (program instanceof Error) errors.push(invalidValue(`${at}.rule`, props.rule, `compilation failed: ${program.message}`));
-  else if (mistake) errors.push(invalidValue(`${at}.rule`, props.rule, `compilation failed: ${mistake.message}`));
-  else if (program.type !== "bool" && program.type !== "dyn") errors.push(invalidValue(`${at}.rule`, props.rule, "cel expression must evaluate to a bool"));
-  if (usesOld && uncorrelated) {
-    errors.push(invalidValue(`${at}.rule`, props.rule, `oldSelf cannot be used on the uncorrelatable portion of the schema within ${uncorrelated}`));
-  }
-  if (props.messageExpression) {
-    try {
-      compile(environment(), props.messageExpression);
-    } catch (error) {
-      errors.push(invalidValue(`${at}.messageExpression`, props.messageExpression, `messageExpression compilation failed: ${(error as Error).message}`));
-    }
-  }
-  return errors;
-}
-
-/** By schema: what is wrong with a rule of it, given the types of the fields; undefined when nothing is. */
-type TypedRules = (schema: SchemaProps) => (rule: RuleProps) => Error | undefined;
-
-/** All schemas with rules become types of one environment, of which each rule then gets a copy with its own `self`. */
-function typedRules(root: SchemaProps): TypedRules {
-  const base = celEnvironment({});
-  const types = schemaTypes({ environment: base, fieldName: escape });
-  const names = new Map<SchemaProps, string>();
-  const visit = (schema: SchemaProps): void => {
-    if (schema["x-kubernetes-validations"]?.length) names.set(schema, types.typeOf((schema === root ? asResource(schema) : schema) as TypedSchema));
-    for (const inner of [...Object.values(schema.properties ?? {}), schema.items, schema.additionalProperties]) if (isRecord(inner)) visit(inner as SchemaProps);
-  };
-  visit(root);
-  const environments = new Map<string, Environment>();
-  const environmentOf = (type: string): Environment => {
-    const known = environments.get(type);
-    if (known) return known;
-    const made = base.clone().registerVariable("self", type).registerVariable("oldSelf", "dyn");
-    environments.set(type, made);
-    return made;
-  };
-  return (schema) => ({ rule }) => {
-    try {
-      compile(environmentOf(names.get(schema) ?? "dyn"), rule);
-      return undefined;
-    } catch (error) {
-      return isMistake(error) ? (error as Error) : undefined;
-    }
-  };
-}
-
-const nameFields: TypedSchema = { type: "object", properties: { name: { type: "string" }, generateName: { type: "string" } } };
-
-/** Of the metadata rules see the name and nothing else. */
-const asResource = (schema: SchemaProps): object =>
-  ({ ...schema, properties: { ...schema.properties, apiVersion: { type: "string" }, kind: { type: "string" }, metadata: nameFields } });

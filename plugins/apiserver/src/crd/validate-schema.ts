@@ -7,7 +7,7 @@ import { sameJson } from "../verbs/update.ts";
 import { validateLists } from "./lists.ts";
 import { fillDefaults, prune } from "./prune.ts";
 import { goRegExp } from "../cel/regexp.ts";
-import { ruleProblems } from "./rules.ts";
+import { type PlacedSchema, ruleProblems } from "./rule-check.ts";
 import { isRecord, metaFields, readSchema, type SchemaProps } from "./schema.ts";
 import { validateValues } from "./values.ts";
 import { validateMapList } from "./validate-lists.ts";
@@ -21,7 +21,19 @@ const besideStatus = new Set([
   "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations", "x-kubernetes-map-type",
 ]);
 
-export function validateSchema(schema: SchemaProps, at: string, hasStatus: boolean): FieldError[] {
+export interface VersionSchema extends PlacedSchema {
+  readonly hasStatus: boolean;
+  /** It has been found good before. */
+  readonly isUnchanged?: boolean;
+}
+
+/** Rules are checked when the schemas are right otherwise. */
+export function validateSchemas(versions: readonly VersionSchema[]): FieldError[] {
+  const errors = versions.flatMap(validateStructure);
+  return errors.length > 0 ? errors : ruleProblems(versions.filter(({ isUnchanged }) => !isUnchanged));
+}
+
+function validateStructure({ schema, at, hasStatus }: VersionSchema): FieldError[] {
   const errors: FieldError[] = [];
   if (hasStatus) {
     if (schema.type !== undefined && schema.type !== "object") {
@@ -32,7 +44,6 @@ export function validateSchema(schema: SchemaProps, at: string, hasStatus: boole
   }
   if (schema.nullable) errors.push(forbidden(`${at}.nullable`, "nullable cannot be true at the root"));
   checkNode(schema, at, "root", errors);
-  if (errors.length === 0) errors.push(...ruleProblems(schema, at));
   return errors;
 }
 

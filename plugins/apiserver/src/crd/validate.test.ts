@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { created, fakeContext, rowOf, updated } from "../resources/testing.ts";
 import type { Obj } from "../resources/types.ts";
-import { ruleProblems } from "./rules.ts";
+import { ruleProblems } from "./rule-check.ts";
 import type { SchemaProps } from "./schema.ts";
 import { cronTabs } from "./testing.ts";
 
@@ -121,7 +121,7 @@ describe("rules are checked against the fields of their schema", () => {
       x: { type: "integer" }, "a-b": { type: "string" }, when: { type: "string", format: "date-time" }, any: { "x-kubernetes-int-or-string": true }, free: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
       map: { type: "object", additionalProperties: { type: "string" } }, list: { type: "array", maxItems: 5, items: { type: "object", properties: { name: { type: "string" }, port: { type: "integer", nullable: true } } } },
     } } } } as const;
-    return ruleProblems(schema, "schema")[0]?.message;
+    return ruleProblems([{ schema, at: "schema" }])[0]?.message;
   };
   it.each([
     "self.spec.x > 1", "self.metadata.name == 'a' && self.kind != ''", "self.spec.a__dash__b == 'x'", "self.spec.when > timestamp('2026-01-01T00:00:00Z')", "self.spec.any == 5 || self.spec.any == 'x'",

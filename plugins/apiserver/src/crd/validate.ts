@@ -4,11 +4,13 @@ import { isObject, items } from "../resources/fields.ts";
 import type { Obj } from "../resources/types.ts";
 import { forbidden, IMMUTABLE, invalidAll, invalidValue, oneOf, required } from "../resources/validate/field.ts";
 import { dns1035Label, dns1123Subdomain } from "../resources/validate/names.ts";
+import { sameJson } from "../verbs/update.ts";
 import { parseJsonPath, simplePathProblem } from "./jsonpath.ts";
-import { validateSchema } from "./validate-schema.ts";
+import { validateSchemas } from "./validate-schema.ts";
 import { validateSelectable } from "./validate-selectable.ts";
 
-export function validateDefinition({ metadata, spec }: Obj): FieldError[] {
+/** `old` is what an update replaces. */
+export function validateDefinition({ metadata, spec }: Obj, old?: Obj): FieldError[] {
   const { group = "", names = {} } = spec;
   const errors: FieldError[] = [];
   if (metadata?.name !== `${names.plural ?? ""}.${group}`) {
@@ -24,13 +26,17 @@ export function validateDefinition({ metadata, spec }: Obj): FieldError[] {
   if (spec.preserveUnknownFields === true) {
     errors.push(invalidValue("spec.preserveUnknownFields", true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"));
   }
-  errors.push(...validateVersions(items(spec, "versions")));
+  errors.push(...validateVersions(items(spec, "versions"), items(old?.spec, "versions")));
   for (const field of ["plural", "singular", "kind", "listKind"]) if (!names[field]) errors.push(required(`spec.names.${field}`));
   return [...errors, ...validateNames(names, "spec.names"), ...validateConversion(spec.conversion)];
 }
 
-function validateVersions(versions: readonly Obj[]): FieldError[] {
+function validateVersions(versions: readonly Obj[], old: readonly Obj[]): FieldError[] {
   const errors = versions.flatMap((version, i) => validateVersion(version, `spec.versions[${i}]`));
+  errors.push(...validateSchemas(versions.flatMap(({ name, schema, subresources }, i) => !isObject(schema?.openAPIV3Schema) ? [] : [{
+    schema: schema.openAPIV3Schema, at: `spec.versions[${i}].schema.openAPIV3Schema`, hasStatus: Boolean(subresources?.status),
+    isUnchanged: old.some((before) => before.name === name && sameJson(before.schema, schema)),
+  }])));
   if (new Set(versions.map((version) => version.name)).size < versions.length) {
     errors.push(invalidValue("spec.versions", brief(versions), "must contain unique version names"));
   }
@@ -52,7 +58,6 @@ function validateVersion(version: Obj, at: string): FieldError[] {
     if (problem) errors.push(invalidValue(`${at}.deprecationWarning`, warning, problem));
   }
   if (!isObject(schema?.openAPIV3Schema)) errors.push(required(`${at}.schema.openAPIV3Schema`, "schemas are required"));
-  else errors.push(...validateSchema(schema.openAPIV3Schema, `${at}.schema.openAPIV3Schema`, Boolean(subresources?.status)));
   errors.push(...validateScale(subresources?.scale, `${at}.subresources.scale`));
   items(version, "additionalPrinterColumns").forEach((column, i) => errors.push(...validateColumn(column, `${at}.additionalPrinterColumns[${i}]`)));
   return [...errors, ...validateSelectable(version, `${at}.selectableFields`)];

@@ -4,7 +4,7 @@ import type { NativeResource, PrinterColumn } from "@k3s-p/plugin-api/points";
 import type { ColumnProps } from "../crd/columns.ts";
 import { type CustomDef, customRow } from "../crd/resource.ts";
 import type { SchemaProps } from "../crd/schema.ts";
-import { validateSchema } from "../crd/validate-schema.ts";
+import { validateSchemas } from "../crd/validate-schema.ts";
 import type { Registry } from "./registry.ts";
 
 const free: SchemaProps = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
@@ -15,7 +15,7 @@ const scalePaths = { specReplicasPath: ".spec.replicas", statusReplicasPath: ".s
 export function toResourceDef(native: NativeResource): CustomDef {
   const { group, version, kind, plural, singular = kind.toLowerCase(), shortNames, categories, subresources = [], columns } = native;
   const schema = (native.schema ?? free) as SchemaProps;
-  const problems = validateSchema(schema, "schema", subresources.includes("status"));
+  const problems = validateSchemas([{ schema, at: "schema", hasStatus: subresources.includes("status") }]);
   if (problems.length > 0) throw new Error(problems.map(({ field, message }) => `${field}: ${message}`).join(", "));
   return customRow({
     spec: { group, scope: native.namespaced ? "Namespaced" : "Cluster", versions: [{ name: version, storage: true }] },
