@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { requestInMemory } from "../client/memory.ts";
 import { encodeProtobuf } from "../protobuf/index.ts";
 import { readArgs } from "../server/args.ts";
-import { adminUser, startTestServer, type TestServer } from "../server/testing.ts";
+import { adminUser, startTestServer, type TestServer, type TestServerOptions } from "../server/testing.ts";
 import { parseRequestInfo } from "../server/request.ts";
 import { openLog } from "./file.ts";
 import { createAudit } from "./index.ts";
@@ -18,10 +19,10 @@ const policyOf = (...rules: object[]): AuditPolicy => checkPolicy({ apiVersion: 
 describe("the audit log", () => {
   let api: TestServer;
   let events: any[];
-  const serve = async (policy: AuditPolicy): Promise<void> => {
+  const serve = async (policy: AuditPolicy, options: TestServerOptions = {}): Promise<void> => {
     events = [];
     let id = 0;
-    api = await startTestServer({ audit: createAudit({ policy, sink: { write: (line) => void events.push(JSON.parse(line)) }, newId: () => `id-${id++}` }) });
+    api = await startTestServer({ ...options, audit: createAudit({ policy, sink: { write: (line) => void events.push(JSON.parse(line)) }, newId: () => `id-${id++}` }) });
     events.length = 0;
   };
   afterEach(() => api.close());
@@ -70,6 +71,26 @@ describe("the audit log", () => {
       { verb: "list", responseStatus: { status: "Failure", reason: "Forbidden", code: 403 }, annotations: { "authorization.k8s.io/decision": "forbid" } },
       { verb: "get", responseStatus: { status: "Failure", reason: "NotFound", code: 404 } },
     ]);
+  });
+
+  test("names the token that is issued, and who uses one that should have been renewed", async () => {
+    let time = Date.parse("2026-01-01T00:00:00Z");
+    await serve(policyOf({ level: "Metadata", omitStages: ["RequestReceived"] }), { now: () => new Date(time) });
+    const ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts";
+    await api.http("POST", ACCOUNTS, { metadata: { name: "robot" } });
+    await api.http("POST", "/api/v1/namespaces/default/pods", { metadata: { name: "p" }, spec: { serviceAccountName: "robot", containers: [{ name: "c", image: "i" }] } });
+    events.length = 0;
+    const { body } = await api.http("POST", `${ACCOUNTS}/robot/token`, { spec: { expirationSeconds: 3607, boundObjectRef: { apiVersion: "v1", kind: "Pod", name: "p" } } });
+    const { jti } = JSON.parse(Buffer.from(body.status.token.split(".")[1], "base64url").toString());
+    const use = () => requestInMemory(api.handler, undefined as never, "GET", "/version", undefined, { authorization: `Bearer ${body.status.token}` });
+    await use();
+    time += 3_700_000;
+    await use();
+    expect(events.map(({ annotations }) => ({ ...annotations, "authorization.k8s.io/decision": undefined }))).toEqual([
+      { "authentication.kubernetes.io/issued-credential-id": `JTI=${jti}` }, {},
+      { "authentication.k8s.io/stale-token": "subject: system:serviceaccount:default:robot, seconds after warning threshold: 93" },
+    ]);
+    expect(events[2].user.extra["authentication.kubernetes.io/credential-id"]).toEqual([`JTI=${jti}`]);
   });
 
   test("holds what policies have to say", async () => {

@@ -20,7 +20,7 @@ export interface AuditRecord {
 
 export interface Audit {
   /** Undefined when the policy does not care for the request. */
-  begin(incoming: Incoming, info: RequestInfo, user: UserInfo, res?: ApiResponse): AuditRecord | undefined;
+  begin(incoming: Incoming, info: RequestInfo, user: UserInfo, res?: ApiResponse, notes?: ReadonlyMap<string, string>): AuditRecord | undefined;
 }
 
 export interface AuditOptions {
@@ -35,12 +35,13 @@ const MAX_BODY = 3 * 1024 * 1024;
 
 export function createAudit({ policy, sink, now = () => new Date(), newId = randomUUID }: AuditOptions): Audit {
   return {
-    begin(incoming, info, user, res) {
+    begin(incoming, info, user, res, notes) {
       const treatment = treatmentOf(policy, user, info);
       if (treatment.level === "None") return undefined;
       const record = startRecord({ incoming, info, user, treatment, sink, now, auditID: newId() });
       if (res) res.setHeader("audit-id", record.id);
       if (res && treatment.level === "RequestResponse" && info.verb !== "watch") captureBody(res, record.response);
+      notes?.forEach((value, key) => record.annotate(key, value));
       record.emit("RequestReceived");
       return record;
     },

@@ -14,6 +14,8 @@ export interface PeerCertificate {
   readonly subject: { readonly CN?: string | string[]; readonly O?: string | string[] };
   /** By request-header-ca: it says nothing of the user, the headers do. */
   readonly isFrontProxy?: boolean;
+  /** Of the certificate, in hexadecimal. */
+  readonly sha256?: string;
 }
 
 export interface Credentials {
@@ -38,8 +40,11 @@ export interface AuthenticatorDeps {
   readonly now?: () => number;
 }
 
+/** Takes an annotation for the audit log. */
+export type Note = (key: string, value: string) => void;
+
 /** Undefined when the credentials name nobody (401); throws or rejects with 403 when the impersonation is not allowed. */
-export type Authenticator = (request: Credentials) => MaybePromise<UserInfo | undefined>;
+export type Authenticator = (request: Credentials, note?: Note) => MaybePromise<UserInfo | undefined>;
 
 const AUTHENTICATED = "system:authenticated";
 const ACCOUNT_PREFIX = "system:serviceaccount:";
@@ -62,11 +67,11 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     return undefined;
   };
 
-  const userOf = (request: Credentials): MaybePromise<UserInfo | undefined> => {
+  const userOf = (request: Credentials, note: Note | undefined): MaybePromise<UserInfo | undefined> => {
     const user = certified(request);
     if (user) return user;
     const token = bearerToken(request.headers.authorization);
-    const reviewed = token ? reviewer.review(token, tokens.audiences) : undefined;
+    const reviewed = token ? reviewer.review(token, tokens.audiences, note) : undefined;
     if (!(reviewed instanceof Promise)) return reviewed?.user ?? unknownUser(request, token);
     return reviewed.then((found) => found?.user ?? unknownUser(request, token));
   };
@@ -76,17 +81,24 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     return authenticateOutside(outside, metrics, { method, url, headers, token, remoteAddress });
   };
 
-  return (request) => {
-    const user = userOf(request);
+  return (request, note) => {
+    const user = userOf(request, note);
     if (user instanceof Promise) return user.then((found) => found && impersonate(found, request.headers, authorizer));
     return user && impersonate(user, request.headers, authorizer);
   };
 }
 
-function certificateUser({ subject }: PeerCertificate): UserInfo | undefined {
+function certificateUser({ subject, sha256 }: PeerCertificate): UserInfo | undefined {
   const name = asList(subject.CN)[0];
-  return name ? Object.freeze({ name, groups: withAuthenticated(asList(subject.O)) }) : undefined;
+  const extra = sha256 && { [CREDENTIAL_ID]: [`X509SHA256=${sha256}`] };
+  return name ? Object.freeze({ name, groups: withAuthenticated(asList(subject.O)), ...(extra && { extra }) }) : undefined;
 }
+
+/** Where a user's extra fields name the very certificate or token (KEP-4193). */
+const CREDENTIAL_ID = "authentication.kubernetes.io/credential-id";
+/** What the id of a token is called there, and in the audit log of its issue. */
+export const tokenCredential = (jti: string): string => `JTI=${jti}`;
+export const credentialOf = (jti: unknown): Record<string, string[]> => (typeof jti === "string" && jti ? { [CREDENTIAL_ID]: [tokenCredential(jti)] } : {});
 
 /** K3s's `--requestheader-allowed-names`. */
 const FRONT_PROXY = "system:auth-proxy";
@@ -121,7 +133,7 @@ export interface ReviewedToken {
 }
 
 export interface TokenReviewer {
-  review(token: string, audiences: readonly string[]): MaybePromise<ReviewedToken | undefined>;
+  review(token: string, audiences: readonly string[], note?: Note): MaybePromise<ReviewedToken | undefined>;
 }
 
 /** Tokens whose signature has been checked; the rest of the claims is checked every time. */
@@ -140,14 +152,18 @@ export function createTokenReviewer({ view, tokens, now = Date.now, outside = no
     signed.set(token, claims);
     return claims;
   };
-  const accountToken = (token: string, audiences: readonly string[]): ReviewedToken | undefined => {
+  const accountToken = (token: string, audiences: readonly string[], note: Note): ReviewedToken | undefined => {
     const claims = claimsOf(token);
     if (!claims) return undefined;
-    if (claims.iss === LEGACY_ISSUER) return legacyToken({ view, own: tokens.audiences, onUse: (secret) => (metrics.token("legacy"), onLegacyToken(secret)) }, token, claims, audiences);
+    if (claims.iss === LEGACY_ISSUER) return legacyToken({ view, own: tokens.audiences, note, onUse: (secret) => (metrics.token("legacy"), onLegacyToken(secret)) }, token, claims, audiences);
     if (!tokens.issuers.includes(claims.iss as string)) return undefined;
     const known = asTokenClaims(claims);
     const found = known && boundToken(view, known, audiences, now() / 1000);
-    if (found) metrics.token(now() / 1000 > (known["kubernetes.io"].warnafter ?? Infinity) ? "stale" : "valid");
+    if (!found) return undefined;
+    const { sub, "kubernetes.io": { warnafter = Infinity } } = known;
+    const isStale = now() / 1000 > warnafter;
+    metrics.token(isStale ? "stale" : "valid");
+    if (isStale) note(STALE_TOKEN, `subject: ${sub}, seconds after warning threshold: ${Math.floor(now() / 1000) - warnafter}`);
     return found;
   };
   const bootstrapToken = (token: string, audiences: readonly string[]): ReviewedToken | undefined => {
@@ -156,12 +172,15 @@ export function createTokenReviewer({ view, tokens, now = Date.now, outside = no
     return user && shared.length > 0 ? { user, audiences: shared } : undefined;
   };
   return {
-    review(token, audiences) {
-      const own = accountToken(token, audiences) ?? bootstrapToken(token, audiences);
+    review(token, audiences, note = () => {}) {
+      const own = accountToken(token, audiences, note) ?? bootstrapToken(token, audiences);
       return own || outside.tokens.length === 0 ? own : reviewOutside(outside, metrics, token, audiences);
     },
   };
 }
+
+const STALE_TOKEN = "authentication.k8s.io/stale-token";
+const LEGACY_TOKEN = "authentication.k8s.io/legacy-token";
 
 /** Seconds for which a token may seem to be from the future: clocks are set back by a little, as upstream allows. */
 const LEEWAY = 60;
@@ -190,7 +209,7 @@ function isAlive(object: Obj | undefined, uid: string, seconds: number): boolean
 function extraOf({ jti, "kubernetes.io": { pod, node } }: TokenClaims): Record<string, string[]> {
   const prefix = "authentication.kubernetes.io/";
   return {
-    ...(jti && { [`${prefix}credential-id`]: [`JTI=${jti}`] }),
+    ...credentialOf(jti),
     ...(node && { [`${prefix}node-name`]: [node.name], [`${prefix}node-uid`]: [node.uid] }),
     ...(pod && { [`${prefix}pod-name`]: [pod.name], [`${prefix}pod-uid`]: [pod.uid] }),
   };
@@ -214,19 +233,24 @@ interface LegacyDeps {
   /** The server's audiences, which such a token has all. */
   readonly own: readonly string[];
   readonly onUse: (secret: Obj) => void;
+  readonly note: Note;
 }
 
-function legacyToken({ view, own, onUse }: LegacyDeps, token: string, claims: Record<string, unknown>, audiences: readonly string[]): ReviewedToken | undefined {
+function legacyToken({ view, own, onUse, note }: LegacyDeps, token: string, claims: Record<string, unknown>, audiences: readonly string[]): ReviewedToken | undefined {
   const claim = (name: string) => claims[`kubernetes.io/serviceaccount/${name}`] as string | undefined;
   const namespace = claim("namespace") ?? "";
   const name = claim("service-account.name") ?? "";
   const uid = claim("service-account.uid") ?? "";
   const shared = audiences.filter((audience) => own.includes(audience));
-  if (shared.length === 0 || view.get("", "serviceaccounts", name, namespace)?.metadata?.uid !== uid) return undefined;
+  const account = view.get("", "serviceaccounts", name, namespace);
+  if (shared.length === 0 || account?.metadata?.uid !== uid) return undefined;
   const secret = view.get("", "secrets", claim("secret.name") ?? "", namespace);
   const stored = secret?.data?.token as string | undefined;
   if (!secret || !stored || secret.metadata!.deletionTimestamp || isInvalidated(secret) || Buffer.from(stored, "base64").toString() !== token) return undefined;
   onUse(secret);
+  const isOurs = account.secrets?.some((ref: { readonly name?: string }) => ref.name === secret.metadata!.name);
+  note(LEGACY_TOKEN, `${ACCOUNT_PREFIX}${namespace}:${name}`);
+  note(`${LEGACY_TOKEN}-${isOurs ? "autogenerated" : "manual"}-secret`, secret.metadata!.name!);
   return { user: accountUser(namespace, { name, uid }), audiences: shared };
 }
 

@@ -2,7 +2,7 @@
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import { celEnvironment, compile, type Environment, type Program } from "../cel/environment.ts";
 import { toCel } from "../webhook/evaluation.ts";
-import type { ReviewedToken } from "./authenticate.ts";
+import { credentialOf, type ReviewedToken } from "./authenticate.ts";
 import { createIssuerKeys } from "./issuer-keys.ts";
 import { decodeJwt, verifyJwt } from "./jwt.ts";
 import type { TokenSource } from "./outside.ts";
@@ -86,7 +86,7 @@ function createMapping({ claimMappings, claimValidationRules = [], userValidatio
     if (typeof name !== "string" || name === "") throw new Error("oidc: the username is empty or no string");
     const user: UserInfo = {
       name, groups: [...new Set([...texts(groups?.(raw, claims), "groups"), "system:authenticated"])],
-      ...optionalText("uid", uid?.(raw, claims)), ...extraOf(extra, claims),
+      ...optionalText("uid", uid?.(raw, claims)), ...extraOf(extra, claims, raw.jti),
     };
     checkUser(userRules, user);
     return user;
@@ -120,9 +120,10 @@ function optionalText(key: "uid", value: unknown): { readonly uid?: string } {
   return value ? { [key]: value } : {};
 }
 
-function extraOf(extra: readonly { readonly key: string; readonly program: Program }[], claims: Claims): Pick<UserInfo, "extra"> {
+function extraOf(extra: readonly { readonly key: string; readonly program: Program }[], claims: Claims, jti: unknown): Pick<UserInfo, "extra"> {
   const entries = extra.map(({ key, program }) => [key, texts(program.evaluate({ claims }), `extra ${key}`)] as const).filter(([, values]) => values.length > 0);
-  return entries.length > 0 ? { extra: Object.fromEntries(entries) } : {};
+  const all = { ...Object.fromEntries(entries), ...credentialOf(jti) };
+  return Object.keys(all).length > 0 ? { extra: all } : {};
 }
 
 interface ClaimRule {

@@ -82,9 +82,10 @@ describe("an issuer by structured configuration", () => {
     issue(key);
     const settings = await start(`authentication-config=${config()}`);
     const token = signJwt(key, claims({ groups: ["dev", "ops"] }));
+    const named = signJwt(key, claims({ jti: "t-1" }));
     expect(asked).toEqual([]);
     expect(await review(settings, token)).toEqual({ name: "oidc:jane", groups: ["oidc:dev", "oidc:ops", "system:authenticated"] });
-    await review(settings, token);
+    expect((await review(settings, named))?.extra).toEqual({ "authentication.kubernetes.io/credential-id": ["JTI=t-1"] });
     expect(asked.map(({ path }) => path)).toEqual(["/.well-known/openid-configuration", "/keys"]);
   });
   it("leaves tokens of other issuers, and for other audiences of ours, to others", async () => {

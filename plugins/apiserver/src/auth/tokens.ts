@@ -42,6 +42,7 @@ export interface MintedToken {
   readonly token: string;
   /** What `status.expirationTimestamp` says, Unix seconds. */
   readonly expires: number;
+  readonly id: string;
 }
 
 export interface TokenKeysOptions {
@@ -84,12 +85,13 @@ export function createTokenKeys(options: TokenKeysOptions): TokenKeys {
     mint(subject, wanted, seconds) {
       const iat = Math.floor(now() / 1000);
       const extended = seconds === WARN_ONLY_BOUND_SECONDS && subject.pod !== undefined && sameSet(wanted, audiences);
+      const id = newId();
       const claims = claimsOf(subject, {
-        iss: issuer, aud: wanted, iat, nbf: iat, jti: newId(),
+        iss: issuer, aud: wanted, iat, nbf: iat, jti: id,
         exp: iat + (extended ? YEAR : seconds),
         ...(extended && { warnafter: iat + seconds }),
       });
-      return { token: signJwt(signing, claims), expires: iat + seconds };
+      return { token: signJwt(signing, claims), expires: iat + seconds, id };
     },
     read: (token) => verifyJwt(token, verifying),
     jwks: () => ({ keys: verifying.map(({ key, kid, alg }) => ({ use: "sig", ...key.export({ format: "jwk" }), kid, alg })) }),

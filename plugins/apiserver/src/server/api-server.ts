@@ -6,6 +6,7 @@ import { type KubeClient, randomSuffix } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, DebugPage, HealthCheck } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Audit, AuditRecord } from "../audit/index.ts";
+import type { Note } from "../auth/authenticate.ts";
 import { createClient } from "../client/client.ts";
 import type { Sealer } from "../encryption/sealer.ts";
 import { createFlowControl, type FlowControl, GROUP as FLOW_GROUP } from "../flowcontrol/index.ts";
@@ -31,7 +32,7 @@ import { upgradeWatch } from "./websocket-watch.ts";
 
 /** What the parts around the engine add: authentication, discovery, subresources. Built once the engine runs. */
 export interface Extensions {
-  readonly authenticate?: (incoming: Incoming) => UserInfo | undefined | Promise<UserInfo | undefined>;
+  readonly authenticate?: (incoming: Incoming, note?: Note) => UserInfo | undefined | Promise<UserInfo | undefined>;
   readonly authorize?: (user: UserInfo, info: RequestInfo) => void | Promise<void>;
   /** The server's own rules alone, for clients in this process. */
   readonly authorizeInside?: (user: UserInfo, info: RequestInfo) => void;

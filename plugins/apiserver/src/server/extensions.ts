@@ -74,8 +74,8 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
   const custom = createCustomResources({ engine, client, ...(options.conversions && { conversions: options.conversions }) });
   const notice = noticeOldClients(client);
   return {
-    authenticate(incoming) {
-      const user = authenticator(incoming);
+    authenticate(incoming, note) {
+      const user = authenticator(incoming, note);
       if (user) notice(incoming.headers["user-agent"]);
       return user;
     },

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { apiError, badRequest, forbidden } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import type { Note } from "../auth/authenticate.ts";
 import type { Audit, AuditRecord } from "../audit/index.ts";
 import { type FlowControl, isLongRunning } from "../flowcontrol/index.ts";
 import { decodeBody, readBody } from "./body.ts";
@@ -24,6 +25,7 @@ export interface Incoming {
     readonly subject: { readonly CN?: string; readonly O?: string | string[] };
     /** Signed by an authority of front proxies, and by none of clients. */
     readonly isFrontProxy?: boolean;
+    readonly sha256?: string;
   } | undefined;
   /** Set by calls in memory, whose user is known. */
   readonly user?: UserInfo;
@@ -32,8 +34,8 @@ export interface Incoming {
 export type Route = (req: ApiRequest, res: ApiResponse) => Promise<void> | void;
 
 export interface HandlerOptions extends ResourceRoutes {
-  /** Undefined = 401. */
-  readonly authenticate: (incoming: Incoming) => UserInfo | undefined | Promise<UserInfo | undefined>;
+  /** Undefined = 401. What it notes stands in the audit log. */
+  readonly authenticate: (incoming: Incoming, note?: Note) => UserInfo | undefined | Promise<UserInfo | undefined>;
   /** Throws or rejects with 403. */
   readonly authorize: (user: UserInfo, info: RequestInfo) => void | Promise<void>;
   /** Paths that answer without authentication: `/ping`, `/cacerts`. */
@@ -63,16 +65,16 @@ export function createHandler(options: HandlerOptions): RequestHandler {
   let onDrained: (() => void) | undefined;
 
   function admit(incoming: Incoming, closed: Closed, res?: ApiResponse): ApiRequest | Promise<ApiRequest> {
-    const info = parseRequestInfo(incoming.method, incoming.url);
-    const user = incoming.user ?? options.authenticate(incoming);
-    if (user instanceof Promise) return user.then((found) => permit(incoming, info, found, closed, res));
-    return permit(incoming, info, user, closed, res);
+    const notes = options.audit && new Map<string, string>();
+    const asked: Asked = { incoming, info: parseRequestInfo(incoming.method, incoming.url), closed, res, notes };
+    const user = incoming.user ?? options.authenticate(incoming, notes && ((key, value) => void notes.set(key, value)));
+    return user instanceof Promise ? user.then((found) => permit(asked, found)) : permit(asked, user);
   }
 
-  function permit(incoming: Incoming, info: RequestInfo, user: UserInfo | undefined, closed: Closed, res?: ApiResponse): ApiRequest | Promise<ApiRequest> {
+  function permit({ incoming, info, closed, res, notes }: Asked, user: UserInfo | undefined): ApiRequest | Promise<ApiRequest> {
     if (!user) throw apiError(401, "Unauthorized", "Unauthorized");
     if (res) options.flow.mark(user, info, res);
-    const record = options.audit?.begin(incoming, info, user, res);
+    const record = options.audit?.begin(incoming, info, user, res, notes);
     const refused = (error: unknown): never => {
       record?.decided(false);
       record?.complete(statusOf(error).code ?? 500, statusOf(error));
@@ -211,6 +213,15 @@ function closedSignal(res: ApiResponse): AbortSignal {
   const controller = new AbortController();
   res.on("close", () => controller.abort());
   return controller.signal;
+}
+
+interface Asked {
+  readonly incoming: Incoming;
+  readonly info: RequestInfo;
+  readonly closed: Closed;
+  readonly res: ApiResponse | undefined;
+  /** Annotations from before there was a record to take them. */
+  readonly notes: ReadonlyMap<string, string> | undefined;
 }
 
 type Closed = AbortSignal | (() => AbortSignal);

@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { createHash, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:https";
@@ -125,13 +126,20 @@ describe("the listener", () => {
   });
 
   const REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+  const CREDENTIAL = "authentication.kubernetes.io/credential-id";
   const headers = { "x-remote-user": "bob", "x-remote-group": ["dev", "ops"], "x-remote-extra-a%2fb": "c", "content-type": "application/json" };
+  test("names the certificate of a user by its hash", async () => {
+    const hash = createHash("sha256").update(new X509Certificate(read("user.crt")).raw).digest("hex");
+    const { text } = await http1(REVIEW, "user", { method: "POST", headers: { "content-type": "application/json" } }, "{}");
+    expect(JSON.parse(text).status.userInfo.extra).toEqual({ [CREDENTIAL]: [`X509SHA256=${hash}`] });
+  });
+
   const proxied: readonly [string, string | undefined, object | number][] = [
     ["a front proxy", "proxy", { username: "bob", groups: ["dev", "ops", "system:authenticated"], extra: { "a/b": ["c"] } }],
     ["another client of the proxies' authority", "other-proxy", 401],
     ["an admin by the proxies' authority", "proxy-as-admin", 401],
-    ["a client that has the proxy's name", "user-as-proxy", { username: "system:auth-proxy", groups: ["system:authenticated"] }],
-    ["a user", "user", { username: "alice", groups: ["system:authenticated"] }],
+    ["a client that has the proxy's name", "user-as-proxy", { username: "system:auth-proxy", groups: ["system:authenticated"], extra: { [CREDENTIAL]: [expect.stringMatching(/^X509SHA256=[0-9a-f]{64}$/)] } }],
+    ["a user", "user", { username: "alice", groups: ["system:authenticated"], extra: { [CREDENTIAL]: [expect.stringMatching(/^X509SHA256=/)] } }],
     ["nobody", undefined, 401], ["a stranger", "stranger", 401],
   ];
   test.each(proxied)("takes the user from headers of a front proxy alone: %s", async (_, name, expected) => {

@@ -102,6 +102,7 @@ function open(server: Http2SecureServer, { address, port }: ListenerOptions): Pr
 
 type AnyRequest = IncomingMessage | Http2ServerRequest;
 
+type PeerCertificate = NonNullable<Incoming["peerCertificate"]>;
 type PeerOf = (req: AnyRequest) => Incoming["peerCertificate"];
 
 function incomingOf(req: AnyRequest, peerOf: PeerOf): Incoming {
@@ -114,18 +115,18 @@ function incomingOf(req: AnyRequest, peerOf: PeerOf): Incoming {
 
 /** The verified certificate of a connection; read once, as decoding it costs more than a request. */
 function createPeers(clientCas: readonly string[], requestHeaderCas: readonly string[]): PeerOf {
-  const peers = new WeakMap<object, NonNullable<Incoming["peerCertificate"]> | null>();
+  const peers = new WeakMap<object, PeerCertificate | null>();
   const clients = requestHeaderCas.length > 0 ? certificates(clientCas) : [];
   const proxies = certificates(requestHeaderCas);
 
-  const read = (socket: TLSSocket): NonNullable<Incoming["peerCertificate"]> | null => {
-    const subject = socket.authorized ? socket.getPeerCertificate().subject : undefined;
+  const read = (socket: TLSSocket): PeerCertificate | null => {
+    const { subject, fingerprint256 = "" } = socket.authorized ? socket.getPeerCertificate() : {};
     if (!subject) return null;
-    const known = subject as NonNullable<Incoming["peerCertificate"]>["subject"];
-    if (proxies.length === 0) return { subject: known };
+    const known = { subject: subject as PeerCertificate["subject"], sha256: fingerprint256.replaceAll(":", "").toLowerCase() };
+    if (proxies.length === 0) return known;
     const leaf = socket.getPeerX509Certificate();
-    if (leaf && isSignedBy(leaf, proxies)) return { subject: known, isFrontProxy: true };
-    return leaf && isSignedBy(leaf, clients) ? { subject: known } : null;
+    if (leaf && isSignedBy(leaf, proxies)) return { ...known, isFrontProxy: true };
+    return leaf && isSignedBy(leaf, clients) ? known : null;
   };
 
   return (req) => {

@@ -61,7 +61,7 @@ export function subresourceHandlers(deps: SubresourceDeps): Subresources {
     ...Object.keys(answers).map((name) => [name, review(name)] as const),
     ["serviceaccounts/token", async (req, res) => {
       const { namespace, name } = req.info;
-      return sendObject(req, res, 201, requestToken(await admitToken(req, await bodyOf(req)), namespace, name, { view, tokens, now }));
+      return sendObject(req, res, 201, requestToken(await admitToken(req, await bodyOf(req)), namespace, name, { view, tokens, now, note: req.audit?.annotate }));
     }],
     ["pods/log", async (req, res) => {
       const location = logLocation(view, req.info.namespace, req.info.name, req.query);

@@ -2,7 +2,7 @@
 import { badRequest, invalid, timestamp } from "@k3s-p/plugin-api/kube";
 import type { FieldError } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
-import type { TokenReviewer } from "../auth/authenticate.ts";
+import type { Note, TokenReviewer } from "../auth/authenticate.ts";
 import type { Authorizer } from "../auth/rbac.ts";
 import type { AccessAttributes } from "../auth/rules.ts";
 import type { Obj } from "../resources/types.ts";
@@ -17,10 +17,10 @@ export interface ReviewDeps {
 }
 
 /** From a request's body to the answer's. */
-export type Review = (body: Obj, req: Pick<ApiRequest, "user" | "info">) => Obj | Promise<Obj>;
+export type Review = (body: Obj, req: Pick<ApiRequest, "user" | "info" | "audit">) => Obj | Promise<Obj>;
 
 export const reviews = (deps: ReviewDeps): Readonly<Record<string, Review>> => ({
-  tokenreviews: (body) => tokenReview(body, deps),
+  tokenreviews: (body, { audit }) => tokenReview(body, deps, audit?.annotate),
   selfsubjectaccessreviews: (body, { user }) => accessReview(body, user, deps),
   subjectaccessreviews: (body) => accessReview(body, subjectOf(body), deps),
   localsubjectaccessreviews: (body, { info }) => {
@@ -34,10 +34,10 @@ export const reviews = (deps: ReviewDeps): Readonly<Record<string, Review>> => (
   }),
 });
 
-async function tokenReview(body: Obj, { reviewer, audiences }: ReviewDeps): Promise<Obj> {
+async function tokenReview(body: Obj, { reviewer, audiences }: ReviewDeps, note: Note | undefined): Promise<Obj> {
   const { token, audiences: wanted } = body.spec ?? {};
   if (!token) throw badRequest("token is required for TokenReview in authentication");
-  const found = await reviewer.review(token, wanted?.length ? wanted : audiences);
+  const found = await reviewer.review(token, wanted?.length ? wanted : audiences, note);
   const status = found
     ? { authenticated: true, user: userInfoOf(found.user), audiences: found.audiences }
     : { authenticated: false, user: {}, error: "[invalid bearer token, token lookup failed]" };

@@ -1,6 +1,7 @@
 /** `serviceaccounts/token`: mints a token for an account, bound to a pod, secret or node if asked. */
 import { badRequest, conflict, invalid, notFound, timestamp } from "@k3s-p/plugin-api/kube";
 import type { FieldError } from "@k3s-p/plugin-api/kube";
+import { type Note, tokenCredential } from "../auth/authenticate.ts";
 import type { TokenKeys, TokenSubject } from "../auth/tokens.ts";
 import type { CacheView, Obj } from "../resources/types.ts";
 
@@ -8,6 +9,7 @@ export interface TokenRequestDeps {
   readonly view: CacheView;
   readonly tokens: TokenKeys;
   readonly now: () => Date;
+  readonly note?: Note | undefined;
 }
 
 const MIN_SECONDS = 600;
@@ -15,7 +17,7 @@ const MAX_SECONDS = 2 ** 32;
 const DEFAULT_SECONDS = 3600;
 
 /** The answered TokenRequest. */
-export function requestToken(body: Obj, namespace: string, name: string, { view, tokens, now }: TokenRequestDeps): Obj {
+export function requestToken(body: Obj, namespace: string, name: string, { view, tokens, now, note }: TokenRequestDeps): Obj {
   const account = view.get("", "serviceaccounts", name, namespace);
   if (!account) throw notFound({ group: "", plural: "serviceaccounts" }, name);
   checkNames(body, namespace, name);
@@ -27,7 +29,8 @@ export function requestToken(body: Obj, namespace: string, name: string, { view,
     namespace, serviceAccount: { name, uid: account.metadata!.uid! },
     ...(boundObjectRef && bind(view, namespace, name, boundObjectRef)),
   };
-  const { token, expires } = tokens.mint(subject, wanted, expirationSeconds);
+  const { token, expires, id } = tokens.mint(subject, wanted, expirationSeconds);
+  note?.("authentication.kubernetes.io/issued-credential-id", tokenCredential(id));
   return {
     kind: "TokenRequest", apiVersion: "authentication.k8s.io/v1",
     metadata: { name, namespace, creationTimestamp: timestamp(now()) },
