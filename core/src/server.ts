@@ -2,6 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
+import { ApiError } from "@k3s-p/plugin-api/kube";
 import { unreadFlags } from "./config/flags.ts";
 import { debugPage, metricsSource } from "@k3s-p/plugin-api/points";
 import { keepAccounts } from "./accounts/accounts.ts";
@@ -103,6 +104,7 @@ function summary({ plan }: ServerPlan, kernel: Kernel): string[] {
 /** Any error as the block that a user reads; unknown ones keep their stack. */
 export function describeError(error: unknown): string {
   if (isK3spError(error)) return formatError(error);
+  if (error instanceof ApiError) return `Error from server (${error.reason}): ${error.message}`;
   if (error instanceof AggregateError) return error.errors.map(describeError).join("\n\n");
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

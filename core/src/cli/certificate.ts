@@ -4,13 +4,12 @@ import { basename, join } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
 import type { Paths } from "@k3s-p/plugin-api/slots";
 import { stringify } from "yaml";
-import { didYouMean } from "../kernel/manifest.ts";
 import { nodePaths } from "../node/identity.ts";
 import { describeFile, leafFiles, ofServices, type CertificateState, type LeafFile } from "../pki/inventory.ts";
 import { RENEW_DAYS } from "../pki/pki.ts";
 import { readSettings } from "../plan.ts";
 import { textTable } from "./table.ts";
-import { localOnly, parseWords } from "./words.ts";
+import { localOnly, parseWords, verbOf } from "./words.ts";
 
 interface Verb {
   readonly usage: string;
@@ -27,11 +26,11 @@ const verbs: Readonly<Record<string, Verb>> = {
   "rotate-ca": { usage: "certificate rotate-ca --path FOLDER [--force]", valued: ["path", "server"], plain: ["force"], run: rotateCa },
 };
 
+export const usages = (): readonly string[] => Object.values(verbs).map((verb) => verb.usage);
+
 export async function run(argv: readonly string[]): Promise<number> {
-  const [name = "", ...rest] = argv;
-  const verb = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
-  const known = Object.keys(verbs);
-  if (!verb) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "certificate ${name}"${didYouMean(name, known)}`, fix: `use k3s-p certificate ${known.join("|")}` });
+  const [name, ...rest] = argv;
+  const verb = verbOf("certificate", verbs, name);
   const { flags } = parseWords(rest.map((arg) => short[arg] ?? arg), verb.usage, 0, [...verb.valued, "data-dir"], verb.plain);
   const dataDir = flags.get("data-dir");
   process.stdout.write(await verb.run(flags, nodePaths(readSettings(dataDir ? ["--data-dir", dataDir] : [])), new Date()));

@@ -3,6 +3,8 @@
 export interface Command {
   /** Resolves to the exit code. */
   run(argv: readonly string[]): Promise<number>;
+  /** Without `k3s-p`; one a subcommand. */
+  usages(): readonly string[] | Promise<readonly string[]>;
 }
 
 export const commands: Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command>; readonly passThrough?: boolean }>> = {
@@ -14,5 +16,5 @@ export const commands: Readonly<Record<string, { readonly summary: string; reado
   "secrets-encrypt": { summary: "encrypt Secrets in the datastore, and change the keys", load: () => import("./secrets-encrypt.ts") },
   kubectl: { summary: "kubectl with the administrator's kubeconfig", load: () => import("./kubectl.ts"), passThrough: true },
   killall: { summary: "stop all containers and undo what the node did to this host", load: () => import("./killall.ts") },
-  help: { summary: "explain the server's flags, or an error code such as K3SP_SLOT_CONFLICT", load: () => import("./help.ts") },
+  help: { summary: "explain a command, or an error code such as K3SP_SLOT_CONFLICT", load: () => import("./help.ts") },
 };

@@ -3,33 +3,30 @@ import { createReadStream, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { isK3spError, k3spError } from "@k3s-p/plugin-api";
+import { isK3spError } from "@k3s-p/plugin-api";
 import { ask } from "../admin/client.ts";
 import { adminSocket } from "../admin/path.ts";
 import type { ChangeResult } from "../admin/protocol.ts";
 import { maintenance, type Request } from "../datastore/maintain.ts";
-import { didYouMean } from "../kernel/manifest.ts";
 import { nodePaths } from "../node/identity.ts";
 import { planServer, readSettings } from "../plan.ts";
-import { parseWords, type Words } from "./words.ts";
+import { parseWords, verbOf, type Words } from "./words.ts";
 
 type Verb = keyof typeof maintenance;
 
-const usages: Readonly<Record<Verb, { readonly usage: string; readonly words: number; readonly plain: readonly string[] }>> = {
+const verbs: Readonly<Record<Verb, { readonly usage: string; readonly words: number; readonly plain: readonly string[] }>> = {
   check: { usage: "datastore check", words: 0, plain: [] },
   compact: { usage: "datastore compact", words: 0, plain: [] },
   dump: { usage: "datastore dump FILE|-", words: 1, plain: [] },
   restore: { usage: "datastore restore FILE [--force]", words: 1, plain: ["force"] },
 };
 
+export const usages = (): readonly string[] => Object.values(verbs).map((verb) => verb.usage);
+
 export async function run(argv: readonly string[]): Promise<number> {
-  const [name = "", ...rest] = argv;
-  const known = Object.keys(usages);
-  if (!Object.hasOwn(usages, name)) {
-    throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "datastore ${name}"${didYouMean(name, known)}`, fix: `use k3s-p datastore ${known.join("|")}` });
-  }
+  const [name, ...rest] = argv;
+  const { usage, words, plain } = verbOf("datastore", verbs, name);
   const verb = name as Verb;
-  const { usage, words, plain } = usages[verb];
   const given = parseWords(rest, usage, words, ["data-dir", "config", "slot", "plugin"], plain);
   if (verb === "dump" && given.words[0] === "-") await dumpToOutput(given);
   else process.stdout.write(await perform(verb, given, { file: resolve(given.words[0] ?? ""), force: given.flags.has("force") }));

@@ -16,6 +16,8 @@ interface Process {
   readonly command: string;
 }
 
+export const usages = (): readonly string[] => ["killall [--data-dir FOLDER]"];
+
 export async function run(argv: readonly string[]): Promise<number> {
   if (process.getuid?.() !== 0) throw k3spError("K3SP_ROOT_REQUIRED", { message: "killall stops containers and removes network links" });
   const settings = loadSettings({ argv, env: process.env, flags });

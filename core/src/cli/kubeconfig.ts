@@ -1,6 +1,6 @@
-/** Reads the administrator's kubeconfig, for commands that ask the API server. */
+/** The way to the API server of commands that ask it: the administrator's kubeconfig, and what they say when nothing answers there. */
 import { readFileSync } from "node:fs";
-import { k3spError } from "@k3s-p/plugin-api";
+import { isK3spError, k3spError } from "@k3s-p/plugin-api";
 import type { KubeConnection } from "@k3s-p/plugin-api/kube/https";
 import { parse } from "yaml";
 
@@ -19,6 +19,16 @@ export function readKubeconfig(path: string): KubeConnection {
   if (!cluster?.server) throw k3spError("K3SP_CONFIG_INVALID", { message: `${path} has no cluster for its current context`, fix: "name another file with --kubeconfig" });
   const [cert, key] = [valueOf(user, "client-certificate"), valueOf(user, "client-key")];
   return { url: cluster.server, ca: valueOf(cluster, "certificate-authority") ?? "", ...(cert && { cert }), ...(key && { key }), ...(user.token && { token: user.token }) };
+}
+
+export async function answered<T>(request: Promise<T> | T): Promise<T> {
+  try {
+    return await request;
+  } catch (cause) {
+    // Errors of sockets and of TLS have names for codes; those of the API server have numbers.
+    if (isK3spError(cause) || typeof (cause as NodeJS.ErrnoException).code !== "string") throw cause;
+    throw k3spError("K3SP_SERVER_NOT_RUNNING", { message: `no server answers: ${(cause as Error).message}`, cause });
+  }
 }
 
 function parseFile(path: string): KubeConfig {

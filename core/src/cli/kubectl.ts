@@ -4,6 +4,8 @@ import { findTool } from "../tools/bundled.ts";
 
 const kubeconfig = "/etc/rancher/k3s/k3s.yaml";
 
+export const usages = (): readonly string[] => ["kubectl ARGUMENTS"];
+
 export async function run(argv: readonly string[]): Promise<number> {
   const kubectl = await findTool("kubectl");
   const env = { ...process.env };

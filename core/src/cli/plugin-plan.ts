@@ -3,6 +3,8 @@ import { lockFile, openApprovals, type Approval } from "../approval/approvals.ts
 import { describeRights, rightsOf } from "../approval/rights.ts";
 import { planServer, type ServerPlan } from "../plan.ts";
 
+export const usage = "plugin plan [--json] [FLAGS OF THE SERVER]";
+
 export async function run(argv: readonly string[]): Promise<number> {
   const plan = await planServer(argv.filter((arg) => arg !== "--json"));
   process.stdout.write(argv.includes("--json") ? `${JSON.stringify(asJson(plan), null, 2)}\n` : asText(plan));

@@ -8,6 +8,7 @@ import { didYouMean } from "../kernel/manifest.ts";
 import { nodePaths } from "../node/identity.ts";
 import { readSettings } from "../plan.ts";
 import { absoluteSource } from "../sources/locate.ts";
+import { verbOf } from "./words.ts";
 import { graphAs, inspectText, listText, logText, timelineText } from "./plugin-format.ts";
 
 interface Arguments {
@@ -31,7 +32,7 @@ const change = (op: string, words: number, usage: string): Verb => ({
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** A table, so that help and dispatch cannot disagree. */
-export const verbs: Readonly<Record<string, Verb>> = {
+const verbs: Readonly<Record<string, Verb>> = {
   list: {
     usage: "list [--json]", words: 0,
     async run({ flags }, to) {
@@ -70,15 +71,28 @@ export const verbs: Readonly<Record<string, Verb>> = {
   },
 };
 
+interface Tool {
+  readonly usage: string;
+  run(argv: readonly string[]): Promise<number>;
+}
+
+/** Those that need no running server. */
+const tools: Readonly<Record<string, () => Promise<Tool>>> = {
+  plan: () => import("./plugin-plan.ts"),
+  new: () => import("./plugin-new.ts"),
+  test: () => import("./plugin-test.ts"),
+  approve: () => import("./plugin-approve.ts"),
+};
+
+export async function usages(): Promise<readonly string[]> {
+  const loaded = await Promise.all(Object.values(tools).map((load) => load()));
+  return [...loaded.map(({ usage }) => usage), ...Object.values(verbs).map(({ usage }) => `plugin ${usage}`)];
+}
+
 export async function run(argv: readonly string[]): Promise<number> {
-  const [verb = "", ...rest] = argv;
-  if (verb === "plan") return (await import("./plugin-plan.ts")).run(rest);
-  if (verb === "new") return (await import("./plugin-new.ts")).run(rest);
-  if (verb === "test") return (await import("./plugin-test.ts")).run(rest);
-  if (verb === "approve") return (await import("./plugin-approve.ts")).run(rest);
-  const known = ["plan", "new", "test", "approve", ...Object.keys(verbs)];
-  const found = Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
-  if (!found) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "plugin ${verb}"${didYouMean(verb, known)}`, fix: `use k3s-p plugin ${known.join("|")}` });
+  const [name, ...rest] = argv;
+  const found = verbOf<Verb | (() => Promise<Tool>)>("plugin", { ...tools, ...verbs }, name);
+  if (typeof found === "function") return (await found()).run(rest);
   const args = parse(rest, found);
   const dataDir = args.flags.get("data-dir");
   const settings = readSettings(dataDir ? ["--data-dir", dataDir] : []);

@@ -1,11 +1,10 @@
 /** `k3s-p secrets-encrypt status|enable|disable|prepare|rotate|reencrypt|rotate-keys`: asks the running server, as K3s's command does. */
 import { k3spError } from "@k3s-p/plugin-api";
 import type { KubeConnection } from "@k3s-p/plugin-api/kube/https";
-import { didYouMean } from "../kernel/manifest.ts";
 import { nodeInfo } from "../node/identity.ts";
 import { readSettings } from "../plan.ts";
-import { readKubeconfig } from "./kubeconfig.ts";
-import { parseWords, type Words } from "./words.ts";
+import { answered, readKubeconfig } from "./kubeconfig.ts";
+import { parseWords, verbOf, type Words } from "./words.ts";
 
 interface State {
   readonly stage: string;
@@ -40,11 +39,11 @@ const verbs: Readonly<Record<string, Verb>> = {
 
 const short: Readonly<Record<string, string>> = { "-d": "--data-dir", "-o": "--output", "-f": "--force" };
 
+export const usages = (): readonly string[] => Object.values(verbs).map((verb) => `secrets-encrypt ${verb.usage}`);
+
 export async function run(argv: readonly string[]): Promise<number> {
-  const [name = "", ...rest] = argv;
-  const known = Object.keys(verbs);
-  const verb = Object.hasOwn(verbs, name) ? verbs[name]! : undefined;
-  if (!verb) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "secrets-encrypt ${name}"${didYouMean(name, known)}`, fix: `use k3s-p secrets-encrypt ${known.join("|")}` });
+  const [name, ...rest] = argv;
+  const verb = verbOf("secrets-encrypt", verbs, name);
   const words = parseWords(rest.map((arg) => short[arg] ?? arg), `secrets-encrypt ${verb.usage}`, 0, ["data-dir", "kubeconfig", ...(verb.request ? [] : ["output"])], verb.flags);
   const connection = connect(words);
   if (verb.request) {
@@ -65,9 +64,7 @@ function connect({ flags }: Words): KubeConnection {
 
 async function ask(connection: KubeConnection, method: string, path: string, body?: object): Promise<State> {
   const { createHttpsClient } = await import("@k3s-p/plugin-api/kube/https");
-  const { status, body: answer } = await createHttpsClient(connection).request(method, path, body).catch((cause: Error) => {
-    throw k3spError("K3SP_SERVER_NOT_RUNNING", { message: `no server answers at ${connection.url}: ${cause.message}`, cause });
-  });
+  const { status, body: answer } = await answered(createHttpsClient(connection).request(method, path, body));
   if (status < 300) return answer as State;
   const { message = String(answer) } = (answer ?? {}) as { readonly message?: string };
   throw k3spError("K3SP_ENCRYPTION_REFUSED", { message });

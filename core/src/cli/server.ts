@@ -7,6 +7,8 @@ import { createLogger } from "../log.ts";
 import { planServer } from "../plan.ts";
 import { attributeStrayErrors, describeError, startServer, type RunningServer } from "../server.ts";
 
+export const usages = (): readonly string[] => ["server [flags]"];
+
 export async function run(argv: readonly string[]): Promise<number> {
   const plan = await planServer(argv);
   const logs = createLogBook(createLogger({ debug: plan.settings.values.get("debug")?.value === true }));

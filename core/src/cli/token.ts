@@ -4,12 +4,11 @@ import { readFileSync } from "node:fs";
 import { bootstrapTokenPattern, formatJoinToken, k3spError, parseJoinToken, replaceFile } from "@k3s-p/plugin-api";
 import { isAlreadyExists, isNotFound, secrets, type KubeClient, type Secret } from "@k3s-p/plugin-api/kube";
 import type { Settings } from "../config/load.ts";
-import { didYouMean } from "../kernel/manifest.ts";
 import { nodeInfo } from "../node/identity.ts";
 import { readSettings } from "../plan.ts";
-import { readKubeconfig } from "./kubeconfig.ts";
+import { answered, readKubeconfig } from "./kubeconfig.ts";
 import { textTable } from "./table.ts";
-import { localOnly, parseWords, type Words } from "./words.ts";
+import { localOnly, parseWords, verbOf, type Words } from "./words.ts";
 
 const NAMESPACE = "kube-system";
 const TYPE = "bootstrap.kubernetes.io/token";
@@ -34,16 +33,16 @@ const verbs: Readonly<Record<string, Verb>> = {
   rotate: { usage: "token rotate [--token TOKEN] [--new-token TOKEN]", words: [0, 0], valued: ["token", "new-token", "server"], run: rotate },
 };
 
+export const usages = (): readonly string[] => Object.values(verbs).map((verb) => verb.usage);
+
 const short: Readonly<Record<string, string>> = { "-d": "--data-dir", "-t": "--token", "-o": "--output" };
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const [name = "", ...rest] = argv;
-  const verb = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
-  const known = Object.keys(verbs);
-  if (!verb) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "token ${name}"${didYouMean(name, known)}`, fix: `use k3s-p token ${known.join("|")}` });
+  const [name, ...rest] = argv;
+  const verb = verbOf("token", verbs, name);
   const words = parseWords(rest.map((arg) => short[arg] ?? arg), verb.usage, verb.words, [...verb.valued, "data-dir"]);
   const dataDir = words.flags.get("data-dir");
-  process.stdout.write(await verb.run(words, readSettings(dataDir ? ["--data-dir", dataDir] : []), new Date()));
+  process.stdout.write(await answered(verb.run(words, readSettings(dataDir ? ["--data-dir", dataDir] : []), new Date())));
   return 0;
 }
 

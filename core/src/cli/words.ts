@@ -27,6 +27,14 @@ export function parseWords(argv: readonly string[], usage: string, count: number
   return { words, flags };
 }
 
+/** The verb of a command with subcommands that its first word names. */
+export function verbOf<V>(command: string, verbs: Readonly<Record<string, V>>, name: string | undefined): V {
+  if (name !== undefined && Object.hasOwn(verbs, name)) return verbs[name]!;
+  const known = Object.keys(verbs);
+  const message = name === undefined ? `${command} needs a subcommand` : `unknown command "${command} ${name}"${didYouMean(name, known)}`;
+  throw k3spError("K3SP_COMMAND_UNKNOWN", { message, fix: `use k3s-p ${command} ${known.join("|")}` });
+}
+
 /** K3s sends some commands to the server that `--server` names; here they work on the files of this machine. */
 export const localOnly = (flags: ReadonlyMap<string, string>): string =>
   (flags.has("server") ? "--server has no effect: the files of this machine were changed\n" : "");

@@ -1,0 +1,57 @@
+/** What the command line says about itself, and when it is used wrongly. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { commands } from "./commands.ts";
+import { main } from "./main.ts";
+
+async function told(...argv: string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+  let [out, err] = ["", ""];
+  const spies = [
+    vi.spyOn(process.stdout, "write").mockImplementation((text) => Boolean((out += String(text)))),
+    vi.spyOn(process.stderr, "write").mockImplementation((text) => Boolean((err += String(text)))),
+  ];
+  onTestFinished(() => spies.forEach((spy) => spy.mockRestore()));
+  const code = await main(argv);
+  spies.forEach((spy) => spy.mockRestore());
+  return { code, out, err };
+}
+
+test.each(Object.keys(commands))("help %s says how it is used", async (name) => {
+  expect(await told("help", name)).toMatchObject({ code: 0, err: "", out: expect.stringMatching(new RegExp(`^usage: k3s-p ${name}\\b`)) });
+});
+
+test("--help of a command and of its subcommands is its page of help", async () => {
+  const { out } = await told("help", "token");
+  expect(out).toContain("k3s-p token rotate [--token TOKEN] [--new-token TOKEN]\n");
+  expect((await told("token", "--help")).out).toBe(out);
+  expect((await told("token", "create", "-h")).out).toBe(out);
+  expect((await told("help", "plugin")).out).toMatch(/ k3s-p plugin approve NAME .* k3s-p plugin logs NAME /s);
+});
+
+test("the overview names every command", async () => {
+  const { out } = await told();
+  for (const [name, { summary }] of Object.entries(commands)) expect(out).toMatch(new RegExp(`^ {2}${name} +${summary.slice(0, 20)}`, "m"));
+});
+
+test.each([
+  [["help", "plugins"], 'K3SP_COMMAND_UNKNOWN  unknown command "plugins"; did you mean "plugin"?\n  fix: see k3s-p --help\n'],
+  [["token"], "K3SP_COMMAND_UNKNOWN  token needs a subcommand\n  fix: use k3s-p token create|list|delete|generate|rotate\n"],
+  [["plugin", "lst"], 'K3SP_COMMAND_UNKNOWN  unknown command "plugin lst"; did you mean "list"?\n  fix: use k3s-p plugin plan|new|test|approve|list|inspect|enable|disable|reload|replace|graph|timeline|logs\n'],
+])("k3s-p %j is refused", async (argv, err) => {
+  expect(await told(...argv)).toEqual({ code: 1, out: "", err });
+});
+
+test.each([["token", "list"], ["token", "delete", "abcdef"], ["secrets-encrypt", "status"]])("%s %s without a server says that none answers", async (...argv) => {
+  const dir = mkdtempSync(join(tmpdir(), "k3s-p-help-"));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, "kubeconfig");
+  // Nothing listens on port 1.
+  writeFileSync(file, JSON.stringify({
+    "current-context": "c", contexts: [{ name: "c", context: { cluster: "c", user: "u" } }], clusters: [{ name: "c", cluster: { server: "https://127.0.0.1:1" } }],
+  }));
+  expect(await told(...argv, "--kubeconfig", file)).toEqual({
+    code: 1, out: "", err: "K3SP_SERVER_NOT_RUNNING  no server answers: connect ECONNREFUSED 127.0.0.1:1\n  fix: start one with k3s-p server, or name its folder with --data-dir\n",
+  });
+});
