@@ -95,7 +95,7 @@ function holdMounts(name: string, dir: string): number {
   ].join("\n");
   const child = spawn("ip", ["netns", "exec", name, "unshare", "-m", "sh", "-c", script], { stdio: ["ignore", "ignore", "inherit"], detached: true });
   child.unref();
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 1000; i++) {
     try {
       const pid = Number(readFileSync(join(dir, "holder"), "utf8"));
       if (pid) return pid;
