@@ -8,18 +8,20 @@ import { pluginNames } from "./admission/index.ts";
 import type { Audit } from "./audit/index.ts";
 import { issuerSettings } from "./auth/issuer.ts";
 import { nobodyOutside, type Outside, seldom } from "./auth/outside.ts";
+import { publishAuthorities } from "./bootstrap/index.ts";
 import { filesIn, secretsEncryption, type SecretsEncryption } from "./encryption/index.ts";
 import { encryptionRoutes } from "./encryption/routes.ts";
 import { createSealer, type SwitchableSealer } from "./encryption/sealer.ts";
 import type { Conversions } from "./crd/convert.ts";
 import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
-import { createApiServer } from "./server/api-server.ts";
+import { createApiServer, loopbackUser } from "./server/api-server.ts";
 import { keepingFresh, localAddress, servingCertificate, servingNames, writeKubeconfig, writeTokens } from "./server/credentials.ts";
 import { extensions } from "./server/extensions.ts";
 import type { Route } from "./server/handler.ts";
 import type { Listener } from "./server/listener.ts";
 import { limitArgs, limitsOf } from "./server/limits.ts";
 import { serveNative } from "./server/native.ts";
+import { type Authorities, openTrust, trustArgs } from "./server/trust.ts";
 
 interface Config {
   readonly token?: string;
@@ -51,6 +53,7 @@ export default definePlugin({
     const settings = args.size > 0 ? await (await import("./admission/settings.ts")).admissionSettings(args, pluginNames) : undefined;
     const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
     const issuer = issuerSettings(args, cluster.clusterDomain);
+    const trust = openTrust({ pki: keys, args, warn: (message) => ctx.log.warn(message) });
     const outside = await outsideOf(args, issuer.audiences, ctx);
     const sealer = createSealer();
     const encryption = encryptionOf(ctx.config as Config, args, join(paths.server, "cred"), sealer);
@@ -58,7 +61,7 @@ export default definePlugin({
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster, sealer,
       routes: encryptionRoutes({ open: encryption.open, reseal: () => server.engine.store.reseal(secretsResource) }),
-      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)), admission: settings, issuer, outside, conversions: conversionsOf(ctx.contributions(conversion)) }, deps),
+      extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), authorities: trust.current, serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)), admission: settings, issuer, outside, conversions: conversionsOf(ctx.contributions(conversion)) }, deps),
       open: openRoutes(serverCa),
       metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),
       checks: () => checks.list().map(({ impl }) => impl),
@@ -77,7 +80,7 @@ export default definePlugin({
     }));
 
     listener = await server.listen({
-      cert: serving.cert, key: serving.key, clientCas: [keys.ca("client-ca").cert], requestHeaderCas: [keys.ca("request-header-ca").cert],
+      cert: serving.cert, key: serving.key, ...trusting(trust.current()),
       address: cluster.bindAddress || "0.0.0.0", port: cluster.httpsListenPort,
     });
     const url = `https://${localAddress(cluster.bindAddress)}:${listener.port}`;
@@ -88,9 +91,16 @@ export default definePlugin({
       }),
       writeTokens(paths.token, serverCa, await givenTokens(ctx.config as Config)),
     ]);
+    ctx.defer(trust.follow((authorities) => {
+      listener?.renew(trusting(authorities));
+      ctx.log.info("the authorities of client certificates have changed");
+      publishAuthorities(server.client(loopbackUser), authorities).catch((error: unknown) => ctx.log.error({ err: error }, "aggregated API servers do not know the new authorities"));
+    }));
     return { url, port: listener.port, client: (user) => server.client(user) };
   },
 });
+
+const trusting = ({ client, requestHeader }: Authorities) => ({ clientCas: [client], requestHeaderCas: [requestHeader] });
 
 /** Who else is asked: what plugins contribute at any time, and what the options configure. */
 async function outsideOf(args: ServerArgs, audiences: readonly string[], ctx: Pick<PluginContext, "log" | "contributions" | "defer">): Promise<Outside> {
@@ -114,7 +124,7 @@ const knownArgs = [
   "audit-policy-file", "audit-log-path", "audit-log-maxsize", "audit-log-maxbackup",
   "enable-admission-plugins", "disable-admission-plugins", "admission-control-config-file",
   "encryption-provider-config", ...limitArgs, ...accessArgs,
-  "service-account-issuer", "service-account-jwks-uri", "api-audiences",
+  ...trustArgs, "service-account-issuer", "service-account-jwks-uri", "api-audiences",
 ];
 
 const secretsResource = { group: "", plural: "secrets" };

@@ -9,7 +9,7 @@ import { localApiServices } from "./objects.ts";
 const cluster = {
   serviceCidr: ["10.43.0.0/16"], advertiseAddress: "192.0.2.7", httpsListenPort: 6443,
 } as unknown as ClusterSettings;
-const deps = { cluster, defs: builtinResources, pki: { ca: (name: string) => ({ cert: `${name}-pem`, certPath: "" }) } };
+const deps = { cluster, defs: builtinResources, authorities: { client: "client-ca-pem", requestHeader: "request-header-ca-pem" } };
 
 function fakeClient() {
   const store = new Map<string, Obj>();

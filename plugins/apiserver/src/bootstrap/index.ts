@@ -4,10 +4,11 @@ import {
   isConflict, namespaces, priorityClasses, roleBindings, roles, services,
 } from "@k3s-p/plugin-api/kube";
 import type { KubeClient, Resource } from "@k3s-p/plugin-api/kube";
-import type { ClusterSettings, Pki } from "@k3s-p/plugin-api/slots";
+import type { ClusterSettings } from "@k3s-p/plugin-api/slots";
 import { bootstrapRbacObjects } from "../auth/bootstrap-roles.ts";
 import { defaultLevels, defaultSchemas, reconcileFlow } from "../flowcontrol/defaults.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
+import type { Authorities } from "../server/trust.ts";
 import {
   defaultServiceCidr, extensionAuthentication, kubernetesEndpoints, kubernetesService, localApiServices,
   namespaceObjects, priorityClassObjects,
@@ -15,7 +16,7 @@ import {
 
 export interface BootstrapDeps {
   readonly cluster: ClusterSettings;
-  readonly pki: Pick<Pki, "ca">;
+  readonly authorities: Authorities;
   /** Every served row. */
   readonly defs: readonly ResourceDef[];
 }
@@ -38,7 +39,7 @@ const priorityLevels = defineResource(FLOW, "v1", "prioritylevelconfigurations",
 export async function bootstrap(client: KubeClient, deps: BootstrapDeps): Promise<void> {
   const rbac = bootstrapRbacObjects();
   const ofKind = (kind: string) => rbac.filter((object) => object.kind === kind);
-  const { cluster, pki, defs } = deps;
+  const { cluster, authorities, defs } = deps;
   await runAll(client, [
     { resource: namespaces, wanted: namespaceObjects(), reconcile: keep },
     { resource: clusterRoles, wanted: ofKind("ClusterRole"), reconcile: addRules },
@@ -50,18 +51,23 @@ export async function bootstrap(client: KubeClient, deps: BootstrapDeps): Promis
       ? [{ resource: serviceCidrs, wanted: [defaultServiceCidr(cluster)], reconcile: keep }] : []),
   ]);
   const reach = kubernetesEndpoints(cluster);
-  const auth = extensionAuthentication(pki.ca("client-ca").cert, pki.ca("request-header-ca").cert);
   await runAll(client, [
     { resource: roles, wanted: ofKind("Role"), reconcile: addRules },
     { resource: roleBindings, wanted: ofKind("RoleBinding"), reconcile: addSubjects },
     { resource: services, wanted: [kubernetesService(cluster)], reconcile: keepService },
-    { resource: configMaps, wanted: [auth], reconcile: sameField("data") },
+    authenticationStep(authorities),
     ...(reach ? [
       { resource: endpoints, wanted: [reach.endpoints], reconcile: sameField("subsets") },
       { resource: endpointSlices, wanted: [reach.slice], reconcile: sameField("endpoints", "ports") },
     ] : []),
   ]);
 }
+
+const authenticationStep = ({ client, requestHeader }: Authorities): Step =>
+  ({ resource: configMaps, wanted: [extensionAuthentication(client, requestHeader)], reconcile: sameField("data") });
+
+/** Tells aggregated API servers whose certificates count now. */
+export const publishAuthorities = (client: KubeClient, authorities: Authorities): Promise<void> => runAll(client, [authenticationStep(authorities)]);
 
 const flowSteps: readonly Step[] = [
   { resource: priorityLevels, wanted: defaultLevels, reconcile: reconcileFlow },

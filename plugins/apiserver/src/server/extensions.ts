@@ -33,10 +33,13 @@ import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.
 import { localAddress } from "./credentials.ts";
 import type { Route } from "./handler.ts";
 import type { ApiRequest } from "./request.ts";
+import type { Authorities } from "./trust.ts";
 
 export interface ExtensionOptions {
   readonly cluster: ClusterSettings;
   readonly pki: Pick<Pki, "ca" | "issue">;
+  /** Default: the cluster's own. */
+  readonly authorities?: () => Authorities;
   /** PEM of the key that signs ServiceAccount tokens. */
   readonly serviceAccountKey: string;
   readonly issuer?: ReturnType<typeof issuerSettings>;
@@ -96,7 +99,8 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     routes: documents(() => `${localAddress(cluster.advertiseAddress)}:${listening.port}`, deps, aggregator, tokens),
     bootstrap(port) {
       listening.port = port;
-      return bootstrap(client, { cluster: { ...cluster, httpsListenPort: port }, pki, defs: registry.list() });
+      const authorities = options.authorities?.() ?? { client: pki.ca("client-ca").cert, requestHeader: pki.ca("request-header-ca").cert };
+      return bootstrap(client, { cluster: { ...cluster, httpsListenPort: port }, authorities, defs: registry.list() });
     },
     start() {
       aggregator.start();

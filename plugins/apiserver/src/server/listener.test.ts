@@ -201,6 +201,26 @@ describe("the listener", () => {
     await second.close();
   });
 
+  test("verifies new connections by the authorities of now, and leaves open ones alone", async () => {
+    const second = await api.listen(server);
+    const at = { port: second.port };
+    const open = connectHttp2(`https://127.0.0.1:${second.port}`, client("admin"));
+    const status = () => new Promise((resolve) => open.request({ ":path": "/livez" }).on("response", (headers) => resolve(headers[":status"])).end());
+    const known = connectTls({ host: "127.0.0.1", ...at, ...client("admin") });
+    const [session] = await once(known, "session");
+    expect([await status(), (await http1("/livez", "admin", at)).status, (await http1("/livez", "stranger", at)).status]).toEqual([200, 200, 401]);
+    second.renew({ clientCas: [read("other-ca.crt")], requestHeaderCas: [] });
+    expect([await status(), (await http1("/livez", "admin", at)).status, (await http1("/livez", "stranger", at)).status]).toEqual([200, 401, 200]);
+    expect((await http1("/livez", "admin", { ...at, session })).status).toBe(401);
+    expect((await http1(REVIEW, "proxy", { ...at, method: "POST", headers }, "{}")).status).toBe(401);
+    second.renew({ clientCas: [read("other-ca.crt"), read("client-ca.crt")], requestHeaderCas: [read("request-header-ca.crt")] });
+    expect([(await http1("/livez", "admin", at)).status, (await http1("/livez", "stranger", at)).status]).toEqual([200, 200]);
+    expect(JSON.parse((await http1(REVIEW, "proxy", { ...at, method: "POST", headers }, "{}")).text).status.userInfo.username).toBe("bob");
+    known.destroy();
+    open.destroy();
+    await second.close();
+  });
+
   test("closes within two seconds although watches are open", async () => {
     const second = await api.listen(server);
     const session = connectHttp2(`https://127.0.0.1:${second.port}`, client("admin"));

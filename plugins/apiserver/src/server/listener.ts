@@ -27,10 +27,12 @@ export interface ListenerOptions {
   readonly connectionsCheckingInterval?: number;
 }
 
+type Identity = Pick<ListenerOptions, "cert" | "key" | "clientCas" | "requestHeaderCas">;
+
 export interface Listener {
   readonly port: number;
-  /** New connections get this certificate; those that are open stay as they are. */
-  renew(serving: Pick<ListenerOptions, "cert" | "key">): void;
+  /** New connections get this certificate and are verified by these authorities; those that are open stay as they are. */
+  renew(identity: Partial<Identity>): void;
   /** Takes no more connections, ends idle ones at once, and the others when `drained` says that they have their answers. */
   close(drained?: Promise<void>): Promise<void>;
 }
@@ -43,13 +45,12 @@ const HEADERS_TIMEOUT = 32_000;
 const CHECKING_INTERVAL = 30_000;
 
 export async function listen(options: ListenerOptions): Promise<Listener> {
-  const { cert, key, clientCas, requestHeaderCas = [] } = options;
-  const peerOf = createPeers(clientCas, requestHeaderCas);
-  const trust = { ca: [...clientCas, ...requestHeaderCas], minVersion: "TLSv1.2" as const };
+  let identity: Identity = options;
+  const peers = createPeers(identity);
   // Commands and selectors travel in the URL; beyond this HTTP/1.1 answers 431.
   const http1 = { maxHeaderSize: MAX_HEADER, connectionsCheckingInterval: options.connectionsCheckingInterval ?? CHECKING_INTERVAL };
   const server = createSecureServer({
-    cert, key, ...trust, requestCert: true, rejectUnauthorized: false, allowHTTP1: true,
+    ...secureContext(identity), requestCert: true, rejectUnauthorized: false, allowHTTP1: true,
     ...http1,
     settings: { maxConcurrentStreams: 1000, initialWindowSize: 1 << 20, maxHeaderListSize: MAX_HEADER },
   });
@@ -61,14 +62,18 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   });
   server.on("tlsClientError", () => {});
   server.on("sessionError", () => {});
-  server.on("request", (req, res) => options.onRequest(incomingOf(req, peerOf), res as unknown as ApiResponse));
-  server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => options.onUpgrade(incomingOf(req, peerOf), socket, head));
+  server.on("request", (req, res) => options.onRequest(incomingOf(req, peers.of), res as unknown as ApiResponse));
+  server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => options.onUpgrade(incomingOf(req, peers.of), socket, head));
   // For HTTP/1.1: how long a request and its head may take to arrive, and how long an idle connection is kept.
   Object.assign(server, { requestTimeout: 300_000, headersTimeout: options.headersTimeout ?? HEADERS_TIMEOUT, keepAliveTimeout: 120_000 });
   await open(server, options);
   return {
     port: (server.address() as AddressInfo).port,
-    renew: (serving) => server.setSecureContext({ cert: serving.cert, key: serving.key, ...trust }),
+    renew(changed) {
+      identity = { ...identity, ...changed };
+      peers.trust(identity);
+      server.setSecureContext(secureContext(identity));
+    },
     async close(drained) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       await drained;
@@ -80,6 +85,9 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     },
   };
 }
+
+const secureContext = ({ cert, key, clientCas, requestHeaderCas = [] }: Identity) =>
+  ({ cert, key, ca: [...clientCas, ...requestHeaderCas], minVersion: "TLSv1.2" as const });
 
 function open(server: Http2SecureServer, { address, port }: ListenerOptions): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -113,27 +121,34 @@ function incomingOf(req: AnyRequest, peerOf: PeerOf): Incoming {
   };
 }
 
+type Trusted = Pick<Identity, "clientCas" | "requestHeaderCas">;
+
 /** The verified certificate of a connection; read once, as decoding it costs more than a request. */
-function createPeers(clientCas: readonly string[], requestHeaderCas: readonly string[]): PeerOf {
+function createPeers(trusted: Trusted): { readonly of: PeerOf; trust(next: Trusted): void } {
   const peers = new WeakMap<object, PeerCertificate | null>();
-  const clients = requestHeaderCas.length > 0 ? certificates(clientCas) : [];
-  const proxies = certificates(requestHeaderCas);
+  const authoritiesOf = ({ clientCas, requestHeaderCas = [] }: Trusted) =>
+    ({ clients: requestHeaderCas.length > 0 ? certificates(clientCas) : [], proxies: certificates(requestHeaderCas) });
+  let authorities = authoritiesOf(trusted);
 
   const read = (socket: TLSSocket): PeerCertificate | null => {
     const { subject, fingerprint256 = "" } = socket.authorized ? socket.getPeerCertificate() : {};
     if (!subject) return null;
     const known = { subject: subject as PeerCertificate["subject"], sha256: fingerprint256.replaceAll(":", "").toLowerCase() };
+    const { clients, proxies } = authorities;
     if (proxies.length === 0) return known;
     const leaf = socket.getPeerX509Certificate();
     if (leaf && isSignedBy(leaf, proxies)) return { ...known, isFrontProxy: true };
     return leaf && isSignedBy(leaf, clients) ? known : null;
   };
 
-  return (req) => {
-    const holder = "stream" in req && "session" in req.stream ? (req.stream.session as object | undefined) ?? req.socket : req.socket;
-    let peer = peers.get(holder);
-    if (peer === undefined) peers.set(holder, (peer = read(req.socket as TLSSocket)));
-    return peer ?? undefined;
+  return {
+    of(req) {
+      const holder = "stream" in req && "session" in req.stream ? (req.stream.session as object | undefined) ?? req.socket : req.socket;
+      let peer = peers.get(holder);
+      if (peer === undefined) peers.set(holder, (peer = read(req.socket as TLSSocket)));
+      return peer ?? undefined;
+    },
+    trust: (next) => void (authorities = authoritiesOf(next)),
   };
 }
 
