@@ -1,9 +1,9 @@
 /** Credentials that are expired, revoked, for others, forged or stolen in part: each is refused, and what is refused names nobody. */
 import { createHmac } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
-import { pods, secrets, serviceAccounts, type KubeObject, type ServiceAccount } from "@k3s-p/plugin-api/kube";
+import { type ConfigMap, configMaps, pods, secrets, serviceAccounts, type KubeObject, type ServiceAccount } from "@k3s-p/plugin-api/kube";
 import { newKey, keyPem } from "../../core/src/pki/x509.ts";
 import { certificateOf, es256, foreignAuthority, goodClaims, jwt, publicPem, startVictim, type Identity, type Victim } from "./kit.ts";
 
@@ -173,4 +173,17 @@ describe("headers of front proxies", () => {
   test("name the user with the proxy's own certificate alone", async () => {
     expect(await whoIs({ ...victim.certificate("request-header-ca", "system:auth-proxy"), headers: { "X-Remote-User": "jane" } })).toBe("jane");
   });
+});
+
+test("another client CA in the place of the first is known at once, and aggregated servers are told; the first until the next start", async () => {
+  const [next, jane] = [foreignAuthority("next"), victim.certificate("client-ca", "jane")];
+  const joe = certificateOf(next, "joe");
+  expect([await whoIs(joe), await whoIs(jane)]).toEqual([401, "jane"]);
+  writeFileSync(join(victim.tls, "client-ca.key"), next.key);
+  writeFileSync(join(victim.tls, "client-ca.crt"), next.cert);
+  await expect.poll(() => whoIs(joe), { timeout: 4000 }).toBe("joe");
+  expect(await whoIs(jane)).toBe("jane");
+  expect(await whoIs(certificateOf(foreignAuthority("someone"), "eve"))).toBe(401);
+  const told = async () => (await victim.cluster.kube.get<ConfigMap>(configMaps, "extension-apiserver-authentication", "kube-system")).data!["client-ca-file"];
+  await expect.poll(told, { timeout: 4000 }).toContain(next.cert.trim());
 });
