@@ -71,6 +71,12 @@ describe.skipIf(reason)("bad input", () => {
     expect(code).toBe(1);
   });
 
+  test("a data directory that is a file", async () => {
+    put("/etc/rancher/file", "mine");
+    expect(await errorOf([...api, "--data-dir", "/etc/rancher/file"])).toMatch(/^K3SP_PERMISSION_DENIED {2}data-dir: \/etc\/rancher\/file cannot be made or written\n {2}cause: .*\n {2}fix: .*--data-dir$/);
+    expect((await sandbox.run(["cat", "/etc/rancher/file"])).stdout).toBe("mine");
+  });
+
   test("a missing containerd", async () => {
     // Hidden on this machine only: a file that cannot be executed lies over each place where it could be.
     const places = (await sandbox.run(["sh", "-c", "ls /usr/bin/containerd /usr/sbin/containerd /usr/local/bin/containerd /bin/containerd 2>/dev/null"])).stdout.trim().split("\n");

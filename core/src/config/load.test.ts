@@ -65,9 +65,26 @@ describe("bad input", () => {
     expect(unreadFlags(values, new Set(["snapshotter"]))).toEqual(["selinux (--selinux) is accepted and has no effect"]);
   });
 
+  test.each([
+    ["flannel: vxlan", "plugins.flannel: must be a mapping of enabled and config", "2:3"],
+    ["flannel: {enabled: maybe}", "plugins.flannel.enabled: true or false is expected", "2:13"],
+    ["flannel: {config: vxlan}", "plugins.flannel.config: a mapping is expected", "2:13"],
+    ["flannel: {confg: {}}", 'plugins.flannel.confg: unknown key; did you mean "config"?', "2:13"],
+  ])("a plugin's section `%s` is refused with its place", (section, message, place) => {
+    expect(() => load({ "config.yaml": `plugins:\n  ${section}\n` })).toThrow(expect.objectContaining({ code: "K3SP_CONFIG_INVALID", message, detail: [`${dir}/config.yaml:${place}`] }));
+  });
+
+  test("a file that cannot be read is named, without a stack", () => {
+    expect(() => loadSettings({ argv: ["--config", dir], env: {}, flags })).toThrow(expect.objectContaining({ code: "K3SP_PERMISSION_DENIED", message: `${dir} cannot be read` }));
+  });
+
   test("a config file that was asked for must exist", () => {
     expect(() => loadSettings({ argv: ["--config", "/nowhere.yaml"], env: {}, flags })).toThrow("/nowhere.yaml: no such file");
   });
+});
+
+test.each(["flannel:", "flannel: {config: }", "flannel: {enabled: true}"])("a plugin's section `%s` leaves its options as they are", (section) => {
+  expect(load({ "config.yaml": `plugins:\n  ${section}\n` }).plugins.get("flannel")?.config).toEqual({});
 });
 
 test("a plugin's section keeps the place of each option", () => {

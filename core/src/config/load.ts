@@ -139,7 +139,7 @@ const yaml = (): typeof import("yaml") => (loaded ??= createRequire(import.meta.
 function readFile(file: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
   const { LineCounter, isMap, parseDocument } = yaml();
   const lines = new LineCounter();
-  const doc = parseDocument(readFileSync(file, "utf8"), { lineCounter: lines });
+  const doc = parseDocument(readText(file), { lineCounter: lines });
   const at = (node: unknown): string => {
     const { line, col } = lines.linePos((node as Node | undefined)?.range?.[0] ?? 0);
     return `${file}:${line}:${col}`;
@@ -161,6 +161,14 @@ function readFile(file: string, flags: ReadonlyMap<string, Flag>, into: FileSett
   }
 }
 
+function readText(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    throw k3spError("K3SP_PERMISSION_DENIED", { message: `${file} cannot be read`, cause, fix: "make it a file that this user may read" });
+  }
+}
+
 function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
   const { isScalar, isSeq } = yaml();
   const append = key.endsWith("+");
@@ -171,7 +179,7 @@ function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<s
     return;
   }
   const texts = isSeq(node) ? node.items.map((item) => String((item as { value: unknown }).value)) : [isScalar(node) ? String(node.value) : ""];
-  if (!isScalar(node) && !isSeq(node)) throw invalidValue(flag, "{...}", where, flag.type === "list" ? "a list is expected" : `a ${flag.type} is expected`);
+  if (!isScalar(node) && !isSeq(node)) throw invalidValue(flag, "{...}", where, `${typeNames[flag.type]} is expected`);
   if (flag.type !== "list") {
     if (texts.length !== 1) throw invalidValue(flag, texts.join(","), where, "one value is expected");
     into.values.set(name, { value: convert(flag, texts[0]!, where), source: where });
@@ -186,16 +194,32 @@ function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<s
   });
 }
 
+const typeNames: Readonly<Record<Flag["type"], string>> = { string: "a text", bool: "true or false", int: "a whole number", list: "a list" };
+
+/** `config:` with all its lines commented out. */
+const isEmpty = (node: unknown): boolean => !node || (yaml().isScalar(node) && node.value === null);
+
+const sectionShape: Readonly<Record<string, (node: unknown) => boolean>> = {
+  enabled: (node) => yaml().isScalar(node) && typeof node.value === "boolean",
+  config: (node) => yaml().isMap(node) || isEmpty(node),
+};
+
 function readPlugins(node: unknown, at: (node: unknown) => string, into: FileSettings): void {
   const { isMap } = yaml();
   if (!isMap(node)) throw k3spError("K3SP_CONFIG_INVALID", { message: "plugins: must be a mapping of plugin names to sections", detail: [at(node)] });
   for (const pair of node.items) {
     const id = String((pair.key as { value: unknown }).value);
-    const section = (isMap(pair.value) ? pair.value.toJSON() : {}) as { enabled?: boolean; config?: Record<string, unknown> };
-    const unknown = Object.keys(section).find((key) => !["enabled", "config"].includes(key));
-    if (unknown) throw k3spError("K3SP_CONFIG_INVALID", { message: `plugins.${id}.${unknown}: unknown key${didYouMean(unknown, ["enabled", "config"])}`, detail: [at(pair.key)] });
+    if (isEmpty(pair.value)) pair.value = new (yaml().YAMLMap)();
+    if (!isMap(pair.value)) throw k3spError("K3SP_CONFIG_INVALID", { message: `plugins.${id}: must be a mapping of enabled and config`, detail: [at(pair.key)] });
+    for (const item of pair.value.items) {
+      const key = String((item.key as { value: unknown }).value);
+      const fits = Object.hasOwn(sectionShape, key) ? sectionShape[key]! : undefined;
+      if (!fits) throw k3spError("K3SP_CONFIG_INVALID", { message: `plugins.${id}.${key}: unknown key${didYouMean(key, Object.keys(sectionShape))}`, detail: [at(item.key)] });
+      if (!fits(item.value)) throw k3spError("K3SP_CONFIG_INVALID", { message: `plugins.${id}.${key}: ${key === "config" ? "a mapping" : "true or false"} is expected`, detail: [at(item.key)] });
+    }
+    const section = pair.value.toJSON() as { enabled?: boolean; config?: Record<string, unknown> };
     const positions = new Map<string, string>([["", at(pair.key)]]);
-    const config = isMap(pair.value) ? pair.value.get("config", true) : undefined;
+    const config = pair.value.get("config", true);
     if (isMap(config)) for (const item of config.items) positions.set(String((item.key as { value: unknown }).value), at(item.value ?? item.key));
     into.plugins.set(id, { ...(section.enabled !== undefined && { enabled: section.enabled }), config: section.config ?? {}, positions });
   }
