@@ -78,7 +78,7 @@ export const certificates = (): Definition => definition({ group: "certs.example
 /** A workflow: free-form arguments, steps in steps, containers whole, a template of any of several kinds. */
 export const workflows = (podTemplate: Schema): Definition => definition({ group: "flows.example.com", kind: "Workflow", plural: "workflows", shortNames: ["wf"] }, [version("v1alpha1", {
   spec: object({
-    entrypoint: text(), arguments: { type: "object", "x-kubernetes-preserve-unknown-fields": true }, podSpecPatch: text(), parallelism: { type: "integer", format: "int64" },
+    entrypoint: text({ maxLength: 128 }), arguments: { type: "object", "x-kubernetes-preserve-unknown-fields": true }, podSpecPatch: text(), parallelism: { type: "integer", format: "int64" },
     podTemplate, volumes: podTemplate["properties"].spec.properties.volumes,
     ttlStrategy: object({ secondsAfterCompletion: { type: "integer", format: "int32", minimum: 0 } }),
     templates: mapList(["name"], {

@@ -4,6 +4,7 @@ import { celEnvironment, compile, type Environment, type Program } from "../cel/
 import { isMistake } from "../cel/problems.ts";
 import { schemaTypes, type TypedSchema } from "../cel/schema-types.ts";
 import { invalidValue, notSupported, required } from "../resources/validate/field.ts";
+import { type Charge, costProblems, totalCost, totalProblems } from "./rule-cost.ts";
 import { escape } from "./rule-values.ts";
 import { titles } from "./rules.ts";
 import { isRecord, type RuleProps, type SchemaProps } from "./schema.ts";
@@ -21,28 +22,42 @@ interface Place {
   readonly rules: readonly RuleProps[];
   /** Where old and new values stop to correspond. */
   readonly uncorrelated: string | undefined;
+  /** How many such values an object may have; undefined when no bound is stated. */
+  readonly count: number | undefined;
 }
 
 /** Findings on the rules of a definition. Versions mostly have the same rules: what is known of one serves the others. */
 export function ruleProblems(versions: readonly PlacedSchema[]): FieldError[] {
-  const places = versions.flatMap(({ schema, at }) => placesIn(asResource(schema), at));
-  if (places.length === 0) return [];
-  const compilers = compilersOf(places);
-  return places.flatMap((place) => place.rules.flatMap((rule, i) =>
-    problemsOf(rule, `${place.at}.x-kubernetes-validations[${i}]`, place, compilers.get(place)!)));
+  const found = versions.map(({ schema, at }) => ({ at, places: placesIn(asResource(schema), at, { uncorrelated: undefined, count: 1 }) }));
+  const all = found.flatMap(({ places }) => places);
+  if (all.length === 0) return [];
+  const compilers = compilersOf(all);
+  return found.flatMap(({ at, places }) => {
+    const charges: Charge[] = [];
+    const errors = places.flatMap((place) => place.rules.flatMap((rule, i) =>
+      problemsOf(rule, `${place.at}.x-kubernetes-validations[${i}]`, place, compilers.get(place)!, charges)));
+    return [...errors, ...totalProblems(charges, at)];
+  });
 }
 
-function placesIn(schema: SchemaProps, at: string, uncorrelated?: string): Place[] {
-  const { properties, additionalProperties: extra, items, "x-kubernetes-validations": rules = [] } = schema;
-  const found: Place[] = rules.length > 0 ? [{ schema, at, rules, uncorrelated }] : [];
+type Outside = Pick<Place, "uncorrelated" | "count">;
+
+function placesIn(schema: SchemaProps, at: string, outside: Outside): Place[] {
+  const { properties, additionalProperties: extra, items, maxItems, maxProperties, "x-kubernetes-validations": rules = [] } = schema;
+  const { uncorrelated, count } = outside;
+  const found: Place[] = rules.length > 0 ? [{ schema, at, rules, uncorrelated, count }] : [];
   const atomic = schema["x-kubernetes-map-type"] === "atomic" ? at : uncorrelated;
-  for (const name in properties) found.push(...placesIn(properties[name]!, `${at}.properties[${name}]`, atomic));
-  if (isRecord(extra)) found.push(...placesIn(extra as SchemaProps, `${at}.additionalProperties`, uncorrelated));
-  if (items) found.push(...placesIn(items, `${at}.items`, schema["x-kubernetes-list-type"] === "map" ? uncorrelated : uncorrelated ?? at));
+  const times = (bound: number | undefined): number | undefined => (count === undefined || bound === undefined ? undefined : count * bound);
+  for (const name in properties) found.push(...placesIn(properties[name]!, `${at}.properties[${name}]`, { uncorrelated: atomic, count }));
+  if (isRecord(extra)) found.push(...placesIn(extra as SchemaProps, `${at}.additionalProperties`, { uncorrelated, count: times(maxProperties) }));
+  if (!items) return found;
+  const isKeyed = schema["x-kubernetes-list-type"] === "map";
+  found.push(...placesIn(items, `${at}.items`, { uncorrelated: isKeyed ? uncorrelated : uncorrelated ?? at, count: times(maxItems) }));
   return found;
 }
 
-function problemsOf(props: RuleProps, at: string, { uncorrelated }: Place, compileOnce: Compiler): FieldError[] {
+function problemsOf(props: RuleProps, at: string, place: Place, compileOnce: Compiler, charges: Charge[]): FieldError[] {
+  const { uncorrelated } = place;
   if (!props.rule?.trim()) return [required(`${at}.rule`, "rule is not specified")];
   const errors: FieldError[] = [];
   if (props.message !== undefined) {
@@ -52,15 +67,29 @@ function problemsOf(props: RuleProps, at: string, { uncorrelated }: Place, compi
   if (props.reason && !titles[props.reason]) errors.push(notSupported(`${at}.reason`, props.reason, Object.keys(titles).sort()));
   const rule = compileOnce(props.rule);
   if (rule instanceof Error) errors.push(invalidValue(`${at}.rule`, props.rule, `compilation failed: ${rule.message}`));
-  else if (!["bool", "dyn"].includes(rule.type)) errors.push(invalidValue(`${at}.rule`, props.rule, "cel expression must evaluate to a bool"));
-  else if (uncorrelated && rule.uses("oldSelf")) {
-    errors.push(invalidValue(`${at}.rule`, props.rule, `oldSelf cannot be used on the uncorrelatable portion of the schema within ${uncorrelated}`));
+  else {
+    errors.push(...costProblems(charge(rule, place, `${at}.rule`, charges), "rule"));
+    if (!["bool", "dyn"].includes(rule.type)) errors.push(invalidValue(`${at}.rule`, props.rule, "cel expression must evaluate to a bool"));
+    if (uncorrelated && rule.uses("oldSelf")) {
+      errors.push(invalidValue(`${at}.rule`, props.rule, `oldSelf cannot be used on the uncorrelatable portion of the schema within ${uncorrelated}`));
+    }
   }
-  if (!props.messageExpression) return errors;
-  const message = compileOnce(props.messageExpression);
-  const problem = message instanceof Error ? `messageExpression compilation failed: ${message.message}`
-    : ["string", "dyn"].includes(message.type) ? undefined : "messageExpression must evaluate to a string";
-  return problem ? [...errors, invalidValue(`${at}.messageExpression`, props.messageExpression, problem)] : errors;
+  return [...errors, ...messageProblems(props.messageExpression, `${at}.messageExpression`, place, compileOnce, charges)];
+}
+
+function messageProblems(expression: string | undefined, at: string, place: Place, compileOnce: Compiler, charges: Charge[]): FieldError[] {
+  if (!expression) return [];
+  const message = compileOnce(expression);
+  if (message instanceof Error) return [invalidValue(at, expression, `messageExpression compilation failed: ${message.message}`)];
+  const isText = ["string", "dyn"].includes(message.type);
+  const errors = isText ? [] : [invalidValue(at, expression, "messageExpression must evaluate to a string")];
+  return [...errors, ...costProblems(charge(message, place, at, charges), "messageExpression")];
+}
+
+function charge({ ast }: Program, { schema, count }: Place, at: string, charges: Charge[]): Charge {
+  const made = { at, cost: totalCost(ast, schema, count) };
+  charges.push(made);
+  return made;
 }
 
 /** The program of an expression, or what is wrong with it. */

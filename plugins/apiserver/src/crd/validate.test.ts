@@ -134,3 +134,51 @@ describe("rules are checked against the fields of their schema", () => {
     ["self.spec.list.all(i, i.nope == '')", "1:24: undefined field 'nope'"], ["self.metadata.labels.size() > 0", "1:14: undefined field 'labels'"], ["self.spec.x == true", "1:13: found no matching overload for '_==_' applied to '(int, bool)'"],
   ])("and %s is not", (rule, why) => expect(problem(rule)).toContain(`compilation failed: ERROR: <input>:${why}\n | ${rule}\n | `));
 });
+
+describe("rules may cost so much, by estimate", () => {
+  const advice = "x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+  const at = "spec.versions[0].schema.openAPIV3Schema";
+  const counted = (rule: string, more: object = {}): SchemaProps => ({ type: "array", items: { type: "number" }, "x-kubernetes-validations": [{ rule, ...more }] }) as SchemaProps;
+  const nested = (bounds: object): Obj => withField({ type: "array", items: { type: "string", "x-kubernetes-validations": [{ rule: "self.contains('abc')" }] }, ...bounds });
+
+  it("each of them", () => {
+    expect(errorsOf(withField(counted("self.all(x, true)")))).toEqual([]);
+    expect(errorsOf(withField(counted("self.all(x, self.all(y, true))")))).toEqual([
+      `${at}.properties[x].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100${advice}`,
+      `${at}.properties[x].x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule & messageExpression cost total exceeding cost limit for entire OpenAPIv3 schema`,
+      `${at}: Forbidden: x-kubernetes-validations estimated rule & messageExpression cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100${advice}`,
+    ]);
+    expect(errorsOf(withField({ ...counted("self.all(x, self.all(y, true))"), maxItems: 100 }))).toEqual([]);
+  });
+
+  it("as often as a value can have them", () => {
+    expect(errorsOf(nested({ maxItems: 31 }))).toEqual([]);
+    expect(errorsOf(nested({ maxItems: 32 }))).toEqual([
+      `${at}.properties[x].items.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of 1.006637${advice}`,
+    ]);
+    expect(errorsOf(nested({})).join()).toContain("estimated rule cost exceeds budget by factor of more than 100x");
+    expect(errorsOf(nested({ items: { type: "string", maxLength: 10, "x-kubernetes-validations": [{ rule: "self.contains('abc')" }] } }))).toEqual([]);
+  });
+
+  it("their messages, too", () => {
+    const errors = errorsOf(withField({ ...counted("true", { messageExpression: "self.all(x, self.all(y, true)) ? 'a' : 'b'" }), maxItems: 2000 }));
+    expect(errors).toEqual([`${at}.properties[x].x-kubernetes-validations[0].messageExpression: Forbidden: estimated messageExpression cost exceeds budget by factor of 1.201000${advice}`]);
+  });
+
+  it("all of a schema", () => {
+    const fields = (count: number): object => Object.fromEntries(Array.from({ length: count }, (_, i) => [`x${i}`, counted("self.all(x, true)")]));
+    expect(errorsOf(withSchema({ type: "object", properties: fields(21) }))).toEqual([]);
+    const why = "rule: Forbidden: contributed to estimated rule & messageExpression cost total exceeding cost limit for entire OpenAPIv3 schema";
+    expect(errorsOf(withSchema({ type: "object", properties: fields(22) }))).toEqual([
+      ...[0, 1, 2, 3].map((i) => `${at}.properties[x${i}].x-kubernetes-validations[0].${why}`),
+      `${at}: Forbidden: x-kubernetes-validations estimated rule & messageExpression cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.038090${advice}`,
+    ]);
+  });
+
+  it("and a schema that does not change keeps what it has", () => {
+    const old = created(row, withField(counted("self.all(x, true)"))).object;
+    old.spec.versions[0].schema.openAPIV3Schema.properties.x["x-kubernetes-validations"][0].rule = "self.all(x, self.all(y, true))";
+    expect(updated(row, old, (crd) => { crd.spec.names.shortNames = ["xx"]; }).errors).toEqual([]);
+    expect(updated(row, old, (crd) => { crd.spec.versions[0].schema.openAPIV3Schema.description = "Changed."; }).errors.join()).toContain("estimated rule cost exceeds budget");
+  });
+});
