@@ -202,7 +202,7 @@ export function startError(manifest: Manifest, cause: unknown): K3spError {
     message: `${manifest.id} ${manifest.version} failed to start: ${error?.message ?? String(cause)}`,
     detail: [`from ${manifest.source.label}`, ...(frame ? [frame] : [])],
     plugin: manifest.id, cause,
-    fix: `correct the plugin, or start without it: --disable ${manifest.id}`,
+    fix: manifest.source.kind === "default" ? "correct what the message names: a setting, a file or this machine" : `correct the plugin, or start without it: --disable ${manifest.id}`,
   });
 }
 

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { Node, Pod } from "@k3s-p/plugin-api/kube";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { createApi, type Api } from "./api.ts";
-import { createStore } from "./store.ts";
+import { createStore, type Store } from "./store.ts";
 import { parseSummary } from "./summary.ts";
 import { formatDuration, usageList, usageOf } from "./usage.ts";
 
@@ -11,6 +11,8 @@ const Gi = 1024 ** 3;
 let now: number;
 let scrapes: string[];
 let down: Set<string>;
+let warnings: string[];
+let store: Store;
 let api: Api;
 let summaryPods: readonly string[] = ["web"];
 
@@ -36,8 +38,9 @@ beforeEach(() => {
   now = start + 3_600_000;
   scrapes = [];
   down = new Set();
-  const store = createStore({
-    log: silentLogger, now: () => now, resolution: 15_000,
+  warnings = [];
+  store = createStore({
+    log: { ...silentLogger, warn: (_: object | string, text?: string) => void warnings.push(text!) }, now: () => now, resolution: 15_000,
     sleep: async (ms) => void (now += ms),
     scrape: async ({ metadata }) => {
       scrapes.push(metadata.name!);
@@ -123,6 +126,15 @@ describe("the API", () => {
     expect((await get("/nodes")).items.map((item: any) => item.metadata.name)).toEqual(["n1"]);
     down.clear();
     expect((await get("/nodes")).items).toHaveLength(2);
+  });
+
+  it("says once that a node cannot be read, and only when somebody asked", async () => {
+    down.add("n1");
+    await store.prefetch(node("n1"));
+    expect(warnings).toEqual([]);
+    await get("/nodes/n1").catch(() => {});
+    await get("/nodes/n1").catch(() => {});
+    expect(warnings).toEqual(["the node's usage could not be read: connection refused"]);
   });
 
   it("is discoverable", async () => {

@@ -54,8 +54,8 @@ export default definePlugin<typeof metrics, typeof needs, {}, Config>({
     });
     ctx.defer(() => endpoint.stop());
     nodeInformer.on({
-      added: (found) => void (isReady(found) && store.refresh([found])),
-      updated: (found, previous) => void (isReady(found) && !isReady(previous) && store.refresh([found])),
+      added: (found) => void (isReady(found) && store.prefetch(found)),
+      updated: (found, previous) => void (isReady(found) && !isReady(previous) && store.prefetch(found)),
       deleted: (found) => store.forget(found.metadata.name!),
     });
     return { port };

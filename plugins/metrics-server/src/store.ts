@@ -8,6 +8,8 @@ import { usageOf, type Usage } from "./usage.ts";
 export interface Store {
   /** Reads the nodes whose last reading is older than `maxAge` (default: the resolution); nodes that fail lose their figures. */
   refresh(nodes: readonly Node[], maxAge?: number): Promise<void>;
+  /** Reads a node that nobody has asked about yet; one that does not answer is no news: it may be starting. */
+  prefetch(node: Node): Promise<void>;
   forget(node: string): void;
   nodeUsage(node: string): Usage | undefined;
   /** Container -> usage; undefined unless all containers of the pod have figures. */
@@ -39,7 +41,7 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
   const running = new Map<string, Promise<void>>();
   const failing = new Set<string>();
 
-  async function read(node: Node): Promise<void> {
+  async function read(node: Node, asked: boolean): Promise<void> {
     const name = node.metadata.name!;
     try {
       const known = readings.get(name);
@@ -49,7 +51,8 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
       failing.delete(name);
     } catch (error) {
       readings.delete(name);
-      if (!failing.has(name)) log.warn({ err: error, node: name }, "the node's usage could not be read");
+      if (!asked) return;
+      if (!failing.has(name)) log.warn({ node: name }, `the node's usage could not be read: ${(error as Error).message}`);
       failing.add(name);
     }
   }
@@ -60,9 +63,9 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
     return reading;
   }
 
-  function readOnce(node: Node): Promise<void> {
+  function readOnce(node: Node, asked = true): Promise<void> {
     const name = node.metadata.name!;
-    const current = running.get(name) ?? read(node).finally(() => running.delete(name));
+    const current = running.get(name) ?? read(node, asked).finally(() => running.delete(name));
     running.set(name, current);
     return current;
   }
@@ -71,8 +74,9 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
 
   return {
     async refresh(nodes, maxAge = resolution) {
-      await Promise.all(nodes.filter((node) => age(node) >= maxAge).map(readOnce));
+      await Promise.all(nodes.filter((node) => age(node) >= maxAge).map((node) => readOnce(node)));
     },
+    prefetch: (node) => readOnce(node, false),
     forget(node) {
       readings.delete(node);
       failing.delete(node);

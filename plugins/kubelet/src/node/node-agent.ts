@@ -76,6 +76,8 @@ export function nodeAgent(
   function reportTransitions(before: NodeStatus | undefined, next: NodeStatus): void {
     for (const condition of next.conditions ?? []) {
       const old = before?.conditions?.find((c) => c.type === condition.type);
+      // As upstream: a new node that is not ready yet has not become unready.
+      if (!old && condition.type === "Ready" && condition.status !== "True") continue;
       if (old?.status !== condition.status) reportCondition(condition.type, condition.status === "True");
     }
   }
