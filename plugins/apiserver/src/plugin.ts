@@ -54,7 +54,7 @@ export default definePlugin({
     const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
     const issuer = issuerSettings(args, cluster.clusterDomain);
     const trust = openTrust({ pki: keys, args, warn: (message) => ctx.log.warn(message) });
-    const outside = await outsideOf(args, issuer.audiences, ctx);
+    const outside = await outsideOf(args, issuer.audiences, self.name, ctx);
     const sealer = createSealer();
     const encryption = encryptionOf(ctx.config as Config, args, join(paths.server, "cred"), sealer);
     await encryption.start();
@@ -103,11 +103,13 @@ export default definePlugin({
 const trusting = ({ client, requestHeader }: Authorities) => ({ clientCas: [client], requestHeaderCas: [requestHeader] });
 
 /** Who else is asked: what plugins contribute at any time, and what the options configure. */
-async function outsideOf(args: ServerArgs, audiences: readonly string[], ctx: Pick<PluginContext, "log" | "contributions" | "defer">): Promise<Outside> {
+async function outsideOf(args: ServerArgs, audiences: readonly string[], server: string, ctx: Pick<PluginContext, "log" | "contributions" | "defer">): Promise<Outside> {
   const warn = seldom((line) => ctx.log.warn(line));
   const [authenticators, authorizers] = [ctx.contributions(authenticator), ctx.contributions(authorizer)];
   const isConfigured = accessArgs.some((name) => args.has(name));
-  const settings = isConfigured ? await (await import("./auth/settings.ts")).accessSettings(args, audiences) : undefined;
+  const settings = isConfigured ? await (await import("./auth/settings.ts")).accessSettings(args, {
+    audiences, report: { server, info: (message) => ctx.log.info(message), error: (message) => ctx.log.error(message) },
+  }) : undefined;
   if (settings) ctx.defer(() => settings.close());
   return { ...nobodyOutside, ...settings, warn, authenticators: () => authenticators.list(), authorizers: () => authorizers.list() };
 }

@@ -174,7 +174,7 @@ export function createTokenReviewer({ view, tokens, now = Date.now, outside = no
   return {
     review(token, audiences, note = () => {}) {
       const own = accountToken(token, audiences, note) ?? bootstrapToken(token, audiences);
-      return own || outside.tokens.length === 0 ? own : reviewOutside(outside, metrics, token, audiences);
+      return own || outside.tokens().length === 0 ? own : reviewOutside(outside, metrics, token, audiences);
     },
   };
 }

@@ -68,8 +68,8 @@ it("what fails often is told seldom, and how often", () => {
 });
 
 describe("contributed authorizers", () => {
-  const start = (list: readonly Partial<AccessAuthorizer>[], webhooks = nobodyOutside.webhooks) => withOutside(createAuthorizer(testView()), outside({
-    webhooks, authorizers: () => list.map((impl, i) => ({ plugin: "p", impl: { name: `z${i}`, authorize: () => undefined, ...impl } })),
+  const start = (list: readonly Partial<AccessAuthorizer>[], webhooks = nobodyOutside.webhooks()) => withOutside(createAuthorizer(testView()), outside({
+    webhooks: () => webhooks, authorizers: () => list.map((impl, i) => ({ plugin: "p", impl: { name: `z${i}`, authorize: () => undefined, ...impl } })),
   }), metrics);
 
   it("the first that decides decides, before RBAC", async () => {
@@ -104,7 +104,7 @@ describe("contributed authorizers", () => {
     const authorize = vi.fn(() => ({ decision: "allow" as const }));
     const own = { ...createAuthorizer(testView()), authorize: () => ({ allowed: true, reason: "RBAC" }) };
     const after = { before: [], after: [{ name: "w", authorize }] };
-    expect(await withOutside(own, outside({ webhooks: after }), metrics).decide(jane, ask)).toMatchObject({ reason: "RBAC" });
+    expect(await withOutside(own, outside({ webhooks: () => after }), metrics).decide(jane, ask)).toMatchObject({ reason: "RBAC" });
     expect(authorize).not.toHaveBeenCalled();
     expect(await start([], after).decide(jane, ask)).toMatchObject({ allowed: true });
   });

@@ -22,11 +22,14 @@ export interface BoundedAuthorizer extends AccessAuthorizer {
 }
 
 export interface Outside {
-  readonly tokens: readonly TokenSource[];
+  /** Asked for at every use, as the configuration may change. */
+  readonly tokens: () => readonly TokenSource[];
   readonly authenticators: () => readonly Contribution<Authenticator>[];
   readonly authorizers: () => readonly Contribution<AccessAuthorizer>[];
   /** Webhooks of the configuration, which come before RBAC or after it. */
-  readonly webhooks: { readonly before: readonly BoundedAuthorizer[]; readonly after: readonly BoundedAuthorizer[] };
+  readonly webhooks: () => { readonly before: readonly BoundedAuthorizer[]; readonly after: readonly BoundedAuthorizer[] };
+  /** Of the configuration. */
+  readonly metrics: () => string;
   /** Told of failures: of whom, and what. */
   readonly warn: (source: string, message: string) => void;
 }
@@ -44,8 +47,10 @@ export function seldom(write: (line: string) => void, now: () => number = Date.n
   };
 }
 
+const noWebhooks = { before: [], after: [] };
+
 export const nobodyOutside: Outside = {
-  tokens: [], authenticators: () => [], authorizers: () => [], webhooks: { before: [], after: [] }, warn: () => {},
+  tokens: () => [], authenticators: () => [], authorizers: () => [], webhooks: () => noWebhooks, metrics: () => "", warn: () => {},
 };
 
 export interface AccessMetrics {
@@ -95,7 +100,7 @@ export async function within<T>(answer: () => MaybePromise<T>, milliseconds = TI
 
 /** The first token source that knows the token. */
 export async function reviewOutside({ tokens, warn }: Outside, metrics: AccessMetrics, token: string, audiences: readonly string[]): Promise<ReviewedToken | undefined> {
-  for (const source of tokens) {
+  for (const source of tokens()) {
     const found = await ask("authenticator", source.name, metrics, warn, () => source.review(token, audiences));
     if (found) return found;
   }
@@ -139,10 +144,9 @@ const SUPERUSERS = "system:masters";
 
 /** The authorizer with those outside around it; what it decides by itself costs nothing more. */
 export function withOutside(own: Authorizer, outside: Outside, metrics: AccessMetrics): Authorizer {
-  const { webhooks: { before, after } } = outside;
   const askers = (list: readonly BoundedAuthorizer[], user: UserInfo, attributes: AccessAttributes) => askInTurn({ list, warn: outside.warn, metrics }, user, attributes);
 
-  async function decideAll(contributed: readonly Contribution<AccessAuthorizer>[], user: UserInfo, attributes: AccessAttributes): Promise<Decision> {
+  async function decideAll(contributed: readonly Contribution<AccessAuthorizer>[], { before, after }: ReturnType<Outside["webhooks"]>, user: UserInfo, attributes: AccessAttributes): Promise<Decision> {
     const named = contributed.map(({ plugin, impl }) => ({ ...impl, name: `${plugin}/${impl.name}`, authorize: impl.authorize.bind(impl) }));
     const early = await askers([...named, ...before], user, attributes);
     if (early) return early;
@@ -151,14 +155,18 @@ export function withOutside(own: Authorizer, outside: Outside, metrics: AccessMe
   }
 
   function decide(user: UserInfo, attributes: AccessAttributes): MaybePromise<Decision> {
-    const contributed = outside.authorizers();
-    if (contributed.length + before.length + after.length === 0 || user.groups.includes(SUPERUSERS)) return own.authorize(user, attributes);
-    return decideAll(contributed, user, attributes);
+    const [contributed, webhooks] = [outside.authorizers(), outside.webhooks()];
+    if (contributed.length + webhooks.before.length + webhooks.after.length === 0 || user.groups.includes(SUPERUSERS)) return own.authorize(user, attributes);
+    return decideAll(contributed, webhooks, user, attributes);
   }
 
   return {
     ...own, decide,
-    unresolved: (user) => [...own.unresolved(user), ...(outside.authorizers().length + before.length + after.length > 0 ? ["webhook authorizer does not support user rule resolution"] : [])],
+    unresolved(user) {
+      const { before, after } = outside.webhooks();
+      const isMore = outside.authorizers().length + before.length + after.length > 0;
+      return [...own.unresolved(user), ...(isMore ? ["webhook authorizer does not support user rule resolution"] : [])];
+    },
     check(user, attributes) {
       const decision = decide(user, attributes);
       if (decision instanceof Promise) return decision.then((found) => refuse(user, attributes, found));

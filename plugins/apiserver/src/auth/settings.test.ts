@@ -53,12 +53,15 @@ const file = (name: string, content: object): string => {
   writeFileSync(path, JSON.stringify(content));
   return path;
 };
+const lines: string[] = [];
+const report = { server: "server-1", info: (line: string) => void lines.push(line), error: (line: string) => void lines.push(line) };
 async function start(...args: string[]): Promise<AccessSettings> {
-  const settings = await accessSettings(readArgs(args), ["api"], () => now);
+  const settings = await accessSettings(readArgs(args), { audiences: ["api"], report, now: () => now });
   open.push(settings);
   return settings;
 }
-const refusal = async (...args: string[]): Promise<string> => accessSettings(readArgs(args), ["api"]).then(() => "", (error: Error) => error.message);
+const webhooksOf = async (...args: string[]) => (await start(...args)).webhooks();
+const refusal = async (...args: string[]): Promise<string> => accessSettings(readArgs(args), { audiences: ["api"], report }).then(() => "", (error: Error) => error.message);
 
 const ca = testCertificate;
 const rsa = () => generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
@@ -76,7 +79,7 @@ describe("an issuer by structured configuration", () => {
     issuer: { url, audiences: ["client", "other"], audienceMatchPolicy: "MatchAny", certificateAuthority: ca },
     claimMappings: { username: { claim: "sub", prefix: "oidc:" }, groups: { claim: "groups", prefix: "oidc:" } }, ...more,
   }] });
-  const review = async (settings: AccessSettings, token: string) => (await settings.tokens[0]!.review(token, ["api"]))?.user;
+  const review = async (settings: AccessSettings, token: string) => (await settings.tokens()[0]!.review(token, ["api"]))?.user;
 
   it("maps claims to a user, and asks the issuer once", async () => {
     issue(key);
@@ -93,7 +96,7 @@ describe("an issuer by structured configuration", () => {
     const settings = await start(`authentication-config=${config()}`);
     expect(await review(settings, signJwt(key, claims({ iss: "https://other" })))).toBeUndefined();
     expect(await review(settings, "abcdef.0123456789abcdef")).toBeUndefined();
-    expect(await settings.tokens[0]!.review(signJwt(key, claims()), ["vault"])).toBeUndefined();
+    expect(await settings.tokens()[0]!.review(signJwt(key, claims()), ["vault"])).toBeUndefined();
     expect(asked).toEqual([]);
   });
   it("follows the issuer's new keys, and does not ask for every token that fits none", async () => {
@@ -154,11 +157,11 @@ test("an issuer by flags, with upstream's defaults", async () => {
   issue(key);
   writeFileSync(join(dir, "ca.crt"), ca);
   const settings = await start(`oidc-issuer-url=${url}`, "oidc-client-id=client", "--oidc-groups-claim=roles", `oidc-ca-file=${join(dir, "ca.crt")}`, "oidc-required-claim=hd=x");
-  const review = (more: object) => settings.tokens[0]!.review(signJwt(key, claims(more)), ["api"]);
+  const review = (more: object) => settings.tokens()[0]!.review(signJwt(key, claims(more)), ["api"]);
   expect((await review({ roles: "dev", hd: "x" }))?.user).toEqual({ name: `${url}#jane`, groups: ["dev", "system:authenticated"] });
   await expect(review({ hd: "y" })).rejects.toThrow("required claim hd");
   const mail = await start(`oidc-issuer-url=${url}`, "oidc-client-id=client", "oidc-username-claim=email", `oidc-ca-file=${join(dir, "ca.crt")}`);
-  const byMail = (more: object) => mail.tokens[0]!.review(signJwt(key, claims({ email: "a@b", ...more })), ["api"]);
+  const byMail = (more: object) => mail.tokens()[0]!.review(signJwt(key, claims({ email: "a@b", ...more })), ["api"]);
   expect((await byMail({}))?.user.name).toBe("a@b");
   await expect(byMail({ email_verified: false })).rejects.toThrow("oidc: email not verified");
 });
@@ -173,7 +176,7 @@ describe("webhooks", () => {
   it("a token webhook names users, and is asked again only when its answer is old", async () => {
     answer = (_, { spec }) => ({ status: spec.token === "good" ? { authenticated: true, user: { username: "joe", uid: "1", groups: ["g"], extra: { a: ["b"] } } } : { authenticated: false } });
     const settings = await start(`authentication-token-webhook-config-file=${kubeconfig()}`, "authentication-token-webhook-version=v1", "authentication-token-webhook-cache-ttl=1m");
-    const review = (token: string) => settings.tokens[0]!.review(token, ["api"]);
+    const review = (token: string) => settings.tokens()[0]!.review(token, ["api"]);
     const joe = { audiences: ["api"], user: { name: "joe", uid: "1", groups: ["g", "system:authenticated"], extra: { a: ["b"] } } };
     expect([await review("good"), await review("good"), await review("bad"), await review("bad")]).toEqual([joe, joe, undefined, undefined]);
     expect(asked).toHaveLength(2);
@@ -199,7 +202,7 @@ describe("webhooks", () => {
 
   it("an authorization webhook allows, denies and has no opinion, each kept for its time", async () => {
     answer = (_, { spec: { resourceAttributes: { name } } }) => ({ status: { allowed: name === "yes", denied: name === "no", reason: `for ${name}` } });
-    const { webhooks: { before, after } } = await start(`authorization-config=${authz({ authorizedTTL: "5m", unauthorizedTTL: "30s" })}`);
+    const { before, after } = await webhooksOf(`authorization-config=${authz({ authorizedTTL: "5m", unauthorizedTTL: "30s" })}`);
     expect([before.length, after.length]).toEqual([1, 0]);
     const ask = (name: string) => before[0]!.authorize({ ...request, name });
     expect([await ask("yes"), await ask("no"), await ask("none")]).toEqual([{ decision: "allow", reason: "for yes" }, { decision: "deny", reason: "for no" }, undefined]);
@@ -213,7 +216,7 @@ describe("webhooks", () => {
   });
   it("is asked only about what its conditions match", async () => {
     answer = () => ({ status: { allowed: true } });
-    const { webhooks: { after } } = await start(`authorization-config=${authz({ matchConditions: [
+    const { after } = await webhooksOf(`authorization-config=${authz({ matchConditions: [
       { expression: "has(request.resourceAttributes)" }, { expression: "request.resourceAttributes.namespace == 'ns'" },
     ] }, ["Node", "RBAC", "Webhook"])}`);
     const ask = (more: Partial<AccessRequest>) => after[0]!.authorize({ ...request, ...more });
@@ -222,7 +225,7 @@ describe("webhooks", () => {
   });
   it("fails as its policy says", async () => {
     answer = () => undefined;
-    const { webhooks: { before } } = await start(`authorization-config=${authz({ failurePolicy: "NoOpinion" })}`);
+    const { before } = await webhooksOf(`authorization-config=${authz({ failurePolicy: "NoOpinion" })}`);
     expect(before[0]!.failurePolicy).toBe("NoOpinion");
     await expect(before[0]!.authorize(request)).rejects.toThrow("an error on the server");
     answer = () => ({ status: { allowed: true, denied: true } });
@@ -230,7 +233,7 @@ describe("webhooks", () => {
   });
   it("stands where authorization-mode puts it", async () => {
     answer = () => ({ status: { allowed: true } });
-    const { webhooks } = await start("authorization-mode=Node,RBAC,Webhook", `authorization-webhook-config-file=${kubeconfig()}`);
+    const webhooks = await webhooksOf("authorization-mode=Node,RBAC,Webhook", `authorization-webhook-config-file=${kubeconfig()}`);
     expect([webhooks.before.length, webhooks.after.length]).toEqual([0, 1]);
     await webhooks.after[0]!.authorize(request);
     expect(asked[0]!.body).toMatchObject({ apiVersion: "authorization.k8s.io/v1beta1", spec: { group: ["dev"] } });

@@ -8,30 +8,60 @@ import { createWebhookClient } from "../webhook/client.ts";
 import { readBackend } from "../webhook/kubeconfig.ts";
 import { type ClaimOrExpression, createJwtAuthenticator, type JwtSettings } from "./jwt-authenticator.ts";
 import type { BoundedAuthorizer, Outside, TokenSource } from "./outside.ts";
+import { reloadable, type Reloaded, type ReloadReport } from "./reload.ts";
 import { createAuthorizationWebhook, createTokenWebhook } from "./webhooks.ts";
 
-export interface AccessSettings {
-  readonly tokens: readonly TokenSource[];
-  readonly webhooks: Outside["webhooks"];
+export interface AccessSettings extends Pick<Outside, "tokens" | "webhooks" | "metrics"> {
   close(): void;
 }
 
 type Json = Record<string, any>;
 
-/** `audiences` are the server's own: tokens of outside issuers are good for those. */
-export async function accessSettings(args: ServerArgs, audiences: readonly string[], now: () => number = Date.now): Promise<AccessSettings> {
+export interface AccessOptions {
+  /** The server's own: tokens of outside issuers are good for those. */
+  readonly audiences: readonly string[];
+  readonly report: ReloadReport;
+  readonly now?: () => number;
+}
+
+/** Follows the files that it was read from. */
+export async function accessSettings(args: ServerArgs, { audiences, report, now = Date.now }: AccessOptions): Promise<AccessSettings> {
   const client = createWebhookClient({ get: () => undefined, list: () => [] });
-  const backend = { client, now };
-  const jwt = await jwtSettings(args);
-  const sources = jwt.map((settings) => asArg(settings.option, () => createJwtAuthenticator(settings, audiences, now)));
+  const part = <T>(what: "authentication" | "authorization", read: (from: Sources) => Promise<T>): Promise<Reloaded<T>> =>
+    reloadable({ ...report, what, now, read: (files) => read({ args, files, backend: { client, now } }) });
+  const tokens = await part("authentication", (from) => tokenSources(from, audiences));
+  const webhooks = await part("authorization", authorizers);
+  return {
+    tokens: tokens.current, webhooks: webhooks.current, metrics: () => tokens.metrics() + webhooks.metrics(),
+    close() {
+      tokens.close();
+      webhooks.close();
+      client.close();
+    },
+  };
+}
+
+/** What a part is read from, and those whom it asks. */
+interface Sources {
+  readonly args: ServerArgs;
+  /** Takes every file that is read. */
+  readonly files: Set<string>;
+  readonly backend: Pick<Parameters<typeof createTokenWebhook>[0], "client" | "now">;
+}
+
+async function tokenSources(from: Sources, audiences: readonly string[]): Promise<readonly TokenSource[]> {
+  const { args, files, backend } = from;
+  const { now } = backend;
+  const jwt = await jwtSettings(from);
+  const sources: TokenSource[] = jwt.map((settings) => asArg(settings.option, () => createJwtAuthenticator(settings, audiences, now)));
   const tokenWebhook = args.get("authentication-token-webhook-config-file");
   if (tokenWebhook) {
     const option = "authentication-token-webhook-config-file";
-    const config = await readFrom(option, tokenWebhook, readBackend);
+    const config = await readFrom(option, tokenWebhook, (file) => readBackend(file, files));
     const version = versionArg(args, "authentication-token-webhook-version");
     sources.push(createTokenWebhook({ ...backend, config, version, ttl: milliseconds("authentication-token-webhook-cache-ttl", args.get("authentication-token-webhook-cache-ttl") ?? "2m") }));
   }
-  return { tokens: sources, webhooks: await authorizers(args, backend), close: () => client.close() };
+  return sources;
 }
 
 const asArg = <T>(option: string, make: () => T): T => {
@@ -64,9 +94,9 @@ function milliseconds(option: string, text: string): number {
   return [...text.matchAll(/([\d.]+)(ms|s|m|h)/g)].reduce((sum, [, count, unit]) => sum + Number(count) * units[unit!]!, 0);
 }
 
-async function readConfiguration(option: string, file: string, kind: string): Promise<Json> {
+async function readConfiguration(option: string, file: string, kind: string, files: Set<string>): Promise<Json> {
   return readFrom(option, file, async () => {
-    const config = (parse(await readFile(file, "utf8")) ?? {}) as Json;
+    const config = (parse(await textOf(file, files)) ?? {}) as Json;
     if (config.kind !== kind || !/^apiserver\.config\.k8s\.io\/v1(beta1|alpha1)?$/.test(String(config.apiVersion))) {
       throw new Error(`a ${kind} of apiserver.config.k8s.io/v1 is expected, not ${config.kind} of ${config.apiVersion}`);
     }
@@ -74,15 +104,20 @@ async function readConfiguration(option: string, file: string, kind: string): Pr
   });
 }
 
+function textOf(file: string, files: Set<string>): Promise<string> {
+  files.add(resolve(file));
+  return readFile(file, "utf8");
+}
+
 type OptionedJwt = JwtSettings & { readonly option: string };
 
-async function jwtSettings(args: ServerArgs): Promise<OptionedJwt[]> {
+async function jwtSettings({ args, files }: Sources): Promise<OptionedJwt[]> {
   const file = args.get("authentication-config");
   const flags = [...args.keys()].filter((name) => name.startsWith("oidc-"));
-  if (file === undefined) return flags.length > 0 ? [await fromFlags(args)] : [];
+  if (file === undefined) return flags.length > 0 ? [await fromFlags(args, files)] : [];
   const option = "authentication-config";
   if (flags.length > 0) throw argError(option, `it cannot be combined with ${flags.join(", ")}`, "put the issuer into the file");
-  const { jwt = [], anonymous } = await readConfiguration(option, file, "AuthenticationConfiguration");
+  const { jwt = [], anonymous } = await readConfiguration(option, file, "AuthenticationConfiguration", files);
   if (anonymous?.enabled) throw argError(option, `${file}: anonymous.enabled: this server lets nobody in without credentials`, "leave anonymous out");
   if (!Array.isArray(jwt)) throw argError(option, `${file}: jwt is no list`, "write a list of issuers");
   const settings = (jwt as Json[]).map((entry, i) => checkedJwt(entry, `${file}: jwt[${i}]`));
@@ -119,7 +154,7 @@ function checkedJwt(entry: Json, path: string): JwtSettings {
 }
 
 /** `--oidc-*`, which say the same for one issuer. */
-async function fromFlags(args: ServerArgs): Promise<OptionedJwt> {
+async function fromFlags(args: ServerArgs, files: Set<string>): Promise<OptionedJwt> {
   const [url, client] = [args.get("oidc-issuer-url"), args.get("oidc-client-id")];
   if (!url?.startsWith("https://")) throw argError("oidc-issuer-url", `${JSON.stringify(url ?? "")} is no https URL`, "give the issuer's URL");
   if (!client) throw argError("oidc-client-id", "it is required with oidc-issuer-url", "give the client id that tokens are for");
@@ -127,7 +162,7 @@ async function fromFlags(args: ServerArgs): Promise<OptionedJwt> {
   const prefix = args.get("oidc-username-prefix") ?? (claim === "email" ? "" : `${url}#`);
   const groups = args.get("oidc-groups-claim");
   const caFile = args.get("oidc-ca-file");
-  const certificateAuthority = caFile && (await readFrom("oidc-ca-file", caFile, (file) => readFile(file, "utf8")));
+  const certificateAuthority = caFile && (await readFrom("oidc-ca-file", caFile, (file) => textOf(file, files)));
   const required = (args.get("oidc-required-claim") ?? "").split(",").filter(Boolean).map((pair) => pair.split("="));
   return {
     option: "oidc-issuer-url",
@@ -140,13 +175,13 @@ async function fromFlags(args: ServerArgs): Promise<OptionedJwt> {
   };
 }
 
-type BackendParts = Pick<Parameters<typeof createTokenWebhook>[0], "client" | "now">;
+type Webhooks = ReturnType<Outside["webhooks"]>;
 
-async function authorizers(args: ServerArgs, backend: BackendParts): Promise<Outside["webhooks"]> {
+async function authorizers({ args, files, backend }: Sources): Promise<Webhooks> {
   const file = args.get("authorization-config");
   const modes = args.get("authorization-mode");
   if (file !== undefined && modes !== undefined) throw argError("authorization-config", "it cannot be combined with authorization-mode", "put the modes into the file");
-  if (file !== undefined) return fromFile(file, backend);
+  if (file !== undefined) return fromFile(file, { files, backend });
   const list = (modes ?? "Node,RBAC").split(",");
   checkBuiltin("authorization-mode", list);
   const config = args.get("authorization-webhook-config-file");
@@ -154,7 +189,7 @@ async function authorizers(args: ServerArgs, backend: BackendParts): Promise<Out
   if (config === undefined) return { before: [], after: [] };
   const ttl = (name: string, usual: string): number => milliseconds(name, args.get(name) ?? usual);
   const webhook = createAuthorizationWebhook({
-    ...backend, name: "webhook", config: await readFrom("authorization-webhook-config-file", config, readBackend), timeoutSeconds: 4, failurePolicy: "NoOpinion",
+    ...backend, name: "webhook", config: await readFrom("authorization-webhook-config-file", config, (path) => readBackend(path, files)), timeoutSeconds: 4, failurePolicy: "NoOpinion",
     version: versionArg(args, "authorization-webhook-version"), matchConditions: [],
     authorizedTtl: ttl("authorization-webhook-cache-authorized-ttl", "5m"), unauthorizedTtl: ttl("authorization-webhook-cache-unauthorized-ttl", "30s"),
   });
@@ -167,21 +202,21 @@ function checkBuiltin(option: string, list: readonly string[]): void {
   if (!list.includes("Node") || !list.includes("RBAC")) throw argError(option, "this server always asks Node and RBAC", "name both, and Webhook before or after them");
 }
 
-async function fromFile(file: string, backend: BackendParts): Promise<Outside["webhooks"]> {
+async function fromFile(file: string, from: Pick<Sources, "files" | "backend">): Promise<Webhooks> {
   const option = "authorization-config";
-  const { authorizers: entries = [] } = await readConfiguration(option, file, "AuthorizationConfiguration");
+  const { authorizers: entries = [] } = await readConfiguration(option, file, "AuthorizationConfiguration", from.files);
   const list = entries as readonly Json[];
   checkBuiltin(option, list.map(({ type }) => String(type)));
   const names = list.map(({ name }) => String(name));
   if (new Set(names).size < names.length || names.includes("undefined")) throw argError(option, `${file}: every authorizer needs a name of its own`, "name each of them differently");
   const rbac = list.findIndex(({ type }) => type === "RBAC");
   const webhooks = await Promise.all(list.map(async ({ type, name, webhook }, i): Promise<{ before: boolean; webhook: BoundedAuthorizer } | undefined> =>
-    (type === "Webhook" ? { before: i < rbac, webhook: await readWebhook(file, `${file}: authorizers[${i}].webhook`, String(name), (webhook ?? {}) as Json, backend) } : undefined)));
+    (type === "Webhook" ? { before: i < rbac, webhook: await readWebhook(file, `${file}: authorizers[${i}].webhook`, String(name), (webhook ?? {}) as Json, from) } : undefined)));
   const found = webhooks.filter((entry) => entry !== undefined);
   return { before: found.filter(({ before }) => before).map(({ webhook }) => webhook), after: found.filter(({ before }) => !before).map(({ webhook }) => webhook) };
 }
 
-async function readWebhook(file: string, path: string, name: string, webhook: Json, backend: BackendParts): Promise<BoundedAuthorizer> {
+async function readWebhook(file: string, path: string, name: string, webhook: Json, { files, backend }: Pick<Sources, "files" | "backend">): Promise<BoundedAuthorizer> {
   const option = "authorization-config";
   const oneOf = <T extends string>(field: string, allowed: readonly T[]): T => {
     if (allowed.includes(webhook[field] as T)) return webhook[field] as T;
@@ -192,7 +227,7 @@ async function readWebhook(file: string, path: string, name: string, webhook: Js
   if (type !== "KubeConfigFile" || !kubeConfigFile) throw argError(option, `${path}.connectionInfo: KubeConfigFile with kubeConfigFile is required`, "name the kubeconfig of the webhook");
   const timeoutSeconds = milliseconds(option, String(webhook.timeout ?? "3s")) / 1000;
   if (timeoutSeconds <= 0 || timeoutSeconds > 30) throw argError(option, `${path}.timeout: more than 0 and at most 30s is expected`, "give a timeout such as 3s");
-  const config = await readFrom(option, resolve(dirname(file), String(kubeConfigFile)), readBackend);
+  const config = await readFrom(option, resolve(dirname(file), String(kubeConfigFile)), (path) => readBackend(path, files));
   const matchConditions = ((webhook.matchConditions ?? []) as Json[]).map(({ expression }) => String(expression));
   return asArg(option, () => createAuthorizationWebhook({
     ...backend, name, config, timeoutSeconds, matchConditions,

@@ -85,7 +85,7 @@ export function extensions(options: ExtensionOptions, deps: ExtensionDeps): Exte
     authorize: (user, info) => access.check(user, info),
     authorizeInside: (user, info) => void authorizer.check(user, info),
     admission: (contributed) => chain(contributed.map((one) => contributedPlugin(one, { metrics }))),
-    metrics: () => metrics.render() + custom.metrics() + accessMetrics.render(),
+    metrics: () => metrics.render() + custom.metrics() + accessMetrics.render() + outside.metrics(),
     checkFields: (def, body, mode, keepEmpty) => (isCustom(def) ? def.checkFields(body, mode) : checkFields(def, body, mode, keepEmpty)),
     fields: createFieldManagement({
       shapeOf: (group, version, kind) => {

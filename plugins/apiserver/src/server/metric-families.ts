@@ -1,9 +1,15 @@
-/** Counters and histograms with labels, in Prometheus' text form; a family without values says nothing. */
+/** Counters, gauges and histograms with labels, in Prometheus' text form; a family without values says nothing. */
 
 export type Labels = Readonly<Record<string, string>>;
 
 export interface Counter {
   add(labels: Labels): void;
+  render(): string;
+}
+
+export interface Gauge {
+  set(labels: Labels, value: number): void;
+  clear(): void;
   render(): string;
 }
 
@@ -23,6 +29,15 @@ export function counter(name: string, help: string): Counter {
       counts.set(key, (counts.get(key) ?? 0) + 1);
     },
     render: (): string => (counts.size === 0 ? "" : head(name, help, "counter") + [...counts].map(([labels, count]) => `${name}{${labels}} ${count}\n`).join("")),
+  };
+}
+
+export function gauge(name: string, help: string): Gauge {
+  const values = new Map<string, number>();
+  return {
+    set: (labels, value) => void values.set(textOf(labels), value),
+    clear: () => values.clear(),
+    render: (): string => (values.size === 0 ? "" : head(name, help, "gauge") + [...values].map(([labels, value]) => `${name}{${labels}} ${value}\n`).join("")),
   };
 }
 
