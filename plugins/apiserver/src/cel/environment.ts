@@ -4,6 +4,7 @@ import { type Budget, chargeLoops, charged, OUT_OF_BUDGET, OVER_LIMIT } from "./
 import { celLibrary } from "./engine.ts";
 import { register } from "./library.ts";
 import { problemOf } from "./problems.ts";
+import { repair } from "./repairs.ts";
 
 export type Environment = Cel.Environment;
 
@@ -33,7 +34,7 @@ export function celEnvironment(variables: Readonly<Record<string, string>>): Env
 
 /** Parses and checks; throws an Error that says what is wrong, and where. */
 export function compile(environment: Environment, expression: string): Program {
-  const { text, original } = withOwnFunctions(expression);
+  const { text, original, optionals } = rewrite(expression);
   const attempt = <T>(run: () => T): T => {
     try {
       return run();
@@ -42,6 +43,7 @@ export function compile(environment: Environment, expression: string): Program {
     }
   };
   const parsed = attempt(() => environment.parse(text));
+  attempt(() => repair(parsed.ast, optionals));
   const { valid, type = "dyn", error } = attempt(() => parsed.check());
   if (!valid) throw problemOf(expression, text, original, error);
   chargeLoops(parsed.ast);
@@ -62,21 +64,41 @@ export const duration = (text: string): unknown => {
   return durations.evaluate("duration(value)", { value: text });
 };
 
-const replaced = /("""[^]*?"""|'''[^]*?'''|"(?:\\[^]|[^"\\])*"|'(?:\\[^]|[^'\\])*')|\.\s*matches\s*\(|(?<![\w.])has\s*\(/g;
+const replaced = /("""[^]*?"""|'''[^]*?'''|"(?:\\[^]|[^"\\])*"|'(?:\\[^]|[^'\\])*'|\/\/[^\n]*)|\.\s*matches\s*\(|(?<![\w.])has\s*\(|[[{,]\s*\?/g;
 
-/** The library's `matches` takes JavaScript's patterns, and its `has` no lists on the way: ours stand in for them. */
-function withOwnFunctions(expression: string): { readonly text: string; readonly original: (position: number) => number } {
+interface Rewritten {
+  readonly text: string;
+  /** From a place in the text to the one in the expression. */
+  readonly original: (position: number) => number;
+  /** Places of the marks of optional elements. */
+  readonly optionals: ReadonlySet<number>;
+}
+
+/**
+ * The library's `matches` takes JavaScript's patterns, and its `has` no lists on the way: ours stand in for them. It has no
+ * optional elements either: their mark becomes a negation, which the tree is rid of.
+ */
+function rewrite(expression: string): Rewritten {
   const edits: { readonly end: number; readonly grown: number }[] = [];
+  const optionals = new Set<number>();
   let grown = 0;
   const text = expression.replace(replaced, (whole: string, literal: string | undefined, at: number) => {
     if (literal !== undefined) return literal;
+    if (whole.endsWith("?")) {
+      if (whole.startsWith("[") && isIndex(expression.slice(0, at))) return whole;
+      optionals.add(at + grown + whole.length - 1);
+      return `${whole.slice(0, -1)}!`;
+    }
     const next = whole.startsWith(".") ? ".matchesPattern(" : "hasField(";
     edits.push({ end: at + grown + next.length, grown: next.length - whole.length });
     grown += next.length - whole.length;
     return next;
   });
-  return { text, original: (position) => position - edits.reduce((sum, edit) => (edit.end <= position + 1 ? sum + edit.grown : sum), 0) };
+  return { text, optionals, original: (position) => position - edits.reduce((sum, edit) => (edit.end <= position + 1 ? sum + edit.grown : sum), 0) };
 }
+
+/** A bracket behind a value asks for an item; elsewhere it opens a list. */
+const isIndex = (before: string): boolean => /[\w)\]}"'`]\s*$/.test(before) && !/(?<!\w)in\s*$/.test(before);
 
 function mentions(node: unknown, name: string): boolean {
   if (Array.isArray(node)) return node.some((item) => mentions(item, name));

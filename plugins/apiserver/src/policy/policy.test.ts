@@ -205,6 +205,7 @@ describe("a mutating policy", () => {
 test.each([
   ["object.spec.replicas > 1", "object.spec.replicas > 1"],
   [`Object{spec: Object.spec{replicas: 1}}`, `{"spec": {"replicas": 1}}`],
+  [`Object{?spec: object.?spec}`, `{?"spec": object.?spec}`],
   [`Object{a: {"b": x}, c: [f(y, z), Object.c{d: p ? q : r}]}`, `{"a": {"b": x}, "c": [f(y, z), {"d": p ? q : r}]}`],
   [`"Object{a: 1}" + JSONPatch{op: "Object{", path: 'x'}`, `"Object{a: 1}" + {"op": "Object{", "path": 'x'}`],
   ["has(object.Object) ? Object{`a-b`: 1} : Object{}", `has(object.Object) ? {"a-b": 1} : {}`],
