@@ -34,15 +34,24 @@ const MAX_USERS = 1000;
 export function createClassifier(schemas: readonly Schema[]): Classifier {
   const ordered = [...schemas].sort((a, b) => a.precedence - b.precedence || (a.name < b.name ? -1 : 1));
   const fallback = ordered.find(({ name }) => name === "catch-all") ?? ordered.at(-1)!;
-  const byUser = new Map<string, readonly Candidate[]>();
+  // A connection with a certificate brings the same user with every request, a token a new object of the same user.
+  const byObject = new WeakMap<UserInfo, readonly Candidate[]>();
+  const byName = new Map<string, readonly Candidate[]>();
+
+  function named(user: UserInfo): readonly Candidate[] {
+    const key = `${user.name}\n${user.groups.join("\n")}`;
+    let candidates = byName.get(key);
+    if (!candidates) {
+      if (byName.size >= MAX_USERS) byName.clear();
+      byName.set(key, (candidates = candidatesOf(ordered, user)));
+    }
+    return candidates;
+  }
+
   return {
     classify(user, info) {
-      const key = user.groups.length === 0 ? user.name : `${user.name}\n${user.groups.join("\n")}`;
-      let candidates = byUser.get(key);
-      if (!candidates) {
-        if (byUser.size >= MAX_USERS) byUser.clear();
-        byUser.set(key, (candidates = candidatesOf(ordered, user)));
-      }
+      let candidates = byObject.get(user);
+      if (!candidates) byObject.set(user, (candidates = named(user)));
       for (const { schema, matches } of candidates) if (matches(info)) return schema;
       return fallback;
     },

@@ -125,7 +125,9 @@ export function createHandler(options: HandlerOptions): RequestHandler {
       return last(req, res);
     }
     try {
-      await withDeadline(route(req, res), limit);
+      const work = route(req, res);
+      // What is in the cache has been answered by now.
+      await (res.writableEnded ? work : withDeadline(work, limit));
       if (res.writableLength > LARGE) endUnread(res, options.requestTimeout);
     } finally {
       ticket.leave();

@@ -55,16 +55,9 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
     throw methodNotAllowed();
   }
   const format = negotiate(req.headers.accept);
-  const deprecated = def.deprecationWarning ?? deprecations[`${def.group}/${def.version}/${def.plural}`];
-  if (deprecated) warn(res, [deprecated]);
+  if (def.deprecationWarning) warn(res, [def.deprecationWarning]);
   return handler({ ...routes, req, res, def, format, call: callOf(def, req, res) });
 }
-
-/** What upstream warns of on every use. */
-const deprecations: Readonly<Record<string, string>> = {
-  "/v1/componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
-  "/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-};
 
 const readsAll = new Set(["list", "watch"]);
 const needsName = new Set(["get", "update", "patch", "delete"]);

@@ -15,9 +15,14 @@ const status = ["status"] as const;
 
 export const coreResources: readonly ResourceDef[] = [
   row("Binding", "bindings", { verbs: createOnly, virtual: true }),
-  row("ComponentStatus", "componentstatuses", { ...cluster, shortNames: ["cs"], verbs: readVerbs, virtual: true }, componentStatus),
+  row("ComponentStatus", "componentstatuses", {
+    ...cluster, shortNames: ["cs"], verbs: readVerbs, virtual: true, deprecationWarning: "v1 ComponentStatus is deprecated in v1.19+",
+  }, componentStatus),
   row("ConfigMap", "configmaps", { shortNames: ["cm"] }, configMap),
-  row("Endpoints", "endpoints", { shortNames: ["ep"], createOnUpdate: true }, endpoints),
+  row("Endpoints", "endpoints", {
+    shortNames: ["ep"], createOnUpdate: true,
+    deprecationWarning: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+  }, endpoints),
   row("Event", "events", { shortNames: ["ev"], tier: "lazy", ttlSeconds: 3600, createOnUpdate: true, nameRule: "path" }, coreEvent),
   row("LimitRange", "limitranges", { shortNames: ["limits"], createOnUpdate: true }, limitRange),
   row("Namespace", "namespaces", {
