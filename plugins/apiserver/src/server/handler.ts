@@ -25,6 +25,7 @@ export interface Incoming {
     readonly subject: { readonly CN?: string; readonly O?: string | string[] };
     /** Signed by an authority of front proxies, and by none of clients. */
     readonly isFrontProxy?: boolean;
+    /** Of the certificate, in hexadecimal. */
     readonly sha256?: string;
   } | undefined;
   /** Set by calls in memory, whose user is known. */

@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync, type KeyObject, verify } from "node:crypto";
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, verify } from "node:crypto";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { configMaps, secrets, serviceAccounts } from "@k3s-p/plugin-api/kube";
 import { createHarness, type Harness } from "../testing/harness.ts";
@@ -38,7 +38,7 @@ it.each<[string, string | null, () => { readonly privateKey: KeyObject }]>([
   h.client.put(secrets, { type: "kubernetes.io/service-account-token", metadata: { name: "t", namespace: "a", annotations: { "kubernetes.io/service-account.name": "app" } } });
   await h.settle();
   const [header, claims, signature] = text(h.client.all(secrets)[0].data.token).split(".") as [string, string, string];
-  expect(JSON.parse(Buffer.from(header, "base64url").toString())).toEqual({ alg });
+  expect(JSON.parse(Buffer.from(header, "base64url").toString())).toEqual({ alg, kid: createHash("sha256").update(createPublicKey(pem).export({ type: "spki", format: "der" })).digest("base64url") });
   const key = { key: createPublicKey(pem), dsaEncoding: "ieee-p1363" as const };
   expect(verify(digest, Buffer.from(`${header}.${claims}`), key, Buffer.from(signature, "base64url"))).toBe(true);
 });

@@ -3,7 +3,7 @@
  * account is gone. For clients from before Kubernetes 1.24, which wait for it, every account also gets such a Secret: when the
  * API server has noticed one (the ConfigMap kube-system/legacy-clients).
  */
-import { createPrivateKey, sign, type KeyObject } from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, sign, type KeyObject } from "node:crypto";
 import { configMaps, isAlreadyExists, randomSuffix, secrets, serviceAccounts, splitKey, type Secret, type ServiceAccount } from "@k3s-p/plugin-api/kube";
 import { createController, type ControllerDeps } from "../controller.ts";
 import { isTerminatingNamespace } from "../lib/pod-control.ts";
@@ -91,13 +91,16 @@ function algorithmOf(key: KeyObject): readonly [alg: string, digest: string | nu
   return found;
 }
 
+/** As the API server names its keys: the hash of the public key's DER form. */
+const idOf = (key: KeyObject): string => createHash("sha256").update(createPublicKey(key).export({ type: "spki", format: "der" })).digest("base64url");
+
 /** A token without an end, as upstream writes it into a Secret; it dies with the Secret. */
 function mint(key: KeyObject, secret: Secret, owner: ServiceAccount): string {
   const { name, namespace, uid } = owner.metadata;
   const [alg, digest] = algorithmOf(key);
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const claim = "kubernetes.io/serviceaccount";
-  const payload = `${part({ alg })}.${part({
+  const payload = `${part({ alg, kid: idOf(key) })}.${part({
     iss: ISSUER, sub: `system:serviceaccount:${namespace}:${name}`,
     [`${claim}/namespace`]: namespace, [`${claim}/secret.name`]: secret.metadata.name,
     [`${claim}/service-account.name`]: name, [`${claim}/service-account.uid`]: uid,
