@@ -60,6 +60,18 @@ describe.skipIf(reason)("a cluster from nothing", () => {
     expect(await cluster.kubectl("get", "nodes", "--no-headers")).toMatch(/^node1\s+Ready\s+control-plane\s+\S+\s+v1\.36\.\d+\+k3sp\d+\n$/);
   });
 
+  test("the start says nothing that sounds like trouble, and reports the node as upstream does", async () => {
+    const warnings = cluster.output().split("\n").filter((line) => line && !/^\{"level":30,/.test(line));
+    expect(warnings).toEqual([]);
+    const reasons = await eventually(async () => {
+      const text = await cluster.kubectl("get", "events", "-o", "jsonpath={range .items[*]}{.reason}{'\\n'}{end}");
+      return text.includes("NodeReady") && text.includes("RegisteredNode") && text;
+    }, "the events of a new node", 10_000);
+    expect(reasons.trim().split("\n").sort()).toEqual([
+      "NodeAllocatableEnforced", "NodeHasNoDiskPressure", "NodeHasSufficientMemory", "NodeHasSufficientPID", "NodeReady", "RegisteredNode", "Starting",
+    ]);
+  });
+
   test("a Deployment of three pods runs", async () => {
     await cluster.apply(web);
     await cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s");

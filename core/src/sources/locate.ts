@@ -1,8 +1,9 @@
 /** What `--plugin` may name: each form ends as a folder or file with a manifest. */
-import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
 import { isModule, type PluginSource } from "../kernel/manifest.ts";
+import { isExecutable } from "../tools/bundled.ts";
 
 export type Place = Pick<PluginSource, "path" | "entry" | "manifest">;
 
@@ -51,15 +52,6 @@ function programAt(entry: string): Place {
   if (!isExecutable(entry)) throw notAPlugin(entry, "it is neither a module nor a program");
   if (!existsSync(manifest)) throw notAPlugin(entry, `a program needs its manifest beside it, in ${manifest}`, `write { "name": "${basename(entry, extname(entry))}", "version": "0.1.0", "k3sp": { "api": "^0.1.0", "isolation": "rpc" } } into plugin.json`);
   return { path: dirname(entry), entry, manifest };
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 const notAPlugin = (path: string, why: string, fix?: string): K3spError =>

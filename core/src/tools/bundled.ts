@@ -15,7 +15,7 @@ export async function findTool(name: Tool, path = process.env.PATH ?? ""): Promi
   return own ?? bundledTool(name);
 }
 
-function isExecutable(file: string): boolean {
+export function isExecutable(file: string): boolean {
   try {
     accessSync(file, constants.X_OK);
     return true;

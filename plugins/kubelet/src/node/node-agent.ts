@@ -132,7 +132,7 @@ export function nodeAgent(
       await informer.synced;
       informer.on({ updated: (node, old) => void (same(node.status?.capacity, old.status?.capacity) || sync()) });
       events.record(reference(), "Normal", "Starting", "Starting kubelet.");
-      for (const condition of written?.conditions ?? []) reportCondition(condition.type, condition.status === "True");
+      if (written) reportTransitions(undefined, written);
       events.record(reference(), "Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods");
       await onBeat();
     },
