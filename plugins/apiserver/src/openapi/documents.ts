@@ -7,7 +7,7 @@ import { groupTag, mediaTypes, type Operation, operationsOf } from "./operations
 
 export type Definitions = Readonly<Record<string, Schema>>;
 
-const info = { title: "Kubernetes", version: "v1.36.0" };
+export const info = { title: "Kubernetes", version: "v1.36.0" };
 const patchTypes = [
   "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml",
 ];
@@ -185,7 +185,7 @@ const oneOf: Readonly<Record<string, Schema>> = {
 };
 
 /** v2 references to v3: a reference with a description must stand in an `allOf`. */
-function convertRefs(definitions: Definitions): Record<string, Schema> {
+export function convertRefs(definitions: Definitions): Record<string, Schema> {
   const convert = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(convert);
     if (typeof value !== "object" || value === null) return value;

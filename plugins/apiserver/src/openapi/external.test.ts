@@ -1,3 +1,4 @@
+import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { startTestServer } from "../server/testing.ts";
 import { type ExternalDocument, mergeV2, readExternal, sameDocument } from "./external.ts";
@@ -44,6 +45,26 @@ describe("documents of other servers", () => {
     const own = { paths: {}, definitions: { Meta: v2.definitions.Meta, Flunder: { ...v2.definitions.Flunder, "x-kubernetes-group-version-kind": [] } } };
     const { definitions } = mergeV2(own, [await read(all)]) as { definitions: object };
     expect(Object.keys(definitions)).toEqual(["Meta", "Flunder", "FlunderList"]);
+  });
+
+  test("are converted when there is none of v3", async () => {
+    const body = { name: "body", in: "body", required: true, schema: ref("Flunder") };
+    const pretty = { name: "pretty", in: "query", type: "string", uniqueItems: true, description: "Pretty." };
+    const post = { operationId: "create", consumes: ["application/json"], produces: ["application/json"], schemes: ["https"], parameters: [body, { $ref: "#/parameters/pretty-1" }], responses: { 201: { description: "Created", schema: ref("Flunder") }, 401: { description: "Unauthorized" } } };
+    const old = { ...v2, info: { title: "wardle", version: "1" }, parameters: { "pretty-1": pretty }, paths: { ...v2.paths, "/apis/wardle.example.com/v1/flunders": { parameters: [{ name: "namespace", in: "path", required: true, type: "string" }], post } } };
+    const found = await read({ "/openapi/v2": old });
+    const { description, name, in: place, ...schema } = pretty;
+    const content = { "application/json": { schema: { $ref: "#/components/schemas/Flunder" } } };
+    expect(JSON.parse(gunzipSync(found.v3!.zipped).toString())).toEqual({
+      openapi: "3.0.0", info: old.info,
+      paths: { "/apis/wardle.example.com/v1/flunders": {
+        parameters: [{ name: "namespace", in: "path", required: true, schema: { type: "string" } }],
+        post: { operationId: "create", parameters: [{ name, in: place, description, schema }], requestBody: { content, required: true }, responses: { 201: { description: "Created", content }, 401: { description: "Unauthorized" } } },
+      } },
+      components: { schemas: { Flunder: { ...v2.definitions.Flunder, properties: { metadata: { $ref: "#/components/schemas/Meta" } } }, Meta: v2.definitions.Meta } },
+    });
+    const merged = mergeV2({ paths: {}, definitions: {} }, [found]) as typeof old;
+    expect(merged.paths["/apis/wardle.example.com/v1/flunders"].post.parameters).toEqual([body, pretty]);
   });
 
   test("may be missing, or no documents at all", async () => {

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { isDeepStrictEqual } from "node:util";
+import { definitionsFor, type Swagger, toV3, withParameters } from "./convert.ts";
 import type { Schema } from "./generated.ts";
 
 /** What another server tells of one group and version; undefined where it tells nothing. */
@@ -19,16 +20,12 @@ export interface ExternalDocuments {
   list(): readonly ExternalDocument[];
 }
 
-interface Swagger {
-  readonly paths?: Readonly<Record<string, object>>;
-  readonly definitions?: Readonly<Record<string, Schema>>;
-}
-
 /** `get` answers with the JSON at a path of the other server, undefined when it has none. */
 export async function readExternal(get: (path: string) => Promise<unknown>, group: string, version: string): Promise<ExternalDocument> {
   const [v2, v3] = await Promise.all([get("/openapi/v2"), get(`/openapi/v3/apis/${group}/${version}`)]);
   const own = isObject(v2) ? partOf(v2, `/apis/${group}/${version}`) : undefined;
-  return { group, version, v2: own && zip(own), v3: isObject(v3) ? { zipped: zip(v3), hash: hashOf(v3) } : undefined };
+  const told = isObject(v3) ? v3 : own && Object.keys(own.paths).length > 0 ? toV3({ ...v2 as Swagger, ...own }) : undefined;
+  return { group, version, v2: own && zip(own), v3: told && { zipped: zip(told), hash: hashOf(told) } };
 }
 
 export const sameDocument = (a: ExternalDocument | undefined, b: ExternalDocument | undefined): boolean =>
@@ -40,22 +37,13 @@ const zip = (value: object): Buffer => gzipSync(JSON.stringify(value), { level: 
 const hashOf = (value: object): string => createHash("sha512").update(JSON.stringify(value)).digest("hex").slice(0, 64).toUpperCase();
 
 /** The paths of the group and version, and the definitions that they need: the rest of the other server is its own affair. */
-function partOf({ paths = {}, definitions = {} }: Swagger, root: string): Swagger {
-  const wanted = Object.fromEntries(Object.entries(paths).filter(([path]) => path === root || path.startsWith(`${root}/`)));
-  const used = new Set<string>();
-  const collect = (value: unknown): void => {
-    for (const name of refsIn(value)) {
-      if (used.has(name) || !definitions[name]) continue;
-      used.add(name);
-      collect(definitions[name]);
-    }
-  };
-  collect(wanted);
-  return { paths: wanted, definitions: Object.fromEntries([...used].sort().map((name) => [name, definitions[name]!])) };
+function partOf({ paths = {}, definitions = {}, parameters }: Swagger, root: string): Required<Pick<Swagger, "paths" | "definitions">> {
+  const wanted = Object.fromEntries(Object.entries(paths).filter(([path]) => path === root || path.startsWith(`${root}/`))
+    .map(([path, item]) => [path, withParameters(item, parameters)]));
+  return { paths: wanted, definitions: definitionsFor(wanted, definitions) };
 }
 
 const refPattern = /"\$ref":"#\/definitions\/([^"]+)"/g;
-const refsIn = (value: unknown): string[] => [...JSON.stringify(value).matchAll(refPattern)].map(([, name]) => name!.replaceAll("~1", "/").replaceAll("~0", "~"));
 
 /** One v2 document for all. A definition that others have under the same name and with other content gets a number. */
 export function mergeV2(document: object, externals: readonly ExternalDocument[]): object {

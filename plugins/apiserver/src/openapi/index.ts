@@ -6,8 +6,10 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import type { Route, RouteAnswer } from "../discovery/index.ts";
 import type { ResourceDef } from "../resources/types.ts";
 import type { Registry } from "../server/registry.ts";
-import { documentV2, documentV3, type SchemaOf } from "./documents.ts";
+import { definitionsFor, type Swagger, toV3 } from "./convert.ts";
+import { documentV2, documentV3, info, type SchemaOf } from "./documents.ts";
 import { type ExternalDocument, type ExternalDocuments, mergeV2 } from "./external.ts";
+import { generalPaths } from "./general.ts";
 import { definitionsHash, readDefinitions } from "./generated.ts";
 import { encodeDocument } from "./protobuf.ts";
 
@@ -50,18 +52,20 @@ export function openapiRoutes(registry: Registry, options: OpenApiOptions = {}):
 
   const v3 = (name: string, query: string, headers: Headers): RouteAnswer | undefined => {
     if (!acceptsJson(headers.accept)) return notAcceptable();
-    const groups = groupVersions(registry);
-    if (name === "") return answer(cached("v3", () => makeIndex(groups, schemaOf, externals())), headers, {});
+    const groups = groupVersions(registry.list());
+    const general = generalDocuments(registry.list());
+    if (name === "") return answer(cached("v3", () => makeIndex(groups, general, schemaOf, externals())), headers, {});
     const defs = groups.get(name);
+    const paths = general.get(name);
     const foreign = defs ? undefined : externals().find((one) => nameOf(one) === name)?.v3;
-    if (!defs && !foreign) return undefined;
-    const hash = foreign?.hash ?? hashOf(defs!, schemaOf);
+    if (!defs && !foreign && !paths) return undefined;
+    const hash = foreign?.hash ?? (defs ? hashOf(defs, schemaOf) : hashOfPaths(paths!));
     const wanted = new URLSearchParams(query).get("hash");
     if (wanted && wanted !== hash) {
       return { status: 301, headers: { location: `/openapi/v3/${name}?hash=${hash}`, "cache-control": "no-cache" }, body: Buffer.alloc(0) };
     }
     if (foreign) return answer({ etag: `"${hash}"`, type: "application/json", zipped: foreign.zipped }, headers, wanted ? immutable() : {});
-    const document = cached(`v3 ${name}`, () => zip(documentV3(readDefinitions(), defs!, schemaOf), "application/json", hash));
+    const document = cached(`v3 ${name}`, () => zip(defs ? documentV3(readDefinitions(), defs, schemaOf) : generalV3(paths!), "application/json", hash));
     return answer(document, headers, wanted ? immutable() : {});
   };
 
@@ -100,16 +104,28 @@ function makeV2(registry: Registry, schemaOf: SchemaOf, externals: readonly Exte
 }
 
 /** `api/v1`, `apis/apps/v1`. */
-function groupVersions(registry: Registry): Map<string, readonly ResourceDef[]> {
-  return Map.groupBy(registry.list(), ({ group, version }) => (group ? `apis/${group}/${version}` : `api/${version}`));
+function groupVersions(defs: readonly ResourceDef[]): Map<string, readonly ResourceDef[]> {
+  return Map.groupBy(defs, ({ group, version }) => (group ? `apis/${group}/${version}` : `api/${version}`));
 }
+
+type Paths = Readonly<Record<string, object>>;
+
+/** `api`, `apis`, `apis/apps`, `version`, ...: the paths above those of a group and version have documents of their own. */
+function generalDocuments(defs: readonly ResourceDef[]): Map<string, Paths> {
+  const documents = Object.entries(generalPaths(defs)).map(([path, item]) => [path.slice(1, -1), { [path]: item }] as const);
+  const versioned = new Set(groupVersions(defs).keys());
+  return new Map(documents.filter(([name]) => !versioned.has(name)));
+}
+
+const generalV3 = (paths: Paths): object => toV3({ info, paths, definitions: definitionsFor(paths, readDefinitions()) } as Swagger);
 
 const nameOf = ({ group, version }: ExternalDocument): string => `apis/${group}/${version}`;
 
-function makeIndex(groups: ReadonlyMap<string, readonly ResourceDef[]>, schemaOf: SchemaOf, externals: readonly ExternalDocument[]): Document {
+function makeIndex(groups: ReadonlyMap<string, readonly ResourceDef[]>, general: ReadonlyMap<string, Paths>, schemaOf: SchemaOf, externals: readonly ExternalDocument[]): Document {
   const foreign = externals.flatMap((one): [string, string][] => (one.v3 && !groups.has(nameOf(one)) ? [[nameOf(one), one.v3.hash]] : []));
   const own = [...groups].map(([name, defs]) => [name, hashOf(defs, schemaOf)] as const);
-  const paths = [...own, ...foreign].sort(([a], [b]) => (a < b ? -1 : 1))
+  const others = [...general].map(([name, paths]) => [name, hashOfPaths(paths)] as const);
+  const paths = [...own, ...others, ...foreign].sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, hash]) => [name, { serverRelativeURL: `/openapi/v3/${name}?hash=${hash}` }]);
   return zip({ paths: Object.fromEntries(paths) }, "application/json");
 }
@@ -120,8 +136,11 @@ function hashOf(defs: readonly ResourceDef[], schemaOf: SchemaOf): string {
     const { schemaId } = def as { schemaId?: string };
     return [def.kind, def.plural, def.version, def.namespaced, def.verbs, def.subresources, def.custom, schemaId ?? schemaOf(def)];
   });
-  return createHash("sha512").update(definitionsHash()).update(JSON.stringify(rows)).digest("hex").slice(0, 64).toUpperCase();
+  return hashOfText(definitionsHash() + JSON.stringify(rows));
 }
+
+const hashOfPaths = (paths: Paths): string => hashOfText(definitionsHash() + JSON.stringify(paths));
+const hashOfText = (text: string): string => createHash("sha512").update(text).digest("hex").slice(0, 64).toUpperCase();
 
 function zip(content: object | Buffer, type: string, hash?: string): Document {
   const bytes = Buffer.isBuffer(content) ? content : Buffer.from(JSON.stringify(content));

@@ -126,6 +126,20 @@ describe("/openapi/v3", () => {
     expect(components.schemas["com.example.stable.v1.CronTab"].properties.spec.properties.size.anyOf).toHaveLength(2);
   });
 
+  it("has documents for the paths above", () => {
+    const { paths: index } = json("/openapi/v3");
+    const wanted = { api: "APIVersions", apis: "APIGroupList", "apis/apps": "APIGroup", version: "Info", "openid/v1/jwks": undefined, ".well-known/openid-configuration": undefined };
+    for (const [name, kind] of Object.entries(wanted)) {
+      const { openapi, paths, components } = json(index[name].serverRelativeURL);
+      expect([openapi, Object.keys(paths)]).toEqual(["3.0.0", [`/${name}/`]]);
+      const { schema } = Object.values<{ schema: { $ref?: string } }>(paths[`/${name}/`].get.responses[200].content)[0]!;
+      if (!kind) expect(schema).toEqual({ type: "string" });
+      else expect(components.schemas[schema.$ref!.replace("#/components/schemas/", "")].properties, schema.$ref).toBeDefined();
+      expect(schema.$ref?.split(".").at(-1)).toBe(kind);
+    }
+    expect(route("/openapi/v3/version?hash=OLD", {})!.status).toBe(301);
+  });
+
   it("follows the registry", () => {
     const undo = registry.add([{ ...custom, group: "other.example.com" }]);
     expect(json("/openapi/v3").paths["apis/other.example.com/v1"]).toBeDefined();
