@@ -72,6 +72,10 @@ describe("documents of other servers", () => {
     expect([none.v2, none.v3]).toEqual([undefined, undefined]);
     const own = { paths: {}, definitions: {} };
     expect(mergeV2(own, [none])).toBe(own);
+    for (const item of [null, { get: null }, { get: { parameters: 3 } }, { get: { parameters: [null] } }]) {
+      expect(await read({ "/openapi/v2": { paths: { "/apis/wardle.example.com/v1/x": item } } })).toEqual(none);
+    }
+    expect((await read({ "/openapi/v2": { paths: { "/apis/wardle.example.com/v1/x": { get: { responses: { 200: null } } } } } })).v3).toBeUndefined();
     expect([sameDocument(none, none), sameDocument(none, await read(all)), sameDocument(await read(all), await read(all))]).toEqual([true, false, true]);
   });
 });

@@ -23,9 +23,19 @@ export interface ExternalDocuments {
 /** `get` answers with the JSON at a path of the other server, undefined when it has none. */
 export async function readExternal(get: (path: string) => Promise<unknown>, group: string, version: string): Promise<ExternalDocument> {
   const [v2, v3] = await Promise.all([get("/openapi/v2"), get(`/openapi/v3/apis/${group}/${version}`)]);
-  const own = isObject(v2) ? partOf(v2, `/apis/${group}/${version}`) : undefined;
-  const told = isObject(v3) ? v3 : own && Object.keys(own.paths).length > 0 ? toV3({ ...v2 as Swagger, ...own }) : undefined;
+  const own = readable(() => isObject(v2) ? partOf(v2, `/apis/${group}/${version}`) : undefined);
+  const told = isObject(v3) ? v3 : readable(() => own && Object.keys(own.paths).length > 0 ? toV3({ ...v2 as Swagger, ...own }) : undefined);
   return { group, version, v2: own && zip(own), v3: told && { zipped: zip(told), hash: hashOf(told) } };
+}
+
+/** What has not the form of a document counts as none. */
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof TypeError) return undefined;
+    throw error;
+  }
 }
 
 export const sameDocument = (a: ExternalDocument | undefined, b: ExternalDocument | undefined): boolean =>
