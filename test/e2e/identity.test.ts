@@ -64,6 +64,23 @@ describe.skipIf(reason)("identities", () => {
     expect((await enter()).stderr).toContain("Unauthorized");
   });
 
+  test("whoami names the certificate or the token by which one came, that of a Secret too", async () => {
+    expect(await cluster.kubectl("auth", "whoami")).toMatch(/credential-id +\[X509SHA256=[0-9a-f]{64}\]/);
+    await cluster.kubectl("create", "serviceaccount", "robot");
+    const who = async (token: string): Promise<string> => {
+      const { stdout, stderr } = await cluster.tryKubectl(["--kubeconfig", "/dev/null", "--server", "https://127.0.0.1:6443", "--insecure-skip-tls-verify", "--token", token, "auth", "whoami"]);
+      return stdout + stderr;
+    };
+    const bound = await who((await cluster.kubectl("create", "token", "robot")).trim());
+    expect(bound).toContain("system:serviceaccount:default:robot");
+    expect(bound).toMatch(/credential-id +\[JTI=[0-9a-f-]{36}\]/);
+    const secret = { apiVersion: "v1", kind: "Secret", type: "kubernetes.io/service-account-token", metadata: { name: "robot", annotations: { "kubernetes.io/service-account.name": "robot" } } };
+    await cluster.apply(JSON.stringify(secret));
+    const token = await eventually(async () => (await cluster.kubectl("get", "secret", "robot", "-o", "jsonpath={.data.token}")) || undefined, "the token", 10_000);
+    expect(await who(Buffer.from(token, "base64").toString())).toContain("system:serviceaccount:default:robot");
+    expect(await cluster.kubectl("get", "--raw", "/metrics")).toContain("serviceaccount_legacy_tokens_total 1\n");
+  });
+
   test("rotated certificates come with the next start, and the old ones go to a backup", async () => {
     const before = await serial();
     expect(await k3sp("certificate", "check", "--output", "table")).toMatch(/^serving-kube-apiserver\.crt +CN=kube-apiserver +ServerAuth .* OK$/m);
