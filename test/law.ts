@@ -28,6 +28,12 @@ function refuseRuntimeModels(line: string, name: string): string | undefined {
   return "only types may be imported from @kubernetes/client-node";
 }
 
+/** See plugin-api/src/http.ts. */
+function refuseHttp(line: string, name: string, file: string): string | undefined {
+  if (name !== "node:http" || /^\s*(import|export)\s+type\b/.test(line) || /conformance|\.test\.ts$|plugin-api\/src\/http\.ts/.test(file)) return undefined;
+  return "only types may be imported from node:http; the functions are in @k3s-p/plugin-api/http";
+}
+
 export function breaches(root: string): string[] {
   const found: string[] = [];
   for (const { files, refuse } of rooms) {
@@ -35,7 +41,7 @@ export function breaches(root: string): string[] {
       const room = file.split(sep).slice(0, file.startsWith("plugins") ? 2 : 1).join(sep);
       readFileSync(resolve(root, file), "utf8").split("\n").forEach((line, i) => {
         for (const [, name = ""] of line.matchAll(specifier)) {
-          const why = name.startsWith(".") ? leavesRoom(root, file, name, room) : (refuse(name, room) ?? refuseRuntimeModels(line, name));
+          const why = name.startsWith(".") ? leavesRoom(root, file, name, room) : (refuse(name, room) ?? refuseRuntimeModels(line, name) ?? refuseHttp(line, name, file));
           if (why) found.push(`${file}:${i + 1}: ${name}: ${why}`);
         }
       });

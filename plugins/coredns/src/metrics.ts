@@ -1,7 +1,7 @@
 /** What the directive `prometheus` promises: requests, answers and their time, under CoreDNS's names. */
 import { once } from "node:events";
-import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { http } from "@k3s-p/plugin-api/http";
 import { Rcode, Type } from "./wire.ts";
 
 export interface Observation {
@@ -75,7 +75,7 @@ const metric = (name: string, type: string, help: string, samples: readonly Samp
 
 /** `GET /metrics` on any free port of the address; 404 while the Corefile has no `prometheus`. */
 export async function serveMetrics(address: string, text: () => string | undefined): Promise<{ readonly port: number; close(): Promise<void> }> {
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     const body = request.url?.split("?")[0] === "/metrics" ? text() : undefined;
     if (body === undefined) return void response.writeHead(404, { "content-type": "text/plain; charset=utf-8" }).end("404 page not found\n");
     response.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }).end(body);

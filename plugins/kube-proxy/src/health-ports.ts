@@ -1,5 +1,6 @@
 /** `healthCheckNodePort`: tells load balancers whether this node has endpoints of a Service with a `Local` policy. */
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
+import { http } from "@k3s-p/plugin-api/http";
 import type { Logger } from "@k3s-p/plugin-api";
 import type { HealthPort } from "./rules.ts";
 
@@ -38,7 +39,7 @@ export function healthPorts(log: Logger, address = "0.0.0.0"): HealthPorts {
 
 function listen(service: string, { port, localEndpoints }: HealthPort, address: string, log: Logger): Open {
   const [namespace, name] = service.split("/");
-  const server = createServer((_request, response) => {
+  const server = http.createServer((_request, response) => {
     const body = { service: { namespace, name }, localEndpoints: state.localEndpoints, serviceProxyHealthy: true };
     response.writeHead(state.localEndpoints ? 200 : 503, {
       "content-type": "application/json", "x-content-type-options": "nosniff", "x-load-balancing-endpoint-weight": String(state.localEndpoints),

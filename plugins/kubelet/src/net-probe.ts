@@ -1,8 +1,8 @@
 /** One-shot checks over the network, for probes and lifecycle hooks: HTTP, TCP and the gRPC health protocol. */
-import http from "node:http";
 import https from "node:https";
 import http2 from "node:http2";
 import net from "node:net";
+import { http } from "@k3s-p/plugin-api/http";
 
 export interface HttpRequest {
   readonly scheme: "http" | "https";

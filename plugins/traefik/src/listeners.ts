@@ -1,9 +1,10 @@
 /** The two entry points: plain HTTP/1.1, and TLS with HTTP/2 and HTTP/1.1. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { http } from "@k3s-p/plugin-api/http";
 import type { CertificateStore } from "./certificates.ts";
 import type { Proxy } from "./proxy.ts";
 
@@ -19,7 +20,7 @@ const HEADERS = 60_000;
 const GRACE = 3000;
 
 export async function listenHttp(proxy: Proxy, address: string, port: number): Promise<Listener> {
-  const server = createServer({ keepAliveTimeout: IDLE, headersTimeout: HEADERS, requestTimeout: 0, maxHeaderSize: 65_536, noDelay: true });
+  const server = http.createServer({ keepAliveTimeout: IDLE, headersTimeout: HEADERS, requestTimeout: 0, maxHeaderSize: 65_536, noDelay: true });
   server.on("request", (request, response) => proxy.handle("web", request, response));
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => proxy.upgrade("web", request, socket, head));
   return open(server, address, port);

@@ -1,9 +1,10 @@
 /** Carries one request to a backend and its answer back, streaming both ways. */
-import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest, type RequestOptions, type ServerResponse } from "node:http";
+import type { ClientRequest, IncomingMessage, RequestOptions, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { Agent as TlsAgent, request as httpsRequest } from "node:https";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { http } from "@k3s-p/plugin-api/http";
 import type { Backends, Target } from "./backends.ts";
 import { type Client, requestHeaders, responseHeaders } from "./headers.ts";
 import { cleanUrl, type EntryPoint, normalHost, type RouteTable } from "./routes.ts";
@@ -31,7 +32,7 @@ const IDLE_BACKEND = 90_000;
 
 export function createProxy(options: ProxyOptions): Proxy {
   const pool = { keepAlive: true, maxFreeSockets: 64, timeout: IDLE_BACKEND, scheduling: "lifo" as const };
-  const agents = { http: new Agent(pool), https: new TlsAgent(pool) };
+  const agents = { http: new http.Agent(pool), https: new TlsAgent(pool) };
 
   function clientOf(entryPoint: EntryPoint, request: Request, host: string): Client {
     const ip = (request.socket?.remoteAddress ?? "").replace(/^::ffff:/, "");
@@ -49,7 +50,7 @@ export function createProxy(options: ProxyOptions): Proxy {
 
   function open(target: Target, request: RequestOptions): ClientRequest {
     const common = { ...request, host: target.host, port: target.port, setHost: false };
-    return target.tls ? httpsRequest({ ...common, servername: normalHost(target.host) }) : httpRequest(common);
+    return target.tls ? httpsRequest({ ...common, servername: normalHost(target.host) }) : http.request(common);
   }
 
   /** Sends the request to the first target that can be reached. The body is not touched before one is. */

@@ -1,10 +1,11 @@
 /** Passes requests on: ordinary ones by streaming both bodies, upgrades as raw bytes between the two sockets. */
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
+import type { IncomingMessage, RequestOptions } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { connect as connectTcp, isIP } from "node:net";
 import type { Duplex, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { connect as connectTls } from "node:tls";
+import { http } from "@k3s-p/plugin-api/http";
 import { apiError } from "@k3s-p/plugin-api/kube";
 import type { ApiRequest, ApiResponse } from "../server/request.ts";
 
@@ -73,7 +74,7 @@ export function open(target: Target, { method, headers, body, signal }: OpenRequ
     agent: target.protocol === "https:" ? agentOf(target) : false,
   };
   return new Promise((resolve, reject) => {
-    const request = (target.protocol === "https:" ? httpsRequest : httpRequest)(options, resolve);
+    const request = (target.protocol === "https:" ? httpsRequest : http.request)(options, resolve);
     request.on("error", reject);
     if (body && method !== "GET" && method !== "HEAD") body.pipe(request);
     else request.end();

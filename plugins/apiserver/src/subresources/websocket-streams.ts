@@ -2,9 +2,10 @@
  * exec, attach and port-forward for clients that come over a WebSocket. Kubelets and runtimes speak SPDY, so `exec` and
  * `attach` are translated stream by stream (v5.channel.k8s.io), and a port-forward's bytes are taken out of their messages.
  */
-import { type IncomingMessage, request as httpRequest } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { Duplex } from "node:stream";
+import { http } from "@k3s-p/plugin-api/http";
 import { apiError, type Status } from "@k3s-p/plugin-api/kube";
 import type { WebSocket } from "ws";
 import type { ApiRequest } from "../server/request.ts";
@@ -159,7 +160,7 @@ const MAX_REFUSAL = 4096;
 function switchProtocol(target: Target, protocol: string, signal: AbortSignal): Promise<Switched> {
   const { ca, cert, key, servername, rejectUnauthorized = true } = target.tls ?? {};
   return new Promise((resolve, reject) => {
-    const request = (target.protocol === "https:" ? httpsRequest : httpRequest)({
+    const request = (target.protocol === "https:" ? httpsRequest : http.request)({
       host: target.host, port: target.port, path: target.path, method: "POST", agent: false, signal,
       headers: {
         ...(target.headers as Record<string, string>), host: hostHeader(target),
