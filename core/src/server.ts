@@ -30,6 +30,8 @@ export interface RunningServer {
 export interface ServerOptions {
   readonly log?: (plugin: string) => Logger;
   readonly onFatal?: (error: K3spError) => void;
+  /** Cuts the start off; without effect once the server is ready. */
+  readonly signal?: AbortSignal;
 }
 
 /** Starts everything and resolves when it is ready; on failure what had started is stopped again. */
@@ -64,6 +66,8 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const claimed = new Set(plan.plugins.flatMap((m) => Object.keys(m.flags)));
   for (const warning of [...settings.warnings, ...unreadFlags(settings.values, claimed)]) kernelLog.warn(warning);
   for (const line of choiceLines(server)) kernelLog.info(line);
+  const cutOff = (): void => void stop();
+  options.signal?.addEventListener("abort", cutOff, { once: true });
   try {
     await kernel.start();
     tracing?.started();
@@ -71,6 +75,8 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
     tracing?.started(error as Error);
     await stop();
     throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", cutOff);
   }
   for (const line of summary(server, kernel)) kernelLog.info(line);
   void keepAccounts(kernel.slot("kube"), kernel.plan().plugins, kernelLog);

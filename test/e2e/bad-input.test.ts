@@ -71,6 +71,30 @@ describe.skipIf(reason)("bad input", () => {
     expect(code).toBe(1);
   });
 
+  test("a signal during the start ends it, whatever a plugin waits for", async () => {
+    put("/etc/rancher/waits/package.json", JSON.stringify({ name: "waits", version: "1.0.0", type: "module", exports: "./plugin.js", k3sp: { api: "^0.1.0", isolation: "inline" } }));
+    put("/etc/rancher/waits/plugin.js", `
+      import { definePlugin } from "@k3s-p/plugin-api";
+      export default definePlugin({ start(ctx) {
+        ctx.log.info("waiting");
+        return new Promise(() => {});
+      } });`);
+    const main = join(import.meta.dirname, "../../core/src/cli/main.ts");
+    const server = sandbox.spawn([process.execPath, main, "server", ...api, "--plugin", "/etc/rancher/waits", "--allow-inline", "waits"]);
+    const ended = new Promise<number | null>((resolve) => server.on("close", resolve));
+    let output = "";
+    const read = (chunk: Buffer): void => {
+      if (!output.includes('"msg":"waiting"') && String(chunk).includes('"msg":"waiting"')) server.kill("SIGTERM");
+      output += String(chunk);
+    };
+    server.stdout!.on("data", read);
+    server.stderr!.on("data", read);
+    const tooLate = setTimeout(() => server.kill("SIGKILL"), 30_000);
+    expect(await ended, output).toBe(0);
+    clearTimeout(tooLate);
+    expect(output.split("\n").filter((line) => line && !line.startsWith('{"level":30'))).toEqual([]);
+  });
+
   test("a data directory that is a file", async () => {
     put("/etc/rancher/file", "mine");
     expect(await errorOf([...api, "--data-dir", "/etc/rancher/file"])).toMatch(/^K3SP_PERMISSION_DENIED {2}data-dir: \/etc\/rancher\/file cannot be made or written\n {2}cause: .*\n {2}fix: .*--data-dir$/);

@@ -24,17 +24,22 @@ export async function run(argv: readonly string[]): Promise<number> {
     process.exit(1);
   });
   const signalled = Promise.withResolvers<void>();
+  const abort = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
       log("kernel").info(`${signal}: stopping`);
       signalled.resolve();
+      abort.abort();
       // A second signal does not wait.
       process.once(signal, () => process.exit(1));
     });
   }
-  const starting = startServer(plan, { log, onFatal: fail });
+  const starting = startServer(plan, { log, onFatal: fail, signal: abort.signal });
   const outcome = await Promise.race([
-    starting.then(() => "started" as const, (error: unknown) => (fail(error), "failed" as const)),
+    starting.then(() => "started" as const, (error: unknown) => {
+      if (!abort.signal.aborted) fail(error);
+      return "failed" as const;
+    }),
     signalled.promise.then(() => "signalled" as const),
   ]);
   let admin: AdminServer | void = undefined;

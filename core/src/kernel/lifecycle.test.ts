@@ -114,6 +114,27 @@ test("a plugin that is never ready is cut off, and its signal is aborted", async
   expect(signal?.aborted).toBe(true);
 });
 
+test("a stop during the start cuts it off, and starts nothing more", async () => {
+  const log: string[] = [];
+  const reached = Promise.withResolvers<void>();
+  const { kernel, lines } = kernelOf({
+    net: { plugin: definePlugin({ provides: cni, start: (ctx) => {
+      ctx.defer(() => void log.push("-net"));
+      reached.resolve();
+      return new Promise<never>(() => {});
+    } }) },
+    user: { plugin: definePlugin({ needs: { cni }, start: () => void log.push("user") }) },
+  });
+  const started = kernel.start();
+  started.catch(() => {});
+  await reached.promise;
+  await kernel.stop();
+  await expect(started).rejects.toThrow("the server was stopped while it started");
+  expect(log).toEqual(["-net"]);
+  expect(lines).toEqual([]);
+  expect(new Set(kernel.status().map((s) => s.state))).toEqual(new Set(["stopped"]));
+});
+
 test("a handle rejects with K3SP_SLOT_UNAVAILABLE when its provider has stopped", async () => {
   const { kernel } = kernelOf({ net: { plugin: definePlugin({ provides: cni, start: () => ({ confList: { cniVersion: "1", name: "x", plugins: [] }, status: async () => ({ ready: true }) }) }) } });
   await kernel.start();

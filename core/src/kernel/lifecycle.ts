@@ -54,7 +54,7 @@ export interface Kernel {
   readonly timings: ReadonlyMap<string, Timing>;
   readonly plan: () => Plan;
   readonly configs: () => ReadonlyMap<string, object>;
-  /** Resolves when every plugin is ready, skipped, or failed and optional; rejects when a required one failed. */
+  /** Resolves when every plugin is ready, skipped, or failed and optional; rejects when a required one failed, and at a stop meanwhile. */
   start(): Promise<void>;
   stop(budget?: number): Promise<void>;
   status(): readonly PluginStatus[];
@@ -114,6 +114,7 @@ export function createKernel(options: KernelOptions): Kernel {
     const { id } = instance.manifest;
     const providers = (plan.edges.get(id) ?? []).map((other) => instances.get(other)!);
     const results = await Promise.allSettled(providers.map(ensureReady));
+    if (stopping) return;
     const slot = missingSlot(instance);
     if (slot) {
       // A dependant of a failed plugin is not at fault: it waits, and says what for.
@@ -354,6 +355,7 @@ export function createKernel(options: KernelOptions): Kernel {
     configs: () => configs,
     async start() {
       await startInstances([...instances.values()]);
+      if (stopping) throw new Error("the server was stopped while it started");
       booting = false;
       for (const { plugin } of plan.leftOut) await retire(plugin);
       await hooks.serverReady.promise().catch((error: K3spError) => blame(error.plugin ?? "", error));
