@@ -160,12 +160,10 @@ function checkSlots(key: "provides" | "needs" | "wants", value: unknown, report:
 
 /** A range must pin at least the major, as the common form `^1.2` does; `*` and `>=1` would accept contracts that do not exist yet. */
 function checkRange(path: string, value: unknown, good: string, report: Report): void {
-  if (typeof value === "string" && /^\^\d+(\.\d+){0,2}$/.test(value)) return;
   if (typeof value !== "string" || !semver.validRange(value)) {
     return report(path, `${JSON.stringify(value)} is not a version range; use for example "${good}"`);
   }
-  const min = semver.minVersion(value)!;
-  if (semver.satisfies(`${min.major + 1}.0.0`, value)) {
+  if (semver.satisfies(`${semver.lowestMajor(value) + 1}.0.0`, value)) {
     report(path, `"${value}" does not pin a major version; use "${good}"`);
   }
 }
