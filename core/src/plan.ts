@@ -7,6 +7,7 @@ import { disableFlags, profiles } from "./defaults.ts";
 import { didYouMean, type Manifest } from "./kernel/manifest.ts";
 import { resolvePlan, type Plan } from "./kernel/resolve.ts";
 import { nodeInfo } from "./node/identity.ts";
+import { checkDnsAddresses } from "./node/networks.ts";
 import { defaultManifests, namedManifests, namedPlugins, packagesFolder, type NamedPlugin } from "./sources/manifests.ts";
 import { kernelSlots, slotCatalogue, type NodeInfo } from "@k3s-p/plugin-api/slots";
 
@@ -50,6 +51,7 @@ export async function planFrom(settings: Settings, overrides: Overrides = noOver
   checkSections(settings, manifests);
   const configs = await pluginConfigs(plan.plugins, settings);
   const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort());
+  if (plan.plugins.some((m) => "dns" in m.provides)) checkDnsAddresses(node.cluster, settings);
   return { settings, plan, configs, node };
 }
 

@@ -7,6 +7,7 @@ import type { ClusterSettings, NodeInfo, Paths } from "@k3s-p/plugin-api/slots";
 import type { Settings } from "../config/load.ts";
 import { checkCidrs, checkDomain, checkIp, checkLabel, checkName, checkTaint, invalid, portRange } from "./checks.ts";
 import { layout } from "./layout.ts";
+import { checkNetworks } from "./networks.ts";
 
 type Get = <T>(name: string) => T | undefined;
 
@@ -53,6 +54,7 @@ function clusterSettings(get: Get, settings: Settings, ip: string, externalIp: s
   const serviceCidr = get<string[]>("service-cidr") ?? ["10.43.0.0/16"];
   checkCidrs("cluster-cidr", clusterCidr, settings);
   checkCidrs("service-cidr", serviceCidr, settings);
+  checkNetworks(clusterCidr, serviceCidr, settings);
   const clusterDns = get<string[]>("cluster-dns") ?? serviceCidr.map((c) => addressAt(parseCidr(c)!, 10));
   for (const address of clusterDns) checkIp("cluster-dns", address, settings);
   const clusterDomain = get<string>("cluster-domain") ?? "cluster.local";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { defaultTuning, readOptions } from "./options.ts";
+import { checkNodeMasks, defaultTuning, readOptions } from "./options.ts";
 
 describe("readOptions", () => {
   it("has upstream's defaults", () => expect(readOptions({})).toEqual({ controllers: ["*"], tuning: defaultTuning }));
@@ -22,5 +22,19 @@ describe("readOptions", () => {
     ["node-monitor-grace-period=soon", /"soon" is not a duration/],
   ])("refuses %s", (arg, message) => {
     expect(() => readOptions({ managerArg: [arg] })).toThrow(message);
+  });
+});
+
+describe("checkNodeMasks", () => {
+  it.each([["10.42.0.0/25", 4, 24, 25], ["fd00:42::/80", 6, 64, 80]])("refuses %s, where no node finds a block", (cidr, family, mask, prefix) => {
+    expect(() => checkNodeMasks([cidr], defaultTuning)).toThrow(expect.objectContaining({
+      code: "K3SP_CONFIG_INVALID", message: `cluster-cidr: ${cidr} is smaller than the block of a node, /${mask}`,
+      fix: expect.stringContaining(`node-cidr-mask-size-ipv${family}=${prefix}`),
+    }));
+  });
+
+  it("takes one block, and smaller ones when the nodes' are smaller too", () => {
+    expect(() => checkNodeMasks(["10.42.0.0/24", "fd00:42::/64"], defaultTuning)).not.toThrow();
+    expect(() => checkNodeMasks(["10.42.0.0/25"], { ...defaultTuning, nodeCidrMask4: 26 })).not.toThrow();
   });
 });

@@ -1,5 +1,6 @@
 /** The plugin's options, and the flags of upstream's controller manager that K3s users pass with `--kube-controller-manager-arg`. */
 import { k3spError } from "@k3s-p/plugin-api";
+import { parseCidr } from "@k3s-p/plugin-api/net";
 
 export interface Config {
   readonly controllers: readonly string[];
@@ -59,6 +60,19 @@ export function readOptions(config: Partial<Config>): Options {
     }
   }
   return { controllers, tuning };
+}
+
+/** Refuses networks of pods that are smaller than the block of one node, as upstream. */
+export function checkNodeMasks(clusterCidr: readonly string[], { nodeCidrMask4, nodeCidrMask6 }: Tuning): void {
+  for (const text of clusterCidr) {
+    const { family, prefix } = parseCidr(text)!;
+    const mask = family === 4 ? nodeCidrMask4 : nodeCidrMask6;
+    if (prefix <= mask) continue;
+    throw k3spError("K3SP_CONFIG_INVALID", {
+      message: `cluster-cidr: ${text} is smaller than the block of a node, /${mask}`,
+      fix: `give --cluster-cidr a network of at least /${mask}, or smaller blocks with --kube-controller-manager-arg node-cidr-mask-size-ipv${family}=${prefix}`,
+    });
+  }
 }
 
 function splitArg(arg: string): readonly [name: string, value: string] {

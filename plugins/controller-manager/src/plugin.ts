@@ -5,7 +5,7 @@ import type { ControllerDeps } from "./controller.ts";
 import { controllers, selectControllers } from "./controllers.ts";
 import { sharedInformers } from "./lib/informers.ts";
 import { startControllers } from "./manager.ts";
-import { readOptions, type Config } from "./options.ts";
+import { checkNodeMasks, readOptions, type Config } from "./options.ts";
 
 export default definePlugin<
   typeof controllerManager,
@@ -17,6 +17,7 @@ export default definePlugin<
   needs: { kube, node, pki },
   async start(ctx) {
     const options = readOptions(ctx.config);
+    checkNodeMasks(ctx.needs.node.cluster.clusterCidr, options.tuning);
     const { selected, unknown } = selectControllers(options.controllers);
     if (unknown.length) {
       throw k3spError("K3SP_CONFIG_INVALID", {

@@ -46,7 +46,7 @@ const cidrsOf = (node: Node): readonly string[] => node.spec?.podCIDRs ?? (node.
 function createPool(text: string, nodeMask: Readonly<Record<4 | 6, number>>) {
   const cidr = parseCidr(text);
   if (!cidr) throw new TypeError(`cluster-cidr "${text}" is not a CIDR`);
-  const mask = Math.max(nodeMask[cidr.family], cidr.prefix);
+  const mask = nodeMask[cidr.family];
   const size = 2 ** Math.min(mask - cidr.prefix, 30);
   const used = new Set<number>();
   const shift = BigInt((cidr.family === 4 ? 32 : 128) - mask);
