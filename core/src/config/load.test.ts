@@ -46,6 +46,11 @@ describe("bad input", () => {
     expect(() => load({ "config.yaml": "" }, ["--disble", "x"])).toThrow('unknown flag --disble; did you mean "--disable"?');
   });
 
+  test("a flag that the help hides is not suggested", () => {
+    expect(() => load({ "config.yaml": "" }, ["--disable-agnt"])).toThrow(/^unknown flag --disable-agnt$/);
+    expect(load({ "config.yaml": "disable-agnt: true\n" }).warnings).toEqual([`${dir}/config.yaml:1:1: unknown key "disable-agnt" is ignored`]);
+  });
+
   test("a broken file is named with line and column", () => {
     expect(() => load({ "config.yaml": "node-name: a\ndisable: [x\ntoken: y\n" })).toThrow(new RegExp(`^${dir}/config.yaml:3:1: `));
   });

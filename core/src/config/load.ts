@@ -57,7 +57,7 @@ export function parseArgv(argv: readonly string[], flags: readonly Flag[]): Map<
     const arg = argv[i]!;
     const [name = "", inline] = splitOnce(arg, "=");
     const flag = byName.get(name.replace(/^-(?=\w{2,})/, "--"));
-    if (!flag) throw unknownFlag(arg, name, [...byName.keys()].filter((n) => n.startsWith("--")));
+    if (!flag) throw unknownFlag(arg, name, shown(flags).map((known) => `--${known}`));
     let text = inline;
     if (flag.type === "bool") text ??= "true";
     else if (text === undefined) {
@@ -68,6 +68,9 @@ export function parseArgv(argv: readonly string[], flags: readonly Flag[]): Map<
   }
   return values;
 }
+
+/** What may be suggested: a hidden flag is one that nobody should begin to use. */
+const shown = (flags: Iterable<Flag>): string[] => [...flags].filter((f) => !f.hidden).map((f) => f.name);
 
 function unknownFlag(arg: string, name: string, known: readonly string[]): Error {
   const what = arg.startsWith("-") ? `unknown flag ${name}` : `unexpected argument "${arg}"`;
@@ -175,7 +178,7 @@ function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<s
   const name = append ? key.slice(0, -1) : key;
   const flag = flags.get(name);
   if (!flag) {
-    into.warnings.push(`${where}: unknown key "${name}" is ignored${didYouMean(name, [...flags.keys()])}`);
+    into.warnings.push(`${where}: unknown key "${name}" is ignored${didYouMean(name, shown(flags.values()))}`);
     return;
   }
   const texts = isSeq(node) ? node.items.map((item) => String((item as { value: unknown }).value)) : [isScalar(node) ? String(node.value) : ""];
