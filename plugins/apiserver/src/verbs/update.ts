@@ -96,7 +96,8 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked:
   if (call.subresource === "status" && def.prepareStatusUpdate) def.prepareStatusUpdate(next, old, context);
   else if (!call.subresource) def.prepareUpdate?.(next, old, context);
   share(next, old);
-  bumpGeneration(def, next, old);
+  // A pod that was just bound is still at its first generation.
+  if (call.subresource !== "binding") bumpGeneration(def, next, old);
   const whole = call.subresource === "" || call.subresource === "scale";
   const validate = whole ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
   const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
