@@ -175,14 +175,42 @@ describe("the listener", () => {
     expect((await http1("/livez", "admin")).text).toBe("ok");
   });
 
-  test("says that a port is in use, and how to choose another", async () => {
+  test("says who has the port, and how to choose another", async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
     const { port } = other.address() as { port: number };
     await expect(api.listen({ ...server, port })).rejects.toMatchObject({
-      code: "K3SP_PORT_IN_USE", message: `127.0.0.1:${port} is in use`, fix: expect.stringContaining("--https-listen-port"),
+      code: "K3SP_PORT_IN_USE", message: expect.stringMatching(new RegExp(`^127\\.0\\.0\\.1:${port} is in use by .+ \\(process ${process.pid}\\)$`)), fix: expect.stringContaining("--https-listen-port"),
     });
     other.close();
+  });
+
+  test.each(["10.255.255.9", "fd00:ffff::9", "fe80::1"])("says that %s is not an address of this machine", async (address) => {
+    await expect(api.listen({ ...server, address })).rejects.toMatchObject({
+      code: "K3SP_CONFIG_INVALID", message: `bind-address: ${address} is not an address of this machine`, fix: expect.stringContaining("--bind-address"),
+    });
+  });
+
+  test("takes 100 requests at the same time on a connection of HTTP/2, and ends one on which nothing happens; a watch goes on", async () => {
+    const second = await api.listen({ ...server, idleTimeout: 300 });
+    const connect = () => connectHttp2(`https://127.0.0.1:${second.port}`, client("admin"));
+    const [idle, watching] = [connect(), connect()];
+    idle.on("error", () => {});
+    watching.on("error", () => {});
+    const ended = once(idle, "close");
+    const [settings] = await once(idle, "remoteSettings");
+    expect(settings.maxConcurrentStreams).toBe(100);
+    const stream = watching.request({ ":path": "/api/v1/namespaces/default/configmaps?watch=1&fieldSelector=metadata.name%3Dlate" });
+    stream.on("error", () => {});
+    await once(stream, "response");
+    const [code] = await once(watching, "goaway");
+    await ended;
+    expect([code, stream.closed, stream.destroyed]).toEqual([0, false, false]);
+    const event = once(stream, "data");
+    await http1("/api/v1/namespaces/default/configmaps", "admin", { method: "POST", headers: { "content-type": "application/json" } }, '{"metadata":{"name":"late"}}');
+    expect(String((await event)[0])).toContain('"name":"late"');
+    watching.destroy();
+    await second.close();
   });
 
   test("a renewed certificate serves new connections, and open ones go on", async () => {

@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { k3spError } from "@k3s-p/plugin-api";
 import type { Incoming } from "./handler.ts";
+import { portHolder } from "./port-holder.ts";
 import type { ApiResponse } from "./request.ts";
 
 export interface ListenerOptions {
@@ -25,6 +26,8 @@ export interface ListenerOptions {
   readonly headersTimeout?: number;
   /** Milliseconds between looks at who is too slow; default 30 s. */
   readonly connectionsCheckingInterval?: number;
+  /** Milliseconds that a connection is kept on which nothing happens; default 90 s. */
+  readonly idleTimeout?: number;
 }
 
 type Identity = Pick<ListenerOptions, "cert" | "key" | "clientCas" | "requestHeaderCas">;
@@ -43,6 +46,10 @@ const CLOSE_GRACE = 500;
 const MAX_HEADER = 1024 * 1024;
 const HEADERS_TIMEOUT = 32_000;
 const CHECKING_INTERVAL = 30_000;
+const IDLE_TIMEOUT = 90_000;
+const MAX_STREAMS = 100;
+/** Of a body, what is taken before its reader wants it: most objects are smaller. */
+const STREAM_WINDOW = 256 * 1024;
 
 export async function listen(options: ListenerOptions): Promise<Listener> {
   let identity: Identity = options;
@@ -52,8 +59,9 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const server = createSecureServer({
     ...secureContext(identity), requestCert: true, rejectUnauthorized: false, allowHTTP1: true,
     ...http1,
-    settings: { maxConcurrentStreams: 1000, initialWindowSize: 1 << 20, maxHeaderListSize: MAX_HEADER },
+    settings: { maxConcurrentStreams: MAX_STREAMS, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: MAX_HEADER },
   });
+  const { idleTimeout = IDLE_TIMEOUT } = options;
   const sockets = new Set<TLSSocket>();
   server.on("secureConnection", (socket: TLSSocket) => {
     socket.setNoDelay(true);
@@ -62,10 +70,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   });
   server.on("tlsClientError", () => {});
   server.on("sessionError", () => {});
+  // A watch without events goes on; it is only that nothing new begins on its connection.
+  server.on("session", (session) => session.setTimeout(idleTimeout, () => session.close()));
   server.on("request", (req, res) => options.onRequest(incomingOf(req, peers.of), res as unknown as ApiResponse));
   server.on("upgrade", (req: IncomingMessage, socket: Duplex, head: Buffer) => options.onUpgrade(incomingOf(req, peers.of), socket, head));
   // For HTTP/1.1: how long a request and its head may take to arrive, and how long an idle connection is kept.
-  Object.assign(server, { requestTimeout: 300_000, headersTimeout: options.headersTimeout ?? HEADERS_TIMEOUT, keepAliveTimeout: 120_000 });
+  Object.assign(server, { requestTimeout: 300_000, headersTimeout: options.headersTimeout ?? HEADERS_TIMEOUT, keepAliveTimeout: idleTimeout });
   await open(server, options);
   return {
     port: (server.address() as AddressInfo).port,
@@ -91,21 +101,36 @@ const secureContext = ({ cert, key, clientCas, requestHeaderCas = [] }: Identity
 
 function open(server: Http2SecureServer, { address, port }: ListenerOptions): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EADDRINUSE" && error.code !== "EACCES") return reject(error);
-      const where = isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
-      const code = error.code === "EACCES" ? "K3SP_PERMISSION_DENIED" : "K3SP_PORT_IN_USE";
-      reject(k3spError(code, {
-        message: code === "K3SP_PORT_IN_USE" ? `${where} is in use` : `not allowed to listen on ${where}`, cause: error,
-        fix: `stop the program that listens there (ss -ltnp 'sport = :${port}'), or choose another port with --https-listen-port`,
-      }));
-    });
+    server.once("error", (error: NodeJS.ErrnoException) => reject(notListening(error, address, port)));
     server.listen(port, address, () => {
       server.removeAllListeners("error");
       server.on("error", () => {});
       resolve();
     });
   });
+}
+
+function notListening(cause: NodeJS.ErrnoException, address: string, port: number): Error {
+  const where = isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+  switch (cause.code) {
+    case "EADDRINUSE": {
+      const holder = portHolder(port);
+      return k3spError("K3SP_PORT_IN_USE", {
+        message: `${where} is in use${holder ? ` by ${holder.command} (process ${holder.pid})` : ""}`, cause,
+        fix: `stop the program that listens there${holder ? "" : ` (ss -ltnp 'sport = :${port}')`}, or choose another port with --https-listen-port`,
+      });
+    }
+    case "EACCES":
+      return k3spError("K3SP_PERMISSION_DENIED", { message: `not allowed to listen on ${where}`, cause, fix: "choose a port above 1023 with --https-listen-port" });
+    // The address has a form that is right, and no interface has it; ENODEV and EINVAL = link-local without its interface.
+    case "EADDRNOTAVAIL": case "ENODEV": case "EINVAL":
+      return k3spError("K3SP_CONFIG_INVALID", {
+        message: `bind-address: ${address} is not an address of this machine`, cause,
+        fix: "give --bind-address one that ip address shows, or leave it out to listen on all of them",
+      });
+    default:
+      return cause;
+  }
 }
 
 type AnyRequest = IncomingMessage | Http2ServerRequest;
