@@ -2,6 +2,7 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { agreedCni } from "./cni/version.ts";
 import type { CniConfList } from "./slots/node.ts";
 
 export interface Netns {
@@ -90,22 +91,24 @@ export function join2(a: Netns, aLink: string, aAddress: string, b: Netns, bLink
 /** The result of a list's last program. */
 export interface CniAttachment {
   readonly ips?: readonly { readonly address: string; readonly gateway?: string }[];
+  /** Of VERSION. */
+  readonly supportedVersions?: readonly string[];
 }
 
 /**
- * Runs a CNI list inside the namespace `node` as the runtime does: each program in turn, found in the folders of
- * `cniPath`, the result of one given to the next; a DEL goes backwards. An empty path stands for a namespace that has gone.
+ * Runs a CNI list inside the namespace `node` as a runtime of the specification 1.1 does: each program in turn, found in
+ * the folders of `cniPath`, the result of one given to the next; a DEL goes backwards. An empty path stands for a namespace that has gone.
  * `args` are what the runtime adds for the programs' capabilities, `more` is added to the configuration of each program.
  */
 export async function cniRun(
-  command: "ADD" | "DEL" | "CHECK" | "GC", list: CniConfList, node: Netns, pod: Pick<Netns, "name" | "path">, cniPath: string, args: object = {},
+  command: "ADD" | "DEL" | "CHECK" | "STATUS" | "GC" | "VERSION", list: CniConfList, node: Netns, pod: Pick<Netns, "name" | "path">, cniPath: string, args: object = {},
   more: object = {},
 ): Promise<CniAttachment> {
   let prevResult: CniAttachment | undefined;
   for (const plugin of command === "DEL" ? [...list.plugins].reverse() : list.plugins) {
     const wanted = Object.keys((plugin.capabilities as object | undefined) ?? {});
     const runtimeConfig = Object.fromEntries(Object.entries(args).filter(([name]) => wanted.includes(name)));
-    const input = JSON.stringify({ cniVersion: list.cniVersion, name: list.name, ...plugin, runtimeConfig, prevResult, ...more });
+    const input = JSON.stringify({ cniVersion: agreedCni(list), name: list.name, ...plugin, runtimeConfig, prevResult, ...more });
     const env = { ...process.env, CNI_COMMAND: command, CNI_CONTAINERID: pod.name, CNI_NETNS: pod.path, CNI_IFNAME: "eth0", CNI_PATH: cniPath };
     const program = cniPath.split(":").map((dir) => join(dir, String(plugin.type))).find((file) => existsSync(file));
     const output = await execute([...node.prefix, program ?? String(plugin.type)], env, input);

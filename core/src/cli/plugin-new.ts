@@ -9,6 +9,8 @@ import { didYouMean } from "../kernel/manifest.ts";
 import { parseWords } from "./words.ts";
 
 interface Template {
+  /** Its code is that of an example, under another name. */
+  readonly example?: string;
   /** Files beside plugin.ts: template -> name in `src`. */
   readonly more?: Readonly<Record<string, string>>;
   readonly options?: Readonly<Record<string, { readonly type: string; readonly default: unknown; readonly description: string; readonly pattern?: string }>>;
@@ -27,14 +29,15 @@ const rule = (group: string, resources: readonly string[], ...verbs: readonly st
 const view = ["get", "list", "watch"];
 const endpointRules = [rule("", ["services"], ...view), rule("discovery.k8s.io", ["endpointslices"], ...view)];
 
-/** Slot, or `controller` for none. The code is in plugin-api/examples/templates. */
+/** Slot, or `controller` for none. The code is in plugin-api/examples/templates, or that of an example. */
 export const templates: Readonly<Record<string, Template>> = {
   apiserver: { inline: true, does: "Serves the Kubernetes API.", permissions: "The datastore and the cluster's keys.", unfinished: "client" },
   cni: {
-    does: "Gives each pod an address of `subnet` on a bridge, and masquerades what leaves the node.",
+    example: "my-cni", more: { "leases.ts": "leases.ts", "network.ts": "network.ts" },
+    does: "Gives each pod an address of `subnet` on a bridge, leads host ports to it, and masquerades what leaves the node.",
     options: { subnet: { type: "string", default: "10.77.0.0/24", description: "range that pods on this node get their addresses from", pattern: "^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$" } },
-    permissions: "Root. Runs `nft` and `sh`, and writes one file into the runtime's CNI folder.",
-    grants: { exec: ["nft", "sh"], fs: { write: ["{cniConf}", "{cniBin}"] } },
+    permissions: "Root. Runs `ip`, `nft`, `nsenter` and `sh`, listens on a socket in its own folder, and writes one file and one program into the runtime's CNI folders.",
+    grants: { exec: ["ip", "nft", "nsenter", "sh"], net: true, fs: { write: ["{cniConf}", "{cniBin}"] } },
   },
   controller: {
     does: "Writes an annotation on every Namespace that has the label `note`.",
@@ -116,22 +119,27 @@ function check(name: string, slot: string, folder: string): void {
 
 /** Path -> text. The manifest says what the code of the template declares. */
 async function render(name: string, slot: string): Promise<Record<string, string>> {
-  const dir = join(apiFolder(), "examples/templates");
-  const { more = {} } = templates[slot]!;
-  const source = (file: string) => readFileSync(join(dir, file), "utf8").replaceAll("TEMPLATE_NAME", name).replaceAll("TEMPLATE_LINK", `${name.replaceAll("-", "").slice(0, 13)}0`);
-  const { default: plugin } = (await import(pathToFileURL(join(dir, `${slot}.ts`)).href)) as { default: unknown };
+  const { more = {}, example } = templates[slot]!;
+  const dir = join(apiFolder(), "examples", example ? `${example}/src` : "templates");
+  const [itsName, itsLink] = example ? [example, linkOf(example)] : ["TEMPLATE_NAME", "TEMPLATE_LINK"];
+  const source = (file: string) => readFileSync(join(dir, file), "utf8").replaceAll(itsName, name).replaceAll(itsLink, linkOf(name));
+  const main = example ? "plugin.ts" : `${slot}.ts`;
+  const { default: plugin } = (await import(pathToFileURL(join(dir, main)).href)) as { default: unknown };
   if (!isPlugin(plugin)) throw new TypeError(`the template ${slot} is not a plugin`);
   const options = templates[slot]!.options ?? {};
   return {
     "package.json": text(manifest(name, plugin, slot)),
     "config.schema.json": text({ $schema: "https://json-schema.org/draft/2020-12/schema", type: "object", properties: options, additionalProperties: false }),
     "README.md": readme(name, slot),
-    "src/plugin.ts": source(`${slot}.ts`),
+    "src/plugin.ts": source(main),
     ...Object.fromEntries(Object.entries(more).map(([from, to]) => [`src/${to}`, source(from)])),
     "src/conformance.test.ts": 'import { conformance } from "@k3s-p/plugin-api/conformance/node-test";\n\nawait conformance(new URL("..", import.meta.url));\n',
     ".github/workflows/test.yml": workflow,
   };
 }
+
+/** Names of links have at most 15 characters. */
+const linkOf = (name: string): string => `${name.replaceAll("-", "").slice(0, 13)}0`;
 
 const text = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 

@@ -79,6 +79,8 @@ describe.skipIf(reason)("a network of functions", () => {
     const valid = [{ containerID: "c1", ifname: "eth0" }];
     expect(await call({ CNI_COMMAND: "GC" }, { ...version, "cni.dev/valid-attachments": valid })).toEqual({ code: 0, output: "" });
     expect(kept).toEqual([valid]);
+    expect(await call({ CNI_COMMAND: "GC" }, { ...version, "cni.dev/valid-attachments": null })).toEqual({ code: 0, output: "" });
+    expect(kept).toEqual([valid, []]);
     expect(await call({ CNI_COMMAND: "VERSION" }, { cniVersion: "1.1.0" })).toEqual({ code: 0, output: '{"cniVersion":"1.1.0","supportedVersions":["0.3.1","0.4.0","1.0.0","1.1.0"]}\n' });
   });
 
@@ -88,10 +90,12 @@ describe.skipIf(reason)("a network of functions", () => {
     ["variables that are missing", { CNI_COMMAND: "ADD", CNI_IFNAME: "eth0" }, version, failed(4, "CNI_CONTAINERID, CNI_NETNS are not set")],
     ["input that is no JSON", { ...pod, CNI_COMMAND: "ADD" }, "{", failed(6, "the network configuration is not valid JSON", { details: "Expected property name or '}' in JSON at position 1 (line 1 column 2)" })],
     ["an unknown version", { ...pod, CNI_COMMAND: "ADD" }, { cniVersion: "9.0.0" }, { code: 1, output: '{"cniVersion":"9.0.0","code":1,"msg":"the version 9.0.0 is not supported","details":"supported: 0.3.1, 0.4.0, 1.0.0, 1.1.0"}\n' }],
+    ["a GC that does not say what is valid", { CNI_COMMAND: "GC" }, version, failed(7, 'GC needs "cni.dev/valid-attachments", a list of { containerID, ifname }')],
+    ["a GC with attachments that are none", { CNI_COMMAND: "GC" }, { ...version, "cni.dev/valid-attachments": ["c1"] }, failed(7, 'GC needs "cni.dev/valid-attachments", a list of { containerID, ifname }')],
     ["a function that throws", { ...pod, CNI_COMMAND: "ADD" }, version, failed(999, "no address is free")],
     ["a function that throws a code", { ...pod, CNI_COMMAND: "DEL" }, version, failed(11, "later")],
   ])("%s is an error of the specification", async (_, env, config, expected) => {
-    await serve({ add: async () => { throw new Error("no address is free"); }, del: async () => { throw Object.assign(new Error("later"), { code: 11 }); } });
+    await serve({ gc: async () => {}, add: async () => { throw new Error("no address is free"); }, del: async () => { throw Object.assign(new Error("later"), { code: 11 }); } });
     expect(await call(env as Record<string, string>, config)).toEqual(expected);
   });
 
@@ -101,6 +105,14 @@ describe.skipIf(reason)("a network of functions", () => {
     expect(JSON.parse(readFileSync(join(dir, "net.d/10-net.conflist"), "utf8"))).toEqual(confList);
     await stop();
     expect([readdirSync(join(dir, "bin")), existsSync(join(dir, "net.d/10-net.conflist"))]).toEqual([[], false]);
+  });
+
+  test("a list offers 1.1.0 when there is a gc that a runtime could call, and no other program that may not know it", async () => {
+    const offers = async (more: Partial<CniService>) => (await serve(more)).confList.cniVersions;
+    const gc = async () => {};
+    expect([await offers({}), await offers({ gc }), await offers({ gc, chain: [{ type: "portmap" }] })]).toEqual([undefined, ["1.0.0", "1.1.0"], undefined]);
+    const { confList } = await serve({ capabilities: { portMappings: true } });
+    expect(confList.plugins).toEqual([{ type: "net", capabilities: { portMappings: true } }]);
   });
 
   test("code 11 tells the runtime to try again when the plugin is down, and when it goes down during a call", async () => {

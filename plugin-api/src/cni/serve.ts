@@ -4,6 +4,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { cniShim, shimMachines, type ShimMachine } from "./shim.ts";
 import { installCni, type CniContext } from "./install.ts";
+import { cniVersions } from "./version.ts";
 import { replaceFile } from "../files.ts";
 import type { Cni, CniConfList } from "../slots/node.ts";
 
@@ -41,13 +42,24 @@ export interface CniFunctions {
   check?(call: CniCall): Promise<void>;
   /** Whether the next ADD can work. */
   status?(): Promise<{ readonly ready: boolean; readonly message?: string }>;
-  /** Removes what belongs to none of the valid attachments. */
-  gc?(valid: readonly { readonly containerID: string; readonly ifname: string }[]): Promise<void>;
+  /**
+   * Removes what an attachment of this network left that is not among the valid ones: its links, its address, its rules.
+   * Neither an ADD nor a DEL is under way. What belongs to nobody, such as a bridge that all pods share, stays.
+   */
+  gc?(valid: readonly CniAttachmentId[]): Promise<void>;
+}
+
+/** Which interface of which pod, as GC names it. */
+export interface CniAttachmentId {
+  readonly containerID: string;
+  readonly ifname: string;
 }
 
 export interface CniService extends CniFunctions {
   /** Of the network, of the program in the runtime's folder, and of the list: `10-NAME.conflist`. */
   readonly name: string;
+  /** What the runtime is to put into `runtimeConfig` of each call: `{ portMappings: true }`. */
+  readonly capabilities?: Readonly<Record<string, boolean>>;
   /** Other programs of the list, run after this one: `{ type: "portmap", capabilities: { portMappings: true } }`. */
   readonly chain?: readonly Readonly<Record<string, unknown>>[];
 }
@@ -57,17 +69,18 @@ export interface CniServeContext extends CniContext {
   readonly dirs: { readonly run: string };
 }
 
+/** For runtimes that know no list of versions, such as containerd 1.6, which knows none above it. */
 const cniVersion = "1.0.0";
-const supportedVersions = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
 /**
  * Serves the functions, then puts the program and the list in place; what it returns provides the slot `cni`. Works in
  * the server's process and in one of the plugin's own, which needs `"permissions": { "net": true }` for its socket. While
- * the plugin is down the program answers with code 11, which the runtime tries again.
+ * the plugin is down the program answers with code 11, which the runtime tries again. With `gc` the list offers the
+ * version 1.1.0 too, so that a runtime that knows it calls STATUS and GC; not with a chain, whose programs may not.
  */
 export async function serveCni(ctx: CniServeContext, service: CniService): Promise<Cni> {
-  const { name, chain = [], check, status = async () => ({ ready: true }) } = service;
-  const confList: CniConfList = { cniVersion, name, ...(!check && { disableCheck: true }), plugins: [{ type: name }, ...chain] };
+  const { name, status = async () => ({ ready: true }) } = service;
+  const confList = listOf(service);
   const socket = join(ctx.dirs.run, "cni.sock");
   const { binDir } = ctx.needs.runtime.cni;
   const program = join(binDir, name);
@@ -83,6 +96,13 @@ export async function serveCni(ctx: CniServeContext, service: CniService): Promi
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(socket, resolve));
   await installCni(ctx, { confList, fileName: `10-${name}.conflist` });
   return { confList, status };
+}
+
+function listOf({ name, capabilities, chain = [], check, gc }: CniService): CniConfList {
+  return {
+    cniVersion, ...(gc && !chain.length && { cniVersions: [cniVersion, "1.1.0"] }), name, ...(!check && { disableCheck: true }),
+    plugins: [{ type: name, ...(capabilities && { capabilities }) }, ...chain],
+  };
 }
 
 function machine(): ShimMachine {
@@ -111,7 +131,7 @@ async function answer(request: Buffer, service: CniService): Promise<Buffer> {
   try {
     const { env, config } = parse(request);
     version = typeof config.cniVersion === "string" ? config.cniVersion : version;
-    if (!supportedVersions.includes(version)) throw failure(1, `the version ${version} is not supported`, `supported: ${supportedVersions.join(", ")}`);
+    if (!cniVersions.includes(version)) throw failure(1, `the version ${version} is not supported`, `supported: ${cniVersions.join(", ")}`);
     const run = commands[env.CNI_COMMAND ?? ""];
     if (!run) throw failure(4, `CNI_COMMAND "${env.CNI_COMMAND ?? ""}" is none of ${Object.keys(commands).join(", ")}`);
     const result = await run(service, env, config);
@@ -120,6 +140,8 @@ async function answer(request: Buffer, service: CniService): Promise<Buffer> {
     return reply(1, answerOf(error, version));
   }
 }
+
+const validKey = "cni.dev/valid-attachments";
 
 type Env = Readonly<Record<string, string>>;
 type Config = Readonly<Record<string, unknown>>;
@@ -134,9 +156,17 @@ const commands: Readonly<Record<string, Command>> = {
     const { ready, message = `${name} is not ready` } = (await status?.()) ?? { ready: true };
     if (!ready) throw failure(50, message);
   },
-  GC: async (service, _, config) => service.gc?.((config["cni.dev/valid-attachments"] ?? []) as Parameters<NonNullable<CniFunctions["gc"]>>[0]),
-  VERSION: async () => ({ supportedVersions }),
+  GC: async (service, _, config) => service.gc?.(validAttachments(config)),
+  VERSION: async () => ({ supportedVersions: cniVersions }),
 };
+
+/** Null is Go's empty list. To take a list that is missing for an empty one would disconnect all pods. */
+function validAttachments({ [validKey]: valid = undefined }: Config): readonly CniAttachmentId[] {
+  const isId = (each: unknown): boolean => typeof each === "object" && each !== null && "containerID" in each && "ifname" in each;
+  if (valid === null) return [];
+  if (Array.isArray(valid) && valid.every(isId)) return valid as readonly CniAttachmentId[];
+  throw failure(7, `GC needs "${validKey}", a list of { containerID, ifname }`);
+}
 
 function callOf(env: Env, config: Config, required: readonly string[]): CniCall {
   const missing = required.filter((name) => !env[name]);

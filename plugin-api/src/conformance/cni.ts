@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { agreedCni, atLeastCni, cniVersions, offeredCni } from "../cni/version.ts";
 import { addressAt, cidrContains, parseCidr } from "../net.ts";
 import type { Cni } from "../slots/node.ts";
-import { cniRun, type CniAttachment, type Netns } from "../testing-netns.ts";
+import { cniRun, join2, type CniAttachment, type Netns } from "../testing-netns.ts";
 import { dataPlane, twoNodes, type DataPlane } from "./data-plane.ts";
 import { cniPrograms, type Requirement } from "./requirements.ts";
 import { startSubject, type Started, type Subject } from "./subject.ts";
@@ -22,8 +23,6 @@ interface Place extends DataPlane {
   collect(valid: readonly Netns[]): Promise<void>;
 }
 
-/** Versions of the specification that containerd 1.6 and later understand. */
-const versions = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const PARALLEL = 50;
 const requires: readonly Requirement[] = ["netns", "cni-programs"];
 
@@ -31,12 +30,9 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
   const each = (name: string, run: (place: Place, ctx: ConformanceContext) => Promise<void> | void): ConformanceTest =>
     test(name, requires, async (ctx) => run(await begin(subject, ctx), ctx));
   return [
-    each("the list is a valid CNI configuration whose programs are installed", lint),
+    each("the list is a valid CNI configuration whose programs are installed, and speak the versions that it offers", lint),
     each("start writes the list where the runtime looks, and stop takes it back", written),
-    each("status says that it is ready", async ({ started }) => {
-      const { ready, message = "status() says that it is not ready" } = await started.impl.status();
-      assert.ok(ready, message);
-    }),
+    each("status says that it is ready, and so does STATUS, which fails after a stop", status),
     each("ADD gives each pod an address of its own, in one range, and never the gateway's", uniqueAddresses),
     each(`${PARALLEL} parallel ADDs give ${PARALLEL} addresses`, async (place) => {
       const pods = Array.from({ length: PARALLEL }, () => place.add());
@@ -79,7 +75,7 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
   ];
 }
 
-const cniPath = ({ world }: Started<Cni>): string => `${world.node.paths.cniBin}:${cniPrograms}`;
+const cniPath = ({ world }: Pick<Started<Cni>, "world">): string => `${world.node.paths.cniBin}:${cniPrograms}`;
 
 async function begin(subject: Subject, ctx: ConformanceContext): Promise<Place> {
   const plane = dataPlane(ctx);
@@ -102,13 +98,43 @@ function addressOf(attachment: CniAttachment): string {
   return address.address.split("/")[0]!;
 }
 
-function lint({ started }: Place): void {
+async function lint({ started, node }: Place): Promise<void> {
   const { cniVersion, name, plugins } = started.impl.confList;
-  assert.ok(versions.includes(cniVersion), `cniVersion ${cniVersion}; known: ${versions.join(", ")}`);
+  const offered = offeredCni(started.impl.confList);
+  assert.ok(cniVersions.includes(cniVersion), `cniVersion ${cniVersion}; known: ${cniVersions.join(", ")}`);
   assert.match(name, /^[a-zA-Z0-9][\w.-]*$/, "name of the list");
   assert.ok(plugins.length > 0, "the list has no plugins");
   const dirs = [started.world.node.paths.cniBin, cniPrograms!];
-  for (const { type } of plugins) assert.ok(dirs.some((dir) => existsSync(join(dir, String(type)))), `the program ${String(type)} is in none of ${dirs.join(", ")}`);
+  for (const { program, speaks } of await programsOf(started, node)) {
+    assert.ok(dirs.some((dir) => existsSync(join(dir, program))), `the program ${program} is in none of ${dirs.join(", ")}`);
+    for (const version of offered) assert.ok(speaks.includes(version), `the list offers ${version}, and the program ${program} speaks ${speaks.join(", ")}`);
+  }
+}
+
+interface Program {
+  readonly program: string;
+  /** What it answers to VERSION; nothing when it is not installed. */
+  readonly speaks: readonly string[];
+}
+
+/** Also those that a program of the list runs for the addresses. */
+async function programsOf({ impl, world }: Started<Cni>, node: Netns): Promise<readonly Program[]> {
+  const names = impl.confList.plugins.flatMap(({ type, ipam }) => [type, (ipam as { type?: unknown } | undefined)?.type].filter(Boolean).map(String));
+  return Promise.all([...new Set(names)].map(async (program) => {
+    const answer = cniRun("VERSION", { ...impl.confList, plugins: [{ type: program }] }, node, { name: "", path: "" }, cniPath({ world }));
+    return { program, speaks: await answer.then(({ supportedVersions = [] }) => supportedVersions, () => []) };
+  }));
+}
+
+async function status({ started, node }: Place): Promise<void> {
+  const { ready, message = "status() says that it is not ready" } = await started.impl.status();
+  assert.ok(ready, message);
+  const { confList } = started.impl;
+  if (!atLeastCni(agreedCni(confList), "1.1.0")) return;
+  const asked = () => cniRun("STATUS", confList, node, { name: "", path: "" }, cniPath(started));
+  await asked();
+  await started.stop();
+  await assert.rejects(asked(), "STATUS passed although the plugin has stopped");
 }
 
 async function written({ started }: Place): Promise<void> {
@@ -136,12 +162,10 @@ async function uniqueAddresses(place: Place): Promise<void> {
   }
 }
 
-const atLeast = (version: string, wanted: string): boolean => version.localeCompare(wanted, "en", { numeric: true }) >= 0;
-
 async function check(place: Place): Promise<void> {
-  const { cniVersion, disableCheck } = place.started.impl.confList;
-  if (disableCheck) throw new NotApplicable("the list says disableCheck, so no runtime calls it");
-  if (!atLeast(cniVersion, "0.4.0")) throw new NotApplicable(`the list's cniVersion ${cniVersion} has no CHECK, which came with 0.4.0`);
+  const { confList } = place.started.impl;
+  if (confList.disableCheck) throw new NotApplicable("the list says disableCheck, so no runtime calls it");
+  if (!atLeastCni(agreedCni(confList), "0.4.0")) throw new NotApplicable(`the list offers CNI ${agreedCni(confList)} at most, and CHECK came with 0.4.0`);
   const pod = place.add();
   const result = await place.attach(pod);
   await place.check(pod, result);
@@ -150,18 +174,34 @@ async function check(place: Place): Promise<void> {
 }
 
 async function collect(place: Place): Promise<void> {
-  const { cniVersion } = place.started.impl.confList;
-  if (!atLeast(cniVersion, "1.1.0")) throw new NotApplicable(`the list's cniVersion ${cniVersion} has no GC, which came with 1.1.0`);
-  const [known, stranger] = [place.add(), place.add()];
+  await mustOfferGc(place);
+  const [known, stranger, other] = [place.add(), place.add(), place.add()];
   const ip = addressOf(await place.attach(known));
   await place.attach(stranger);
+  // Somebody else's, and nothing that this network made.
+  join2(place.node, "other0", "198.18.0.1/30", other, "eth0", "198.18.0.2/30");
   await known.serve(80, "known");
-  await place.collect([known]);
+  const links = () => place.node.run("ip", "-o", "link", "show", "type", "veth").split("\n").filter(Boolean).length;
+  const before = links();
+  for (let i = 0; i < 2; i++) await place.collect([known]);
   assert.doesNotMatch(stranger.run("ip", "-o", "link", "show"), / eth0@/, "the stranger still has its eth0");
+  assert.equal(links(), before - 1, "links on the node, of which the stranger's was to go");
+  assert.match(other.run("ip", "-o", "link", "show"), / eth0@/, "a link that is none of this network's has gone");
   assert.match(place.node.ask(ip, 80) ?? "no answer", /^known /);
-  const pods = Array.from({ length: PARALLEL }, () => place.add());
+  const pods = Array.from({ length: 5 }, () => place.add());
   const given = (await Promise.all(pods.map((pod) => place.attach(pod)))).map(addressOf);
   assert.ok(!given.includes(ip), `${ip} was given a second time`);
+  await place.collect([]);
+  assert.equal(links(), 2, "links of this network on the node, of which none is valid, beside the two of others");
+}
+
+/** The programs of distributions speak 1.0.0 until containernetworking-plugins 1.6, and do nothing for GC in later ones. */
+async function mustOfferGc({ started, node }: Place): Promise<void> {
+  const offered = agreedCni(started.impl.confList);
+  if (atLeastCni(offered, "1.1.0")) return;
+  const older = (await programsOf(started, node)).filter(({ speaks }) => !speaks.includes("1.1.0"));
+  const which = older.map(({ program, speaks }) => `${program} in ${cniPrograms} speaks ${speaks.at(-1) ?? "nothing"} at most`);
+  throw new NotApplicable(`GC came with CNI 1.1.0, and the list offers ${offered}${which.length ? `: ${which.join(", ")}` : ", though its programs speak 1.1.0"}`);
 }
 
 async function mtu(place: Place): Promise<void> {

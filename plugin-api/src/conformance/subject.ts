@@ -15,6 +15,8 @@ export interface Subject {
   readonly plugin: Plugin;
   /** Slots that it provides. */
   readonly provides: readonly string[];
+  /** The program of an `exec` plugin. */
+  readonly program?: string | undefined;
   /** The schema's defaults with what the test sets. */
   readonly config: Readonly<Record<string, unknown>>;
   /** What its start must not be without on this machine, beyond what the slot's suite says. */
@@ -30,7 +32,7 @@ export interface SubjectOptions {
 interface PackageFile {
   readonly name: string;
   readonly exports?: unknown;
-  readonly k3sp?: { readonly provides?: object; readonly config?: unknown };
+  readonly k3sp?: { readonly provides?: object; readonly config?: unknown; readonly exec?: { readonly program?: string } };
 }
 
 /** Reads `package.json` and the schema, and loads the plugin. */
@@ -46,8 +48,14 @@ export async function openSubject(where: string | URL, options: SubjectOptions =
   return {
     id: pkg.name.replace(/^@k3s-p\/plugin-/, "").replace(/^@[^/]+\//, ""), folder, plugin,
     provides: Object.keys(pkg.k3sp?.provides ?? {}), config: { ...Object.fromEntries(defaults), ...options.config },
-    ...(options.validate && { validate: options.validate }),
+    program: programOf(folder, pkg), ...(options.validate && { validate: options.validate }),
   };
+}
+
+/** A path leads into the package, a name to the system's folders. */
+function programOf(folder: string, { k3sp }: PackageFile): string | undefined {
+  const program = k3sp?.exec?.program;
+  return program?.includes("/") ? join(folder, program) : program;
 }
 
 const json = (path: string): unknown => JSON.parse(readFileSync(path, "utf8"));
@@ -67,7 +75,7 @@ export async function startSubject<T>(
   const tokens = Object.entries((definition.needs ?? {}) as Record<string, Slot<unknown>>);
   const needs = Object.fromEntries(tokens.map(([name, slot]) => [name, world.slots[slot.id]]));
   const abort = options.abort ?? new AbortController();
-  const started = await startAlone<T>(subject.plugin, { id: subject.id, needs, config: subject.config, dir: ctx.dir, abort });
+  const started = await startAlone<T>(subject.plugin, { id: subject.id, needs, config: subject.config, dir: ctx.dir, abort, program: subject.program });
   try {
     await definition.ready?.(started.impl as never, abort.signal);
   } catch (error) {

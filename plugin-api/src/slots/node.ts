@@ -1,9 +1,12 @@
 /** Slots of the node's data plane: `cni`, `proxy`, `network-policy`, `kubelet`, `metrics`. */
 import { defineSlot } from "../contract.ts";
 
-/** A CNI network configuration list, as in the CNI specification 1.0. */
+/** A CNI network configuration list, as in the CNI specification 1.1. */
 export interface CniConfList {
+  /** The only one for runtimes that do not know `cniVersions`. */
   readonly cniVersion: string;
+  /** All that each program of the list speaks; a runtime takes the highest that it knows. */
+  readonly cniVersions?: readonly string[];
   readonly name: string;
   /** Runtimes must not call CHECK: for lists with a program that fails at it. */
   readonly disableCheck?: boolean;

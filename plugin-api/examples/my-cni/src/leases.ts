@@ -6,9 +6,9 @@ import { addressAt, type Cidr } from "@k3s-p/plugin-api";
 export interface Leases {
   /** The first free address; taken again by the same owner it is the same one. */
   take(owner: string): string;
+  of(owner: string): string | undefined;
+  owners(): readonly string[];
   release(owner: string): void;
-  /** Releases the addresses of all other owners. */
-  keep(owners: readonly string[]): void;
 }
 
 /** The range's first address is the network itself, the second the gateway, the last the broadcast. */
@@ -21,24 +21,23 @@ export function openLeases(dir: string, range: Cidr): Leases {
     for (let i = 2; i < size - 1; i++) if (!owners.has(addressAt(range, i))) yield addressAt(range, i);
   }
 
-  function releaseIf(goes: (owner: string) => boolean): void {
-    for (const [address, owner] of owners) {
-      if (!goes(owner)) continue;
-      owners.delete(address);
-      rmSync(join(dir, address), { force: true });
-    }
-  }
+  const of = (owner: string) => [...owners].find(([, other]) => other === owner)?.[0];
 
   return {
+    of,
+    owners: () => [...owners.values()],
     take(owner) {
-      const had = [...owners].find(([, other]) => other === owner)?.[0];
-      const address = had ?? free().next().value;
+      const address = of(owner) ?? free().next().value;
       if (!address) throw new Error(`all ${size - 3} addresses are taken`);
       owners.set(address, owner);
       writeFileSync(join(dir, address), owner);
       return address;
     },
-    release: (owner) => releaseIf((other) => other === owner),
-    keep: (kept) => releaseIf((other) => !kept.includes(other)),
+    release(owner) {
+      const address = of(owner);
+      if (!address) return;
+      owners.delete(address);
+      rmSync(join(dir, address), { force: true });
+    },
   };
 }

@@ -13,7 +13,9 @@ describe.skipIf(missing !== undefined)("my-cni", () => {
   const id = process.pid % 10_000;
   let root: string;
   let started: StartedPlugin<Cni>;
-  const cni = (command: "ADD" | "CHECK", pod: Netns, list = started.impl.confList) => cniRun(command, list, host, pod, `${join(root, "bin")}:/usr/lib/cni`);
+  const cni = (command: "ADD" | "CHECK" | "DEL" | "GC", pod: Netns, args = {}, more = {}) => cniRun(command, started.impl.confList, host, pod, join(root, "bin"), args, more);
+  const validOnly = (...pods: readonly Netns[]) => ({ "cni.dev/valid-attachments": pods.map(({ name }) => ({ containerID: name, ifname: "eth0" })) });
+  const ports = (hostPort: number, more = {}) => ({ portMappings: [{ hostPort, containerPort: 80, protocol: "tcp", ...more }] });
   let host: Netns, outside: Netns, podA: Netns, podB: Netns;
 
   beforeAll(async () => {
@@ -35,11 +37,42 @@ describe.skipIf(missing !== undefined)("my-cni", () => {
 
   it("gives pods addresses of its range and lets them talk", () => expect(podA.ask("10.99.0.3", 80)).toBe("b 10.99.0.2"));
   it("masquerades what leaves", () => expect(podA.ask("192.0.2.20", 80)).toBe("outside 192.0.2.10"));
+  it("leads ports of the node to pods, from outside, from the node and from neighbours, until DEL", async () => {
+    const pod = netns(`kmy${id}p`);
+    try {
+      const { ips } = await cni("ADD", pod, ports(8080));
+      await pod.serve(80, "by port");
+      outside.run("ip", "route", "add", "default", "via", "192.0.2.10");
+      expect(outside.ask("192.0.2.10", 8080)).toBe("by port 192.0.2.20");
+      for (const from of [host, podA, pod]) expect(from.ask("192.0.2.10", 8080)).toMatch(/^by port /);
+      await cni("DEL", pod);
+      expect(outside.ask("192.0.2.10", 8080)).toBeUndefined();
+      expect(await cni("ADD", pod, ports(8080, { hostIP: "192.0.2.99" }))).toMatchObject({ ips });
+      expect(outside.ask("192.0.2.10", 8080)).toBeUndefined();
+    } finally {
+      await cni("DEL", pod);
+      pod.remove();
+    }
+  });
+  it("collects the links, addresses and ports of strangers, and leaves those of valid pods", async () => {
+    const stranger = netns(`kmy${id}s`);
+    try {
+      const { ips } = await cni("ADD", stranger, ports(8081));
+      const rules = () => host.run("nft", "list", "chain", "ip", "k3sp-my-cni", "hostports");
+      expect(rules()).toContain(`dnat to ${ips![0]!.address.split("/")[0]}:80`);
+      await cni("GC", host, {}, validOnly(podA, podB));
+      expect(rules()).not.toContain("dnat");
+      expect(stranger.run("ip", "-o", "link")).not.toContain("eth0");
+      expect(podA.ask("10.99.0.3", 80)).toBe("b 10.99.0.2");
+      expect(await cni("ADD", stranger)).toMatchObject({ ips });
+    } finally {
+      await cni("DEL", stranger);
+      stranger.remove();
+    }
+  });
   it("says by CHECK when a pod has lost its link", async () => {
-    const { confList } = started.impl;
-    const alone = { ...confList, plugins: confList.plugins.slice(0, 1) };
-    await cni("CHECK", podA, alone);
+    await cni("CHECK", podA);
     podA.run("ip", "link", "delete", "eth0");
-    await expect(cni("CHECK", podA, alone)).rejects.toThrow(/does not exist/);
+    await expect(cni("CHECK", podA)).rejects.toThrow(/does not exist/);
   });
 });
