@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import { uidOf } from "./pod.ts";
 import { milliToShares, podLimits, qosClass, type PodLimits, type QosClass } from "./resources.ts";
+import { usageReader } from "./server/usage.ts";
 
 const ROOT = "kubepods";
 const v1Controllers = ["cpu", "cpuacct", "memory", "pids", "cpuset", "blkio", "devices", "freezer", "systemd", "hugetlb", "net_cls", "perf_event"];
@@ -19,7 +20,10 @@ export interface Cgroups {
   pathOf(pod: Pod): string;
   /** Makes the QoS cgroups; called once at start. */
   prepare(milliCpu: number): Promise<void>;
-  ensurePod(pod: Pod): Promise<void>;
+  /** Makes the pod's cgroup; while the pod changes from another size, it is as large as both. */
+  ensurePod(pod: Pod, from?: Pod): Promise<void>;
+  /** Bytes that a container cannot be asked to give back. */
+  memoryInUse(pod: Pod, containerId: string): Promise<number>;
   /** Removes the pod's cgroups; what still runs in them is killed. */
   removePod(uid: string): Promise<void>;
 }
@@ -28,6 +32,7 @@ export interface Cgroups {
 export function cgroups(root: string, parent = ""): Cgroups {
   const version = existsSync(join(root, "cgroup.controllers")) ? 2 : 1;
   const driver = version === 2 ? v2(root) : v1(root);
+  const usage = usageReader(root, version, Date.now);
   const top = join(parent, ROOT).replace(/^\//, "");
   const qosDirs = Object.values(qosFolder).map((folder) => join(top, folder));
   const pathOf = (pod: Pod): string => join(top, qosFolder[qosClass(pod)], `pod${uidOf(pod)}`);
@@ -38,7 +43,8 @@ export function cgroups(root: string, parent = ""): Cgroups {
       await driver.make(join(top, "burstable"), { shares: 2, quota: 0, memory: 0 });
       await driver.make(join(top, "besteffort"), { shares: 2, quota: 0, memory: 0 });
     },
-    ensurePod: (pod) => driver.make(pathOf(pod), podLimits(pod)),
+    ensurePod: (pod, from = pod) => driver.make(pathOf(pod), largest(podLimits(pod), podLimits(from))),
+    memoryInUse: async (pod, containerId) => (await usage.cgroup(join(pathOf(pod), containerId)))?.workingSet ?? 0,
     async removePod(uid) {
       for (const base of driver.bases) {
         for (const dir of qosDirs) await removeTree(join(base, dir, `pod${uid}`));
@@ -46,6 +52,13 @@ export function cgroups(root: string, parent = ""): Cgroups {
     },
   };
 }
+
+/** 0 is no limit. */
+const largest = (a: PodLimits, b: PodLimits): PodLimits => ({
+  shares: Math.max(a.shares, b.shares),
+  quota: a.quota && b.quota && Math.max(a.quota, b.quota),
+  memory: a.memory && b.memory && Math.max(a.memory, b.memory),
+});
 
 interface Driver {
   readonly bases: readonly string[];

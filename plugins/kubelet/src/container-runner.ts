@@ -13,6 +13,7 @@ import { runHook, type Target } from "./handlers.ts";
 import { containerLogLink, containerLogName, podLogDir } from "./paths.ts";
 import { containerNameOf, formatPod, namespaceOf, newest, restartCountOf, uidOf, type ContainerRef } from "./pod.ts";
 import type { PodServices } from "./pod-services.ts";
+import { containerResources } from "./resources.ts";
 import type { Waiting } from "./status.ts";
 import type { MountedVolumes } from "./volumes/volumes.ts";
 
@@ -194,6 +195,17 @@ function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefi
   if (signal.aborted) return Promise.resolve(undefined);
   const aborted = new Promise<undefined>((resolve) => signal.addEventListener("abort", () => resolve(undefined), { once: true }));
   return Promise.race([work, aborted]);
+}
+
+/** Changes a running container's resources; memory that it uses is not taken from it. */
+export async function resizeContainer(services: PodServices, pod: Pod, ref: ContainerRef, container: ContainerStatus): Promise<void> {
+  const resources = containerResources(pod, ref.spec, services.memoryCapacity);
+  const limit = resources.memoryLimitInBytes;
+  const used = limit === undefined ? 0 : await services.cgroups.memoryInUse(pod, container.id);
+  if (limit !== undefined && limit < used) {
+    throw new Error(`attempting to set container "${ref.spec.name}" memory limit (${limit}) below current usage (${used})`);
+  }
+  await services.runtime.updateContainerResources(container.id, resources);
 }
 
 export interface StopRequest {

@@ -11,7 +11,7 @@ import type { KubeletContext } from "./context.ts";
 import { hostDns } from "./dns.ts";
 import { images } from "./images.ts";
 import { housekeeping } from "./housekeeping.ts";
-import { admitPod } from "./node-admission.ts";
+import { admitPod, refuseResize, type AdmissionInput } from "./node-admission.ts";
 import { readMachine } from "./node/machine.ts";
 import { runtimeHealth } from "./node/network.ts";
 import { nodeAgent, type NodeAgent } from "./node/node-agent.ts";
@@ -118,6 +118,13 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
   const view = runtimeView(ctx, wiring.wake);
   defer(() => view.stop());
   const apiUid = (pod: Pod): string | undefined => wiring.manager().apiObject(pod)?.metadata.uid;
+  function ask<T>(question: (input: AdmissionInput) => T | undefined, pod: Pod): T | undefined {
+    const self = wiring.agent().node();
+    const active = wiring.manager().active().filter((other) => other.metadata.uid !== pod.metadata.uid);
+    return self && question({
+      pod, node: self, active, maxPods: options.maxPods, allowedSysctls: options.allowedUnsafeSysctls, pressure: wiring.pressure(),
+    });
+  }
   return {
     ...ctx, objects, mounts, view,
     probes: probes(ctx, wiring.wake),
@@ -131,13 +138,9 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
     servicesFor: (namespace) => [...serviceInformer.list("default"), ...(namespace === "default" ? [] : serviceInformer.list(namespace))],
     runtimeHandler: async (name) => (await kube.get(runtimeClasses, name)).handler,
     networkProblem: wiring.health.networkProblem,
-    admit(pod) {
-      const self = wiring.agent().node();
-      const active = wiring.manager().active().filter((other) => other.metadata.uid !== pod.metadata.uid);
-      return self && admitPod({
-        pod, node: self, active, maxPods: options.maxPods, allowedSysctls: options.allowedUnsafeSysctls, pressure: wiring.pressure(),
-      });
-    },
+    admit: (pod) => ask(admitPod, pod),
+    refuseResize: (pod) => ask(refuseResize, pod),
+    roomMade: () => wiring.manager().roomMade(),
     publish(pod, next) {
       const object = wiring.manager().apiObject(pod);
       if (object) status.publish(object, next);

@@ -3,6 +3,7 @@ import { matchesMap, parseNano, type Node, type NodeSelectorTerm, type Pod, type
 import { matches, type Requirement } from "@k3s-p/plugin-api/kube";
 import { mainContainers, initContainers } from "./pod.ts";
 import type { Verdict } from "./pod-services.ts";
+import type { ResizeRefusal } from "./resize.ts";
 import { podTotal } from "./resources.ts";
 
 export interface AdmissionInput {
@@ -54,15 +55,29 @@ function checkPressure({ pod, pressure }: AdmissionInput): Verdict | undefined {
   return reject("Evicted", `Pod was rejected: The node had condition: [${pressure}]. `);
 }
 
+/** Undefined when the node has room for the pod at its new size. */
+export function refuseResize(input: AdmissionInput): ResizeRefusal | undefined {
+  for (const name of ["memory", "cpu"]) {
+    const wanted = podTotal(input.pod, "requests", name);
+    const capacity = capacityOf(input.node, name);
+    if (wanted <= capacity) continue;
+    return { reason: "Infeasible", message: `Node didn't have enough capacity: ${name}, requested: ${wanted}, capacity: ${capacity}` };
+  }
+  const verdict = checkResources(input);
+  return verdict && { reason: "Deferred", message: verdict.message };
+}
+
+/** Millicores or bytes. */
+const capacityOf = (node: Node, name: string): number =>
+  Number((parseNano(node.status?.allocatable?.[name] ?? "0") ?? 0n) / (name === "cpu" ? 1_000_000n : 1_000_000_000n));
+
 function checkResources({ pod, node, active, maxPods }: AdmissionInput): Verdict | undefined {
   if (active.length + 1 > maxPods) return outOf("pods", 1, active.length, maxPods);
-  const allocatable = node.status?.allocatable ?? {};
   for (const name of ["cpu", "memory", "ephemeral-storage"]) {
     const wanted = podTotal(pod, "requests", name);
     if (wanted === 0) continue;
     const used = active.reduce((sum, other) => sum + podTotal(other, "requests", name), 0);
-    const scale = name === "cpu" ? 1_000_000n : 1_000_000_000n;
-    const capacity = Number((parseNano(allocatable[name] ?? "0") ?? 0n) / scale);
+    const capacity = capacityOf(node, name);
     if (used + wanted > capacity) return outOf(name, wanted, used, capacity);
   }
   return undefined;

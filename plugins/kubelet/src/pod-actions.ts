@@ -33,19 +33,30 @@ export interface PodActions {
 
 const nothing: PodActions = { createSandbox: undefined, kill: [], start: [] };
 
-export function podActions(pod: Pod, state: PodRuntimeState, probes: ProbeResults): PodActions {
+/** `resized` says of a running container that its new size takes a restart. */
+export function podActions(
+  pod: Pod, state: PodRuntimeState, probes: ProbeResults, resized: (ref: ContainerRef) => boolean = () => false,
+): PodActions {
   const sandbox = state.sandboxes[0];
   if (!sandbox || !isUsable(pod, sandbox, state.sandboxes)) return newSandbox(pod, state);
-  const started = nextInit(pod, state, probes, sandbox.id);
+  const look: Look = { pod, state, probes, resized };
+  const started = nextInit(look, sandbox.id);
   const ephemerals = ephemeralContainers(pod)
     .filter((ref) => !newest(state.containers, ref.spec.name))
     .map((ref) => ({ ref, lastExit: undefined }));
-  const mains = started.done ? eachMain(pod, state, probes, sandbox.id) : nothing;
+  const mains = started.done ? eachMain(look, sandbox.id) : nothing;
   return {
     createSandbox: undefined,
     kill: [...started.kill, ...mains.kill],
     start: [...ephemerals, ...started.start, ...mains.start],
   };
+}
+
+interface Look {
+  readonly pod: Pod;
+  readonly state: PodRuntimeState;
+  readonly probes: ProbeResults;
+  readonly resized: (ref: ContainerRef) => boolean;
 }
 
 /** One ready sandbox with an address, in the network that the spec asks for. */
@@ -77,14 +88,15 @@ interface InitStep {
 }
 
 /** Init containers run one after the other in the current sandbox; a sidecar only has to be started. */
-function nextInit(pod: Pod, state: PodRuntimeState, probes: ProbeResults, sandboxId: string): InitStep {
+function nextInit(look: Look, sandboxId: string): InitStep {
+  const { pod, state, probes } = look;
   const done = isInitialized({ pod, state });
   const kill: KillAction[] = [];
   const start: StartAction[] = [];
   for (const ref of initContainers(pod)) {
     const status = newest(state.containers, ref.spec.name, sandboxId);
     if (ref.sidecar) {
-      const step = keepSidecar(pod, ref, status, state, probes);
+      const step = keepSidecar(look, ref, status);
       kill.push(...step.kill);
       start.push(...step.start);
       if (!done && !(status?.state === "RUNNING" && probes.started(status.id, ref))) return { done: false, kill, start };
@@ -98,15 +110,15 @@ function nextInit(pod: Pod, state: PodRuntimeState, probes: ProbeResults, sandbo
   return { done: true, kill, start };
 }
 
-function keepSidecar(
-  pod: Pod, ref: ContainerRef, status: ContainerStatus | undefined, state: PodRuntimeState, probes: ProbeResults,
-): Pick<InitStep, "kill" | "start"> {
-  if (status?.state !== "RUNNING") return { kill: [], start: [{ ref, lastExit: exited(state, ref) }] };
-  const kill = reasonToKill(pod, ref, status, probes, true);
-  return kill ? { kill: [kill], start: [{ ref, lastExit: exited(state, ref) }] } : { kill: [], start: [] };
+function keepSidecar(look: Look, ref: ContainerRef, status: ContainerStatus | undefined): Pick<InitStep, "kill" | "start"> {
+  const start = [{ ref, lastExit: exited(look.state, ref) }];
+  if (status?.state !== "RUNNING") return { kill: [], start };
+  const kill = reasonToKill(look, ref, status, true);
+  return kill ? { kill: [kill], start } : { kill: [], start: [] };
 }
 
-function eachMain(pod: Pod, state: PodRuntimeState, probes: ProbeResults, sandboxId: string): Pick<InitStep, "kill" | "start"> {
+function eachMain(look: Look, sandboxId: string): Pick<InitStep, "kill" | "start"> {
+  const { pod, state } = look;
   const kill: KillAction[] = [];
   const start: StartAction[] = [];
   for (const ref of mainContainers(pod)) {
@@ -120,7 +132,7 @@ function eachMain(pod: Pod, state: PodRuntimeState, probes: ProbeResults, sandbo
       start.push({ ref, lastExit });
     } else {
       const again = restarts(pod, ref, 137);
-      const reason = reasonToKill(pod, ref, status, probes, again);
+      const reason = reasonToKill(look, ref, status, again);
       if (reason) kill.push(reason);
       if (reason && again) start.push({ ref, lastExit });
     }
@@ -132,13 +144,14 @@ const exited = (state: PodRuntimeState, ref: ContainerRef): ContainerStatus | un
   newest(state.containers.filter((c) => c.state === "EXITED"), ref.spec.name);
 
 function reasonToKill(
-  pod: Pod, ref: ContainerRef, status: ContainerStatus, probes: ProbeResults, again: boolean,
+  { pod, probes, resized }: Look, ref: ContainerRef, status: ContainerStatus, again: boolean,
 ): KillAction | undefined {
   const { name } = ref.spec;
   const ending = again ? ", will be restarted" : "";
   if (status.annotations[annotationsOf.hash] !== containerHash(ref.spec)) {
     return { ref, status, message: `Container ${name} definition changed${ending}` };
   }
+  if (again && resized(ref)) return { ref, status, message: `Container ${name} resize requires restart` };
   const probe = probes.failed(status.id);
   if (!probe) return undefined;
   return { ref, status, message: `Container ${name} failed ${probe} probe${ending}`, grace: probeGrace(pod, ref, probe) };

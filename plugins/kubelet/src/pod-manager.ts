@@ -16,6 +16,8 @@ export interface PodManager {
   /** The API's object for a pod: the pod itself, or the mirror of a static pod. */
   apiObject(pod: Pod): Pod | undefined;
   wakeAll(): void;
+  /** Pods whose resize waits for room ask again, the most important first. */
+  roomMade(): void;
   stop(): void;
 }
 
@@ -102,6 +104,11 @@ export function podManager(services: PodServices, manifests: string): PodManager
     pods: () => [...workers.values()].map((worker) => worker.pod),
     active: () => [...workers.values()].filter((worker) => worker.active && !isTerminalPhase(worker.pod.status?.phase)).map((worker) => worker.pod),
     apiObject: (pod) => (isStatic(pod) ? mirrors.get(uidOf(pod)) : pod),
+    roomMade() {
+      const waiting = [...workers.values()].filter((worker) => worker.deferred);
+      waiting.sort((a, b) => (b.pod.spec?.priority ?? 0) - (a.pod.spec?.priority ?? 0));
+      for (const worker of waiting) worker.retry();
+    },
     wakeAll: () => workers.forEach((worker) => worker.retry()),
     stop() {
       informer?.stop();

@@ -7,6 +7,7 @@ import type { DnsConfig } from "./dns.ts";
 import type { Images } from "./images.ts";
 import type { ReferencedObjects } from "./objects.ts";
 import type { Probes } from "./probes/probes.ts";
+import type { ResizeRefusal } from "./resize.ts";
 import type { RuntimeView } from "./runtime-view.ts";
 import type { Mounter } from "./volumes/mounts.ts";
 import type { Volumes } from "./volumes/volumes.ts";
@@ -38,6 +39,10 @@ export interface PodServices extends KubeletContext {
   networkProblem(): string | undefined;
   /** Whether the node takes the pod; asked once, before anything is made. */
   admit(pod: Pod): Verdict | undefined;
+  /** Why the pod cannot have its new size now; undefined when it can. */
+  refuseResize(pod: Pod): ResizeRefusal | undefined;
+  /** A pod takes less of the node than before: those that wait for room ask again. */
+  roomMade(): void;
   /** Writes the pod's status to the API (for a static pod to its mirror). */
   publish(pod: Pod, status: PodStatus): void;
   /** Resolves when what was published has been written. */

@@ -10,9 +10,8 @@
  */
 import { mkdir } from "node:fs/promises";
 import { messageOf } from "@k3s-p/plugin-api";
-import { timestamp, type Pod, type ResourceRequirements } from "@k3s-p/plugin-api/kube";
-import type { ContainerStatus } from "@k3s-p/plugin-api/slots";
-import { startContainer, stopContainer } from "./container-runner.ts";
+import { timestamp, type Pod } from "@k3s-p/plugin-api/kube";
+import { resizeContainer, startContainer, stopContainer } from "./container-runner.ts";
 import { podEvent } from "./context.ts";
 import { podDir, podLogDir } from "./paths.ts";
 import { podActions, type KillAction, type StartAction } from "./pod-actions.ts";
@@ -20,7 +19,7 @@ import { allContainers, gracePeriod, isHostNetwork, newest, uidOf, type Containe
 import { releasePod, removePod, stopPod } from "./pod-end.ts";
 import { createSandbox, sandboxOf } from "./pod-sandbox.ts";
 import type { PodServices, Verdict } from "./pod-services.ts";
-import { containerResources } from "./resources.ts";
+import { podResize } from "./resize.ts";
 import { isOver, podIps, podStatus, type StatusInput, type Waiting } from "./status.ts";
 import { same } from "./status-manager.ts";
 import { terminationMessage } from "./termination-message.ts";
@@ -43,6 +42,8 @@ export interface PodWorker {
   fail(verdict: Verdict): void;
   /** True when the pod uses resources of the node. */
   readonly active: boolean;
+  /** The pod waits for room on the node to take its new size. */
+  readonly deferred: boolean;
   /** Ends the worker without touching the pod. */
   stop(): void;
 }
@@ -53,7 +54,11 @@ const HOPELESS_RETRY = 30_000;
 export function podWorker(services: PodServices, first: Pod, onGone: (uid: string) => void): PodWorker {
   const { runtime, view, probes, clock, node, log } = services;
   const uid = uidOf(first);
-  let pod = first;
+  const resize = podResize(first, ({ reason, message }) =>
+    podEvent(services, pod, /Deferred|Infeasible|Error/.test(reason) ? "Warning" : "Normal", reason, message));
+  /** As the API has it; the pod that runs is of the size that was granted. */
+  let desired = first;
+  let pod = resize.granted(first);
   let stage: "sync" | "terminating" | "terminated" = "sync";
   let removed = false;
   let verdict: Verdict | undefined;
@@ -93,7 +98,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   const messages = new Map<string, string>();
 
   const statusInput = (): StatusInput => ({
-    pod, state: view.pod(uid), waiting, probes, messages, hostIp: node.ip, ended: stage === "terminated",
+    pod, state: view.pod(uid), waiting, probes, resize, messages, hostIp: node.ip, ended: stage === "terminated",
     now: timestamp(new Date(clock.now())), ...(verdict && { verdict }),
   });
 
@@ -107,12 +112,15 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
 
   let admitted = false;
   let mounted: MountedVolumes | undefined;
+  /** The pod for which its cgroup was last made. */
+  let sized: Pod | undefined;
   let stale = true;
 
   async function syncPod(): Promise<void> {
     if (!admitted && view.pod(uid).sandboxes.length === 0) verdict = services.admit(pod);
     if (!admitted && verdict) podEvent(services, pod, "Warning", verdict.reason, verdict.message);
     admitted = true;
+    considerSize();
     await publish();
     if (verdict) return;
     const problem = isHostNetwork(pod) ? undefined : services.networkProblem();
@@ -126,12 +134,19 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     await publish();
   }
 
+  function considerSize(): void {
+    if (!resize.consider(desired, services.refuseResize)) return;
+    pod = resize.granted(desired);
+    stale = true;
+  }
+
   /** Folders, cgroups and volumes. */
   async function prepare(): Promise<void> {
     const tokensDue = services.volumes.refreshAt(uid) ?? Infinity;
     if (mounted && !stale && tokensDue > clock.now()) return;
     services.objects.acquire(uid, pod);
-    await services.cgroups.ensurePod(pod);
+    await services.cgroups.ensurePod(pod, sized);
+    sized ??= pod;
     await mkdir(podLogDir(node.paths, pod), { recursive: true, mode: 0o755 });
     await mkdir(podDir(node.paths, uid), { recursive: true, mode: 0o750 });
     stale = false;
@@ -148,7 +163,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   }
 
   async function runContainers(): Promise<void> {
-    const before = podActions(pod, view.pod(uid), probes);
+    const before = podActions(pod, view.pod(uid), probes, (ref) => resize.open(ref) === "restart");
     for (const kill of before.kill) await killOne(kill);
     if (before.createSandbox !== undefined) await createSandbox(services, pod, before.createSandbox);
     const { start } = before.createSandbox === undefined ? before : podActions(pod, view.pod(uid), probes);
@@ -159,6 +174,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
       else await startOne(action);
     }
     watchContainers();
+    await applySizes();
     const due = services.volumes.refreshAt(uid);
     if (due !== undefined) wakeAt(due);
   }
@@ -178,7 +194,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     holds.delete(ref.spec.name);
     if (result.ok) {
       waiting.delete(ref.spec.name);
-      applied.set(ref.spec.name, JSON.stringify(ref.spec.resources));
+      resize.setActuated(ref);
     } else {
       waiting.set(ref.spec.name, result.waiting);
       retryAt(ref.spec.name, result.retryAt ?? clock.now() + HOPELESS_RETRY);
@@ -198,30 +214,39 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     }
   }
 
-  /** Probes follow the running containers, and so do resources that were changed in place. */
+  /** Probes follow the running containers. */
   function watchContainers(): void {
     for (const ref of allContainers(pod)) {
       const current = newest(view.pod(uid).containers, ref.spec.name);
       if (current?.state !== "RUNNING") continue;
       const startedAt = Number(current.startedAt / 1_000_000n);
       probes.watch({ pod, spec: ref.spec, containerId: current.id, ip: ip() }, ref, startedAt);
-      void resize(ref, current).catch((error: unknown) => log.warn({ err: messageOf(error) }, "resources not updated"));
     }
   }
 
-  const applied = new Map<string, string | undefined>();
-  async function resize(ref: ContainerRef, container: ContainerStatus): Promise<void> {
-    const wanted = JSON.stringify(ref.spec.resources);
-    const known = applied.has(ref.spec.name) ? applied.get(ref.spec.name) : wanted;
-    applied.set(ref.spec.name, wanted);
-    if (known === wanted) return;
-    if (resizeRestarts(ref, known, wanted)) {
-      await killOne({ ref, status: container, message: `Container ${ref.spec.name} resize requires restart` });
-      return;
+  /** Brings running containers to their granted size in place; the pod's own limits made room before, and come down last. */
+  async function applySizes(): Promise<void> {
+    if (!resize.inProgress) return;
+    let error: string | undefined;
+    for (const ref of allContainers(pod)) {
+      const current = newest(view.pod(uid).containers, ref.spec.name);
+      if (current?.state !== "RUNNING" || resize.open(ref) !== "update") continue;
+      try {
+        await resizeContainer(services, pod, ref, current);
+        resize.setActuated(ref);
+      } catch (failure) {
+        error = messageOf(failure);
+      }
     }
-    await services.cgroups.ensurePod(pod);
-    await runtime.updateContainerResources(container.id, containerResources(pod, ref.spec, services.memoryCapacity));
+    resize.setError(error);
+    if (error !== undefined) return wakeAt(clock.now() + RETRY[1]);
+    if (allContainers(pod).some((ref) => isRunning(ref) && resize.open(ref) !== "no")) return;
+    await services.cgroups.ensurePod((sized = pod));
+    resize.complete(pod);
+    services.roomMade();
   }
+
+  const isRunning = (ref: ContainerRef): boolean => newest(view.pod(uid).containers, ref.spec.name)?.state === "RUNNING";
 
   let stopping: { readonly grace: number; readonly cut: AbortController } | undefined;
 
@@ -256,6 +281,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
       await publish();
       await releasePod(services, pod);
       released = true;
+      services.roomMade();
     }
     if (removed) {
       await removePod(services, pod);
@@ -287,9 +313,13 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     get active() {
       return stage === "sync" || stage === "terminating";
     },
+    get deferred() {
+      return stage === "sync" && resize.deferred;
+    },
     update(next) {
-      const before = pod;
-      pod = next;
+      const before = desired;
+      desired = next;
+      pod = resize.granted(next);
       const visible = (p: Pod): unknown => [p.metadata.generation, p.metadata.labels, p.metadata.annotations, p.spec];
       const changed = !same(visible(before), visible(next));
       if (changed) holds.clear();
@@ -315,12 +345,4 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     },
     stop,
   };
-}
-
-/** Whether a resource changed whose `resizePolicy` wants the container to be restarted. */
-function resizeRestarts({ spec }: ContainerRef, before: string | undefined, after: string | undefined): boolean {
-  const [old, next] = [before, after].map((text) => (text ? (JSON.parse(text) as ResourceRequirements) : {}));
-  return (spec.resizePolicy ?? []).some(({ resourceName: name, restartPolicy }) =>
-    restartPolicy === "RestartContainer"
-    && (old!.limits?.[name] !== next!.limits?.[name] || old!.requests?.[name] !== next!.requests?.[name]));
 }

@@ -6,6 +6,7 @@ import { isConflict, isNotFound, pods, type KubeClient, type Pod, type PodStatus
 import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import type { Clock } from "./clock.ts";
 import { nameOf, namespaceOf } from "./pod.ts";
+import { passingConditions } from "./status.ts";
 
 export interface StatusManager {
   /** Sends the status when it differs from what the API has. */
@@ -124,8 +125,8 @@ function mergedDelta(before: readonly Item[] | undefined, next: readonly Item[],
     const lost = Object.keys(old ?? {}).filter((field) => !(field in item));
     return [{ ...item, ...Object.fromEntries(lost.map((field) => [field, null])) }];
   });
-  if (foreign) return changed;
-  const removed = (before ?? []).filter((old) => !next.some((item) => item[key] === old[key]));
+  const removed = (before ?? []).filter((old) =>
+    !next.some((item) => item[key] === old[key]) && (!foreign || passingConditions.has(String(old[key]))));
   return [...changed, ...removed.map((old) => ({ $patch: "delete", [key]: old[key] }))];
 }
 

@@ -1,6 +1,6 @@
 /** A pod's status, made from its spec, the runtime's state and the probes: a pure function of what is known. */
 import {
-  conditionIsTrue, findCondition, type ContainerStatus as ApiContainerStatus, type Pod, type PodStatus,
+  conditionIsTrue, findCondition, type ContainerStatus as ApiContainerStatus, type Pod, type PodStatus, type ResourceRequirements,
 } from "@k3s-p/plugin-api/kube";
 import type { ContainerStatus, PodSandboxStatus } from "@k3s-p/plugin-api/slots";
 import type { ProbeResults } from "./probes/probes.ts";
@@ -9,6 +9,7 @@ import {
   type ContainerRef,
 } from "./pod.ts";
 import { qosClass } from "./resources.ts";
+import type { PodResize } from "./resize.ts";
 import type { PodRuntimeState } from "./runtime-view.ts";
 
 export interface Waiting {
@@ -22,6 +23,8 @@ export interface StatusInput {
   /** Why a container does not run, by name. */
   readonly waiting: ReadonlyMap<string, Waiting>;
   readonly probes: ProbeResults;
+  /** The size of each container that the runtime was last told, and how far a change of it has come. */
+  readonly resize?: Pick<PodResize, "actuated" | "conditions">;
   /** Last words of exited containers, by id. */
   readonly messages: ReadonlyMap<string, string>;
   readonly hostIp: string;
@@ -115,7 +118,7 @@ function containerStatus(input: StatusInput, ref: ContainerRef): ApiContainerSta
     image: current.image || spec.image || "", imageID: current.imageRef,
     containerID: `containerd://${current.id}`,
     started: ref.kind === "init" && !ref.sidecar ? false : started,
-    ...(ref.kind !== "ephemeral" && resourcesOf(ref)),
+    ...(ref.kind !== "ephemeral" && resourcesOf(ref, running ? input.resize?.actuated(spec.name) : undefined)),
     ...mountsOf(ref),
   } as ApiContainerStatus;
 }
@@ -157,12 +160,13 @@ function stateOf(input: StatusInput, c: ContainerStatus): State {
   } as State;
 }
 
-function resourcesOf({ spec }: ContainerRef): Partial<ApiContainerStatus> {
-  const { requests, limits } = spec.resources ?? {};
-  if (!requests && !limits) return { resources: {} };
+/** What is in force, and what the node has granted: the spec that the kubelet works with names granted resources. */
+function resourcesOf({ spec }: ContainerRef, actuated?: ResourceRequirements): Partial<ApiContainerStatus> {
+  const { requests, limits } = actuated ?? spec.resources ?? {};
+  const granted = spec.resources?.requests;
   return {
     resources: { ...(limits && { limits }), ...(requests && { requests }) },
-    ...(requests && { allocatedResources: requests }),
+    ...(granted && { allocatedResources: granted }),
   };
 }
 
@@ -210,7 +214,7 @@ export function isInitialized({ pod, state }: Pick<StatusInput, "pod" | "state">
   return mainContainers(pod).some((ref) => newest(state.containers, ref.spec.name, sandbox) !== undefined);
 }
 
-type PodCondition = NonNullable<PodStatus["conditions"]>[number];
+export type PodCondition = NonNullable<PodStatus["conditions"]>[number];
 
 interface Finding {
   readonly type: string;
@@ -218,6 +222,9 @@ interface Finding {
   readonly reason?: string;
   readonly message?: string;
 }
+
+/** Conditions that are there only while they are true. */
+export const passingConditions: ReadonlySet<string> = new Set(["PodResizePending", "PodResizeInProgress"]);
 
 function podConditions(
   input: StatusInput, phase: Phase, inits: readonly ApiContainerStatus[], mains: readonly ApiContainerStatus[],
@@ -232,7 +239,8 @@ function podConditions(
     { ...ready, type: "ContainersReady" },
     { type: "PodScheduled", status: true },
   ];
-  return found.map((f) => toCondition(pod, f, now));
+  const passing = (input.resize?.conditions() ?? []).map((c) => ({ ...toCondition(pod, { type: c.type, status: true }, now), ...c }));
+  return [...found.map((f) => toCondition(pod, f, now)), ...passing];
 }
 
 function toCondition(pod: Pod, f: Finding, now: string): PodCondition {

@@ -41,7 +41,7 @@ beforeAll(async () => {
     ca: (name: string) => ({ cert: read(`${name}.crt`), certPath: "" }),
     issue: async () => ({ cert: read("serving.crt"), key: read("serving.key"), certPath: "", keyPath: "" }),
   } as unknown as Pki;
-  const manager = { byName: (_: string, name: string) => h.worker(name), pods: () => [h.api("web")!], active: () => [], worker: () => undefined, apiObject: () => undefined, wakeAll() {}, start: async () => {}, stop() {} };
+  const manager = { byName: (_: string, name: string) => h.worker(name), pods: () => [h.api("web")!], active: () => [], worker: () => undefined, apiObject: () => undefined, wakeAll() {}, roomMade() {}, start: async () => {}, stop() {} };
   const kube = { ...h.kube, request: reviews };
   server = await kubeletServer({ services: { ...h.services, kube }, manager, pki, options: testOptions });
   h.run(testPod("web"));

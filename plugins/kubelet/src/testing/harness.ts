@@ -8,7 +8,7 @@ import { backoff } from "../backoff.ts";
 import type { Clock } from "../clock.ts";
 import type { KubeletContext } from "../context.ts";
 import { images } from "../images.ts";
-import { admitPod } from "../node-admission.ts";
+import { admitPod, refuseResize, type AdmissionInput } from "../node-admission.ts";
 import { referencedObjects } from "../objects.ts";
 import type { KubeletOptions } from "../options.ts";
 import { podManager, type PodManager } from "../pod-manager.ts";
@@ -158,22 +158,25 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
   const objects = referencedObjects(kube, (uid) => manager().worker(uid)?.refresh());
   const status = statusManager(ctx);
   const allocatable = { cpu: "4", memory: "8Gi", "ephemeral-storage": "100Gi", pods: "110" };
+  const admission = (pod: Pod): AdmissionInput => ({
+    pod, node: { metadata: { name: "n1", labels: {} }, status: { allocatable } } as never,
+    active: manager().active().filter((p) => p.metadata.uid !== pod.metadata.uid), maxPods: 110, allowedSysctls: [], pressure: undefined,
+  });
   return {
     ...ctx, objects, mounts: noMounts, hostDns: { servers: ["9.9.9.9"], searches: [], options: [] }, memoryCapacity: 8 * 2 ** 30,
     view: runtimeView(ctx, wake),
     probes: probes(ctx, wake),
     images: images({ ...ctx, secret: objects.secret, pulled: () => {} }),
     volumes: volumes({ node, kube, clock, mounts: noMounts, objects, tokens: tokenSource(kube, clock), allocatable: () => allocatable }),
-    cgroups: { version: 1, pathOf: (pod) => `kubepods/pod${pod.metadata.uid}`, prepare: async () => {}, ensurePod: async () => {}, removePod: async () => {} },
+    cgroups: { version: 1, pathOf: (pod) => `kubepods/pod${pod.metadata.uid}`, prepare: async () => {}, ensurePod: async () => {}, memoryInUse: async () => 64 * 2 ** 20, removePod: async () => {} },
     restartBackoff: backoff(clock),
     allocatable: () => allocatable,
     servicesFor: () => [],
     runtimeHandler: async (name) => name,
     networkProblem: network,
-    admit: (pod) => admitPod({
-      pod, node: { metadata: { name: "n1", labels: {} }, status: { allocatable } } as never, active: manager().active().filter((p) => p !== pod),
-      maxPods: 110, allowedSysctls: [], pressure: undefined,
-    }),
+    admit: (pod) => admitPod(admission(pod)),
+    refuseResize: (pod) => refuseResize(admission(pod)),
+    roomMade: () => manager().roomMade(),
     publish: (pod, next) => status.publish(manager().apiObject(pod) ?? pod, next),
     published: (pod) => status.flush(pod.metadata.uid!),
     deleteFromApi: async (pod) => void (await kube.delete(pods, nameOf(pod), { namespace: namespaceOf(pod), gracePeriodSeconds: 0 })),
