@@ -29,10 +29,16 @@ const typescript = () => `
   import { definePlugin } from "${api}/index.ts";
   import { cni, runtime } from "${api}/slots/index.ts";
   export default definePlugin({ provides: cni, needs: { runtime }, start(ctx) {
-    const { confDir } = ctx.needs.runtime.cni;
-    const file = join(confDir, "10-x.conflist");
-    mkdirSync(confDir, { recursive: true });
-    writeFileSync(file, "{}");
+    let file;
+    function install() {
+      const { confDir } = ctx.needs.runtime.cni;
+      mkdirSync(confDir, { recursive: true });
+      if (file) rmSync(file);
+      file = join(confDir, "10-x.conflist");
+      writeFileSync(file, "{}");
+    }
+    install();
+    ctx.onReplaced(runtime, install);
     ctx.defer(() => rmSync(file));
     const ipam = { ranges: [[{ subnet: ctx.config.subnet }]] };
     return { confList: { cniVersion: "1.0.0", name: "x", plugins: [{ type: "bridge", ipam }] }, status: async () => ({ ready: existsSync(file) }) };
@@ -60,7 +66,8 @@ const example = (name: string): Partial<Manifest> => {
 };
 
 const confDir = () => join(dir, "conf");
-const code = (isolation: "inline" | "process"): Partial<Manifest> => ({ isolation, entry: write("plugin.ts", typescript()), dir: join(dir, "plugin"), permissions: { fs: { write: [confDir()] } } });
+const nextConfDir = () => join(dir, "next-conf");
+const code = (isolation: "inline" | "process"): Partial<Manifest> => ({ isolation, entry: write("plugin.ts", typescript()), dir: join(dir, "plugin"), permissions: { fs: { write: [confDir(), nextConfDir()] } } });
 
 const modes: Readonly<Record<string, { readonly manifest: () => Partial<Manifest>; readonly skip?: boolean }>> = {
   inline: { manifest: () => code("inline") },
@@ -77,6 +84,7 @@ const modes: Readonly<Record<string, { readonly manifest: () => Partial<Manifest
 
 /** Nothing listens there; a token is had all the same. */
 const fakeApi = { plugin: definePlugin({ provides: apiserver, start: () => ({ url: "https://127.0.0.1:1", client: () => ({ create: async () => ({ status: { token: "a token" } }) }) }) as never }) };
+const fakeRuntime = (folder: () => string) => ({ plugin: definePlugin({ provides: runtime, start: () => ({ name: "fake", cni: { confDir: folder(), binDir: "/x" } }) as never }) });
 
 const until = async (look: () => boolean | Promise<boolean>): Promise<void> => {
   for (let i = 0; i < 500 && !(await look()); i++) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -85,31 +93,34 @@ const until = async (look: () => boolean | Promise<boolean>): Promise<void> => {
 
 function start(manifest: () => Partial<Manifest>) {
   const ran: unknown[] = [];
-  const rt = definePlugin({ provides: runtime, start: () => ({ name: "fake", cni: { confDir: confDir(), binDir: "/x" } }) as never });
+  const others = { api: fakeApi, rt: fakeRuntime(confDir) };
+  const next = { rt2: fakeRuntime(nextConfDir) };
   const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, needs: { runtime: "^1" }, ...manifest(), id: "net" } };
   const dirs = { data: join(dir, "data"), run: join(dir, "run") };
   const refs = { runner: { run: async (command: string, args: readonly string[]) => (ran.push([command, args]), { code: 0, stdout: "", stderr: "" }) }, pki: { ca: () => ({ cert: "" }) } };
   const hosts = createHosts({ paths: {}, dirs, refs, provider: (slot) => kernel.kernel.slot(slot) });
-  const kernel = kernelOf({ api: fakeApi, rt: { plugin: rt }, net }, {
-    dirs, refs,
-    configs: new Map([["net", { subnet: "10.78.0.0/24" }]]),
-    host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => ({ ...kernel.defaults, api: fakeApi, rt: { plugin: rt } })[m.id as "rt"]!.plugin)),
+  const configs = new Map([["net", { subnet: "10.78.0.0/24" }]]);
+  const kernel = kernelOf({ ...others, net }, {
+    dirs, refs, configs,
+    host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => ({ ...kernel.defaults, ...others, ...next })[m.id as "rt"]!.plugin)),
   });
-  return { ...kernel, ran };
+  /** Another plugin takes the slot `runtime` over, on the running kernel. */
+  const replaceRuntime = () => kernel.kernel.apply(kernel.planOf({ ...others, net, ...next }, [], { runtime: "rt2" }), configs);
+  return { ...kernel, ran, replaceRuntime };
 }
 
-describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
-  const files = () => existsSync(confDir()) && ["10-x.conflist", "10-rpc-node.conflist", "10-rpc-python.conflist"].some((name) => existsSync(join(confDir(), name)));
+const conflists = (folder: string) => existsSync(folder) && ["10-x.conflist", "10-rpc-node.conflist", "10-rpc-python.conflist"].some((name) => existsSync(join(folder, name)));
 
+describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
   test.skipIf(skip)("the slot's data and methods are there, from its config, and what it did is undone", async () => {
     const { kernel } = start(manifest);
     await kernel.start();
     const net = kernel.slot<Cni>("cni");
     expect(net.confList.plugins[0]).toMatchObject({ type: "bridge", ipam: { ranges: [[{ subnet: "10.78.0.0/24" }]] } });
     if (typeof net.status === "function") expect(await net.status()).toMatchObject({ ready: true });
-    expect(files()).toBe(true);
+    expect(conflists(confDir())).toBe(true);
     await kernel.stop();
-    expect(files()).toBe(false);
+    expect(conflists(confDir())).toBe(false);
   });
 
   test.skipIf(skip)("its health is asked for, and a crash of its process restarts it alone", async () => {
@@ -127,6 +138,30 @@ describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
     }
     await kernel.stop();
   });
+});
+
+describe.each(Object.entries(modes).filter(([mode]) => mode !== "exec"))("%s", (_, { manifest, skip }) => {
+  test.skipIf(skip)("it hears that a slot which it uses has been replaced, with what the new provider says, and runs on", async () => {
+    const { kernel, replaceRuntime, state } = start(manifest);
+    await kernel.start();
+    const { pid } = kernel.status().find((s) => s.id === "net")!;
+    await replaceRuntime();
+    await until(() => conflists(nextConfDir()) && !conflists(confDir()));
+    expect(kernel.status().find((s) => s.id === "net")).toMatchObject({ state: "ready", restarts: 0, ...(pid !== undefined && { pid }) });
+    await kernel.stop();
+    expect([conflists(nextConfDir()), state("net")]).toEqual([false, "stopped"]);
+  });
+});
+
+test("exec: a program that asks for it is run anew when a slot that it uses has been replaced, and nothing else is told to it", async () => {
+  const { kernel, replaceRuntime } = start(() => ({ ...modes.exec!.manifest(), onDependencyRestart: "restart" }));
+  const net = () => kernel.status().find((s) => s.id === "net")!;
+  await kernel.start();
+  const { pid } = net();
+  await replaceRuntime();
+  await until(() => net().state === "ready" && net().pid !== pid);
+  expect([net().restarts, conflists(confDir())]).toEqual([0, true]);
+  await kernel.stop();
 });
 
 test.each([

@@ -1,7 +1,7 @@
 /** The `rpc` mode: a program in any language that serves gRPC on a unix socket, found by one handshake line. */
 import { join } from "node:path";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
-import { k3spError, type K3spError, type PluginContext } from "@k3s-p/plugin-api";
+import { k3spError, messageOf, type K3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { parseHandshake, wireVersions, type Handshake } from "@k3s-p/plugin-api/wire/handshake";
 import { fromStruct, toStruct, type Struct } from "@k3s-p/plugin-api/wire/struct";
 import type { Declared, PluginHost } from "../kernel/hosts/host.ts";
@@ -18,6 +18,7 @@ type Json = Record<string, unknown>;
 
 const handshakeTimeout = 30_000;
 const stopTimeout = 5000;
+const replacedTimeout = 10_000;
 
 export function rpcHost(options: HostOptions): PluginHost {
   const { manifest, log, connect, dirs } = options;
@@ -25,14 +26,30 @@ export function rpcHost(options: HostOptions): PluginHost {
   let program: Supervised | undefined;
   let client: RpcClient | undefined;
   let slotCalls: SlotCalls | undefined;
+  let hears = false;
   let stopped = false;
+
+  /** What is told of a slot: how to reach it, or the data that its provider gave. */
+  async function told(ctx: PluginContext<any, any, any>, slot: string): Promise<object | undefined> {
+    const handle = ctx.slot(slot);
+    return handle && slotById.get(slot)!.derive?.connect ? ((await connect(slot)) as object) : handle;
+  }
+
+  async function replaced(ctx: PluginContext<any, any, any>, slot: string): Promise<void> {
+    try {
+      const value = await told(ctx, slot);
+      if (value) await client!.call("Replaced", { slot, value }, replacedTimeout);
+    } catch (error) {
+      log.warn(`it was not told that "${slot}" has been replaced: ${messageOf(error)}`);
+    }
+  }
 
   async function start(ctx: PluginContext<any, any, any>): Promise<object> {
     slotCalls!.use(ctx);
     const slots: Json = {};
     for (const slot of [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)]) {
-      const handle = ctx.slot(slot);
-      if (handle) slots[slot] = slotById.get(slot)!.derive?.connect ? await connect(slot) : handle;
+      slots[slot] = await told(ctx, slot);
+      if (hears) ctx.onReplaced(slotById.get(slot)!, () => void replaced(ctx, slot));
     }
     const { data, methods } = (await client!.call("Start", { id: ctx.id, config: ctx.config, dirs: ctx.dirs, slots })) as { data?: Json; methods?: string[] };
     const calls = (methods ?? []).map((method) => [method, async (...args: unknown[]) => (await client!.call("Call", { method, args })).value]);
@@ -73,7 +90,9 @@ export function rpcHost(options: HostOptions): PluginHost {
       checkContract(manifest, contract);
       client = connectTo(path, manifest);
       await client.serving();
-      return declaredFrom(await client.call("Describe", {}));
+      const described = await client.call("Describe", {});
+      hears = ((described.parts ?? []) as readonly string[]).includes("replaced");
+      return declaredFrom(described);
     },
     call: ((part: string, ...args: never[]) => parts[part]!(...args)) as PluginHost["call"],
     async stop() {

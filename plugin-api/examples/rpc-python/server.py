@@ -15,11 +15,11 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
 SERVING = b"\x08\x01"  # HealthCheckResponse { status: SERVING }
-state = {"file": ""}
+state = {"file": "", "list": {}}
 
 
 def describe(_):
-    return {"provides": "cni", "needs": {"runner": "runner", "runtime": "runtime"}, "wants": {"kube": "kube"}, "parts": ["health"]}
+    return {"provides": "cni", "needs": {"runner": "runner", "runtime": "runtime"}, "wants": {"kube": "kube"}, "parts": ["health", "replaced"]}
 
 
 def call_slot(slot, method, *args):
@@ -47,16 +47,34 @@ def start(request):
     subnet = request["config"]["subnet"]
     ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]]}
     bridge = {"type": "bridge", "bridge": "rpcpython0", "isDefaultGateway": True, "ipam": ipam}
-    conf_list = {"cniVersion": "1.0.0", "name": "rpc-python", "plugins": [bridge]}
+    state["list"] = {"cniVersion": "1.0.0", "name": "rpc-python", "plugins": [bridge]}
     call_slot("runner", "run", "sh", ["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
     if "KUBECONFIG" in os.environ:
         publish(subnet)
-    folder = request["slots"]["runtime"]["cni"]["confDir"]
+    install(request["slots"]["runtime"])
+    return {"data": {"confList": state["list"]}, "methods": ["status"]}
+
+
+def install(runtime):
+    """Where the runtime looks, which is another place when another runtime has taken over."""
+    folder = runtime["cni"]["confDir"]
     os.makedirs(folder, exist_ok=True)
+    uninstall()
     state["file"] = os.path.join(folder, "10-rpc-python.conflist")
     with open(state["file"], "w", encoding="utf-8") as out:
-        json.dump(conf_list, out)
-    return {"data": {"confList": conf_list}, "methods": ["status"]}
+        json.dump(state["list"], out)
+
+
+def uninstall():
+    if state["file"] and os.path.exists(state["file"]):
+        os.remove(state["file"])
+
+
+def replaced(request):
+    """Another provider fills a slot that this plugin uses; calls of the slot reach it by themselves."""
+    if request["slot"] == "runtime":
+        install(request["value"])
+    return {}
 
 
 def publish(subnet):
@@ -80,8 +98,7 @@ def health(_):
 
 
 def stop(_):
-    if state["file"] and os.path.exists(state["file"]):
-        os.remove(state["file"])
+    uninstall()
     return {}
 
 
@@ -99,7 +116,7 @@ def handler(fn):
 def main():
     if "K3SP_PLUGIN" not in os.environ:
         sys.exit("this program is a k3s-p plugin: k3s-p server --plugin ./plugin-api/examples/rpc-python")
-    calls = {"Describe": describe, "Start": start, "Call": call, "Health": health, "Stop": stop,
+    calls = {"Describe": describe, "Start": start, "Call": call, "Health": health, "Replaced": replaced, "Stop": stop,
              "Reconfigure": lambda _: {"answer": "restart"}}
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     check = grpc.unary_unary_rpc_method_handler(lambda _request, _context: SERVING)

@@ -8,24 +8,39 @@ import { fromStruct, toStruct, type Struct } from "@k3s-p/plugin-api/wire/struct
 
 type Json = Record<string, any>;
 
+let list: Json = {};
 let file = "";
+
+/** Where the runtime looks, which is another place when another runtime has taken over. */
+function install({ cni: { confDir } }: Json): void {
+  mkdirSync(confDir, { recursive: true });
+  uninstall();
+  file = join(confDir, "10-rpc-node.conflist");
+  writeFileSync(file, JSON.stringify(list));
+}
+
+function uninstall(): void {
+  if (file) rmSync(file, { force: true });
+}
 
 /** One function a call; plain JSON in, plain JSON out. */
 const calls: Readonly<Record<string, (request: Json) => Json>> = {
-  Describe: () => ({ provides: "cni", needs: { runtime: "runtime" }, parts: ["health"] }),
+  Describe: () => ({ provides: "cni", needs: { runtime: "runtime" }, parts: ["health", "replaced"] }),
   Start({ config, slots }) {
     const ipam = { type: "host-local", ranges: [[{ subnet: config.subnet }]] };
-    const confList = { cniVersion: "1.0.0", name: "rpc-node", plugins: [{ type: "bridge", bridge: "rpcnode0", isDefaultGateway: true, ipam }] };
-    mkdirSync(slots.runtime.cni.confDir, { recursive: true });
-    file = join(slots.runtime.cni.confDir, "10-rpc-node.conflist");
-    writeFileSync(file, JSON.stringify(confList));
-    return { data: { confList }, methods: ["status"] };
+    list = { cniVersion: "1.0.0", name: "rpc-node", plugins: [{ type: "bridge", bridge: "rpcnode0", isDefaultGateway: true, ipam }] };
+    install(slots.runtime);
+    return { data: { confList: list }, methods: ["status"] };
   },
   Call: ({ method }) => ({ value: method === "status" ? { ready: existsSync(file) } : null }),
   Health: () => (existsSync(file) ? { ok: true } : { ok: false, message: `${file} is gone` }),
   Reconfigure: () => ({ answer: "restart" }),
+  Replaced({ slot, value }) {
+    if (slot === "runtime") install(value);
+    return {};
+  },
   Stop() {
-    if (file) rmSync(file, { force: true });
+    uninstall();
     return {};
   },
 };
