@@ -5,3 +5,4 @@ export * from "./files.ts";
 export * from "./join-token.ts";
 export * from "./plugin.ts";
 export * from "./net.ts";
+export * from "./socket.ts";

@@ -75,6 +75,17 @@ export interface KernelHooks {
   readonly stopping: AsyncSeriesHook<[]>;
 }
 
+/** How the program of an `exec` plugin is run. */
+export interface ProgramOptions {
+  readonly args?: readonly string[];
+  /** Beside `PATH`, `HOME` and the `K3SP_` variables that every program of a plugin has. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** What says that it is up: a text in a line of its output, or a unix socket that listens. Default: that it was started. */
+  readonly ready?: string | { readonly socket: string };
+  /** Gets its output in place of the plugin's log; kept below 50 MB, with three older ones beside it. */
+  readonly logFile?: string;
+}
+
 export interface PluginContext<N extends SlotMap = SlotMap, W extends SlotMap = SlotMap, C = unknown> {
   /** The plugin's id, as in its manifest without the scope. */
   readonly id: string;
@@ -104,6 +115,11 @@ export interface PluginContext<N extends SlotMap = SlotMap, W extends SlotMap = 
   defer(undo: () => void | Promise<void>): void;
   /** Marks the plugin as failed: the kernel stops it and restarts it under its policy. */
   fail(error: Error): void;
+  /**
+   * For the module of an `exec` plugin: starts the program that the manifest names and resolves when it is up. Once a
+   * run: the kernel keeps its output, ends it after the undo steps, and takes its end for a crash of the plugin.
+   */
+  program(options?: ProgramOptions): Promise<{ readonly pid: number }>;
 }
 
 export interface HealthResult {

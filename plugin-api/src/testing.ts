@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Logger, Plugin, PluginContext } from "./plugin.ts";
 import type { ClusterSettings, NodeInfo, Paths, Runner, RunningProcess, RunResult } from "./refs.ts";
+import { localProgram } from "./testing-program.ts";
 
 /** Runs commands as children of the test; `prefix` goes before every command (`ip netns exec x`). */
 export function localRunner(prefix: readonly string[] = []): Runner {
@@ -97,12 +98,19 @@ export interface StartedPlugin<T> {
   stop(): Promise<void>;
 }
 
+export interface AloneOptions {
+  readonly needs: Readonly<Record<string, unknown>>;
+  readonly config?: object;
+  readonly dir: string;
+  readonly id?: string;
+  readonly abort?: AbortController;
+  /** The program of an `exec` plugin. */
+  readonly program?: string | undefined;
+}
+
 /** Starts one plugin with the needs given, without a kernel. */
-export async function startAlone<T = unknown>(
-  plugin: Plugin,
-  options: { readonly needs: Readonly<Record<string, unknown>>; readonly config?: object; readonly dir: string; readonly id?: string; readonly abort?: AbortController },
-): Promise<StartedPlugin<T>> {
-  const { abort = new AbortController() } = options;
+export async function startAlone<T = unknown>(plugin: Plugin, options: AloneOptions): Promise<StartedPlugin<T>> {
+  const { abort = new AbortController(), program = "false" } = options;
   const undo: (() => void | Promise<void>)[] = [];
   const logged: string[] = [];
   const failures: Error[] = [];
@@ -112,14 +120,14 @@ export async function startAlone<T = unknown>(
     abort.abort();
     for (const step of undo.splice(0).reverse()) await step();
   };
+  const basics = { log: memoryLogger(logged), defer: (step: () => void | Promise<void>) => void undo.push(step), fail: (error: Error) => void failures.push(error) };
   const ctx: PluginContext<any, any, any> = {
+    ...basics, program: localProgram(program, { ...basics, defer: (step) => void undo.unshift(step) }),
     id: options.id ?? "alone", config: options.config ?? {}, needs: options.needs, wants: {}, signal: abort.signal, dirs,
-    log: memoryLogger(logged), hooks: {} as never, contribute: () => undefined, tap: () => undefined,
+    hooks: {} as never, contribute: () => undefined, tap: () => undefined,
     slot: (name) => options.needs[name] as object | undefined,
     onReplaced: () => undefined,
     contributions: () => ({ list: () => [], onChange: () => () => undefined }),
-    defer: (step) => void undo.push(step),
-    fail: (error) => void failures.push(error),
   };
   try {
     return { impl: (await plugin.definition.start(ctx)) as T, logged, failures, stop };

@@ -4,6 +4,7 @@ import { createBridge } from "@k3s-p/plugin-api/wire/bridge";
 import { slotCatalogue } from "@k3s-p/plugin-api/slots";
 import { liveHandle, type SlotCell } from "../kernel/handles.ts";
 import { declared, loadPlugin } from "../kernel/hosts/inline.ts";
+import { noProgram } from "./permissions.ts";
 
 export interface ChildDeclared {
   readonly provides?: string;
@@ -84,6 +85,7 @@ async function contextOf({ id, config, dirs, slots }: ChildContext): Promise<Plu
     },
     defer: (undo) => void undos.push(undo),
     fail: (error) => call("fail", error),
+    program: () => noProgram(id),
   };
 }
 

@@ -26,7 +26,7 @@ function program(script: string, permissions: Permissions = {}, mode = 0o755): M
   // One stream, so that the order of lines is theirs.
   writeFileSync(entry, `#!/bin/sh\nexec 2>&1\n${script}\n`);
   chmodSync(entry, mode);
-  return { id: "prog", version: "1.0.0", isolation: "exec", entry, dir, permissions } as Manifest;
+  return { id: "prog", version: "1.0.0", isolation: "exec", entry, dir, permissions, exec: {} } as Partial<Manifest> as Manifest;
 }
 
 /** Its lines until it ends. */

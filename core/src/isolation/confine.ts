@@ -2,9 +2,10 @@
 import { existsSync, statSync, type Stats } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
-import { isModule, type Manifest } from "../kernel/manifest.ts";
+import type { Manifest } from "../kernel/manifest.ts";
+import { isModule, programOf } from "./program.ts";
 
-type Confined = Pick<Manifest, "id" | "entry" | "permissions">;
+type Confined = Pick<Manifest, "id" | "permissions">;
 
 const isRoot = (): boolean => process.getuid?.() === 0;
 
@@ -18,22 +19,29 @@ export function uidOf({ id, permissions: { uid } }: Pick<Manifest, "id" | "permi
   return uid ?? firstUid + (process.getBuiltinModule("node:crypto").hash("sha256", id, "buffer").readUInt32BE() % uids);
 }
 
-/** The whole command line. Throws what would keep the program from starting, in the words of its author. */
-export function confine(manifest: Confined, args: readonly string[]): readonly string[] {
-  const { entry, permissions: { capabilities = [] } } = manifest;
-  const command = [...(isModule(entry) ? [process.execPath] : []), entry, ...args];
+/**
+ * The whole command line. Throws what would keep the program from starting, in the words of its author.
+ * Whatever its rights, it ends with the server, also with one that was killed.
+ */
+export function confine(manifest: Confined & Pick<Manifest, "dir" | "entry" | "exec">, args: readonly string[]): readonly string[] {
+  const program = programOf(manifest);
+  const command = [...(isModule(program) ? [process.execPath] : []), program, ...args];
   const uid = uidOf(manifest);
   if (uid === undefined) checkRootless(manifest);
   checkReach(manifest, command[0]!, 0o5, uid);
-  checkReach(manifest, entry, isModule(entry) ? 0o4 : 0o5, uid);
+  checkReach(manifest, program, isModule(program) ? 0o4 : 0o5, uid);
   if (!(process.env.PATH ?? "").split(delimiter).some((dir) => existsSync(join(dir, "setpriv")))) {
     throw k3spError("K3SP_PROGRAM_MISSING", { message: `${manifest.id}: setpriv is not on the PATH, and without it a program would run with all rights`, fix: "install util-linux" });
   }
+  return ["setpriv", "--pdeathsig=KILL", ...limits(manifest.permissions, uid), "--", ...command];
+}
+
+/** Nothing is taken from root with `ALL`: what it starts in its turn, such as containers, is for it to confine. */
+function limits({ capabilities = [] }: Manifest["permissions"], uid: number | undefined): readonly string[] {
+  if (capabilities.includes("ALL")) return [];
+  if (uid === undefined) return ["--no-new-privs"];
   const caps = ["-all", ...capabilities.map((name) => `+${name.toLowerCase()}`)].join(",");
-  const limits = uid === undefined ? [] : [
-    `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", `--inh-caps=${caps}`, `--ambient-caps=${caps}`, `--bounding-set=${caps}`,
-  ];
-  return ["setpriv", "--no-new-privs", ...limits, "--", ...command];
+  return ["--no-new-privs", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", `--inh-caps=${caps}`, `--ambient-caps=${caps}`, `--bounding-set=${caps}`];
 }
 
 function checkRootless({ id, permissions: { uid, capabilities = [] } }: Confined): void {

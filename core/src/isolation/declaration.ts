@@ -15,7 +15,7 @@ export interface Permissions {
   readonly memory?: number;
   /** User of a program (`exec`, `rpc`); default: one of its own, without rights. 0 is root, which owns the node's files. */
   readonly uid?: number;
-  /** Linux capabilities of a program, as a container names them: `NET_ADMIN`; default none. */
+  /** Linux capabilities of a program, as a container names them: `NET_ADMIN`; `ALL` = root with all that it may; default none. */
   readonly capabilities?: readonly string[];
 }
 
@@ -48,15 +48,17 @@ export const permissionChecks: Readonly<Record<string, Check>> = {
   memory: { isGood: (v) => typeof v === "number" && v >= 16, good: "megabytes, at least 16", holds: "code" },
   uid: { isGood: (v) => Number.isInteger(v) && Number(v) >= 0, good: "the number of a user, 0 for root", holds: "programs" },
   capabilities: {
-    isGood: (v) => ofStrings(v) && v.every((name) => capabilityNames.includes(name)),
-    good: 'a list of names such as "NET_ADMIN" of capabilities(7), without CAP_', holds: "programs",
+    isGood: (v) => ofStrings(v) && v.every((name) => name === "ALL" || capabilityNames.includes(name)),
+    good: 'a list of names such as "NET_ADMIN" of capabilities(7), without CAP_, or "ALL"', holds: "programs",
   },
 };
 
 /** What is wrong with one known permission; undefined = nothing. A limit that would not be kept is refused. */
-export function permissionProblem(key: string, value: unknown, isolation: unknown): string | undefined {
+export function permissionProblem(key: string, permissions: Readonly<Record<string, unknown>>, isolation: unknown): string | undefined {
   const { isGood, good, holds } = permissionChecks[key]!;
+  const value = permissions[key];
   if (!isGood(value)) return `must be ${good}`;
+  if (key === "capabilities" && (value as readonly string[]).includes("ALL") && permissions.uid !== 0) return '"ALL" is for root: declare "uid": 0 as well';
   const mode = isolation === "exec" || isolation === "rpc" ? "programs" : "code";
   if (!holds || holds === mode) return undefined;
   return mode === "programs" ? "does not hold a program, which its uid and capabilities do" : 'holds programs alone ("isolation": "exec" or "rpc")';

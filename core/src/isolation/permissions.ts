@@ -1,11 +1,12 @@
 /** From a manifest's permissions to what Node and the runner enforce. */
 import { existsSync, realpathSync } from "node:fs";
 import { findPackageJSON } from "node:module";
-import { basename, delimiter, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { k3spError, type PluginIdentity } from "@k3s-p/plugin-api";
 import type { ApiGrant } from "@k3s-p/plugin-api/points";
 import { pluginAccount, type Runner } from "@k3s-p/plugin-api/slots";
 import type { Manifest } from "../kernel/manifest.ts";
+import { programFolders } from "./program.ts";
 
 type Paths = Readonly<Record<string, string>>;
 
@@ -69,13 +70,18 @@ export function checkContribution({ id, contributes }: Manifest, point: string):
   });
 }
 
-/** Where the machine's own programs are: the path is often shorter than that. */
-const programFolders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-
 /** By its name, or by the path at which the machine has it. */
 function isDeclared(command: string, exec: readonly string[]): boolean {
   if (exec.includes("*") || exec.includes(command)) return true;
-  return exec.includes(basename(command)) && [...programFolders, ...(process.env.PATH ?? "").split(delimiter)].includes(dirname(command));
+  return exec.includes(basename(command)) && programFolders().includes(dirname(command));
+}
+
+/** Only the module of an `exec` plugin has a program. */
+export async function noProgram(id: string): Promise<never> {
+  throw k3spError("K3SP_PERMISSION_DENIED", {
+    message: `${id} has no program to run`, plugin: id,
+    fix: 'declare "isolation": "exec" and "exec": { "program": "NAME" } in the plugin\'s package.json',
+  });
 }
 
 /** The runner as a plugin gets it: only the programs that its manifest names. */

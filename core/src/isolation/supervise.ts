@@ -3,7 +3,9 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { k3spError, type K3spError, type Logger } from "@k3s-p/plugin-api";
 import type { Manifest } from "../kernel/manifest.ts";
+import { limitLog } from "./child-output.ts";
 import { confine } from "./confine.ts";
+import { openLogFile } from "./log-file.ts";
 
 export interface SuperviseOptions {
   readonly manifest: Manifest;
@@ -12,23 +14,31 @@ export interface SuperviseOptions {
   readonly env: Readonly<Record<string, string>>;
   /** Each line of its output; true = it is dealt with and not logged. */
   readonly onLine: (line: string) => boolean;
+  /** Gets its output in place of the log. */
+  readonly logFile?: string | undefined;
 }
 
 export interface Supervised {
   readonly pid: number | undefined;
   /** Resolves when the program has ended, for whatever reason. */
   readonly ended: Promise<K3spError>;
+  /** What is wrong with it, with the last lines of its output. */
+  failure(why: string): K3spError;
   /** SIGTERM, and SIGKILL five seconds later. */
   stop(): Promise<void>;
 }
 
-/** Scripts in JavaScript and TypeScript run under the server's own Node, everything else by itself; none with more rights than declared. */
-export function supervise({ manifest, log, args = [], env, onLine }: SuperviseOptions): Supervised {
+/**
+ * Scripts in JavaScript and TypeScript run under the server's own Node, everything else by itself; none with more
+ * rights than declared. It is a child of the server and not of the runner: the fork costs 5 ms at a start, and its end
+ * must be told apart from the runner's.
+ */
+export function supervise({ manifest, log, args = [], env, onLine, logFile }: SuperviseOptions): Supervised {
   const [command = "", ...rest] = confine(manifest, args);
   const { PATH = "" } = process.env;
   const child = spawn(command, rest, {
     env: { PATH, ...env }, cwd: manifest.dir, stdio: ["pipe", "pipe", "pipe"],
-    // A group of its own, so that what it starts ends with it. Its stdin ends with the server.
+    // A group of its own, so that what it starts ends with it.
     detached: true,
   });
   const signal = (name: "SIGTERM" | "SIGKILL"): void => {
@@ -38,23 +48,30 @@ export function supervise({ manifest, log, args = [], env, onLine }: SuperviseOp
       // It has ended.
     }
   };
+  const file = logFile === undefined ? undefined : openLogFile(logFile, log);
+  const calm = limitLog(log);
   const last: string[] = [];
   const read = (level: "info" | "warn") => (line: string): void => {
     if (onLine(line)) return;
     if (last.push(line) > 5) last.shift();
-    log[level](line);
+    if (file) file.write(line);
+    else calm[level](line);
   };
   createInterface({ input: child.stdout }).on("line", read("info"));
   createInterface({ input: child.stderr }).on("line", read("warn"));
-  const crashed = (why: string): K3spError => k3spError("K3SP_PLUGIN_CRASHED", { message: `${manifest.id} failed: ${why}`, detail: last, plugin: manifest.id });
+  const failure = (why: string): K3spError => k3spError("K3SP_PLUGIN_CRASHED", {
+    message: `${manifest.id} failed: ${why}`, detail: last, plugin: manifest.id, ...(logFile !== undefined && { fix: `see ${logFile}` }),
+  });
   const ended = new Promise<K3spError>((resolve) => {
-    child.on("error", (error) => resolve(crashed(error.message)));
+    child.on("error", (error) => resolve(failure(error.message)));
     child.on("exit", () => signal("SIGKILL"));
-    child.on("close", (code, signal) => resolve(crashed(signal ? `its process was ended by ${signal}` : `its process ended with exit code ${code}`)));
+    child.on("close", () => file?.close());
+    child.on("close", (code, signal) => resolve(failure(signal ? `its process was ended by ${signal}` : `its process ended with exit code ${code}`)));
   });
   return {
     pid: child.pid,
     ended,
+    failure,
     async stop() {
       signal("SIGTERM");
       const kill = setTimeout(() => signal("SIGKILL"), 5000);

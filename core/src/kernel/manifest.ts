@@ -1,8 +1,9 @@
 /** Reads and checks a plugin's static manifest (package.json `k3sp`) without running any of its code. */
 import { readFileSync, realpathSync, statSync } from "node:fs";
-import { basename, dirname, join, resolve, sep } from "node:path";
+import { dirname, join, resolve, sep } from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { permissionChecks, permissionProblem, type Permissions } from "../isolation/declaration.ts";
+import { programProblems, type ExecDeclaration } from "../isolation/program.ts";
 import { semver } from "../semver.ts";
 import { type Role } from "@k3s-p/plugin-api";
 import { pointCatalogue } from "@k3s-p/plugin-api/points";
@@ -38,8 +39,7 @@ export interface Manifest {
   /** Default plugins run inline, others in a process of their own, unless the manifest says otherwise. */
   readonly isolation: "inline" | "process" | "exec" | "rpc";
   readonly permissions: Permissions;
-  /** Of a supervised program: arguments, the text in its output that says it is ready, and what it provides. */
-  readonly exec: { readonly args?: readonly string[]; readonly ready?: string; readonly provides?: object };
+  readonly exec: ExecDeclaration;
   /** JSON Schema of the plugin's section. */
   readonly schema: Readonly<Record<string, unknown>>;
   readonly example: Readonly<Record<string, unknown>>;
@@ -68,9 +68,6 @@ const pointIds = pointCatalogue.map((point) => point.id);
 /** `@k3s-p/plugin-flannel` -> `flannel`; `@acme/my-cni` -> `my-cni`. */
 export const pluginId = (name: string): string => name.replace(/^@k3s-p\/plugin-/, "").replace(/^@[^/]+\//, "");
 
-/** What runs under Node; everything else is a program. */
-export const isModule = (path: string): boolean => /\.[cm]?[jt]s$/.test(path);
-
 /** Collects every problem into `problems`; returns undefined when the manifest cannot be used. */
 export function readManifest(source: PluginSource, problems: Problem[]): Manifest | undefined {
   const file = typeof source.manifest === "string" ? source.manifest : (source.entry ?? join(source.path, "package.json"));
@@ -89,7 +86,7 @@ export function readManifest(source: PluginSource, problems: Problem[]): Manifes
   const dir = dirname(file);
   const entryPath = source.entry ?? entryOf(pkg, dir, report);
   const isolation = (k3sp.isolation as Manifest["isolation"] | undefined) ?? (source.kind === "user" ? "process" : "inline");
-  if (entryPath && !isModule(entryPath) && !/^(exec|rpc)$/.test(isolation)) report("k3sp.isolation", `${basename(entryPath)} is a program: "isolation" must be "exec" or "rpc"`);
+  for (const { path, message } of programProblems({ exec: k3sp.exec, isolation, dir, entry: entryPath })) report(path, message);
   const schema = schemaOf(k3sp.config, dir, report);
   if (problems.length > before || !entryPath) return undefined;
   return {
@@ -100,7 +97,7 @@ export function readManifest(source: PluginSource, problems: Problem[]): Manifes
     contributes: (k3sp.contributes as string[] | undefined) ?? [],
     criticality: (k3sp.criticality as Manifest["criticality"] | undefined) ?? "required",
     onDependencyRestart: (k3sp.onDependencyRestart as Manifest["onDependencyRestart"] | undefined) ?? "keep",
-    isolation, permissions: (k3sp.permissions as Permissions | undefined) ?? {}, exec: (k3sp.exec as Manifest["exec"] | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
+    isolation, permissions: (k3sp.permissions as Permissions | undefined) ?? {}, exec: (k3sp.exec as ExecDeclaration | undefined) ?? {}, schema, example: (k3sp.example as Manifest["example"] | undefined) ?? {}, flags: record(k3sp.flags), source,
   };
 }
 
@@ -139,8 +136,8 @@ function checkPermissions({ permissions, isolation }: Record<string, unknown>, r
   if (permissions === undefined) return;
   if (!isRecord(permissions)) return report("k3sp.permissions", "must be an object");
   const known = Object.keys(permissionChecks);
-  for (const [key, granted] of Object.entries(permissions)) {
-    const problem = known.includes(key) ? permissionProblem(key, granted, isolation) : `unknown permission${didYouMean(key, known)}`;
+  for (const key of Object.keys(permissions)) {
+    const problem = known.includes(key) ? permissionProblem(key, permissions, isolation) : `unknown permission${didYouMean(key, known)}`;
     if (problem) report(`k3sp.permissions.${key}`, problem);
   }
 }

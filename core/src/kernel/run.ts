@@ -7,7 +7,7 @@ import { apiGrant } from "@k3s-p/plugin-api/points";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 import type { Declared, PluginHost } from "./hosts/host.ts";
 import { makeFolders } from "../isolation/folders.ts";
-import { checkContribution, grantOf, identityOf, restrictRunner } from "../isolation/permissions.ts";
+import { checkContribution, grantOf, identityOf, noProgram, restrictRunner } from "../isolation/permissions.ts";
 import type { Manifest } from "./manifest.ts";
 import { spanned, type OnSpan, type Span } from "./span.ts";
 
@@ -136,7 +136,7 @@ function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal,
     tap: (hook, fn, order) => defer(board.guard.tap(hook, id, fn as never, order)),
     onReplaced: (slot, fn) => defer(board.onReplaced(slot.id, id, fn)),
     defer,
-    fail: (error) => options.onFail(error),
+    fail: (error) => options.onFail(error), program: () => noProgram(id),
   };
 }
 

@@ -2,7 +2,8 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
-import { isModule, type PluginSource } from "../kernel/manifest.ts";
+import { isModule } from "../isolation/program.ts";
+import type { PluginSource } from "../kernel/manifest.ts";
 import { isExecutable } from "../tools/bundled.ts";
 
 export type Place = Pick<PluginSource, "path" | "entry" | "manifest">;
