@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startTestServer, type TestServer } from "./testing.ts";
 
 let api: TestServer;
@@ -223,6 +223,50 @@ describe("scale", () => {
     expect(patched.body.spec.replicas).toBe(2);
     expect((await api.http("GET", `${DEPLOY}/scaled`)).body.spec.replicas).toBe(2);
     expect((await api.http("PATCH", `${DEPLOY}/scaled/scale`, { spec: { replicas: -1 } }, merge)).status).toBe(422);
+  });
+});
+
+describe("a part of a pod's spec", () => {
+  const strategic = { "content-type": "application/strategic-merge-patch+json" };
+  const pods = "/api/v1/namespaces/default/pods";
+  const url = `${pods}/sized`;
+  beforeAll(() => api.http("POST", "/api/v1/namespaces/default/serviceaccounts", { metadata: { name: "default" } }));
+  afterEach(() => api.http("DELETE", `${url}?gracePeriodSeconds=0`));
+  const container = (name: string, resources: object) => ({ name, image: "i", resources });
+  const guaranteed = { requests: { cpu: "1", memory: "1Gi" }, limits: { cpu: "1", memory: "1Gi" } };
+  const make = (...containers: object[]) => api.http("POST", pods, { metadata: { name: "sized" }, spec: { containers } });
+  const resize = (containers: object[], more: object = {}) => api.http("PATCH", `${url}/resize`, { spec: { containers, ...more } }, strategic);
+
+  test("is resized, and nothing else with it", async () => {
+    await make(container("a", guaranteed));
+    const { status, body } = await resize([{ name: "a", image: "other", resources: { requests: { cpu: "2" }, limits: { cpu: "2" } } }], { priority: 7 });
+    expect([status, body.message]).toEqual([200, undefined]);
+    expect([status, body.spec.containers[0].resources.limits, body.spec.containers[0].image, body.spec.priority, body.metadata.generation])
+      .toEqual([200, { cpu: "2", memory: "1Gi" }, "i", 0, 2]);
+    const read = await api.http("GET", `${url}/resize`);
+    expect(read.body).toEqual((await api.http("GET", url)).body);
+  });
+
+  test.each([
+    ["another class", [{ name: "a", resources: { limits: { cpu: "3" } } }], 'spec: Invalid value: "Guaranteed": Pod QOS Class may not change as a result of resizing'],
+    ["no limit any more", [{ name: "a", resources: { limits: { memory: null } } }], "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed"],
+    ["no request any more", [{ name: "a", resources: { limits: { cpu: null }, requests: { cpu: null } } }], "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"],
+    ["other storage", [{ name: "a", resources: { requests: { "ephemeral-storage": "1Gi" } } }], "spec.containers[0].resources.requests: Forbidden: only cpu and memory resources are mutable"],
+    ["another order", [{ name: "b" }, { name: "a" }], "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize, spec.containers[1].name: Forbidden: containers may not be renamed or reordered on resize"],
+    ["one more container", [{ name: "x", image: "i" }], "spec.containers: Forbidden: containers may not be added or removed on resize"],
+  ] as const)("is not resized to %s", async (what, containers, message) => {
+    await make(container("a", guaranteed), container("b", guaranteed));
+    const order = what === "another order" ? { "$setElementOrder/containers": [{ name: "b" }, { name: "a" }] } : {};
+    const { status, body } = await resize([...containers], order);
+    expect([status, body.message]).toEqual([422, expect.stringContaining(message)]);
+  });
+
+  test("takes debuggers that are complete, and keeps those that are there", async () => {
+    await make(container("a", {}));
+    const debug = (ephemeralContainers: object[]) => api.http("PATCH", `${url}/ephemeralcontainers`, { spec: { ephemeralContainers } }, merge);
+    expect((await debug([{ name: "d", image: "i" }])).status).toBe(200);
+    expect((await debug([{ name: "a", image: "i" }])).body.message).toContain('spec.ephemeralContainers[0].name: Duplicate value: "a"');
+    expect((await debug([])).body.message).toContain('existing ephemeral containers "d" may not be removed');
   });
 });
 

@@ -122,8 +122,8 @@ export const collectionOf = (engine: Pick<Engine, "registry" | "store">, def: Re
   engine.store.collection(def.storedAs ?? def);
 
 export function strategyContext(engine: Engine, call: Call): StrategyContext {
-  const { user, dryRun } = call;
-  return { now: currentTime(engine), user, dryRun, view: engine.store, cluster: engine.cluster };
+  const { user, dryRun, subresource } = call;
+  return { now: currentTime(engine), user, dryRun, subresource, view: engine.store, cluster: engine.cluster };
 }
 
 let second = 0;

@@ -99,13 +99,16 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked:
   // A pod that was just bound is still at its first generation.
   if (call.subresource !== "binding") bumpGeneration(def, next, old);
   const whole = call.subresource === "" || call.subresource === "scale";
-  const validate = whole ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
+  const validate = whole || specParts.has(call.subresource) ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
   const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
   if (whole && next.spec !== old.spec) call.warn?.(def.warnings?.(next) ?? []);
   await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
   return next;
 }
+
+/** Subresources that write a part of the spec. */
+const specParts: ReadonlySet<string> = new Set(["ephemeralcontainers", "resize"]);
 
 /** What a write on a subresource may change; all the rest comes from the current object. */
 const scopes: Readonly<Record<string, (next: Obj, old: Obj) => Obj>> = {
@@ -127,10 +130,13 @@ function freeMetadata(next: Obj, old: Obj): NonNullable<Obj["metadata"]> {
   return { ...old.metadata, labels, annotations, finalizers, managedFields } as NonNullable<Obj["metadata"]>;
 }
 
+/** Containers as they are but for their resources; those of another name or place stay for validation to refuse. */
 function resized(next: Obj, old: Obj, list: "containers" | "initContainers"): Obj[] {
-  return (old.spec[list] as Obj[]).map((container) => {
-    const wanted = (next.spec?.[list] as Obj[] | undefined)?.find((c) => c.name === container.name);
-    return wanted ? { ...container, resources: wanted.resources, ...(wanted.resizePolicy && { resizePolicy: wanted.resizePolicy }) } : container;
+  const wanted: Obj[] = next.spec?.[list] ?? old.spec[list];
+  return wanted.map((container) => {
+    const { resources, resizePolicy } = container;
+    const before = (old.spec[list] as Obj[]).find((c) => c.name === container.name);
+    return before ? { ...before, resources, ...(resizePolicy && { resizePolicy }) } : container;
   });
 }
 

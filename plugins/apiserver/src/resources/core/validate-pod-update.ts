@@ -93,17 +93,29 @@ function validateEphemeralUpdate(pod: Obj, old: Obj): FieldError[] {
 }
 
 function validateResize(pod: Obj, old: Obj): FieldError[] {
-  const errors = validatePodSpec("spec", pod.spec).filter((error) => error.field.includes(".resources"));
+  const errors = ["containers", "initContainers"].flatMap((list) => validateSameContainers(`spec.${list}`, items(pod.spec, list), items(old.spec, list)));
   if (errors.length > 0) return errors;
-  if (qosClass(pod.spec) !== (old.status?.qosClass ?? qosClass(old.spec))) {
-    return [invalidValue("spec", old.status?.qosClass ?? qosClass(old.spec), "Pod QOS Class may not change as a result of resizing")];
-  }
-  return ["containers", "initContainers"].flatMap((list) => items(pod.spec, list).flatMap((container, i) => {
+  const wrong = validatePodSpec("spec", pod.spec).filter((error) => error.field.includes(".resources"));
+  if (wrong.length > 0) return wrong;
+  const qos = old.status?.qosClass ?? qosClass(old.spec);
+  const moved = qosClass(pod.spec) === qos ? [] : [invalidValue("spec", qos, "Pod QOS Class may not change as a result of resizing")];
+  return [...moved, ...["containers", "initContainers"].flatMap((list) => items(pod.spec, list).flatMap((container, i) => {
     const before: Obj = old.spec[list][i].resources ?? {};
     return ["limits", "requests"].flatMap((kind) => {
+      const at = `spec.${list}[${i}].resources.${kind}`;
       const names = new Set([...Object.keys(container.resources?.[kind] ?? {}), ...Object.keys(before[kind] ?? {})]);
       const other = [...names].filter((n) => n !== "cpu" && n !== "memory" && container.resources?.[kind]?.[n] !== before[kind]?.[n]);
-      return other.length ? [forbidden(`spec.${list}[${i}].resources.${kind}`, "only cpu and memory resources are mutable")] : [];
+      const removed = ["cpu", "memory"].some((name) => before[kind]?.[name] != null && container.resources?.[kind]?.[name] == null);
+      return [
+        ...(other.length ? [forbidden(at, "only cpu and memory resources are mutable")] : []),
+        ...(removed ? [forbidden(at, `resource ${kind} cannot be removed`)] : []),
+      ];
     });
-  }));
+  }))];
+}
+
+function validateSameContainers(at: string, now: readonly Obj[], before: readonly Obj[]): FieldError[] {
+  if (now.length !== before.length) return [forbidden(at, "containers may not be added or removed on resize")];
+  return now.flatMap(({ name }, i) =>
+    name === before[i]!.name ? [] : [forbidden(`${at}[${i}].name`, "containers may not be renamed or reordered on resize")]);
 }
