@@ -217,6 +217,8 @@ export interface StopRequest {
   /** Seconds from now until SIGKILL, preStop included. */
   readonly grace: number;
   readonly ip: string;
+  /** What ends before this container is told to; at most the grace period is waited for it. */
+  readonly turn?: Promise<unknown>;
   /** Aborted when the grace period is cut short. */
   readonly signal?: AbortSignal;
 }
@@ -229,11 +231,19 @@ export async function stopContainer(services: PodServices, request: StopRequest)
   probes.release(status.id);
   const begun = clock.now();
   if (ref?.spec.lifecycle?.preStop && grace > 0) await preStop(services, request, ref);
+  if (request.turn && grace > 0) await untilTurn(services, request, begun);
   const spent = Math.floor((clock.now() - begun) / 1000);
   const seconds = request.signal?.aborted ? 0 : spent === 0 ? grace : Math.max(MIN_STOP_SECONDS, grace - spent);
   await runtime.stopContainer(status.id, seconds);
   probes.forget(status.id);
   await view.refresh(status.id);
+}
+
+/** A cut-short grace period does not end it: then those that come before end at once. */
+async function untilTurn({ clock }: PodServices, { turn, grace }: StopRequest, begun: number): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([turn, sleep(clock, begun + grace * 1000 - clock.now(), over.signal)]);
+  over.abort();
 }
 
 /** Runs the hook for at most the grace period. */

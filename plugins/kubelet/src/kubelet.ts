@@ -39,6 +39,8 @@ export interface KubeletInput {
   readonly signal: AbortSignal;
   /** Undo steps, run last first on stop and after a start that failed. */
   readonly defer: (undo: () => void | Promise<void>) => void;
+  /** Calls `fn` when the runtime has another provider, or the same one after a restart. */
+  readonly onRuntimeReplaced: (fn: () => void) => void;
 }
 
 export interface RunningKubelet {
@@ -85,6 +87,10 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
   });
   defer(() => agent?.stop());
   const nodeProblem = (): string | undefined => health.runtimeProblem() ?? health.networkProblem();
+  input.onRuntimeReplaced(() => {
+    services.view.resume();
+    void health.check();
+  });
   for (const step of [health.check, services.view.start, agent.start, manager.start]) {
     signal.throwIfAborted();
     await step();

@@ -14,7 +14,10 @@ export default definePlugin({
   async start(ctx) {
     const options = kubeletOptions(ctx.config as unknown as KubeletConfig);
     const { startKubelet } = await import("./kubelet.ts");
-    const running = await startKubelet({ ...ctx.needs, log: ctx.log, options, signal: ctx.signal, defer: (undo) => ctx.defer(undo) });
+    const running = await startKubelet({
+      ...ctx.needs, log: ctx.log, options, signal: ctx.signal,
+      defer: (undo) => ctx.defer(undo), onRuntimeReplaced: (fn) => ctx.onReplaced(runtime, fn),
+    });
     const impl: ObservedKubelet = { port: running.port, problem: running.problem };
     return impl;
   },

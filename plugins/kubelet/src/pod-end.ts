@@ -8,7 +8,10 @@ import { allContainers, containerNameOf, uidOf, type ContainerRef } from "./pod.
 import type { PodServices } from "./pod-services.ts";
 import { podIps } from "./status.ts";
 
-/** Containers first, all at once; then sidecars, the last one first; then the sandbox. `cut` ends the wait for a grace period. */
+/**
+ * Containers first, all at once; then sidecars, the last one first; then the sandbox. The preStop hooks of all of them
+ * begin at once. `cut` ends the wait for a grace period.
+ */
 export async function stopPod(services: PodServices, pod: Pod, grace: number, cut: AbortSignal): Promise<void> {
   const { clock, node, runtime, view } = services;
   const uid = uidOf(pod);
@@ -16,15 +19,17 @@ export async function stopPod(services: PodServices, pod: Pod, grace: number, cu
   const running = view.pod(uid).containers.filter((c) => c.state === "RUNNING");
   const refOf = (c: ContainerStatus): ContainerRef | undefined =>
     allContainers(pod).find((ref) => ref.spec.name === containerNameOf(c));
-  const stop = (container: ContainerStatus): Promise<void> => stopContainer(services, {
-    pod, ref: refOf(container), status: container, ip: podIps(pod, view.pod(uid).sandboxes, node.ip)[0] ?? "", signal: cut,
+  const stop = (container: ContainerStatus, turn?: Promise<unknown>): Promise<void> => stopContainer(services, {
+    pod, ...(turn && { turn }), ref: refOf(container), status: container, ip: podIps(pod, view.pod(uid).sandboxes, node.ip)[0] ?? "", signal: cut,
     grace: Math.max(0, Math.ceil((end - clock.now()) / 1000)),
   });
-  await Promise.all(running.filter((c) => !refOf(c)?.sidecar).map(stop));
+  let before: Promise<unknown> = Promise.all(running.filter((c) => !refOf(c)?.sidecar).map((c) => stop(c)));
   const order = allContainers(pod).filter((ref) => ref.sidecar).map((ref) => ref.spec.name).reverse();
   for (const name of order) {
-    for (const sidecar of running.filter((c) => containerNameOf(c) === name)) await stop(sidecar);
+    const turn = before;
+    before = Promise.all([turn, ...running.filter((c) => containerNameOf(c) === name).map((c) => stop(c, turn))]);
   }
+  await before;
   for (const sandbox of view.pod(uid).sandboxes) {
     if (sandbox.state === "READY") await runtime.stopPodSandbox(sandbox.id);
     await view.refresh(sandbox.id);

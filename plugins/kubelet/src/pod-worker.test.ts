@@ -121,6 +121,19 @@ describe("a pod's life", () => {
     expect(stops).toEqual(["c", "side"]);
   });
 
+  it("begins the preStop hooks of containers and sidecars together, and gives the last ones two seconds", async () => {
+    const lifecycle = { preStop: { exec: { command: ["bye"] } } };
+    const main = { name: "c", image: "busybox", imagePullPolicy: "IfNotPresent", lifecycle: { preStop: { sleep: { seconds: 60 } } } };
+    h.run(testPod("web", { initContainers: [{ name: "side", image: "busybox", restartPolicy: "Always", lifecycle }], containers: [main] }));
+    await h.until(() => h.api("web")?.status?.phase === "Running");
+    h.markDeleted("web", 5);
+    await h.until(() => h.runtime.calls.includes("execSync side bye"));
+    expect(h.runtime.calls.filter((c) => c.startsWith("stopContainer"))).toEqual([]);
+    h.advance(5000);
+    await h.until(() => h.api("web") === undefined);
+    expect(h.runtime.calls.filter((c) => c.startsWith("stopContainer")).sort()).toEqual(["stopContainer c 2", "stopContainer side 2"]);
+  });
+
   it("shows why a container cannot be configured, and goes on when the object appears", async () => {
     const env = [{ name: "A", valueFrom: { configMapKeyRef: { name: "late", key: "a" } } }];
     h.run(testPod("web", { containers: [{ name: "c", image: "busybox", imagePullPolicy: "IfNotPresent", env }] }));

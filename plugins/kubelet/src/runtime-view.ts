@@ -1,6 +1,6 @@
 /**
  * What the runtime runs, by pod: listed once, then kept current by the runtime's events and by the kubelet's own
- * actions. There is no polling: a lost event stream ends in one fresh list.
+ * actions. There is no polling: a lost event stream, or another runtime, ends in one fresh list.
  */
 import type { ContainerStatus, PodSandboxStatus, Runtime, RuntimeEvent } from "@k3s-p/plugin-api/slots";
 import type { Logger } from "@k3s-p/plugin-api";
@@ -15,6 +15,8 @@ export interface PodRuntimeState {
 
 export interface RuntimeView {
   start(): Promise<void>;
+  /** Another provider of the runtime, or the same one after a restart: its events and its list from now on. */
+  resume(): void;
   pod(uid: string): PodRuntimeState;
   uids(): readonly string[];
   container(id: string): ContainerStatus | undefined;
@@ -135,10 +137,21 @@ export function runtimeView(ctx: ViewContext, onChange: (uid: string) => void): 
 
   const report = (error: unknown): void => log.warn({ err: String(error) }, "runtime state not readable");
 
+  const resync = (): void => void list().catch(report);
+
+  function subscribe(): void {
+    unsubscribe?.();
+    unsubscribe = runtime.subscribe((event) => void onEvent(event).catch(report), resync);
+  }
+
   return {
     async start() {
-      unsubscribe = runtime.subscribe((event) => void onEvent(event).catch(report), () => void list().catch(report));
+      subscribe();
       await list();
+    },
+    resume() {
+      subscribe();
+      resync();
     },
     pod(uid) {
       const ids = [...(byPod.get(uid) ?? [])];
