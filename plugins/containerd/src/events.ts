@@ -61,8 +61,6 @@ export interface EventHubOptions {
   readonly channel: Pick<CriChannel, "events" | "ready">;
   /** Resolves when the runtime's status shows what the event tells; see `settle` in runtime.ts. */
   readonly settle: (event: RuntimeEvent) => Promise<void>;
-  /** The stream ended: the daemon may be gone. Resolves when it answers again. */
-  readonly onDisconnect: (reason: string) => Promise<void>;
   readonly setTimer?: (fn: () => void, ms: number) => { unref(): unknown };
 }
 
@@ -70,7 +68,7 @@ const retryDelay = 1000;
 /** containerd sends no header before the first event, so nothing tells that a new subscription stands. */
 const subscribeDelay = 100;
 
-export function eventHub({ channel, settle, onDisconnect, setTimer = setTimeout }: EventHubOptions): EventHub {
+export function eventHub({ channel, settle, setTimer = setTimeout }: EventHubOptions): EventHub {
   const subscribers = new Set<{ onEvent: (event: RuntimeEvent) => void; onResync: () => void }>();
   let stopped = false;
   let stream: ReturnType<CriChannel["events"]> | undefined;
@@ -80,24 +78,25 @@ export function eventHub({ channel, settle, onDisconnect, setTimer = setTimeout 
     if (stopped) return;
     const current = (stream = channel.events(eventFilters));
     let ended = false;
-    const end = (reason: string) => {
-      if (!ended && !stopped) void reconnect(reason);
+    const end = () => {
+      if (!ended && !stopped) void reconnect();
       ended = true;
     };
     current.on("data", (envelope: Envelope) => {
       const event = decodeEvent(envelope);
       if (event) void settle(event).then(() => deliver(event));
     });
-    current.on("error", (error) => end(error.message));
-    current.on("end", () => end("the event stream ended"));
+    current.on("error", end);
+    current.on("end", end);
   }
 
-  async function reconnect(reason: string): Promise<void> {
+  /** Of a containerd that lives: when it ended, so does the plugin's run. */
+  async function reconnect(): Promise<void> {
     try {
-      await onDisconnect(reason);
       await channel.ready(retryDelay * 10);
     } catch {
-      return void setTimer(() => void reconnect(reason), retryDelay).unref();
+      if (!stopped) setTimer(() => void reconnect(), retryDelay).unref();
+      return;
     }
     connect();
     setTimer(() => subscribers.forEach(({ onResync }) => onResync()), subscribeDelay).unref();

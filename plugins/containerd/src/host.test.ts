@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { formatError, isK3spError, type K3spError } from "@k3s-p/plugin-api";
+import { daemonEnv } from "./daemon.ts";
 import { findPrograms, hostFacts, lacksSysResource, linkPrograms, majorVersion } from "./host.ts";
 import { importedNames } from "./images.ts";
-import { daemonEnv } from "./plugin.ts";
 
 let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "k3sp-host-"))));
@@ -78,8 +78,8 @@ it("reads the names that ctr imported", () => {
   expect(importedNames(output)).toEqual(["docker.io/library/a:1", "docker.io/library/b:1"]);
 });
 
-it("gives containerd its own proxy variables only", () => {
-  const env = daemonEnv({ PATH: "/x", HTTPS_PROXY: "http://all", CONTAINERD_HTTPS_PROXY: "http://mine" });
-  expect(env).toMatchObject({ HTTPS_PROXY: "http://mine" });
+it("gives containerd its own variables in place of the common ones", () => {
+  const env = daemonEnv({ PATH: "/x", HTTPS_PROXY: "http://all", NO_PROXY: "10.0.0.0/8", CONTAINERD_HTTPS_PROXY: "http://mine" });
+  expect(env).toEqual({ HTTPS_PROXY: "http://mine", NO_PROXY: "10.0.0.0/8", PATH: expect.any(String) });
   expect(env.PATH).toContain("/usr/sbin");
 });

@@ -1,15 +1,15 @@
-/** Fills the `runtime` slot with a containerd of our own, supervised, spoken to by CRI. */
+/** Fills the `runtime` slot with a containerd of our own, spoken to by CRI. */
 import { join } from "node:path";
 import { definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { node, runner, runtime } from "@k3s-p/plugin-api/slots";
 import { renderConfig, type ContainerdSettings } from "./config-toml.ts";
 import { openChannel, type CriChannel } from "./cri.ts";
+import { runDaemon } from "./daemon.ts";
 import { eventHub } from "./events.ts";
-import { findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus, searchPath, type Programs } from "./host.ts";
+import { findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus, type Programs } from "./host.ts";
 import { importBytes, watchImages, type ImageImport } from "./images.ts";
 import { pauseImage, type ImageArchive } from "./pause.ts";
 import { criRuntime, settle } from "./runtime.ts";
-import { supervise } from "./supervisor.ts";
 
 interface Config {
   readonly snapshotter?: string;
@@ -40,12 +40,9 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
     const snapshotter = chooseSnapshotter(ctx, overlay);
     const restrictOomScoreAdj = lacksSysResource(readProcStatus());
     const config = settingsText(ctx, programs, { sandboxImage, snapshotter, major, restrictOomScoreAdj });
-    const daemon = await supervise({
-      program: programs.containerd,
+    await runDaemon(ctx, {
       configFile: join(paths.agentEtc, "containerd", "config.toml"), config,
       socket: paths.containerdSocket, root: paths.containerdRoot, state: paths.containerdState,
-      env: daemonEnv(process.env), runner: ctx.needs.runner, log: ctx.log, signal: ctx.signal,
-      onFailure: (error) => ctx.fail(error),
     });
     const channel = await opening;
     await answering(channel, ctx.signal);
@@ -53,7 +50,7 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
       ctr: programs.ctr, major, socket: paths.containerdSocket, snapshotter, root: paths.containerdRoot, runner: ctx.needs.runner, log: ctx.log,
     };
     if (!ctx.config.pauseImage) await ensurePause(channel, imports, pause);
-    const events = eventHub({ channel, settle: (event) => settle(channel, event), onDisconnect: () => daemon.revive() });
+    const events = eventHub({ channel, settle: (event) => settle(channel, event) });
     ctx.defer(() => events.stop());
     const pinned = new Set([sandboxImage]);
     const folder = watchImages(imports, paths.images, pinned, (name) => channel.call("image", "PullImage", { image: { image: name } }, 0));
@@ -108,12 +105,6 @@ function settingsText(ctx: Context, programs: Programs, facts: Facts): string {
     registryConfig: join(paths.agentEtc, "containerd", "certs.d"),
     streamPort: ctx.config.streamPort ?? 0,
   });
-}
-
-/** `CONTAINERD_HTTPS_PROXY` and its like are for containerd alone, as in K3s. */
-export function daemonEnv(env: NodeJS.ProcessEnv): Record<string, string> {
-  const own = Object.entries(env).filter(([name, value]) => name.startsWith("CONTAINERD_") && value !== undefined);
-  return { PATH: searchPath.join(":"), ...Object.fromEntries(own.map(([name, value]) => [name.slice("CONTAINERD_".length), value!])) };
 }
 
 /** The socket is there before CRI is: its first calls answer Unavailable. */
