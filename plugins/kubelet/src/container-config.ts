@@ -102,6 +102,7 @@ async function volumeMount(
   const { pod, ref, volumes } = input;
   const volume = volumes.get(mount.name);
   if (!volume) throw new ConfigError(`cannot find volume "${mount.name}" to mount into container "${ref.spec.name}"`);
+  if (mount.recursiveReadOnly === "Enabled") throw new ConfigError(`volume mount "${mount.name}" wants to be recursively read-only, which the runtime does not support`);
   const readonly = mount.readOnly === true || volume.readOnly;
   const subPath = mount.subPathExpr ? expandSubPath(mount.subPathExpr, env) : mount.subPath;
   const create = !readonly && !volume.managed;

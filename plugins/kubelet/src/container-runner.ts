@@ -9,6 +9,7 @@ import { sleep } from "./clock.ts";
 import { containerConfig } from "./container-config.ts";
 import { podEvent } from "./context.ts";
 import type { EnvSources } from "./env.ts";
+import { readVolumeFile } from "./env-file.ts";
 import { runHook, type Target } from "./handlers.ts";
 import { containerLogLink, containerLogName, podLogDir } from "./paths.ts";
 import { containerNameOf, formatPod, namespaceOf, newest, restartCountOf, uidOf, type ContainerRef } from "./pod.ts";
@@ -123,12 +124,17 @@ function nextRestartCount(services: PodServices, pod: Pod, ref: ContainerRef): n
   return known?.containerID ? known.restartCount + 1 : 0;
 }
 
-function envSources(services: PodServices, { pod, podIps }: StartRequest): EnvSources {
+function envSources(services: PodServices, { pod, podIps, volumes }: StartRequest): EnvSources {
   const namespace = namespaceOf(pod);
+  async function file(name: string, path: string): Promise<string | undefined> {
+    const volume = pod.spec?.volumes?.find((v) => v.name === name)?.emptyDir && volumes.get(name);
+    if (!volume) throw new Error("not an emptyDir volume of the pod that a container mounts");
+    return readVolumeFile(volume.hostPath, path);
+  }
   const { objects, node } = services;
   return {
     configMap: (name) => objects.configMap(namespace, name),
-    secret: (name) => objects.secret(namespace, name),
+    secret: (name) => objects.secret(namespace, name), file,
     services: services.servicesFor(namespace),
     podIps, nodeName: node.name, hostIps: [node.ip], allocatable: services.allocatable(),
   };
@@ -242,7 +248,7 @@ export async function stopContainer(services: PodServices, request: StopRequest)
 /** A cut-short grace period does not end it: then those that come before end at once. */
 async function untilTurn({ clock }: PodServices, { turn, grace }: StopRequest, begun: number): Promise<void> {
   const over = new AbortController();
-  await Promise.race([turn, sleep(clock, begun + grace * 1000 - clock.now(), over.signal)]);
+  await Promise.race([turn, sleep(clock, Math.max(0, begun + grace * 1000 - clock.now()), over.signal)]);
   over.abort();
 }
 

@@ -13,6 +13,7 @@ const service = (name: string, namespace: string, clusterIP: string, ports: obje
 const sources: EnvSources = {
   configMap: async (name) => (name === "cm" ? ({ data: { a: "1", b: "2" } } as unknown as ConfigMap) : undefined),
   secret: async (name) => (name === "sec" ? ({ data: { pw: Buffer.from("geheim").toString("base64") } } as unknown as Secret) : undefined),
+  file: async (volume, path) => (volume === "shared" && path === "env" ? "FROM_FILE='1'\n" : undefined),
   services: [service("my-db", "ns", "10.43.0.9", [{ name: "sql", port: 5432, protocol: "TCP" }]), service("kubernetes", "default", "10.43.0.1", [{ name: "https", port: 443 }])],
   podIps: ["10.42.0.5"], nodeName: "n1", hostIps: ["192.0.2.1"], allocatable: { cpu: "4", memory: "8Gi" },
 };
@@ -39,6 +40,15 @@ describe("a container's environment", () => {
     await expect(env({ envFrom: [{ configMapRef: { name: "no" } }] })).rejects.toThrow('configmap "no" not found');
     await expect(env({ env: [{ name: "A", valueFrom: { secretKeyRef: { name: "sec", key: "no" } } }] })).rejects.toThrow("couldn't find key no in Secret ns/sec");
     expect(await env({ env: [{ name: "A", valueFrom: { secretKeyRef: { name: "no", key: "k", optional: true } } }] })).toEqual({});
+  });
+
+  it("takes keys of files, which must be there unless they are optional", async () => {
+    const from = (path: string, key: string, optional = false): Promise<Record<string, string>> =>
+      env({ env: [{ name: "A", valueFrom: { fileKeyRef: { volumeName: "shared", path, key, optional } } }] });
+    expect(await from("env", "FROM_FILE")).toEqual({ A: "1" });
+    expect(await from("env", "OTHER", true)).toEqual({});
+    await expect(from("env", "OTHER")).rejects.toThrow('environment variable key "OTHER" not found in file "env" of volume "shared"');
+    await expect(from("absent", "A")).rejects.toThrow('environment variable key "A" not found in file "absent" of volume "shared"');
   });
 
   it("takes fields and resources of the pod", async () => {

@@ -1,11 +1,15 @@
 /** A container's environment: `env`, `envFrom`, service variables and the expansion of `$(NAME)`. */
 import { quantityMilli, quantityValue, type ConfigMap, type ContainerSpec, type Pod, type Secret, type Service } from "@k3s-p/plugin-api/kube";
+import { messageOf } from "@k3s-p/plugin-api";
+import { envFileValue } from "./env-file.ts";
 import { allContainers } from "./pod.ts";
 
 /** Where values come from; the look-ups reject when a name that is not optional is missing. */
 export interface EnvSources {
   configMap(name: string): Promise<ConfigMap | undefined>;
   secret(name: string): Promise<Secret | undefined>;
+  /** Text of a file in one of the pod's emptyDir volumes. */
+  file(volumeName: string, path: string): Promise<string | undefined>;
   readonly services: readonly Service[];
   readonly podIps: readonly string[];
   readonly nodeName: string;
@@ -69,8 +73,9 @@ const decode = (base64: string): string => Buffer.from(base64, "base64").toStrin
 async function valueFrom(
   pod: Pod, spec: ContainerSpec, entry: EnvVar, sources: EnvSources,
 ): Promise<string | undefined> {
-  const { fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef } = entry.valueFrom!;
+  const { fieldRef, resourceFieldRef, configMapKeyRef, secretKeyRef, fileKeyRef } = entry.valueFrom!;
   if (fieldRef) return fieldValue(pod, fieldRef.fieldPath, sources);
+  if (fileKeyRef) return fileValue(fileKeyRef, sources);
   if (resourceFieldRef) return resourceFieldValue(pod, spec, resourceFieldRef, sources.allocatable);
   if (configMapKeyRef) {
     const { name = "", key, optional } = configMapKeyRef;
@@ -89,6 +94,19 @@ async function valueFrom(
   if (optional) return undefined;
   if (!secret) throw new ConfigError(`secret "${name}" not found`);
   throw new ConfigError(`couldn't find key ${key} in Secret ${pod.metadata.namespace}/${name}`);
+}
+
+async function fileValue(
+  { volumeName, path, key, optional }: NonNullable<NonNullable<EnvVar["valueFrom"]>["fileKeyRef"]>, sources: EnvSources,
+): Promise<string | undefined> {
+  try {
+    const text = await sources.file(volumeName, path);
+    const value = text === undefined ? undefined : envFileValue(text, key);
+    if (value !== undefined || optional) return value;
+  } catch (error) {
+    throw new ConfigError(`couldn't parse env file "${path}" of volume "${volumeName}": ${messageOf(error)}`, { cause: error });
+  }
+  throw new ConfigError(`environment variable key "${key}" not found in file "${path}" of volume "${volumeName}"`);
 }
 
 type FieldSources = Pick<EnvSources, "podIps" | "nodeName" | "hostIps">;

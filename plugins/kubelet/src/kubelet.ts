@@ -3,6 +3,7 @@ import { eventRecorder, isConflict, isNotFound, pods, runtimeClasses, services a
 import type { KubeClient } from "@k3s-p/plugin-api/kube";
 import type { Logger } from "@k3s-p/plugin-api";
 import type { NodeInfo, Pki, Runner, Runtime } from "@k3s-p/plugin-api/slots";
+import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { backoff } from "./backoff.ts";
 import { cgroups } from "./cgroups.ts";
@@ -124,11 +125,12 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
   const view = runtimeView(ctx, wiring.wake);
   defer(() => view.stop());
   const apiUid = (pod: Pod): string | undefined => wiring.manager().apiObject(pod)?.metadata.uid;
+  const appArmor = isAppArmorEnabled();
   function ask<T>(question: (input: AdmissionInput) => T | undefined, pod: Pod): T | undefined {
     const self = wiring.agent().node();
     const active = wiring.manager().active().filter((other) => other.metadata.uid !== pod.metadata.uid);
     return self && question({
-      pod, node: self, active, maxPods: options.maxPods, allowedSysctls: options.allowedUnsafeSysctls, pressure: wiring.pressure(),
+      pod, node: self, active, maxPods: options.maxPods, allowedSysctls: options.allowedUnsafeSysctls, appArmor, pressure: wiring.pressure(),
     });
   }
   return {
@@ -160,4 +162,12 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
     },
     forget: (uid) => status.forget(uid),
   };
+}
+
+function isAppArmorEnabled(file = "/sys/module/apparmor/parameters/enabled"): boolean {
+  try {
+    return readFileSync(file, "utf8").startsWith("Y");
+  } catch {
+    return false;
+  }
 }

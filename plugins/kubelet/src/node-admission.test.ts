@@ -12,7 +12,7 @@ const tolerations = [{ key: "gone", operator: "Exists" }];
 const pod = (spec: object, name = "p"): Pod => testPod(name, { tolerations, ...spec });
 const withPort = (port: object): object => ({ containers: [{ name: "c", ports: [port] }] });
 const admit = (p: Pod, active: Pod[] = []): string | undefined =>
-  admitPod({ pod: p, node, active, maxPods: 3, allowedSysctls: ["net.core.*"], pressure: undefined })?.reason;
+  admitPod({ pod: p, node, active, maxPods: 3, appArmor: false, allowedSysctls: ["net.core.*"], pressure: undefined })?.reason;
 
 it.each([
   ["a plain pod", {}, undefined],
@@ -22,6 +22,10 @@ it.each([
   ["this node's selector", { nodeSelector: { disk: "ssd" } }, undefined],
   ["a NoExecute taint", { tolerations: [] }, "TaintToleration"],
   ["another operating system", { os: { name: "windows" } }, "PodOSNotSupported"],
+  ["an AppArmor profile without AppArmor", { securityContext: { appArmorProfile: { type: "RuntimeDefault" } } }, "AppArmor"],
+  ["no AppArmor profile", { containers: [{ name: "c", securityContext: { appArmorProfile: { type: "Unconfined" } } }] }, undefined],
+  ["strict supplemental groups", { securityContext: { supplementalGroupsPolicy: "Strict" } }, "SupplementalGroupsPolicyNotSupported"],
+  ["merged supplemental groups", { securityContext: { supplementalGroupsPolicy: "Merge" } }, undefined],
   ["an unsafe sysctl", { securityContext: { sysctls: [{ name: "kernel.msgmax", value: "1" }] } }, "SysctlForbidden"],
   ["an allowed sysctl", { securityContext: { sysctls: [{ name: "net.core.somaxconn", value: "1" }] } }, undefined],
 ])("%s", (_, spec, wanted) => expect(admit(pod(spec))).toBe(wanted));

@@ -5,6 +5,7 @@ import { mainContainers, initContainers } from "./pod.ts";
 import type { Verdict } from "./pod-services.ts";
 import type { ResizeRefusal } from "./resize.ts";
 import { podTotal } from "./resources.ts";
+import { appArmorProfiles } from "./security.ts";
 
 export interface AdmissionInput {
   readonly pod: Pod;
@@ -13,6 +14,8 @@ export interface AdmissionInput {
   readonly active: readonly Pod[];
   readonly maxPods: number;
   readonly allowedSysctls: readonly string[];
+  /** The kernel enforces AppArmor profiles. */
+  readonly appArmor: boolean;
   /** Reclaiming disk space: best-effort and other pods are refused. */
   readonly pressure: string | undefined;
 }
@@ -21,7 +24,7 @@ const reject = (reason: string, message: string): Verdict => ({ phase: "Failed",
 
 type Check = (input: AdmissionInput) => Verdict | undefined;
 
-const checks: readonly Check[] = [checkSysctls, checkPressure, checkResources, checkSelector, checkPorts, checkTaints, checkOs];
+const checks: readonly Check[] = [checkAppArmor, checkGroups, checkSysctls, checkPressure, checkResources, checkSelector, checkPorts, checkTaints, checkOs];
 
 /** Undefined when the pod may run; static pods are never refused. */
 export function admitPod(input: AdmissionInput): Verdict | undefined {
@@ -30,6 +33,17 @@ export function admitPod(input: AdmissionInput): Verdict | undefined {
     if (verdict) return verdict;
   }
   return undefined;
+}
+
+function checkAppArmor({ pod, appArmor }: AdmissionInput): Verdict | undefined {
+  if (appArmor || appArmorProfiles(pod).every((profile) => profile === "unconfined")) return undefined;
+  return reject("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+}
+
+/** The runtime merges the groups that the image names, and cannot be told otherwise. */
+function checkGroups({ pod }: AdmissionInput): Verdict | undefined {
+  if (pod.spec?.securityContext?.supplementalGroupsPolicy !== "Strict") return undefined;
+  return reject("SupplementalGroupsPolicyNotSupported", "SupplementalGroupsPolicy=Strict is not supported in this node");
 }
 
 /** Sysctls that a pod may set because they are namespaced and harmless to others. */

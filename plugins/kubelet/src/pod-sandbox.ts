@@ -22,7 +22,8 @@ export async function createSandbox(services: PodServices, pod: Pod, attempt: nu
     await view.refresh(old.id);
   }
   try {
-    const { runtimeClassName } = pod.spec ?? {};
+    const { runtimeClassName, hostUsers } = pod.spec ?? {};
+    if (hostUsers === false) throw new Error("runtime does not support user namespaces");
     const handler = runtimeClassName ? await services.runtimeHandler(runtimeClassName) : undefined;
     await view.refresh(await runtime.runPodSandbox(sandboxOf(services, pod, attempt), handler));
   } catch (error) {

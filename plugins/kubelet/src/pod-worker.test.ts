@@ -225,6 +225,13 @@ describe("a pod's life", () => {
     expect(text).toContain("# Entries added by HostAliases.\n1.2.3.4\tfoo\tbar\n");
   });
 
+  it("does not run a pod in the node's user namespace that asked for its own", async () => {
+    h.run(testPod("web", { hostUsers: false }));
+    await h.until(() => h.events().some((e) => e.startsWith("FailedCreatePodSandBox")));
+    expect(h.events()).toContain("FailedCreatePodSandBox Failed to create pod sandbox: runtime does not support user namespaces");
+    expect(h.runtime.calls).toEqual([]);
+  });
+
   it("makes the sandbox again when it died, with the next attempt number", async () => {
     h.run(testPod("web"));
     await h.until(() => h.api("web")?.status?.phase === "Running");

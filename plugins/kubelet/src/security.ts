@@ -3,6 +3,7 @@ import type { Image, LinuxContainerSecurityContext, LinuxSandboxSecurityContext,
 import type { ContainerSpec, Pod } from "@k3s-p/plugin-api/kube";
 import { join } from "node:path";
 import { ConfigError } from "./env.ts";
+import { allContainers } from "./pod.ts";
 
 const NAMESPACE = { pod: 0, container: 1, node: 2, target: 3 } as const;
 const SECCOMP: Readonly<Record<string, number>> = { RuntimeDefault: 0, Unconfined: 1, Localhost: 2 };
@@ -32,6 +33,16 @@ function seccomp(profile: Profile | undefined, root: string): SeccompProfile {
   const profileType = SECCOMP[profile?.type ?? "Unconfined"] ?? 1;
   return { profileType, ...(profileType === 2 && { localhostRef: join(root, "seccomp", profile!.localhostProfile ?? "") }) };
 }
+
+/** As CRI names it; what the pod leaves out is the runtime's to choose. */
+function appArmor(profile: Profile | undefined): string | undefined {
+  if (!profile) return undefined;
+  return { RuntimeDefault: "runtime/default", Unconfined: "unconfined" }[profile.type] ?? `localhost/${profile.localhostProfile ?? ""}`;
+}
+
+/** Profiles that the pod's containers are to be held by. */
+export const appArmorProfiles = (pod: Pod): string[] =>
+  allContainers(pod).flatMap(({ spec }) => appArmor(spec.securityContext?.appArmorProfile ?? pod.spec?.securityContext?.appArmorProfile) ?? []);
 
 const isPrivileged = (spec: ContainerSpec): boolean => spec.securityContext?.privileged === true;
 
@@ -74,6 +85,7 @@ export function containerSecurity(input: SecurityInput): LinuxContainerSecurityC
   const privileged = isPrivileged(spec);
   const unmasked = own?.procMount === "Unmasked" || privileged;
   const runAsUser = user ?? image?.uid;
+  const apparmorProfile = appArmor(own?.appArmorProfile ?? shared?.appArmorProfile);
   const numeric = user !== undefined || image?.username === undefined || image.username === "";
   return {
     namespaceOptions: namespaceOptions(pod, targetId),
@@ -88,6 +100,7 @@ export function containerSecurity(input: SecurityInput): LinuxContainerSecurityC
     maskedPaths: unmasked ? [] : maskedPaths,
     readonlyPaths: unmasked ? [] : readonlyPaths,
     seccomp: seccomp(own?.seccompProfile ?? shared?.seccompProfile, root),
+    ...(apparmorProfile && { apparmorProfile }),
   };
 }
 

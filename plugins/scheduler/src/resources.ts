@@ -1,5 +1,5 @@
 /** What a pod asks of a node: requests over containers, init containers, sidecars and overhead, as plain numbers. */
-import { quantityMilli, quantityValue } from "@k3s-p/plugin-api/kube";
+import { findCondition, quantityMilli, quantityValue } from "@k3s-p/plugin-api/kube";
 import type { ContainerSpec, Pod } from "@k3s-p/plugin-api/kube";
 
 /** CPU in millicores, the rest in whole units; `scalars` are extended resources and huge pages. */
@@ -113,11 +113,15 @@ function applyPodLevel(total: Resources, pod: Pod): void {
   for (const [name, value] of level.scalars) total.scalars.set(name, value);
 }
 
-/** During an in-place resize the larger of what is asked, allocated and in force counts (KEP-1287). */
+/**
+ * During an in-place resize the larger of what is asked, allocated and in force counts (KEP-1287); what is asked does
+ * not when the node can never grant it.
+ */
 function containerRequests(pod: Pod, container: ContainerSpec): Resources {
-  const asked = toResources(container.resources?.requests);
   const statuses = container.restartPolicy === "Always" ? pod.status?.initContainerStatuses : pod.status?.containerStatuses;
   const status = statuses?.find((s) => s.name === container.name);
+  const hopeless = status?.resources !== undefined && findCondition(pod.status?.conditions, "PodResizePending")?.reason === "Infeasible";
+  const asked = hopeless ? emptyResources() : toResources(container.resources?.requests);
   if (status?.allocatedResources) raiseTo(asked, toResources(status.allocatedResources));
   if (status?.resources?.requests) raiseTo(asked, toResources(status.resources.requests));
   return asked;

@@ -160,7 +160,7 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
   const allocatable = { cpu: "4", memory: "8Gi", "ephemeral-storage": "100Gi", pods: "110" };
   const admission = (pod: Pod): AdmissionInput => ({
     pod, node: { metadata: { name: "n1", labels: {} }, status: { allocatable } } as never,
-    active: manager().active().filter((p) => p.metadata.uid !== pod.metadata.uid), maxPods: 110, allowedSysctls: [], pressure: undefined,
+    active: manager().active().filter((p) => p.metadata.uid !== pod.metadata.uid), maxPods: 110, appArmor: false, allowedSysctls: [], pressure: undefined,
   });
   return {
     ...ctx, objects, mounts: noMounts, hostDns: { servers: ["9.9.9.9"], searches: [], options: [] }, memoryCapacity: 8 * 2 ** 30,

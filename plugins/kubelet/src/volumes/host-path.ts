@@ -1,7 +1,8 @@
 /** The checks of `hostPath.type`. */
-import { mkdir, stat, writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import type { Stats } from "node:fs";
 import { dirname } from "node:path";
+import { makeFolder } from "@k3s-p/plugin-api";
 
 interface TypeRule {
   readonly noun: string;
@@ -20,9 +21,9 @@ const rules: Readonly<Record<string, TypeRule>> = {
 export async function checkHostPath(path: string, type = ""): Promise<void> {
   if (type === "") return;
   const present = await stat(path).catch(() => undefined);
-  if (type === "DirectoryOrCreate" && !present) await mkdir(path, { recursive: true, mode: 0o755 });
+  if (type === "DirectoryOrCreate" && !present) await makeFolder(path, 0o755);
   if (type === "FileOrCreate" && !present) {
-    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await makeFolder(dirname(path), 0o755);
     await writeFile(path, "", { mode: 0o644, flag: "a" });
   }
   const rule = rules[type.replace("OrCreate", "")];
