@@ -132,6 +132,7 @@ describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
     if (before.pid !== undefined) {
       process.kill(before.pid, "SIGKILL");
       await until(() => state("net") === "failed");
+      expect(kernel.status().find((s) => s.id === "net")?.pid).toBeUndefined();
       await until(async () => (await clock.pass(1000), state("net") === "ready"));
       expect(kernel.status().find((s) => s.id === "net")).toMatchObject({ restarts: 1 });
       expect(kernel.slot<Cni>("cni").confList.plugins[0]).toMatchObject({ type: "bridge" });

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { k3spError, type K3spError, type Logger } from "@k3s-p/plugin-api";
+import { pidOf } from "../kernel/hosts/host.ts";
 import type { Manifest } from "../kernel/manifest.ts";
 import { limitLog } from "./child-output.ts";
 import { confine } from "./confine.ts";
@@ -69,7 +70,7 @@ export function supervise({ manifest, log, args = [], env, onLine, logFile }: Su
     child.on("close", (code, signal) => resolve(failure(signal ? `its process was ended by ${signal}` : `its process ended with exit code ${code}`)));
   });
   return {
-    pid: child.pid,
+    get pid() { return pidOf(child); },
     ended,
     failure,
     async stop() {

@@ -1,4 +1,5 @@
 /** Where a plugin's code runs: one interface, one file a mode. */
+import type { ChildProcess } from "node:child_process";
 import type { HealthResult, K3spError, PluginContext } from "@k3s-p/plugin-api";
 
 /** What the code says about itself, compared with the manifest before it is started. Names -> slot ids. */
@@ -25,11 +26,15 @@ export interface PluginHost {
   stop(): Promise<void>;
   /** Resolves with the reason when the code is gone without having been stopped. */
   readonly exited: Promise<K3spError>;
-  /** Of a plugin with a process of its own. */
+  /** Of a plugin with a process of its own, while it runs. */
   readonly pid?: number | undefined;
   /** Its start has no time limit: somebody may be looking at it with a debugger. */
   readonly unhurried?: boolean | undefined;
 }
+
+/** The number of a process that has ended may be another's by now. */
+export const pidOf = (child: ChildProcess | undefined): number | undefined =>
+  child?.exitCode === null && child.signalCode === null ? child.pid : undefined;
 
 /** A host whose code is loaded with the plugin's. */
 export function lazyHost(make: () => Promise<PluginHost>): PluginHost {

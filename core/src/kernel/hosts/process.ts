@@ -10,7 +10,7 @@ import { createBridge, type Bridge } from "@k3s-p/plugin-api/wire/bridge";
 import type { Manifest } from "../manifest.ts";
 import { slotById } from "../board.ts";
 import type { ChildContext, ChildDeclared, FarSlot } from "../../isolation/child.ts";
-import type { Calls, Declared, PluginHost } from "./host.ts";
+import { pidOf, type Calls, type Declared, type PluginHost } from "./host.ts";
 import type { HostOptions } from "./index.ts";
 import { attachFlags, debuggerHint } from "../../isolation/attach.ts";
 import { forwardOutput, limitLog } from "../../isolation/child-output.ts";
@@ -46,7 +46,7 @@ export function processHost(options: HostOptions): PluginHost {
 
   return {
     exited: exited.promise,
-    get pid() { return child?.pid; },
+    get pid() { return pidOf(child); },
     unhurried: attach,
     async load() {
       child = spawnChild(options);
