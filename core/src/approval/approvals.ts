@@ -6,7 +6,7 @@
  */
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { k3spError, replaceFile, type Logger } from "@k3s-p/plugin-api";
+import { k3spError, replaceFileDurably, type Logger } from "@k3s-p/plugin-api";
 import type { Paths } from "@k3s-p/plugin-api/slots";
 import { didYouMean, type Manifest } from "../kernel/manifest.ts";
 import { hashOf } from "./hash.ts";
@@ -55,7 +55,7 @@ export function openApprovals(file: string): Approvals {
     const write = queue.then(async () => {
       const lock = Object.entries({ ...read(), [id]: entry }).sort(([a], [b]) => (a < b ? -1 : 1));
       mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-      await replaceFile(file, `${JSON.stringify(Object.fromEntries(lock), null, 2)}\n`);
+      await replaceFileDurably(file, `${JSON.stringify(Object.fromEntries(lock), null, 2)}\n`);
     });
     queue = write.catch(() => {});
     return write;

@@ -108,6 +108,6 @@ async function rotateCa(flags: ReadonlyMap<string, string>, paths: Paths, now: D
   const rotation = { staged, tls: paths.tls, force: flags.has("force") };
   const names = checkRotation(rotation);
   const backup = backUp(paths, now, []);
-  applyRotation(rotation, names);
+  await applyRotation(rotation, names);
   return `${names.join(", ")} put in place; the files before are in ${backup}. Restart k3s-p server, then every agent\n${localOnly(flags)}`;
 }

@@ -1,7 +1,7 @@
 /** `k3s-p token create|list|delete|generate|rotate`: bootstrap tokens of the cluster, and the server's own token. */
 import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { bootstrapTokenPattern, formatJoinToken, k3spError, parseJoinToken, replaceFile } from "@k3s-p/plugin-api";
+import { bootstrapTokenPattern, formatJoinToken, k3spError, parseJoinToken, replaceFileDurably } from "@k3s-p/plugin-api";
 import { isAlreadyExists, isNotFound, secrets, type KubeClient, type Secret } from "@k3s-p/plugin-api/kube";
 import type { Settings } from "../config/load.ts";
 import { nodeInfo } from "../node/identity.ts";
@@ -165,7 +165,7 @@ async function rotate({ flags }: Words, settings: Settings): Promise<string> {
   if (claimed !== undefined && parseJoinToken(claimed).password !== before.password) throw invalid("--token is not the server's token", `see ${paths.token}`);
   const password = parseJoinToken(flags.get("new-token") ?? random(32)).password;
   if (!password) throw invalid("--new-token is empty", "give a password, or nothing to generate one");
-  await replaceFile(paths.token, `K10${before.caHash}::server:${password}\n`);
+  await replaceFileDurably(paths.token, `K10${before.caHash}::server:${password}\n`);
   const configured = settings.values.get("token") ?? settings.values.get("token-file");
   return [
     "WARNING: Recommended to keep a record of the old token. If restoring from a snapshot, you must use the token associated with that snapshot.",

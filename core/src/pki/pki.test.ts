@@ -1,5 +1,6 @@
-import { X509Certificate, generateKeyPairSync } from "node:crypto";
-import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { X509Certificate, createPrivateKey, generateKeyPairSync } from "node:crypto";
+import fs, { chmodSync, mkdtempSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { createServer, connect } from "node:tls";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -111,6 +112,32 @@ test("a CA certificate beside another CA's key is refused", () => {
   createPki(dir).ca("server-ca");
   writeFileSync(join(dir, "server-ca.key"), keyPem(newKey()), { mode: 0o600 });
   expect(() => createPki(dir).ca("server-ca")).toThrow(/server-ca\.crt does not belong to the key beside it/);
+});
+
+test.each(["", "\0\0\0\0"])("what a power cut may have left as %j: a leaf is made again, a CA is named", async (left) => {
+  const { certPath, keyPath } = await createPki(dir).issue(serving);
+  for (const [path, mode] of [[certPath, 0o644], [keyPath, 0o600]] as const) writeFileSync(path, left, { mode });
+  const { cert, key } = await createPki(dir).issue(serving);
+  expect(new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))).toBe(true);
+  writeFileSync(join(dir, "server-ca.key"), left);
+  expect(() => createPki(dir).ca("server-ca")).toThrow(/server-ca\.key holds no private key/);
+  writeFileSync(join(dir, "server-ca.crt"), left);
+  expect(() => createPki(dir).ca("server-ca")).toThrow(/server-ca\.crt holds no certificate/);
+});
+
+test("what cannot be made again is on the disk before anything is issued with it; leaves need not be", async () => {
+  const onDisk: string[] = [];
+  const sync = vi.spyOn(fs, "fsyncSync").mockImplementation((file) => void onDisk.push(readlinkSync(`/proc/self/fd/${file}`).slice(dir.length).replace(".tmp", "")));
+  syncBuiltinESMExports();
+  try {
+    const pki = createPki(dir);
+    await pki.issue(serving);
+    await pki.serviceAccountKey();
+  } finally {
+    sync.mockRestore();
+    syncBuiltinESMExports();
+  }
+  expect(onDisk).toEqual(["/server-ca.key", "", "/server-ca.crt", "", "/service.key", ""]);
 });
 
 test("a leaf is issued anew when its CA was replaced by one of the same name", async () => {

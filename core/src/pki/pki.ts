@@ -1,8 +1,8 @@
 /** The cluster's certificate authorities and leaf certificates as files, made once and renewed before they expire. */
 import { X509Certificate, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { k3spError, messageOf } from "@k3s-p/plugin-api";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { certificatesOf, k3spError, messageOf } from "@k3s-p/plugin-api";
 import type { CaName, KeyPair, LeafRequest, Pki, Renewal } from "@k3s-p/plugin-api/slots";
 import { readKeyFile } from "./key-file.ts";
 import { issueCertificate, keyPem, newKey, sansOf } from "./x509.ts";
@@ -24,8 +24,15 @@ export interface PkiOptions {
   readonly warn?: (message: string) => void;
 }
 
+interface Authority {
+  readonly cert: string;
+  readonly key: string;
+  readonly certPath: string;
+  readonly keyPath: string;
+}
+
 export function createPki(tlsDir: string, { now = () => new Date(), warn = () => {} }: PkiOptions = {}): Pki {
-  const cas = new Map<CaName, { cert: string; key: string; certPath: string }>();
+  const cas = new Map<CaName, Authority>();
   const renewals = createRenewals(issue, warn);
   let ready = false;
 
@@ -45,9 +52,9 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
     if (!existsSync(certPath) || !existsSync(keyPath)) {
       const key = newKey();
       const commonName = `${caNames[name]}@${Math.floor(now().getTime() / 1000)}`;
-      writePair(certPath, issueCertificate({ commonName, usage: "ca", days: CA_DAYS, now: now(), key }), keyPath, keyPem(key));
+      writePair(certPath, issueCertificate({ commonName, usage: "ca", days: CA_DAYS, now: now(), key }), keyPath, keyPem(key), true);
     }
-    const loaded = { cert: read(certPath), key: readKeyFile(keyPath), certPath };
+    const loaded = { cert: read(certPath), key: readKeyFile(keyPath), certPath, keyPath };
     checkAuthority(loaded);
     cas.set(name, loaded);
     return loaded;
@@ -60,13 +67,13 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
     const certPath = join(dir, `${request.name}.crt`);
     const keyPath = join(dir, `${request.name}.key`);
     const ca = authority(request.ca);
-    const keyText = existsSync(keyPath) ? readKeyFile(keyPath) : keyPem(newKey());
+    const keyText = existingKey(keyPath) ?? keyPem(newKey());
     const key = createPrivateKey(keyText);
     if (!existsSync(certPath) || !stillGood(read(certPath), request, ca.cert, key, now())) {
       const { commonName, organizations = [], usage, sans = [] } = request;
       const cert = issueCertificate({ commonName, organizations, usage, sans, days: LEAF_DAYS, now: now(), key, issuer: ca });
       // The CA follows the leaf, as in K3s, so that a client can present the whole chain.
-      writePair(certPath, cert + ca.cert, keyPath, keyText);
+      writePair(certPath, cert + ca.cert, keyPath, keyText, false);
     }
     const pair = { cert: read(certPath), key: keyText, certPath, keyPath };
     if (renewal) renewals.follow(request, renewal, pair);
@@ -79,7 +86,7 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
     async serviceAccountKey() {
       prepare();
       const path = join(tlsDir, "service.key");
-      if (!existsSync(path)) writeSecret(path, keyPem(newKey()));
+      if (!existsSync(path)) writeAtomic(path, keyPem(newKey()), 0o600, true);
       const privateKey = readKeyFile(path);
       return { privateKey, publicKey: createPublicKey(privateKey).export({ type: "spki", format: "pem" }) as string, path };
     },
@@ -124,20 +131,23 @@ function createRenewals(issue: (request: LeafRequest) => Promise<KeyPair>, warn:
   };
 }
 
-function checkAuthority({ cert, key, certPath }: { readonly cert: string; readonly key: string; readonly certPath: string }): void {
-  const first = new X509Certificate(cert);
-  if (first.ca && first.checkPrivateKey(createPrivateKey(key))) return;
-  throw k3spError("K3SP_CERTIFICATE_INVALID", {
-    message: first.ca ? `${certPath} does not belong to the key beside it` : `the first certificate in ${certPath} is not one of a CA`,
-    fix: "restore the pair from a backup, or see k3s-p certificate rotate-ca",
-  });
+function checkAuthority({ cert, key, certPath, keyPath }: Authority): void {
+  const [first] = certificatesOf(cert);
+  const isKey = key.includes("PRIVATE KEY");
+  if (first?.ca && isKey && first.checkPrivateKey(createPrivateKey(key))) return;
+  const problem = !first ? `${certPath} holds no certificate`
+    : !first.ca ? `the first certificate in ${certPath} is not one of a CA`
+    : !isKey ? `${keyPath} holds no private key`
+    : `${certPath} does not belong to the key beside it`;
+  throw k3spError("K3SP_CERTIFICATE_INVALID", { message: problem, fix: "restore the pair from a backup, or see k3s-p certificate rotate-ca" });
 }
 
 /** Names alone prove nothing: a CA that was replaced may have kept its name. */
 export const isIssuedBy = (cert: X509Certificate, ca: X509Certificate): boolean => cert.checkIssued(ca) && cert.verify(ca.publicKey);
 
 function stillGood(pem: string, request: LeafRequest, ca: string, key: KeyObject, now: Date): boolean {
-  const cert = new X509Certificate(pem);
+  const [cert] = certificatesOf(pem);
+  if (!cert) return false;
   const wanted = new Set(request.sans ?? []);
   const organizations = [...cert.subject.matchAll(/^O=(.*)$/gm)].map((m) => m[1]);
   return (
@@ -151,17 +161,32 @@ function stillGood(pem: string, request: LeafRequest, ca: string, key: KeyObject
   );
 }
 
-/** The key first: a certificate without its key would look complete at the next start. */
-function writePair(certPath: string, cert: string, keyPath: string, key: string): void {
-  writeSecret(keyPath, key);
-  writeAtomic(certPath, cert, 0o644);
+/** Undefined also for one that a power cut has left empty: a leaf is made again. */
+function existingKey(path: string): string | undefined {
+  const text = existsSync(path) ? readKeyFile(path) : "";
+  return text.includes("PRIVATE KEY") ? text : undefined;
 }
 
-const writeSecret = (path: string, text: string): void => writeAtomic(path, text, 0o600);
+/** The key first: a certificate without its key would look complete at the next start. */
+function writePair(certPath: string, cert: string, keyPath: string, key: string, isDurable: boolean): void {
+  writeAtomic(keyPath, key, 0o600, isDurable);
+  writeAtomic(certPath, cert, 0o644, isDurable);
+}
 
-function writeAtomic(path: string, text: string, mode: number): void {
-  writeFileSync(`${path}.tmp`, text, { mode });
+/** Durable is what cannot be made again: waiting for the disk takes milliseconds, and there are many leaves. */
+function writeAtomic(path: string, text: string, mode: number, isDurable: boolean): void {
+  const fresh = openSync(`${path}.tmp`, "w", mode);
+  try {
+    writeFileSync(fresh, text);
+    if (isDurable) fsyncSync(fresh);
+  } finally {
+    closeSync(fresh);
+  }
   renameSync(`${path}.tmp`, path);
+  if (!isDurable) return;
+  const folder = openSync(dirname(path), "r");
+  fsyncSync(folder);
+  closeSync(folder);
 }
 
 function read(path: string): string {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -42,8 +42,13 @@ test("a CA that the old one has issued is put in place, and leaves are issued an
   const request = { name: "a", ca: "server-ca", commonName: "a", usage: "server" } as const;
   const before = await createPki(tls).issue(request);
   stageCa(old());
+  const oldCert = old().cert;
   expect(check()).toEqual(["server-ca.key", "server-ca.crt"]);
-  applyRotation({ staged, tls, force: false }, check());
+  const reader = openSync(join(tls, "server-ca.crt"), "r");
+  await applyRotation({ staged, tls, force: false }, check());
+  expect(readFileSync(reader, "utf8"), "whoever reads the old file goes on reading the old one").toBe(oldCert);
+  closeSync(reader);
+  expect(statSync(join(tls, "server-ca.key")).mode & 0o777).toBe(0o600);
   const after = await createPki(tls).issue(request);
   expect(after.cert).not.toBe(before.cert);
   expect(after.cert.endsWith(readFileSync(join(staged, "server-ca.crt"), "utf8"))).toBe(true);

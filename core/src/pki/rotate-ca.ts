@@ -1,8 +1,8 @@
 /** Puts CAs from elsewhere, and keys that sign ServiceAccount tokens, in the place of the cluster's own. */
 import { X509Certificate, createPrivateKey, createPublicKey } from "node:crypto";
-import { copyFileSync, existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { certificatesOf, k3spError } from "@k3s-p/plugin-api";
+import { certificatesOf, k3spError, replaceFileDurably } from "@k3s-p/plugin-api";
 import type { CaName } from "@k3s-p/plugin-api/slots";
 import { readKeyFile } from "./key-file.ts";
 import { isIssuedBy } from "./pki.ts";
@@ -31,8 +31,8 @@ export function checkRotation(rotation: CaRotation): string[] {
 }
 
 /** The keys first: a certificate that does not fit its key is refused at the next start. */
-export function applyRotation({ staged, tls }: CaRotation, names: readonly string[]): void {
-  for (const name of names) copyFileSync(join(staged, name), join(tls, name));
+export async function applyRotation({ staged, tls }: CaRotation, names: readonly string[]): Promise<void> {
+  for (const name of names) await replaceFileDurably(join(tls, name), readFileSync(join(staged, name)), name.endsWith(".key") ? 0o600 : 0o644);
 }
 
 function checkCa(name: CaName, { staged, tls, force }: CaRotation): string[] {

@@ -6,9 +6,9 @@
  * `rotate_keys` goes all the way at once. A new configuration is on disk before anything is sealed by it, and an old key
  * leaves it when nothing is sealed by that any more, so that a crash at any point leaves every object readable.
  */
-import { chmod, mkdir, open, readFile } from "node:fs/promises";
+import { chmod, mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { k3spError, replaceFile } from "@k3s-p/plugin-api";
+import { k3spError, replaceFileDurably } from "@k3s-p/plugin-api";
 import { badRequest } from "@k3s-p/plugin-api/kube";
 import { algorithms, type ProviderName } from "./ciphers.ts";
 import { checkConfiguration, type EncryptionConfiguration, rulesOf } from "./config.ts";
@@ -65,8 +65,8 @@ export async function openEncryption(options: EncryptionOptions): Promise<Encryp
   async function save(next: KeyRing, at: Stage): Promise<void> {
     const text = JSON.stringify(configurationOf(next));
     await mkdir(dirname(files.config), { recursive: true, mode: 0o700 });
-    await replaceDurably(files.config, text);
-    await replaceDurably(files.state, `${at}-${hashOf(text)}`);
+    await replaceFileDurably(files.config, text);
+    await replaceFileDurably(files.state, `${at}-${hashOf(text)}`);
     sealer.use(rulesOf(configurationOf(next)));
     [ring, stage] = [next, at];
   }
@@ -182,14 +182,4 @@ async function readStage(file: string): Promise<Stage> {
 async function isUnchanged(files: EncryptionOptions["files"], stage: Stage): Promise<boolean> {
   const [config, state] = await Promise.all([readText(files.config), readText(files.state)]);
   return config !== undefined && (state === undefined || state.trim() === `${stage}-${hashOf(config)}`);
-}
-
-/** What is sealed by a key that a power cut takes away is lost, so the file and its name reach the disk first. */
-async function replaceDurably(file: string, text: string): Promise<void> {
-  await replaceFile(file, text);
-  for (const path of [file, dirname(file)]) {
-    const handle = await open(path);
-    await handle.sync();
-    await handle.close();
-  }
 }

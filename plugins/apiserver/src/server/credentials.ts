@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { chmod, lstat, mkdir, readFile, readlink, rm, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { formatJoinToken, parseJoinToken, replaceFile } from "@k3s-p/plugin-api";
+import { formatJoinToken, k3spError, makeFolder, parseJoinToken, replaceFile, replaceFileDurably } from "@k3s-p/plugin-api";
 import { addressAt, parseCidr } from "@k3s-p/plugin-api/net";
 import type { ClusterSettings, KeyPair, NodeInfo, Pki, Renewal } from "@k3s-p/plugin-api/slots";
 
@@ -50,8 +50,12 @@ export async function writeKubeconfig(pki: Pki, url: string, target: ClusterSett
     { name: "client-admin", ca: "client-ca", commonName: "system:admin", organizations: ["system:masters"], usage: "client" },
     { signal: renewal.signal, onRenewed: (renewed) => void write(renewed).catch(renewal.onError) },
   );
-  await mkdir(dirname(target.path), { recursive: true });
-  await write(admin);
+  try {
+    await makeFolder(dirname(target.path));
+    await write(admin);
+  } catch (cause) {
+    throw k3spError("K3SP_PERMISSION_DENIED", { message: `write-kubeconfig: ${target.path} cannot be written`, cause, fix: "name a file that this user may write with --write-kubeconfig" });
+  }
 }
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
@@ -93,7 +97,7 @@ async function writeToken(path: string, serverCa: string, user: "server" | "node
   const password = parseJoinToken(given).password || parseJoinToken(before.trim()).password || randomBytes(16).toString("hex");
   const text = `${formatJoinToken(serverCa, `${user}:${password}`)}\n`;
   if (text === before) await chmod(path, 0o600);
-  else await replaceFile(path, text);
+  else await replaceFileDurably(path, text);
 }
 
 const isLink = async (path: string): Promise<boolean> => (await lstat(path).catch(() => undefined))?.isSymbolicLink() ?? false;
