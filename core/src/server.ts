@@ -1,9 +1,7 @@
 /** Runs a planned server in this process: kernel, references, signals, and the summary a user reads. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { ApiError } from "@k3s-p/plugin-api/kube";
-import type { Paths } from "@k3s-p/plugin-api/slots";
 import { unreadFlags } from "./config/flags.ts";
 import { debugPage, metricsSource } from "@k3s-p/plugin-api/points";
 import { keepAccounts } from "./accounts/accounts.ts";
@@ -17,6 +15,7 @@ import { createHosts } from "./kernel/hosts/index.ts";
 import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts";
 import type { OnSpan } from "./kernel/span.ts";
 import { createLogger } from "./log.ts";
+import { makeDataFolders } from "./node/data-folders.ts";
 import { createPki } from "./pki/pki.ts";
 import type { ServerPlan } from "./plan.ts";
 import { createRunner } from "./runner/runner.ts";
@@ -39,7 +38,7 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const { plan, configs, node, settings } = server;
   const log = options.log ?? createLogger({ debug: settings.values.get("debug")?.value === true });
   const kernelLog = log("kernel");
-  makeDataFolders(node.paths);
+  await makeDataFolders(node.paths);
   const runner = createRunner();
   const refs = { node, runner, pki: createPki(node.paths.tls, { warn: (message) => kernelLog.warn(message) }) };
   // Not below `server`, which root alone may enter: programs have users of their own.
@@ -81,15 +80,6 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   for (const line of summary(server, kernel)) kernelLog.info(line);
   void keepAccounts(kernel.slot("kube"), kernel.plan().plugins, kernelLog);
   return { kernel, stop };
-}
-
-function makeDataFolders({ dataDir, server }: Paths): void {
-  try {
-    mkdirSync(dataDir, { recursive: true });
-    mkdirSync(server, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw k3spError("K3SP_PERMISSION_DENIED", { message: `data-dir: ${dataDir} cannot be made or written`, cause, fix: "name a folder that this user may write with --data-dir" });
-  }
 }
 
 /** What is not as by default: replaced, disabled, left empty. */

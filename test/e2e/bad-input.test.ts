@@ -50,7 +50,7 @@ describe.skipIf(reason)("bad input", () => {
     await new Promise((resolve) => blocker.stdout!.once("data", resolve));
     const text = await errorOf(api);
     blocker.kill("SIGKILL");
-    expect(text).toMatch(/^K3SP_PORT_IN_USE {2}.*6443/);
+    expect(text).toMatch(new RegExp(`^K3SP_PORT_IN_USE  .*:6443 is in use by .+ \\(process ${blocker.pid}\\)`));
     expect(text).toMatch(/fix: .*(--https-listen-port|another port)/);
   });
 
@@ -95,10 +95,26 @@ describe.skipIf(reason)("bad input", () => {
     expect(output.split("\n").filter((line) => line && !line.startsWith('{"level":30'))).toEqual([]);
   });
 
-  test("a data directory that is a file", async () => {
+  test.each([
+    ["is a file", "/etc/rancher/file", "it is not a folder"],
+    ["is below /proc", "/proc/k3s/data", "its file system takes no folders"],
+    ["is on a file system that is read-only", "/etc/rancher/read-only/data", "the file system is read-only"],
+    ["is on a full disk", "/etc/rancher/full/data", "the disk is full"],
+  ])("a data directory that %s", async (_, folder, why) => {
     put("/etc/rancher/file", "mine");
-    expect(await errorOf([...api, "--data-dir", "/etc/rancher/file"])).toMatch(/^K3SP_PERMISSION_DENIED {2}data-dir: \/etc\/rancher\/file cannot be made or written\n {2}cause: .*\n {2}fix: .*--data-dir$/);
+    await sandbox.run(["sh", "-c", "cd /etc/rancher && mkdir -p read-only full && mount -t tmpfs -o ro none read-only && mount -t tmpfs -o size=64k none full"]);
+    const text = await errorOf([...api, "--data-dir", folder]);
+    await sandbox.run(["sh", "-c", "cd /etc/rancher && umount read-only full"]);
+    expect(text).toMatch(new RegExp(`^K3SP_PERMISSION_DENIED  data-dir: ${folder} cannot be made or written: ${why}\\n  cause: .*\\n  fix: .*--data-dir$`));
     expect((await sandbox.run(["cat", "/etc/rancher/file"])).stdout).toBe("mine");
+  });
+
+  test("a kubeconfig where nothing can be written", async () => {
+    expect(await errorOf([...api, "--write-kubeconfig", "/proc/k3s/config"])).toMatch(/^K3SP_PERMISSION_DENIED  write-kubeconfig: \/proc\/k3s\/config cannot be written\n  cause: .*\n  fix: .*--write-kubeconfig$/);
+  });
+
+  test("an address that this machine does not have", async () => {
+    expect(await errorOf([...api, "--bind-address", "10.9.9.9"])).toMatch(/^K3SP_CONFIG_INVALID  bind-address: 10\.9\.9\.9 is not an address of this machine\n  cause: .*\n  fix: give --bind-address one/);
   });
 
   test("a missing containerd", async () => {
