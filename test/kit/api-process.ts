@@ -33,6 +33,8 @@ export interface ApiProcessOptions {
   readonly dir: string;
   readonly port: number;
   readonly args?: readonly string[];
+  /** Options of Node, such as `--inspect=0`. */
+  readonly node?: readonly string[];
 }
 
 /** Arguments after `k3s-p`. */
@@ -54,7 +56,7 @@ export function k3sp(args: readonly string[]): Promise<{ readonly code: number; 
 
 /** Resolves when it is ready; rejects with its output when it ends before. */
 export async function startApiProcess(options: ApiProcessOptions): Promise<ApiProcess> {
-  const child = spawn(process.execPath, [main, ...apiArguments(options)], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [...options.node ?? [], main, ...apiArguments(options)], { env, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   const exited = new Promise<number>((resolve) => child.on("close", (code, signal) => resolve(code ?? (signal === "SIGKILL" ? 137 : 143))));
   await new Promise<void>((resolve, reject) => {
@@ -80,12 +82,15 @@ export async function startApiProcess(options: ApiProcessOptions): Promise<ApiPr
   };
 }
 
-function open({ dir, port }: ApiProcessOptions): ClientHttp2Session {
+/** What the administrator's kubeconfig holds, for a connection. */
+export function credentials(dir: string): { readonly ca: string; readonly cert: string; readonly key: string } {
   const text = readFileSync(join(dir, "k3s.yaml"), "utf8");
   const pem = (key: string): string => Buffer.from(new RegExp(`${key}: (\\S+)`).exec(text)![1]!, "base64").toString();
-  const session = connect(`https://127.0.0.1:${port}`, {
-    ca: pem("certificate-authority-data"), cert: pem("client-certificate-data"), key: pem("client-key-data"),
-  });
+  return { ca: pem("certificate-authority-data"), cert: pem("client-certificate-data"), key: pem("client-key-data") };
+}
+
+function open({ dir, port }: ApiProcessOptions): ClientHttp2Session {
+  const session = connect(`https://127.0.0.1:${port}`, credentials(dir));
   // Each request says by itself that the connection ended.
   session.on("error", () => {});
   return session;
