@@ -4,6 +4,7 @@ import { flags } from "./config/flags.ts";
 import { loadSettings, type Settings } from "./config/load.ts";
 import { pluginConfigs } from "./config/plugins.ts";
 import { disableFlags, profiles } from "./defaults.ts";
+import { runsInServer } from "./isolation/program.ts";
 import { didYouMean, type Manifest } from "./kernel/manifest.ts";
 import { resolvePlan, type Plan } from "./kernel/resolve.ts";
 import { nodeInfo } from "./node/identity.ts";
@@ -48,6 +49,7 @@ export async function planFrom(settings: Settings, overrides: Overrides = noOver
     manifests, role: "server", roles: agent ? ["server", "agent"] : ["server"], disabled,
     slots: new Map([...slotChoices(settings), ...overrides.slots]),
   });
+  checkModules(plan.plugins, settings);
   checkSections(settings, manifests);
   const configs = await pluginConfigs(plan.plugins, settings);
   const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort());
@@ -56,9 +58,19 @@ export async function planFrom(settings: Settings, overrides: Overrides = noOver
 }
 
 /** Code that did not come with the server runs in its process only when both the manifest and the user say so. */
-function isolated(m: Manifest, settings: Settings): Manifest {
-  const allowed = (settings.values.get("allow-inline")?.value ?? []) as readonly string[];
-  return m.source.kind === "user" && m.isolation === "inline" && !allowed.includes(m.id) ? { ...m, isolation: "process" } : m;
+const isolated = (m: Manifest, settings: Settings): Manifest => (m.isolation === "inline" && !mayRunInServer(m, settings) ? { ...m, isolation: "process" } : m);
+
+const mayRunInServer = ({ id, source }: Manifest, settings: Settings): boolean =>
+  source.kind === "default" || ((settings.values.get("allow-inline")?.value ?? []) as readonly string[]).includes(id);
+
+/** The module of a program has no other place. */
+function checkModules(plugins: readonly Manifest[], settings: Settings): void {
+  const refused = plugins.find((m) => runsInServer(m) && !mayRunInServer(m, settings));
+  if (!refused) return;
+  throw k3spError("K3SP_PERMISSION_DENIED", {
+    message: `${refused.id}: the module beside its program runs in the server's own process, which was not allowed`, plugin: refused.id,
+    fix: `--allow-inline ${refused.id}`,
+  });
 }
 
 const unique = <T>(value: T, index: number, all: readonly T[]): boolean => all.indexOf(value) === index;

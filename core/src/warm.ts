@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url";
 import { defaultPlugins } from "./defaults.ts";
 
 await import("./cli/server.ts");
+await import("./isolation/exec.ts");
 for (const id of defaultPlugins) {
   const manifest = findPackageJSON(`@k3s-p/plugin-${id}`, import.meta.url);
   if (manifest) await import(pathToFileURL(join(dirname(manifest), "src/plugin.ts")).href);

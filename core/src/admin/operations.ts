@@ -2,6 +2,7 @@
 import { k3spError } from "@k3s-p/plugin-api";
 import { pluginConfigs } from "../config/plugins.ts";
 import type { Change, Kernel, PluginStatus } from "../kernel/lifecycle.ts";
+import { runsInServer } from "../isolation/program.ts";
 import { didYouMean, type Manifest } from "../kernel/manifest.ts";
 import type { Plan } from "../kernel/resolve.ts";
 import { addedPlugin, noOverrides, planFrom, readSettings, type Overrides, type ServerPlan } from "../plan.ts";
@@ -131,7 +132,7 @@ export function createOperations(options: AdminOptions): Operations {
     if (changes.length) return { lines: [`${name}: the new configuration is in force`] };
     if (status.state === "ready" && manifest.isolation === "inline") return { lines: [`${name}: the configuration has not changed; new code of an inline plugin needs a restart of the server`] };
     await kernel.restart(name);
-    return { lines: [`${name} was started again`] };
+    return { lines: [`${name} was started again`, ...(runsInServer(manifest) ? ["new code of its module needs a restart of the server"] : [])] };
   }
 
   /** What waited for it starts now; what was refused in a change by hand is tried again by hand. */

@@ -1,8 +1,10 @@
 /** What a plugin may do, as a list of short texts: the same for the user to read, for the lock file and for a comparison. */
+import { runsInServer } from "../isolation/program.ts";
 import type { Manifest } from "../kernel/manifest.ts";
 
 /** Sorted: `kube get pods`, `run ip`, `write /etc/x`, `use runtime`, `provide cni`, `capability NET_ADMIN`, `inline`. */
-export function rightsOf({ permissions, provides, needs, wants, contributes, isolation }: Manifest): readonly string[] {
+export function rightsOf(manifest: Manifest): readonly string[] {
+  const { permissions, provides, needs, wants, contributes, exec: { program } } = manifest;
   const { kube = [], exec = [], fs = {}, net, memory, uid, capabilities = [] } = permissions;
   return [...new Set([
     ...Object.keys(provides).map((slot) => `provide ${slot}`),
@@ -10,11 +12,11 @@ export function rightsOf({ permissions, provides, needs, wants, contributes, iso
     ...contributes.map((point) => `contribute ${point}`),
     ...(kube === "admin" ? ["kube * *.*"] : kube === "node" ? ["identity node"] : kube.flatMap(({ groups, resources, verbs }) =>
       verbs.flatMap((verb) => resources.flatMap((resource) => groups.map((group) => `kube ${verb} ${resource}${group && `.${group}`}`))))),
-    ...exec.map((program) => `run ${program}`),
+    ...[...exec, ...(program === undefined ? [] : [program])].map((name) => `run ${name}`),
     ...(fs.read ?? []).map((path) => `read ${path}`), ...(fs.write ?? []).map((path) => `write ${path}`),
     ...(net ? ["network"] : []), ...(memory ? [`memory ${memory}`] : []),
     ...(uid === undefined ? [] : [`uid ${uid}`]), ...capabilities.map((name) => `capability ${name}`),
-    ...(isolation === "inline" ? ["inline"] : []),
+    ...(runsInServer(manifest) ? ["inline"] : []),
   ])].sort();
 }
 
@@ -34,6 +36,7 @@ const kubeParts = ([verb = "", target = ""]: readonly string[]): readonly string
 const coverings: Readonly<Record<string, Cover>> = {
   "kube kube": (given, right) => kubeParts(given).every((part, i) => part === "*" || part === kubeParts(right)[i]),
   "run run": ([given]) => given === "*",
+  "capability capability": ([given]) => given === "ALL",
   "read read": ([given], [right]) => below(given, right),
   "write write": ([given], [right]) => below(given, right),
   "write read": ([given], [right]) => below(given, right),

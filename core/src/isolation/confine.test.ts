@@ -1,7 +1,10 @@
 /** What a plugin's program is held to: its user, its capabilities, and the folders that it can pass. */
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { formatError, isK3spError, type Logger } from "@k3s-p/plugin-api";
 import type { Manifest } from "../kernel/manifest.ts";
@@ -68,6 +71,11 @@ describe.skipIf(!isRoot)("a program", () => {
     expect(await run(program(status, { uid: 0 }))).toEqual([...held(0, none)]);
   });
 
+  test("with all capabilities is root with all that the server may, and so is what it starts", async () => {
+    const own = readFileSync("/proc/self/status", "utf8").split("\n").filter((line) => /^(Uid|Gid|CapPrm|CapEff|CapBnd|NoNewPrivs):/.test(line)).map((line) => line.replaceAll(/\s+/g, " "));
+    expect(await run(program(status, { uid: 0, capabilities: ["ALL"] }))).toEqual(expect.arrayContaining(own));
+  });
+
   test("cannot do what it did not declare: read root's files, write beside its folders, change the network, signal others", async () => {
     writeFileSync(join(dir, "secret"), "secret", { mode: 0o600 });
     const lines = await run(program(`cat ${dir}/secret; ip link add x type dummy; touch ${dir}/new; chown 0 $0; kill -0 ${process.pid}`));
@@ -98,6 +106,21 @@ describe.skipIf(!isRoot)("a program", () => {
     );
     expect(confine(program("", { uid: 0 }), [])).toContain("--reuid=0");
   });
+});
+
+test("a program ends with its server, also with one that was killed", async () => {
+  const manifest = program("", isRoot ? { uid: 0 } : {});
+  const script = `import { supervise } from "${import.meta.dirname}/supervise.ts";
+    const { pid } = supervise({ manifest: ${JSON.stringify({ ...manifest, entry: "/usr/bin/sleep" })}, log: {}, args: ["1000"], env: {}, onLine: () => false });
+    console.log(pid);
+    setInterval(() => {}, 1000);`;
+  const server = spawn(process.execPath, ["--input-type=module-typescript", "--eval", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const [chunk] = (await once(server.stdout, "data")) as [Buffer];
+  const pid = Number(chunk);
+  expect(process.kill(pid, 0)).toBe(true);
+  server.kill("SIGKILL");
+  for (let i = 0; i < 200 && existsSync(`/proc/${pid}`); i++) await sleep(10);
+  expect(existsSync(`/proc/${pid}`)).toBe(false);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 /** The file that a program's output goes to; as K3s keeps containerd's: 50 MB, and three older ones beside it. */
-import { createWriteStream, renameSync, statSync, type WriteStream } from "node:fs";
-import type { Logger } from "@k3s-p/plugin-api";
+import { createWriteStream, openSync, renameSync, statSync, type WriteStream } from "node:fs";
+import { messageOf, type Logger } from "@k3s-p/plugin-api";
 
 export interface LogFile {
   write(line: string): void;
@@ -10,24 +10,28 @@ export interface LogFile {
 const largest = 50 * 1024 * 1024;
 const older = 3;
 
+/** Throws when the file cannot be opened; what cannot be written later is told to `log` and lost. */
 export function openLogFile(path: string, log: Logger, limit = largest): LogFile {
-  let size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  const warn = (error: unknown): void => log.warn(`${path}: ${messageOf(error)}`);
+  const open = (): WriteStream => createWriteStream(path, { fd: openSync(path, "a", 0o600) }).on("error", warn);
   let stream = open();
+  let size = statSync(path).size;
 
-  function open(): WriteStream {
-    if (size > limit) {
+  function turn(): void {
+    size = 0;
+    try {
       setAside(path);
-      size = 0;
+      const full = stream;
+      stream = open();
+      full.end();
+    } catch (error) {
+      warn(error);
     }
-    return createWriteStream(path, { flags: "a", mode: 0o600 }).on("error", (error) => log.warn(`${path} is not written any more: ${error.message}`));
   }
 
   return {
     write(line) {
-      if (size > limit) {
-        stream.end();
-        stream = open();
-      }
+      if (size > limit) turn();
       size += Buffer.byteLength(line) + 1;
       stream.write(`${line}\n`);
     },

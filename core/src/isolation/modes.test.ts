@@ -23,12 +23,13 @@ let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "modes-"))));
 afterEach(() => rmSync(dir, { recursive: true }));
 
-const typescript = () => `
+const typescript = (first = "") => `
   import { writeFileSync, rmSync, existsSync, mkdirSync } from "node:fs";
   import { join } from "node:path";
   import { definePlugin } from "${api}/index.ts";
   import { cni, runtime } from "${api}/slots/index.ts";
-  export default definePlugin({ provides: cni, needs: { runtime }, start(ctx) {
+  export default definePlugin({ provides: cni, needs: { runtime }, async start(ctx) {
+    ${first}
     let file;
     function install() {
       const { confDir } = ctx.needs.runtime.cni;
@@ -78,6 +79,13 @@ const modes: Readonly<Record<string, { readonly manifest: () => Partial<Manifest
       exec: { args: [confDir(), "{config.subnet}"], ready: "listening", provides: { confList: { cniVersion: "1.0.0", name: "x", plugins: [{ type: "bridge", ipam: { ranges: [[{ subnet: "10.78.0.0/24" }]] } }] } } },
     }),
   },
+  "exec with a module": {
+    manifest() {
+      write("run.sh", "#!/bin/sh\necho listening for $1\nsleep 1000\n");
+      const entry = write("plugin.ts", typescript('await ctx.program({ args: [ctx.config.subnet], ready: "listening for 10.78" });'));
+      return { isolation: "exec", permissions, entry, dir: join(dir, "plugin"), exec: { program: "./run.sh" } };
+    },
+  },
   "rpc from Node": { manifest: () => example("rpc-node") },
   "rpc from Python": { manifest: () => example("rpc-python"), skip: !python },
 };
@@ -111,7 +119,7 @@ function start(manifest: () => Partial<Manifest>) {
 
 const conflists = (folder: string) => existsSync(folder) && ["10-x.conflist", "10-rpc-node.conflist", "10-rpc-python.conflist"].some((name) => existsSync(join(folder, name)));
 
-describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
+describe.each(Object.entries(modes))("%s", (mode, { manifest, skip }) => {
   test.skipIf(skip)("the slot's data and methods are there, from its config, and what it did is undone", async () => {
     const { kernel } = start(manifest);
     await kernel.start();
@@ -128,7 +136,7 @@ describe.each(Object.entries(modes))("%s", (_, { manifest, skip }) => {
     await kernel.start();
     await clock.pass(10_000);
     const before = kernel.status().find((s) => s.id === "net")!;
-    if (before.mode !== "exec") await until(() => kernel.status().find((s) => s.id === "net")!.health[0]?.ok === true);
+    if (mode !== "exec") await until(() => kernel.status().find((s) => s.id === "net")!.health[0]?.ok === true);
     if (before.pid !== undefined) {
       process.kill(before.pid, "SIGKILL");
       await until(() => state("net") === "failed");

@@ -20,6 +20,9 @@ export interface ExecDeclaration {
 /** What runs under Node; everything else is a program. */
 export const isModule = (path: string): boolean => /\.[cm]?[jt]s$/.test(path);
 
+/** Whether a plugin's code runs in the server's own process: all of it, or the module of its program. */
+export const runsInServer = ({ isolation, exec }: Pick<Manifest, "isolation" | "exec">): boolean => isolation === "inline" || exec.program !== undefined;
+
 /** Where the machine's own programs are: the path is often shorter than that. */
 const systemFolders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 export const programFolders = (): readonly string[] => [...new Set([...(process.env.PATH ?? "").split(delimiter), ...systemFolders])].filter(Boolean);

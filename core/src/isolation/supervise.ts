@@ -37,6 +37,7 @@ export interface Supervised {
 export function supervise({ manifest, log, args = [], env, onLine, logFile }: SuperviseOptions): Supervised {
   const [command = "", ...rest] = confine(manifest, args);
   const { PATH = "" } = process.env;
+  const file = logFile === undefined ? undefined : openLogFile(logFile, log);
   const child = spawn(command, rest, {
     env: { PATH, ...env }, cwd: manifest.dir, stdio: ["pipe", "pipe", "pipe"],
     // A group of its own, so that what it starts ends with it.
@@ -49,7 +50,6 @@ export function supervise({ manifest, log, args = [], env, onLine, logFile }: Su
       // It has ended.
     }
   };
-  const file = logFile === undefined ? undefined : openLogFile(logFile, log);
   const calm = limitLog(log);
   const last: string[] = [];
   const read = (level: "info" | "warn") => (line: string): void => {
