@@ -65,6 +65,7 @@ export interface Informer<T> {
   readonly synced: Promise<void>;
   get(name: string, namespace?: string): T | undefined;
   list(namespace?: string): readonly T[];
+  /** Throws for an index that is not among `indexes`. */
   byIndex(index: string, key: string): readonly T[];
   /** Replays what is there as `added`, then follows changes in order; returns the unsubscribe function. */
   on(handlers: InformerHandlers<T>): () => void;

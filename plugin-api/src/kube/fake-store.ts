@@ -1,6 +1,7 @@
 /** The objects behind the fake client: revisions, finalizers and grace periods, and informers that are told at once. */
 import type { DeleteOptions, Informer, InformerHandlers, InformerOptions, ListOptions } from "./client.ts";
 import { conflict, notFound } from "./errors.ts";
+import { unknownIndex } from "./indexes.ts";
 import { timestamp } from "./meta.ts";
 import { apiVersionOf, type Resource } from "./resources.ts";
 import { matches, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
@@ -153,7 +154,9 @@ function informer<T extends KubeObject>({ resource, rows, watchers }: Table, opt
   };
   watchers.add(watcher);
   const indexed = (name: string) => {
-    if (!indexes.has(name)) indexes.set(name, indexBy([...seen.values()], options.indexes![name]!));
+    const keysOf = options.indexes?.[name];
+    if (!keysOf) throw unknownIndex(resource, options, name);
+    if (!indexes.has(name)) indexes.set(name, indexBy([...seen.values()], keysOf));
     return indexes.get(name)!;
   };
   return {

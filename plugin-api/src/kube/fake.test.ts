@@ -59,4 +59,5 @@ test("an informer sees an object enter and leave its selector, and what was held
   kube.release();
   expect(seen).toEqual(["added", "updated", "deleted"]);
   expect(informer.byIndex("zone", "y")).toEqual([]);
+  expect(() => informer.byIndex("zoen", "y")).toThrow('the informer of nodes has no index "zoen"; it was made with zone');
 });

@@ -3,6 +3,7 @@ export * from "./client.ts";
 export * from "./conditions.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
+export * from "./indexes.ts";
 export * from "./meta.ts";
 export * from "./quantity.ts";
 export * from "./resources.ts";

@@ -1,6 +1,7 @@
 /** An informer over any client: it lists once, then watches, and lists again when the server has forgotten its place. */
 import type { Informer, InformerHandlers, InformerOptions, KubeClient } from "./client.ts";
 import { isExpired } from "./errors.ts";
+import { unknownIndex } from "./indexes.ts";
 import type { Resource } from "./resources.ts";
 import type { KubeObject, WatchEvent } from "./types.ts";
 
@@ -60,7 +61,11 @@ export function remoteInformer<T extends KubeObject>(client: Pick<KubeClient, "l
     synced: synced.promise,
     get: (name, namespace = query.namespace ?? "") => objects.get(resource.namespaced ? `${namespace}/${name}` : `/${name}`),
     list: (namespace) => (namespace ? [...objects.values()].filter((o) => o.metadata?.namespace === namespace) : [...objects.values()]),
-    byIndex: (index, key) => [...objects.values()].filter((o) => indexes[index]?.(o).includes(key)),
+    byIndex(index, key) {
+      const keysOf = indexes[index];
+      if (!keysOf) throw unknownIndex(resource, options, index);
+      return [...objects.values()].filter((o) => keysOf(o).includes(key));
+    },
     on(handler) {
       for (const object of objects.values()) handler.added?.(object);
       handlers.add(handler);

@@ -163,6 +163,7 @@ describe("an informer", () => {
     expect([names("red"), names("blue")]).toEqual([["b"], ["a"]]);
     await kube.delete(configMaps, "b", { namespace: "default" });
     expect(names("red")).toEqual([]);
+    expect(() => informer.byIndex("taem", "red")).toThrow('the informer of configmaps has no index "taem"; it was made with team');
   });
 
   test("with a selector sees objects come and go as they match", async () => {

@@ -1,6 +1,6 @@
 /** Informers of this process: views over the object cache that hold nothing but their indexes. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Informer, InformerHandlers, InformerOptions, KubeObject, Resource } from "@k3s-p/plugin-api/kube";
+import { unknownIndex, type Informer, type InformerHandlers, type InformerOptions, type KubeObject, type Resource } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { CacheEvent, Collection } from "../store/collection.ts";
 import type { Entry } from "../store/entry.ts";
@@ -109,7 +109,11 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
       return accepts(object) ? (object as unknown as T) : undefined;
     },
     list: (space = "") => selected(space).map((entry) => entry.object as unknown as T),
-    byIndex: (name, key) => [...(indexes.get(name)?.buckets.get(key)?.values() ?? [])] as unknown as T[],
+    byIndex(name, key) {
+      const index = indexes.get(name);
+      if (!index) throw unknownIndex(resource, options, name);
+      return [...(index.buckets.get(key)?.values() ?? [])] as unknown as T[];
+    },
     on(handlers) {
       replay(handlers);
       const listener: Listener<T> = { handlers, run: AsyncLocalStorage.snapshot() };
