@@ -10,6 +10,7 @@ import { dataPlane, twoNodes, type DataPlane } from "./data-plane.ts";
 import { cniPrograms, type Requirement } from "./requirements.ts";
 import { startSubject, type Started, type Subject } from "./subject.ts";
 import { NotApplicable, test, within, type ConformanceContext, type ConformanceTest } from "./suite.ts";
+import type { WorldOptions } from "./world.ts";
 
 interface Place extends DataPlane {
   readonly subject: Subject;
@@ -24,6 +25,9 @@ interface Place extends DataPlane {
 }
 
 const PARALLEL = 50;
+/** For 13 pods at a time, where the provider takes the node's range. */
+const smallRange: WorldOptions = { podCidr: "10.42.0.0/28" };
+const MORE_THAN_FIT = 16;
 const requires: readonly Requirement[] = ["netns", "cni-programs"];
 
 export function cniSuite(subject: Subject): readonly ConformanceTest[] {
@@ -32,7 +36,7 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
   return [
     each("the list is a valid CNI configuration whose programs are installed, and speak the versions that it offers", lint),
     each("start writes the list where the runtime looks, and stop takes it back", written),
-    each("status says that it is ready, and so does STATUS, which fails after a stop", status),
+    each("status says that it is ready; where the list offers CNI 1.1, STATUS says so too, until the plugin stops", status),
     each("ADD gives each pod an address of its own, in one range, and never the gateway's", uniqueAddresses),
     each(`${PARALLEL} parallel ADDs give ${PARALLEL} addresses`, async (place) => {
       const pods = Array.from({ length: PARALLEL }, () => place.add());
@@ -69,7 +73,7 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
       await place.outside.serve(80, "outside");
       assert.match(pod.ask("192.0.2.20", 80) ?? "no answer", /^outside /);
     }),
-    each("DEL leaves no link of the pod on the node, and its address is free again", leftovers),
+    test("DEL leaves no link of the pod on the node, and its address is free again", requires, async (ctx) => leftovers(await begin(subject, ctx, smallRange))),
     each("further starts and stops add no link, route or rule", repeated),
     each("addresses stay taken over a stop and a start of the plugin, and running pods stay connected", restart),
   ];
@@ -77,9 +81,9 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
 
 const cniPath = ({ world }: Pick<Started<Cni>, "world">): string => `${world.node.paths.cniBin}:${cniPrograms}`;
 
-async function begin(subject: Subject, ctx: ConformanceContext): Promise<Place> {
+async function begin(subject: Subject, ctx: ConformanceContext, options: WorldOptions = {}): Promise<Place> {
   const plane = dataPlane(ctx);
-  const started = await startSubject<Cni>(subject, ctx, plane.place);
+  const started = await startSubject<Cni>(subject, ctx, { ...plane.place, ...options });
   ctx.defer(() => started.stop());
   const run = (command: "ADD" | "DEL" | "CHECK" | "GC", { name }: Netns, path: string, more: object = {}) =>
     cniRun(command, started.impl.confList, plane.node, { name, path }, cniPath(started), {}, more);
@@ -281,8 +285,8 @@ async function leftovers(place: Place): Promise<void> {
   // The first pod may make the bridge.
   await place.attach(place.add());
   const before = links();
-  for (let i = 0; i < 3; i++) {
-    const pod = place.add();
+  const pod = place.add();
+  for (let i = 0; i < MORE_THAN_FIT; i++) {
     await place.attach(pod);
     await place.detach(pod);
     assert.doesNotMatch(pod.run("ip", "-o", "link", "show"), /eth0/, "the pod still has its eth0");
