@@ -7,6 +7,8 @@ export interface CertificateStore {
   /** The certificate for a server name (SNI). */
   contextFor(serverName: string): SecureContext;
   readonly fallback: PemPair;
+  /** Another certificate for every other name. */
+  renew(fallback: PemPair): void;
   /** Reads Secrets and Ingresses again at the next handshake; connections that are open keep what they have. */
   invalidate(): void;
 }
@@ -29,7 +31,8 @@ interface Loaded {
   readonly names: readonly string[];
 }
 
-export function createCertificateStore({ ingresses, secrets, fallback, onInvalid }: StoreOptions): CertificateStore {
+export function createCertificateStore({ ingresses, secrets, onInvalid, ...options }: StoreOptions): CertificateStore {
+  let { fallback } = options;
   const loaded = new Map<string, Loaded>();
   let byName: Map<string, SecureContext> | undefined;
   let fallbackContext: SecureContext | undefined;
@@ -63,7 +66,13 @@ export function createCertificateStore({ ingresses, secrets, fallback, onInvalid
   }
 
   return {
-    fallback,
+    get fallback() {
+      return fallback;
+    },
+    renew(pair) {
+      fallback = pair;
+      fallbackContext = undefined;
+    },
     contextFor(serverName) {
       byName ??= build();
       const name = serverName.toLowerCase();

@@ -6,8 +6,10 @@ import { connect, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { once } from "node:events";
+import { connect as connectTls } from "node:tls";
 import * as k from "@k3s-p/plugin-api/kube";
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
+import type { KeyPair, Pki } from "@k3s-p/plugin-api/slots";
 import { startAlone, testNode } from "@k3s-p/plugin-api/testing";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { certificate } from "./certificate.fixture.ts";
@@ -18,6 +20,8 @@ let kube: FakeKube;
 let port: number;
 let securePort: number;
 let stop: () => Promise<void>;
+/** As the cluster's PKI does when the default certificate is near its end. */
+let renew: (name: string) => void;
 
 beforeEach(async () => {
   const dir = await mkdtemp(join(tmpdir(), "traefik-"));
@@ -29,7 +33,12 @@ beforeEach(async () => {
     deploy: async () => void kube.put(k.services, { metadata: { name: "traefik", namespace: "kube-system" }, spec: { type: "LoadBalancer" }, status: { loadBalancer: { ingress: [{ ip: "192.0.2.1" }] } } }),
     remove: async () => undefined,
   };
-  const pki = { issue: async () => ({ ...certificate("TRAEFIK DEFAULT CERT", ["traefik.default"]), certPath: "", keyPath: "" }) };
+  const pair = (name: string): KeyPair => ({ ...certificate(name, ["traefik.default"]), certPath: "", keyPath: "" });
+  const issue: Pki["issue"] = async (_, renewal) => {
+    renew = (name) => renewal!.onRenewed(pair(name));
+    return pair("TRAEFIK DEFAULT CERT");
+  };
+  const pki = { issue };
   const started = await startAlone<{ httpPort: number; ingressClass: string }>(plugin, {
     needs: { kube, deployer, pki, node: testNode(dir) }, dir, config: { webPort: 0, websecurePort: 0, trustedIPs: ["127.0.0.2"], redirectToHttps: false },
   });
@@ -262,6 +271,20 @@ test("serves TLS by server name, with HTTP/1.1 and HTTP/2, and a default certifi
   kube.put(k.secrets, { metadata: { name: "tls", namespace: "default" }, type: "kubernetes.io/tls", data: { "tls.crt": b64("nonsense"), "tls.key": "" } });
   expect(await subject("app.example.com")).toMatch(/^TRAEFIK DEFAULT CERT/);
   await vi.waitFor(() => expect(kube.all(k.events).map((e) => e.reason)).toContain("InvalidCertificate"));
+});
+
+test("serves a renewed default certificate to clients with another server name and to those without one", async () => {
+  const subject = async (options: object): Promise<string> => {
+    const socket = connectTls({ host: "127.0.0.1", port: securePort, rejectUnauthorized: false, ...options });
+    await once(socket, "secureConnect");
+    const { CN } = socket.getPeerCertificate().subject;
+    socket.destroy();
+    return String(CN);
+  };
+  const subjects = async () => [await subject({ servername: "other.example.com" }), await subject({})];
+  expect(await subjects()).toEqual(["TRAEFIK DEFAULT CERT", "TRAEFIK DEFAULT CERT"]);
+  renew("renewed");
+  expect(await subjects()).toEqual(["renewed", "renewed"]);
 });
 
 test("copies the Service's address into the status, and complains about what it cannot do", async () => {

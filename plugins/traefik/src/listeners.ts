@@ -26,9 +26,16 @@ export async function listenHttp(proxy: Proxy, address: string, port: number): P
   return open(server, address, port);
 }
 
-export async function listenHttps(proxy: Proxy, certificates: CertificateStore, address: string, port: number): Promise<Listener> {
+export interface TlsListener extends Listener {
+  /** For clients that send no server name: what `certificates` has now. */
+  renew(): void;
+}
+
+const oldest = { minVersion: "TLSv1.2" } as const;
+
+export async function listenHttps(proxy: Proxy, certificates: CertificateStore, address: string, port: number): Promise<TlsListener> {
   const server = createSecureServer({
-    allowHTTP1: true, minVersion: "TLSv1.2",
+    allowHTTP1: true, ...oldest,
     SNICallback: (name, done) => {
       try {
         done(null, certificates.contextFor(name));
@@ -42,7 +49,7 @@ export async function listenHttps(proxy: Proxy, certificates: CertificateStore, 
   server.on("request", (request, response) => proxy.handle("websecure", request, response));
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => proxy.upgrade("websecure", request, socket, head));
   server.on("sessionError", () => undefined).setTimeout(IDLE);
-  return open(server, address, port);
+  return { ...(await open(server, address, port)), renew: () => server.setSecureContext({ ...oldest, ...certificates.fallback }) };
 }
 
 /** A port that is taken gives way to any free one: the Service's endpoint says where the listener is. */

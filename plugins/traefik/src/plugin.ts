@@ -10,7 +10,7 @@ export default definePlugin({
     const { INGRESS_CLASS, startIngress } = await import("./start.ts");
     const running = await startIngress({
       client: ctx.needs.kube, deployer: ctx.needs.deployer, node: ctx.needs.node, pki: ctx.needs.pki, log: ctx.log,
-      config: ctx.config as unknown as IngressConfig, dataDir: ctx.dirs.data, defer: (undo) => ctx.defer(undo),
+      config: ctx.config as unknown as IngressConfig, dataDir: ctx.dirs.data, signal: ctx.signal, defer: (undo) => ctx.defer(undo),
     });
     return { httpPort: running.httpPort, httpsPort: running.httpsPort, ingressClass: INGRESS_CLASS };
   },

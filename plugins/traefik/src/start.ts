@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import type { Logger } from "@k3s-p/plugin-api";
 import { eventRecorder, type KubeClient, secrets } from "@k3s-p/plugin-api/kube";
 import { publishListener } from "@k3s-p/plugin-api/kube/service-endpoint";
-import type { Deployer, NodeInfo, Pki } from "@k3s-p/plugin-api/slots";
+import type { Deployer, KeyPair, NodeInfo, Pki } from "@k3s-p/plugin-api/slots";
 import { createBackends } from "./backends.ts";
 import { createCertificateStore } from "./certificates.ts";
 import { ingressController, NAMESPACE, SERVICE } from "./controller.ts";
@@ -27,6 +27,8 @@ export interface IngressOptions {
   readonly log: Logger;
   readonly config: IngressConfig;
   readonly dataDir: string;
+  /** Aborted when the ingress ends. */
+  readonly signal: AbortSignal;
   readonly defer: (undo: () => void | Promise<void>) => void;
 }
 
@@ -49,7 +51,11 @@ export async function startIngress(options: IngressOptions): Promise<RunningIngr
   defer(() => secretInformer.stop());
 
   const [fallback] = await Promise.all([
-    defaultCertificate(options.pki, options.dataDir),
+    defaultCertificate(options, (renewed) => {
+      certificates.renew(renewed);
+      websecure.renew();
+      log.info("the default certificate has been renewed");
+    }),
     readFile(manifest, "utf8").then((yaml) => options.deployer.deploy({ name: "traefik", yaml })),
     backends.synced, controller.synced, secretInformer.synced,
   ]);
@@ -80,7 +86,8 @@ export async function startIngress(options: IngressOptions): Promise<RunningIngr
   return { httpPort: web.port, httpsPort: websecure.port };
 }
 
-/** What clients get for names that no Secret has a certificate for. */
-async function defaultCertificate(pki: Pki, dir: string): Promise<{ cert: string; key: string }> {
-  return pki.issue({ name: "default", ca: "server-ca", commonName: "TRAEFIK DEFAULT CERT", usage: "server", sans: ["traefik.default"], dir });
+/** What clients get for names that no Secret has a certificate for; renewed while the ingress runs. */
+function defaultCertificate({ pki, dataDir, signal }: IngressOptions, onRenewed: (pair: KeyPair) => void): Promise<KeyPair> {
+  const request = { name: "default", ca: "server-ca", commonName: "TRAEFIK DEFAULT CERT", usage: "server", sans: ["traefik.default"], dir: dataDir } as const;
+  return pki.issue(request, { signal, onRenewed });
 }
