@@ -123,11 +123,7 @@ export interface RunResult {
 export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  /** Files that receive stdout and stderr instead of `onOutput` (appended). */
-  readonly logFile?: string;
   readonly onOutput?: (chunk: string, stream: "stdout" | "stderr") => void;
-  /** Start in an own session, and leave it running when the runner ends. */
-  readonly detached?: boolean;
 }
 
 export interface RunningProcess {

@@ -1,6 +1,6 @@
 /** For plugin tests: a runner of plain child processes, K3s's layout below a folder, loggers, and one plugin started by itself. */
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Logger, Plugin, PluginContext } from "./plugin.ts";
@@ -27,24 +27,18 @@ export function localRunner(prefix: readonly string[] = []): Runner {
         child.stdin.end(options.stdin);
       }),
     async spawn(command, args, options = {}): Promise<RunningProcess> {
-      const log = options.logFile === undefined ? "pipe" : openSync(options.logFile, "a");
-      const child = spawn(...argv(command, args), {
-        env: options.env && { ...process.env, ...options.env },
-        cwd: options.cwd, detached: options.detached ?? false, stdio: ["pipe", log, log],
-      });
-      if (typeof log === "number") closeSync(log);
-      child.stdout?.on("data", (chunk) => options.onOutput?.(String(chunk), "stdout"));
-      child.stderr?.on("data", (chunk) => options.onOutput?.(String(chunk), "stderr"));
-      child.stdin?.on("error", () => undefined);
+      const child = spawn(...argv(command, args), { env: options.env && { ...process.env, ...options.env }, cwd: options.cwd });
+      child.stdout.on("data", (chunk) => options.onOutput?.(String(chunk), "stdout"));
+      child.stderr.on("data", (chunk) => options.onOutput?.(String(chunk), "stderr"));
+      child.stdin.on("error", () => undefined);
       const exited = new Promise<{ code: number | null; signal: string | null }>((resolve) =>
         child.on("exit", (code, signal) => resolve({ code, signal })),
       );
       await new Promise((resolve, reject) => child.once("spawn", resolve).once("error", reject));
-      if (options.detached) child.unref();
       return {
         pid: child.pid!,
-        write: (data) => void child.stdin?.write(data),
-        closeStdin: () => void child.stdin?.end(),
+        write: (data) => void child.stdin.write(data),
+        closeStdin: () => void child.stdin.end(),
         kill: (signal = "SIGTERM") => void child.kill(signal),
         exited,
       };

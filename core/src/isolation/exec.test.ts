@@ -1,11 +1,12 @@
 /** A program with a module: what the module is given, and what becomes of both when one of them ends. */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { definePlugin, formatError, isK3spError, type Logger, type Plugin } from "@k3s-p/plugin-api";
+import { definePlugin, formatError, isK3spError, type Logger } from "@k3s-p/plugin-api";
+import type { PluginHost } from "../kernel/hosts/host.ts";
 import { inlineHost } from "../kernel/hosts/inline.ts";
-import type { Manifest } from "../kernel/manifest.ts";
+import { readManifest, type Manifest } from "../kernel/manifest.ts";
 import { kernelOf } from "../kernel/testing.ts";
 import { execHost } from "./exec.ts";
 
@@ -26,12 +27,16 @@ function write(name: string, text: string): string {
 function prepare(script: string, start: string, program = "./run.sh") {
   write("run.sh", `#!/bin/sh\n${script}\n`);
   const entry = write("plugin.ts", `import { definePlugin } from "${api}/index.ts";\nimport { existsSync, writeFileSync } from "node:fs";\nexport default definePlugin({ async start(ctx) { ${start} } });`);
+  return kernelFor({ id: "prog", isolation: "exec", entry, dir, permissions, exec: { program } });
+}
+
+function kernelFor(manifest: Partial<Manifest> & { readonly id: string }) {
   const dirs = { data: join(dir, "data"), run: join(dir, "run") };
-  const manifest: Partial<Manifest> = { isolation: "exec", entry, dir, permissions, exec: { program } };
-  const kernel = kernelOf({ prog: { plugin: {}, manifest } }, {
+  const { id } = manifest;
+  const kernel = kernelOf({ [id]: { plugin: {}, manifest } }, {
     dirs,
-    host: (m: Manifest, log: Logger): ReturnType<typeof inlineHost> => m.id === "prog" ? execHost({ manifest: m, log, dirs, paths: {}, connect: async () => ({}) })
-      : inlineHost(m, async () => kernel.defaults[m.id]!.plugin as Plugin),
+    host: (m: Manifest, log: Logger): PluginHost => m.id === id ? execHost({ manifest: m, log, dirs, paths: {}, connect: async () => ({}) })
+      : inlineHost(m, async () => kernel.defaults[m.id]!.plugin),
   });
   return kernel;
 }
@@ -91,6 +96,19 @@ test("the program lives until the module has undone what it did", async () => {
   await kernel.start();
   await kernel.stop();
   expect([readFileSync(join(dir, "undone"), "utf8"), existsSync(join(dir, "alive"))]).toEqual(["true", false]);
+});
+
+test("the example of the documentation runs, as a user of its own", async () => {
+  const blocks = [...readFileSync(join(api, "../docs/programs.md"), "utf8").matchAll(/^```\w+\n(.*?)^```$/gms)].map(([, text]) => text!);
+  chmodSync(dir, 0o755);
+  for (const [i, name] of ["package.json", "plugin.ts", "daemon"].entries()) write(name, blocks[i]!);
+  const manifest = readManifest({ kind: "user", label: "--plugin", path: dir }, [])!;
+  const { kernel, lines } = kernelFor(manifest);
+  await kernel.start();
+  const { pid } = kernel.status().find((s) => s.id === "my-daemon")!;
+  expect(lines).toEqual(expect.arrayContaining(["my-daemon: hello, serving", `my-daemon: the daemon serves as process ${pid}`]));
+  if (process.getuid?.() === 0) expect(statSync(`/proc/${pid}`).uid).not.toBe(0);
+  await kernel.stop();
 });
 
 test("code without a program of its own is told how to have one", async () => {

@@ -1,9 +1,8 @@
 /**
  * The runner process: starts every command for the server, so that no fork copies the server's page tables.
- * It ends when the server's end of the channel closes; detached processes go on.
+ * It ends when the server's end of the channel closes.
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
 import type { Reply, Request } from "./protocol.ts";
 
 const running = new Map<number, ChildProcess>();
@@ -48,18 +47,14 @@ function run(request: Request & { op: "run" }): void {
 }
 
 function start(request: Request & { op: "spawn" }): void {
-  const { id, command, args, env, cwd, logFile, detached } = request;
-  const log = logFile ? openSync(logFile, "a", 0o600) : undefined;
-  const out = log ?? "pipe";
-  const child = spawn(command, args, { env: { ...process.env, ...env }, cwd, detached, stdio: ["pipe", out, out] });
-  if (log !== undefined) closeSync(log);
-  child.stdin?.on("error", () => {});
+  const { id, command, args, env, cwd } = request;
+  const child = spawn(command, args, { env: { ...process.env, ...env }, cwd });
+  child.stdin.on("error", () => {});
   for (const stream of ["stdout", "stderr"] as const) {
-    child[stream]?.setEncoding("utf8").on("data", (chunk: string) => send({ id, type: "output", stream, chunk }));
+    child[stream].setEncoding("utf8").on("data", (chunk: string) => send({ id, type: "output", stream, chunk }));
   }
   child.on("spawn", () => {
     running.set(id, child);
-    if (detached) child.unref();
     send({ id, type: "spawned", pid: child.pid! });
   });
   child.on("error", (error: NodeJS.ErrnoException) => send({ id, type: "error", code: error.code ?? "", message: error.message }));

@@ -10,7 +10,7 @@ interface Command {
 
 export type Request =
   | (Command & { readonly op: "run"; readonly stdin?: string | Uint8Array; readonly timeout: number })
-  | (Command & { readonly op: "spawn"; readonly logFile?: string; readonly detached?: boolean })
+  | (Command & { readonly op: "spawn" })
   | { readonly op: "write"; readonly id: number; readonly data: string }
   | { readonly op: "end"; readonly id: number }
   | { readonly op: "kill"; readonly id: number; readonly signal: NodeJS.Signals };

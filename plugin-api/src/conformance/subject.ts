@@ -70,7 +70,6 @@ export async function startSubject<T>(
   subject: Subject, ctx: ConformanceContext, options: WorldOptions & { readonly abort?: AbortController; readonly world?: World } = {},
 ): Promise<Started<T>> {
   const world = options.world ?? (await createWorld(ctx.dir, options));
-  if (!options.world) ctx.defer(() => world.reap());
   const { definition } = subject.plugin;
   const tokens = Object.entries((definition.needs ?? {}) as Record<string, Slot<unknown>>);
   const needs = Object.fromEntries(tokens.map(([name, slot]) => [name, world.slots[slot.id]]));

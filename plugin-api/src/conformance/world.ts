@@ -7,7 +7,7 @@ import * as resources from "../kube/resources.ts";
 import { apiVersionOf, defineResource, type Resource } from "../kube/resources.ts";
 import type { KubeObject } from "../kube/types.ts";
 import type { Deployer } from "../slots/cluster.ts";
-import type { NodeInfo, Pki, Runner, RunningProcess } from "../refs.ts";
+import type { NodeInfo, Pki } from "../refs.ts";
 import { freePort, localRunner, testNode } from "../testing.ts";
 import { memoryDatastore } from "../testing-datastore.ts";
 import { fakeRuntime, type FakeRuntime } from "./fake-runtime.ts";
@@ -29,8 +29,6 @@ export interface World {
   readonly runtime: FakeRuntime;
   /** By the slot's id. */
   readonly slots: Readonly<Record<string, unknown>>;
-  /** Ends the processes that the plugin left running on purpose. */
-  reap(): Promise<void>;
 }
 
 const builtin = (Object.values(resources) as unknown[]).filter((value): value is Resource => typeof value === "object" && value !== null && "plural" in value);
@@ -44,34 +42,11 @@ export async function createWorld(dir: string, options: WorldOptions = {}): Prom
     metadata: { name: node.name, labels: { "kubernetes.io/hostname": node.name } }, spec: { podCIDR: podCidr, podCIDRs: [podCidr] },
     status: { addresses: [{ type: "InternalIP", address: node.ip }], conditions: [{ type: "Ready", status: "True" }] },
   });
-  const running = new Set<RunningProcess>();
-  const runner = trackedRunner(localRunner(options.prefix), running);
+  const runner = localRunner(options.prefix);
   const apiserver = { url: "https://127.0.0.1:6443", port: 6443, client: () => kube };
   const runtime = { ...fakeRuntime(), cni: { confDir: node.paths.cniConf, binDir: node.paths.cniBin } };
   const slots = { apiserver, datastore: memoryDatastore(), deployer: fakeDeployer(kube, node), kube, node, pki: fakePki(dir), runner, runtime };
-  return { kube, node, runtime, slots, reap: () => reap(running) };
-}
-
-function trackedRunner(runner: Runner, running: Set<RunningProcess>): Runner {
-  return {
-    run: (...args) => runner.run(...args),
-    async spawn(...args) {
-      const child = await runner.spawn(...args);
-      running.add(child);
-      void child.exited.then(() => running.delete(child));
-      return child;
-    },
-  };
-}
-
-async function reap(running: ReadonlySet<RunningProcess>): Promise<void> {
-  await Promise.all([...running].map(async (child) => {
-    child.closeStdin();
-    child.kill("SIGTERM");
-    const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
-    await child.exited;
-    clearTimeout(timer);
-  }));
+  return { kube, node, runtime, slots };
 }
 
 /** Puts the objects of a manifest into the fake API at once. */
