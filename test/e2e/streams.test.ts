@@ -152,11 +152,11 @@ describe.skipIf(reason)("streams over WebSockets", () => {
   test("a container that does not run is refused over the open socket", async () => {
     await cluster.apply(JSON.stringify({
       apiVersion: "v1", kind: "Pod", metadata: { name: "over" },
-      spec: { restartPolicy: "Never", containers: [{ name: "c", image: "docker.io/library/busybox:e2e", command: ["true"] }] },
+      spec: { restartPolicy: "Never", terminationGracePeriodSeconds: 0, containers: [["c", ["true"]], ["d", ["sleep", "1000"]]].map(([name, command]) => ({ name, command, image: "docker.io/library/busybox:e2e" })) },
     }));
-    await cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/over", "--timeout=30s");
-    const { stderr } = await cluster.tryKubectl(["exec", "over", "--", "true"]);
-    expect(stderr).toMatch(/error: .*cannot exec into a container in a completed pod|unable to upgrade connection: container not found \("c"\)/);
+    await cluster.kubectl("wait", "--for=jsonpath={.status.containerStatuses[0].state.terminated.exitCode}=0", "pod/over", "--timeout=30s");
+    const { code, stderr } = await cluster.tryKubectl(["exec", "over", "-c", "c", "--", "true"]);
+    expect([code, stderr]).toEqual([1, 'error: Internal error occurred: unable to upgrade connection: container not found ("c")\n']);
   });
 });
 

@@ -129,11 +129,12 @@ describe("a pod", () => {
 
   test("is bound once", async () => {
     await pod("p");
+    await setStatus("p", { nominatedNodeName: "n1" });
     const first = await bind("p");
     expect([first.status, first.body.status]).toEqual([201, "Success"]);
     const { body } = await get(`${PODS}/p`);
     expect(body.spec.nodeName).toBe("n1");
-    expect(body.metadata.generation).toBe(1);
+    expect([body.metadata.generation, body.status.nominatedNodeName]).toEqual([1, undefined]);
     expect(body.status.conditions).toContainEqual(expect.objectContaining({ type: "PodScheduled", status: "True" }));
     const second = await bind("p", "n2");
     expect([second.status, second.body.message]).toEqual([409, 'Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n1"']);

@@ -41,7 +41,7 @@ export async function serveStreams(req: ApiRequest, socket: Duplex, head: Buffer
     translate(client, startSession(kubelet, first), req.query);
   } catch (error) {
     report(client, internal((error as Error).message));
-    client.close(1011);
+    client.close(1000);
   } finally {
     client.resume();
   }

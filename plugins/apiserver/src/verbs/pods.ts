@@ -27,7 +27,9 @@ export async function bind(engine: Engine, call: Call, binding: Obj): Promise<St
       if (annotations) next.metadata!.annotations = { ...next.metadata!.annotations, ...annotations };
       if (labels) next.metadata!.labels = { ...next.metadata!.labels, ...labels };
       const scheduled = { type: "PodScheduled", status: "True", observedGeneration: next.metadata!.generation };
-      next.status = { ...next.status, conditions: setCondition(next.status?.conditions, scheduled, timestamp(engine.now())) };
+      // What the scheduler hoped for is settled by now.
+      const { nominatedNodeName: _, ...status } = next.status ?? {};
+      next.status = { ...status, conditions: setCondition(status.conditions, scheduled, timestamp(engine.now())) };
       return next;
     },
   });
