@@ -21,7 +21,7 @@ export async function benchFull(): Promise<void> {
     await idle(cluster);
     await podStarts(cluster);
     await cluster.stop();
-    await start(cluster, "warm, containerd adopted");
+    await start(cluster, "warm");
   } finally {
     await cluster.dispose();
   }
