@@ -3,11 +3,12 @@ import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { ApiError } from "@k3s-p/plugin-api/kube";
 import { unreadFlags } from "./config/flags.ts";
-import { debugPage, metricsSource } from "@k3s-p/plugin-api/points";
+import { debugPage, metricsSource, slotHealth } from "@k3s-p/plugin-api/points";
 import { keepAccounts } from "./accounts/accounts.ts";
 import { lockFile, openApprovals } from "./approval/approvals.ts";
 import { debugPlugins } from "./admin/debug.ts";
 import { createHookTimes, pluginMetrics } from "./admin/metrics.ts";
+import { slotHealthOf } from "./admin/slot-health.ts";
 import { createTracing } from "./admin/tracing.ts";
 import { checkAttach } from "./isolation/attach.ts";
 import { criticalPath } from "./kernel/graph.ts";
@@ -58,6 +59,7 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   });
   kernel.contribute(metricsSource, pluginMetrics(kernel, hookTimes));
   kernel.contribute(debugPage, debugPlugins(kernel));
+  kernel.contribute(slotHealth, slotHealthOf(kernel));
   const stop = async (): Promise<void> => {
     await kernel.stop().finally(() => runner.stop());
   };

@@ -77,6 +77,12 @@ describe.skipIf(reason)("kubectl", () => {
     expect(await top(["pod", "--containers", "-l", "app=app"])).toMatch(/^app-\S+\s+main\s+\d+m\s+\d+Mi/m);
   });
 
+  test("get componentstatuses shows the states of the parts, with a warning", async () => {
+    const { stdout, stderr } = await cluster.tryKubectl(["get", "componentstatuses", "--no-headers"]);
+    expect(stdout.trim().split("\n").map((line) => line.trim().split(/\s+/))).toEqual(["controller-manager", "etcd-0", "scheduler"].map((name) => [name, "Healthy", "ok"]));
+    expect(stderr).toContain("Warning: v1 ComponentStatus is deprecated in v1.19+");
+  });
+
   test("taint, cordon, drain and uncordon", async () => {
     expect(await cluster.kubectl("taint", "node", "node1", "a=b:PreferNoSchedule")).toBe("node/node1 tainted\n");
     expect(await cluster.kubectl("taint", "node", "node1", "a-")).toBe("node/node1 untainted\n");

@@ -86,6 +86,12 @@ export interface HealthCheck {
 }
 export const healthCheck = definePoint<HealthCheck>("health.check");
 
+/** How the providers of slots are; the kernel contributes what it knows of its plugins. The API server's `componentstatuses` tells it. */
+export interface SlotHealth {
+  read(slot: string): Promise<{ readonly ok: boolean; readonly message?: string }>;
+}
+export const slotHealth = definePoint<SlotHealth>("health.slot");
+
 /** RBAC rules of one user beyond its role bindings; the kernel contributes what a plugin's manifest declares. */
 export interface ApiGrant {
   readonly user: string;
@@ -116,4 +122,4 @@ export interface DebugPage {
 }
 export const debugPage = definePoint<DebugPage>("debug.page");
 
-export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource] as const;
+export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource, slotHealth] as const;

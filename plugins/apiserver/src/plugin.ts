@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
-import { admission, type ApiGrant, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource, type ResourceConversion } from "@k3s-p/plugin-api/points";
+import { admission, type ApiGrant, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource, slotHealth, type ResourceConversion } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import { pluginNames } from "./admission/index.ts";
 import type { Audit } from "./audit/index.ts";
@@ -48,6 +48,7 @@ export default definePlugin({
     const checks = ctx.contributions(healthCheck);
     const figures = ctx.contributions(metricsSource);
     const pages = ctx.contributions(debugPage);
+    const slots = ctx.contributions(slotHealth);
     const args = readArgs((ctx.config as Config).args ?? []);
     warnOfUnknown(args, knownArgs, (message) => ctx.log.warn(message));
     const settings = args.size > 0 ? await (await import("./admission/settings.ts")).admissionSettings(args, pluginNames) : undefined;
@@ -65,6 +66,7 @@ export default definePlugin({
       open: openRoutes(serverCa),
       metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),
       checks: () => checks.list().map(({ impl }) => impl),
+      slotHealth: async (slot) => (await slots.list()[0]?.impl.read(slot)) ?? { ok: false, message: "not running" },
       pages: () => pages.list().map(({ impl }) => impl),
       onError: (error) => ctx.log.error({ err: error }, "request failed"),
       audit, limits: args.size > 0 ? limitsOf(args) : undefined,

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Duplex } from "node:stream";
 import type { Contribution } from "@k3s-p/plugin-api";
 import { type KubeClient, randomSuffix } from "@k3s-p/plugin-api/kube";
-import type { AdmissionPlugin, DebugPage, HealthCheck } from "@k3s-p/plugin-api/points";
+import type { AdmissionPlugin, DebugPage, HealthCheck, SlotHealth } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, Datastore, UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Audit, AuditRecord } from "../audit/index.ts";
 import type { Note } from "../auth/authenticate.ts";
@@ -13,6 +13,7 @@ import { createFlowControl, type FlowControl, GROUP as FLOW_GROUP } from "../flo
 import { createInflightLimits } from "../flowcontrol/inflight.ts";
 import { builtinResources } from "../resources/index.ts";
 import type { ResourceDef } from "../resources/types.ts";
+import { componentStatuses } from "../subresources/component-statuses.ts";
 import { createExpiry } from "../store/expiry.ts";
 import { openStore, type Store } from "../store/store.ts";
 import { collectionOf, type Engine, type FieldCheck, type FieldManagement } from "../verbs/engine.ts";
@@ -75,6 +76,8 @@ export interface ApiServerOptions {
   /** What plugins add to `/metrics`. */
   readonly metrics?: () => string;
   readonly checks?: () => readonly HealthCheck[];
+  /** How the provider of a slot is; default: there is none. */
+  readonly slotHealth?: SlotHealth["read"] | undefined;
   /** Of `/debug/NAME`. */
   readonly pages?: () => readonly DebugPage[];
   readonly now?: () => Date;
@@ -160,8 +163,12 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const builtin = routesOf({
     extensions, registry, datastore, ready: () => ready, isClosing: () => isClosing, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks, pages: options.pages ?? (() => []),
   });
+  const slotHealth = options.slotHealth ?? (async () => ({ ok: false, message: "not running" }));
+  const statuses = componentStatuses(registry, {
+    "controller-manager": () => slotHealth("controller-manager"), "etcd-0": () => datastore.health(), scheduler: () => slotHealth("scheduler"),
+  });
   const handler = createHandler({
-    engine, hub, flow, requestTimeout: options.limits?.requestTimeout ?? REQUEST_TIMEOUT, handlers: extensions.handlers ?? new Map(),
+    engine, hub, flow, requestTimeout: options.limits?.requestTimeout ?? REQUEST_TIMEOUT, handlers: new Map([...(extensions.handlers ?? []), ["componentstatuses", statuses]]),
     authenticate: extensions.authenticate ?? (() => undefined), authorize: extensions.authorize ?? superusersOnly, open: options.open ?? new Map(),
     routes: (req) => options.routes?.(req.info.path, req.method) ?? builtin(req),
     aggregate: extensions.aggregate ?? (() => undefined),
