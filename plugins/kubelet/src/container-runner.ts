@@ -12,7 +12,7 @@ import type { EnvSources } from "./env.ts";
 import { readVolumeFile } from "./env-file.ts";
 import { runHook, type Target } from "./handlers.ts";
 import { containerLogLink, containerLogName, podLogDir } from "./paths.ts";
-import { containerNameOf, formatPod, namespaceOf, newest, restartCountOf, uidOf, type ContainerRef } from "./pod.ts";
+import { containerNameOf, formatPod, namespaceOf, newest, restartCountOf, terminationGrace, uidOf, type ContainerRef } from "./pod.ts";
 import type { PodServices } from "./pod-services.ts";
 import { containerResources } from "./resources.ts";
 import type { Waiting } from "./status.ts";
@@ -190,7 +190,7 @@ async function postStart(services: PodServices, request: StartRequest, id: strin
   } catch (error) {
     podEvent(services, pod, "Warning", "FailedPostStartHook", `PostStartHook failed: ${messageOf(error)}`, ref.fieldPath);
     const status = services.view.container(id);
-    if (status) await stopContainer(services, { pod, ref, status, message: "FailedPostStartHook", grace: request.pod.spec?.terminationGracePeriodSeconds ?? 30, ip: "" });
+    if (status) await stopContainer(services, { pod, ref, status, message: "FailedPostStartHook", grace: terminationGrace(pod), ip: "" });
     const waiting = { reason: "PostStartHookError", message: messageOf(error) };
     return { ok: false, waiting, retryAt: services.clock.now() };
   }

@@ -115,8 +115,11 @@ export function podReference(pod: Pod, fieldPath?: string): ObjectReference {
   } as ObjectReference;
 }
 
-/** Seconds that the pod has to end, at least 0. */
-export function gracePeriod(pod: Pod): number {
-  const own = pod.metadata.deletionGracePeriodSeconds ?? pod.spec?.terminationGracePeriodSeconds ?? 30;
-  return Math.max(0, own);
-}
+/** Old objects may have a negative period: upstream takes it for one second. */
+const notNegative = (seconds: number): number => (seconds < 0 ? 1 : seconds);
+
+/** Seconds that the pod has to end when nobody deletes it. */
+export const terminationGrace = ({ spec }: Pod): number => notNegative(spec?.terminationGracePeriodSeconds ?? 30);
+
+/** Seconds that the pod has to end. */
+export const gracePeriod = (pod: Pod): number => notNegative(pod.metadata.deletionGracePeriodSeconds ?? terminationGrace(pod));

@@ -2,7 +2,7 @@
 import type { Pod, Probe } from "@k3s-p/plugin-api/kube";
 import { podEvent, type KubeletContext } from "../context.ts";
 import { runProbe, type Target, type Verdict } from "../handlers.ts";
-import type { ContainerRef } from "../pod.ts";
+import { terminationGrace, type ContainerRef } from "../pod.ts";
 import { wheel } from "./wheel.ts";
 
 type ProbeKind = "startup" | "liveness" | "readiness";
@@ -178,5 +178,5 @@ function adopted({ pod, containerId }: Target, kind: ProbeKind): boolean {
 /** Seconds that a container has to end after a failed probe. */
 export function probeGrace(pod: Pod, { spec }: ContainerRef, kind: "startup" | "liveness"): number {
   const probe = kind === "startup" ? spec.startupProbe : spec.livenessProbe;
-  return probe?.terminationGracePeriodSeconds ?? pod.spec?.terminationGracePeriodSeconds ?? 30;
+  return probe?.terminationGracePeriodSeconds ?? terminationGrace(pod);
 }
