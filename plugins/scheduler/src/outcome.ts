@@ -51,6 +51,7 @@ export function createOutcome({ client, recorder, log, schedulerName, now }: Out
     const condition = {
       type: "DisruptionTarget", status: "True", reason: "PreemptionByScheduler",
       message: `${schedulerName}: preempting to accommodate a higher priority pod`,
+      ...(victim.pod.metadata.generation !== undefined && { observedGeneration: victim.pod.metadata.generation }),
     };
     const conditions = setCondition<Condition>(victim.pod.status?.conditions, condition, timestamp(now()));
     const own = conditions.filter((c) => c.type === "DisruptionTarget");

@@ -168,7 +168,20 @@ describe("eviction", () => {
     await running("p");
     const { status, body } = await evict("p");
     expect([status, body.status]).toEqual([201, "Success"]);
-    expect((await get(`${PODS}/p`)).body.metadata.deletionTimestamp).toBeTruthy();
+    const { metadata, status: after } = (await get(`${PODS}/p`)).body;
+    expect(metadata.deletionTimestamp).toBeTruthy();
+    expect(after.conditions).toContainEqual(expect.objectContaining({
+      type: "DisruptionTarget", status: "True", reason: "EvictionByEvictionAPI", message: "Eviction API: evicting", observedGeneration: 1,
+    }));
+  });
+
+  test("holds to its preconditions, and marks no pod that it then leaves alone", async () => {
+    await running("p");
+    const { resourceVersion, uid } = (await get(`${PODS}/p`)).body.metadata;
+    for (const preconditions of [{ uid: "other" }, { resourceVersion: "1" }]) expect((await evict("p", { deleteOptions: { preconditions } })).status).toBe(409);
+    const { metadata, status } = (await get(`${PODS}/p`)).body;
+    expect([metadata.resourceVersion, status.conditions.map((c: { type: string }) => c.type)]).toEqual([resourceVersion, ["Ready"]]);
+    expect((await evict("p", { deleteOptions: { preconditions: { uid, resourceVersion } } })).status).toBe(201);
   });
 
   test("spends the budget and then refuses with 429", async () => {
@@ -199,7 +212,8 @@ describe("eviction", () => {
     await budget(1);
     expect((await evict("p", { deleteOptions: { dryRun: ["All"] } })).status).toBe(201);
     expect((await get(`${PDB}/b`)).body.status.disruptionsAllowed).toBe(1);
-    expect((await get(`${PODS}/p`)).body.metadata.deletionTimestamp).toBeUndefined();
+    const { metadata, status } = (await get(`${PODS}/p`)).body;
+    expect([metadata.deletionTimestamp, status.conditions.length]).toEqual([undefined, 1]);
   });
 });
 

@@ -51,7 +51,7 @@ export async function evict(engine: Engine, call: Call, eviction: Obj): Promise<
   const dryRun = call.dryRun || eviction.deleteOptions?.dryRun?.includes("All") === true;
   const plain = { ...call, subresource: "", dryRun };
   if (!needsBudget(pod)) {
-    await remove(engine, plain, options);
+    await remove(engine, plain, await markEvicted(engine, plain, options));
     return success;
   }
   const budgets = engine.store.list("policy", "poddisruptionbudgets", call.namespace)
@@ -61,8 +61,29 @@ export async function evict(engine: Engine, call: Call, eviction: Obj): Promise<
   }
   const budget = budgets[0];
   if (budget && !unhealthyMayGo(pod, budget)) await spendBudget(engine, plain, pod, budget);
-  await remove(engine, plain, { ...options, preconditions: { ...options.preconditions, uid: pod.metadata!.uid } });
+  const pinned = { ...options, preconditions: { uid: pod.metadata!.uid, ...options.preconditions } };
+  await remove(engine, plain, await markEvicted(engine, plain, pinned));
   return success;
+}
+
+/** Tells in the pod's status that it did not end by itself: Jobs ask for that. Returns the options to delete what was marked. */
+async function markEvicted(engine: Engine, call: Call, options: Deletion): Promise<Deletion> {
+  if (call.dryRun) return options;
+  const { uid, resourceVersion } = options.preconditions ?? {};
+  const { entry } = await modify(engine, { ...call, subresource: "status" }, {
+    next(old) {
+      const next = clone(old);
+      delete next.metadata!.resourceVersion;
+      Object.assign(next.metadata!, { ...(uid && { uid }), ...(resourceVersion && { resourceVersion }) });
+      const evicted = {
+        type: "DisruptionTarget", status: "True", reason: "EvictionByEvictionAPI", message: "Eviction API: evicting",
+        observedGeneration: old.metadata!.generation,
+      };
+      next.status = { ...next.status, conditions: setCondition(next.status?.conditions, evicted, timestamp(engine.now())) };
+      return next;
+    },
+  });
+  return resourceVersion ? { ...options, preconditions: { ...options.preconditions, resourceVersion: String(entry.revision) } } : options;
 }
 
 /** Pods that have ended, do not run yet, or are being deleted disrupt nothing. */

@@ -79,6 +79,7 @@ export function start(deps: ControllerDeps): void {
       status: "True",
       reason: "DeletionByPodGC",
       message: why,
+      ...(pod.metadata.generation !== undefined && { observedGeneration: pod.metadata.generation }),
     };
     const conditions = disrupted
       ? setCondition(pod.status?.conditions, disrupted as any, timestamp(now()))

@@ -70,6 +70,7 @@ export function start(deps: ControllerDeps): void {
       status: "True",
       reason: "DeletionByTaintManager",
       message: "Taint manager: deleting due to NoExecute taint",
+      ...(pod.metadata.generation !== undefined && { observedGeneration: pod.metadata.generation }),
     };
     const conditions = setCondition(pod.status?.conditions, disrupted as any, timestamp(now()));
     const { name, namespace, uid } = pod.metadata;
