@@ -132,7 +132,7 @@ export function createOperations(options: AdminOptions): Operations {
     if (changes.length) return { lines: [`${name}: the new configuration is in force`] };
     if (status.state === "ready" && manifest.isolation === "inline") return { lines: [`${name}: the configuration has not changed; new code of an inline plugin needs a restart of the server`] };
     await kernel.restart(name);
-    return { lines: [`${name} was started again`, ...(runsInServer(manifest) ? ["new code of its module needs a restart of the server"] : [])] };
+    return { lines: [`${name} was started again`, ...(runsInServer(manifest) && manifest.source.kind === "user" ? ["new code of its module needs a restart of the server"] : [])] };
   }
 
   /** What waited for it starts now; what was refused in a change by hand is tried again by hand. */
@@ -153,9 +153,9 @@ export function createOperations(options: AdminOptions): Operations {
       const status = statusOf(name);
       const manifest = manifestOf(name);
       if (!status || !manifest) return { id: name, state: "left out", why: kernel.plan().leftOut.find((l) => l.plugin === name)!.why };
-      const { description, source, entry, provides, needs, wants, contributes } = manifest;
+      const { description, source, entry, exec, provides, needs, wants, contributes } = manifest;
       const { state, rights, added } = approvals.of(manifest);
-      return { ...status, description, from: source.label, entry, provides, needs, wants, contributes, permissions: describeRights(rights), approval: state, notApproved: describeRights(added), neededBy: kernel.dependants(name), config: kernel.configs().get(name) };
+      return { ...status, description, from: source.label, entry, exec, provides, needs, wants, contributes, permissions: describeRights(rights), approval: state, notApproved: describeRights(added), neededBy: kernel.dependants(name), config: kernel.configs().get(name) };
     },
     graph: async () => graphOf(kernel),
     timeline: async () => timelineOf(kernel),
