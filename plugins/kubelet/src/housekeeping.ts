@@ -62,12 +62,12 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
     if (!victim) return;
     const message = "The node was low on resource: ephemeral-storage. Threshold quantity: "
       + `${Math.floor((space.totalBytes * options.evictionPercent) / 100)}, available: ${Math.floor(space.freeBytes / 1024)}Ki. `;
-    evict(victim, message);
+    evict(victim, message, true);
   }
 
-  function evict(pod: Pod, message: string): void {
+  function evict(pod: Pod, message: string, isDisruption: boolean): void {
     podEvent(services, pod, "Warning", "Evicted", message);
-    manager.worker(uidOf(pod))?.fail({ phase: "Failed", reason: "Evicted", message });
+    manager.worker(uidOf(pod))?.fail({ phase: "Failed", reason: "Evicted", message, isDisruption });
   }
 
   async function collectImages(): Promise<void> {
@@ -122,7 +122,7 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
         if (limit === undefined) continue;
         const used = await diskUsage(volumeDir(node.paths, uidOf(pod), "empty-dir", volume.name));
         if (used <= quantityValue(limit)) continue;
-        evict(pod, `Usage of EmptyDir volume "${volume.name}" exceeds the limit "${limit}". `);
+        evict(pod, `Usage of EmptyDir volume "${volume.name}" exceeds the limit "${limit}". `, false);
         break;
       }
     }

@@ -97,7 +97,8 @@ export function grpcHealth(host: string, port: number, service: string, timeout:
       else resolve();
     };
     const timer = setTimeout(() => end(new Error(`timeout: health rpc did not complete within ${timeout / 1000}s`)), timeout);
-    session.on("error", (error) => end(new Error(`failed to connect service "${host}:${port}": ${dialError(error, host, port)}`)));
+    const unreachable = (error: Error): void => end(new Error(`failed to connect service "${host}:${port}": ${dialError(error, host, port)}`));
+    session.on("error", unreachable);
     const stream = session.request({
       ":method": "POST", ":path": "/grpc.health.v1.Health/Check", "content-type": "application/grpc", te: "trailers",
       "user-agent": "kube-probe/1.36",
@@ -112,7 +113,8 @@ export function grpcHealth(host: string, port: number, service: string, timeout:
     stream.on("response", note);
     stream.on("trailers", note);
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-    stream.on("error", end);
+    // A session that fails cancels its streams first, with what went wrong as the cause.
+    stream.on("error", (error) => (error.cause instanceof Error ? unreachable(error.cause) : end(error)));
     stream.on("end", () => end(grpcVerdict(status, text, Buffer.concat(chunks))));
     stream.end(healthRequest(service));
   });

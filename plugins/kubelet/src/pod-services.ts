@@ -17,6 +17,8 @@ export interface Verdict {
   readonly phase: "Failed";
   readonly reason: string;
   readonly message: string;
+  /** The node was short of something: the pod did nothing wrong. */
+  readonly isDisruption?: boolean;
 }
 
 export interface PodServices extends KubeletContext {

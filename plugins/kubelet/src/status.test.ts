@@ -44,6 +44,14 @@ it("tells the end of a pod only when none of its containers runs any more", () =
   expect(make(pod, [instance("c", "EXITED", 137)], { verdict })).toMatchObject({ phase: "Failed", reason: "DeadlineExceeded", message: "m" });
 });
 
+it("tells a pod that the node could not keep from one that broke its own limit", () => {
+  const verdict = { phase: "Failed", reason: "Evicted", message: "The node was low on resource" } as const;
+  const disrupted = (isDisruption: boolean) => make(testPod("p"), [instance("c", "EXITED", 137)], { verdict: { ...verdict, isDisruption } })
+    .conditions!.find((c) => c.type === "DisruptionTarget");
+  expect(disrupted(true)).toMatchObject({ status: "True", reason: "TerminationByKubelet", message: "The node was low on resource" });
+  expect(disrupted(false)).toBeUndefined();
+});
+
 it("shows the last exit beside a running restart", () => {
   const status = make(testPod("p"), [instance("c", "EXITED", 7, 0), instance("c", "RUNNING", 0, 1)]).containerStatuses![0]!;
   expect(status).toMatchObject({ restartCount: 1, state: { running: {} }, lastState: { terminated: { exitCode: 7, reason: "Error" } } });

@@ -9,6 +9,7 @@ import {
   type ContainerRef,
 } from "./pod.ts";
 import { qosClass } from "./resources.ts";
+import type { Verdict } from "./pod-services.ts";
 import type { PodResize } from "./resize.ts";
 import type { PodRuntimeState } from "./runtime-view.ts";
 
@@ -31,7 +32,7 @@ export interface StatusInput {
   /** Nothing of the pod runs any more, and nothing will. */
   readonly ended: boolean;
   /** Set from outside: eviction, deadline, refused by the node. */
-  readonly verdict?: { readonly phase: "Failed"; readonly reason: string; readonly message: string };
+  readonly verdict?: Verdict;
   readonly now: string;
 }
 
@@ -229,7 +230,7 @@ export const passingConditions: ReadonlySet<string> = new Set(["PodResizePending
 function podConditions(
   input: StatusInput, phase: Phase, inits: readonly ApiContainerStatus[], mains: readonly ApiContainerStatus[],
 ): PodCondition[] {
-  const { pod, state, ended, now } = input;
+  const { pod, state, ended, now, verdict } = input;
   const sandboxReady = state.sandboxes.some((s) => s.state === "READY" && (isHostNetwork(pod) || s.ips.length > 0));
   const ready = containersReady(input, phase, mains);
   const found: Finding[] = [
@@ -238,6 +239,7 @@ function podConditions(
     podReady(pod, ready),
     { ...ready, type: "ContainersReady" },
     { type: "PodScheduled", status: true },
+    ...(verdict?.isDisruption ? [{ type: "DisruptionTarget", status: true, reason: "TerminationByKubelet", message: verdict.message }] : []),
   ];
   const passing = (input.resize?.conditions() ?? []).map((c) => ({ ...toCondition(pod, { type: c.type, status: true }, now), ...c }));
   return [...found.map((f) => toCondition(pod, f, now)), ...passing];
