@@ -136,6 +136,23 @@ describe("seats", () => {
     (await enter("g")).leave();
   });
 
+  test("are shown in upstream's tables: levels, queues, and who waits", async () => {
+    const { enter, dump } = world({ schemas: [schema("g", "l")], levels: [level("l", 5, {})] }, { seats: 2, maxWait: 20 });
+    const rows = (name: string, withDetails = false) => dump(name, withDetails)!.trim().split("\n").map((line) => line.split(/, */));
+    const [first, waiting] = [await enter("g"), enter("g", "jane")];
+    const [head, ...levels] = rows("dump_priority_levels");
+    expect(head!.slice(0, 4)).toEqual(["PriorityLevelName", "ActiveQueues", "IsIdle", "IsQuiescing"]);
+    expect(levels.map(([name]) => name)).toEqual(["catch-all", "exempt", "l"]);
+    expect(levels.at(-1)!.slice(1)).toEqual(["1", "false", "false", "1", "1", "1", "0", "0", "0"]);
+    expect(rows("dump_queues").slice(1)).toEqual([["l", "0", "1", "<none>", "<none>", "<none>", "1", "1", "<none>"]]);
+    const [, one] = rows("dump_requests", true);
+    expect([one!.slice(0, 5), one!.slice(9)]).toEqual([["l", "g", "0", "0", "jane"], ["0001-01-01T00:00:00Z", "jane", "get", "/api/v1/namespaces/a/pods/b", "a", "b", "v1", "pods", ""]]);
+    expect([rows("dump_requests")[1]!.length, dump("dump_nothing", false)]).toEqual([10, undefined]);
+    await expect(waiting).rejects.toThrow();
+    expect(rows("dump_priority_levels").at(-1)!.slice(4)).toEqual(["0", "1", "1", "0", "1", "0"]);
+    first.leave();
+  });
+
   test("are lent by levels that do not need them, and come back before anybody else gets them", async () => {
     const levels = [level("lender", 10, {}, { lendablePercent: 50 }), level("l", 5, {})];
     const { enter } = world({ schemas: [schema("own", "lender"), schema("g", "l")], levels }, { seats: 20 });

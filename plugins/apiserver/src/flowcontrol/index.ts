@@ -8,6 +8,7 @@ import type { CacheView, Obj } from "../resources/types.ts";
 import type { ApiRequest, ApiResponse, RequestInfo } from "../server/request.ts";
 import { type Classifier, createClassifier, type Schema, toSchema } from "./classify.ts";
 import { mandatory } from "./defaults.ts";
+import { dump } from "./dump.ts";
 import { configure, createLevel, dispatch, enqueue, type Level, type Refusal, release, spareSeats, take } from "./level.ts";
 import { type FlowStats, kindOf, renderFlows, renderRunning, type Running, statsOf } from "./metrics.ts";
 
@@ -23,6 +24,8 @@ export interface FlowControl {
   enter(req: Pick<ApiRequest, "user" | "info" | "signal">): Ticket | Promise<Ticket>;
   /** Prometheus' text. */
   render(): string;
+  /** A table of what runs and waits, by upstream's name of it; undefined = there is none. */
+  dump(name: string, withDetails: boolean): string | undefined;
 }
 
 export interface FlowControlOptions {
@@ -87,12 +90,14 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
         clearTimeout(timer);
         signal.removeEventListener("abort", cancel);
       };
-      const takeOut = enqueue(level, `${schema.name} ${distinguish(schema, user, info)}`, seats, () => {
+      const start = (): void => {
         over();
         counts.dispatched++;
         running[kindOf(info.verb)]++;
         resolve(ticket);
-      });
+      };
+      const request = { schema: schema.name, distinguisher: distinguish(schema, user, info), user, info, arrived: new Date() };
+      const takeOut = enqueue(level, { seats, request, start });
       if (typeof takeOut === "string") return reject(refuse(counts, takeOut));
       waiting++;
       const giveUp = (why: Refusal) => (): void => {
@@ -132,6 +137,12 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
     render() {
       flows ??= compile();
       return renderRunning(running) + renderFlows([...levels.values()], [...stats.values()]);
+    },
+    dump(name, withDetails) {
+      flows ??= compile();
+      const configured = new Set(stored(view, "prioritylevelconfigurations", mandatory.levels).keys());
+      const sorted = [...levels.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+      return dump(name, { levels: sorted, stats: [...stats.values()], configured }, withDetails);
     },
   };
 }

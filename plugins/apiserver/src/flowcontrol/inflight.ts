@@ -17,6 +17,7 @@ export function createInflightLimits(limits: InflightLimits): FlowControl {
   };
   return {
     mark() {},
+    dump: () => undefined,
     enter({ user, info }) {
       const kind = kindOf(info.verb);
       const limit = limits[kind];

@@ -2,6 +2,8 @@
  * The seats of a priority level. Each flow has a queue of its own, and free seats go round the flows: one that asks for
  * much waits for itself. A level may take seats that others lend as long as those do not need them.
  */
+import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import type { RequestInfo } from "../server/request.ts";
 
 export interface LevelConfig {
   readonly uid: string;
@@ -17,8 +19,18 @@ export interface LevelConfig {
 
 export type Refusal = "queue-full" | "concurrency-limit" | "time-out" | "cancelled";
 
-interface Waiting {
+/** Who waits, for those who look at the queues. */
+export interface WaitingRequest {
+  readonly schema: string;
+  readonly distinguisher: string;
+  readonly user: UserInfo;
+  readonly info: RequestInfo;
+  readonly arrived: Date;
+}
+
+export interface Waiting {
   readonly seats: number;
+  readonly request: WaitingRequest;
   start(): void;
 }
 
@@ -48,12 +60,12 @@ const fits = ({ inUse, config }: Level, seats: number, lent: () => number): bool
   inUse + seats <= config.nominal || inUse === 0 || (inUse + seats - config.nominal <= config.borrowable && inUse + seats - Math.max(inUse, config.nominal) <= lent());
 
 /** Puts a request into the queue of its flow; returns how to take it out again, or why it may not wait. */
-export function enqueue(level: Level, flow: string, seats: number, start: () => void): Refusal | (() => void) {
+export function enqueue(level: Level, entry: Waiting): Refusal | (() => void) {
+  const flow = `${entry.request.schema} ${entry.request.distinguisher}`;
   const { flowLimit, queueLimit } = level.config;
   if (queueLimit === 0) return "concurrency-limit";
   const queue = level.flows.get(flow) ?? [];
   if (queue.length >= flowLimit || level.waiting >= queueLimit) return "queue-full";
-  const entry: Waiting = { seats, start };
   queue.push(entry);
   level.flows.set(flow, queue);
   level.waiting++;

@@ -4,6 +4,7 @@ import type { Level } from "./level.ts";
 const BUCKETS = [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30];
 
 export interface FlowStats {
+  readonly level: string;
   readonly labels: string;
   dispatched: number;
   readonly rejected: Map<string, number>;
@@ -15,14 +16,14 @@ export interface FlowStats {
 export function statsOf(known: Map<string, FlowStats>, schema: string, level: string): FlowStats {
   const labels = `flow_schema="${schema}",priority_level="${level}"`;
   let found = known.get(labels);
-  if (!found) known.set(labels, (found = createStats(labels)));
+  if (!found) known.set(labels, (found = createStats(labels, level)));
   return found;
 }
 
-function createStats(labels: string): FlowStats {
+function createStats(labels: string, level: string): FlowStats {
   const waits = { count: 0, sum: 0, buckets: BUCKETS.map(() => 0) };
   return {
-    labels, dispatched: 0, rejected: new Map(), waits,
+    labels, level, dispatched: 0, rejected: new Map(), waits,
     wait(milliseconds) {
       const seconds = milliseconds / 1000;
       waits.count++;

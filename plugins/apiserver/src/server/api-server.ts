@@ -161,7 +161,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const hub = createWatchHub();
   const flow = createLimits(options.limits ?? {}, engine);
   const builtin = routesOf({
-    extensions, registry, datastore, ready: () => ready, isClosing: () => isClosing, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks, pages: options.pages ?? (() => []),
+    extensions, registry, datastore, ready: () => ready, isClosing: () => isClosing, metrics: () => metrics.render() + flow.render() + (extensions.metrics?.() ?? "") + (options.metrics?.() ?? ""), contributed: options.checks, pages: options.pages ?? (() => []), flow,
   });
   const slotHealth = options.slotHealth ?? (async () => ({ ok: false, message: "not running" }));
   const statuses = componentStatuses(registry, {
@@ -232,10 +232,11 @@ interface RouteSources {
   readonly metrics: () => string;
   readonly contributed: ApiServerOptions["checks"];
   readonly pages: NonNullable<ApiServerOptions["pages"]>;
+  readonly flow: Pick<FlowControl, "dump">;
 }
 
 /** Everything that is not a resource. */
-function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, contributed, pages }: RouteSources): (req: ApiRequest) => Route | undefined {
+function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, contributed, pages, flow }: RouteSources): (req: ApiRequest) => Route | undefined {
   const ping: HealthCheck = { name: "ping", check: async () => ({ ok: true }) };
   const database: HealthCheck = { name: "etcd", check: () => datastore.health() };
   const started: HealthCheck = {
@@ -255,6 +256,7 @@ function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, 
   };
   const version: Route = (req, res) => sendObject(req, res, 200, versionInfo);
   const debug = (path: string): Route | undefined => {
+    if (path.startsWith(FLOW_DUMPS)) return (req, res) => sendText(res, ...textOr404(flow.dump(path.slice(FLOW_DUMPS.length), req.query.has("includeRequestDetails"))));
     const page = path.startsWith("/debug/") ? pages().find(({ name }) => path === `/debug/${name}`) : undefined;
     return page && ((req, res) => sendObject(req, res, 200, page.read() as object));
   };
@@ -267,6 +269,9 @@ function routesOf({ extensions, registry, datastore, ready, isClosing, metrics, 
     throw methodNotAllowed();
   };
 }
+
+const FLOW_DUMPS = "/debug/api_priority_and_fairness/";
+const textOr404 = (text: string | undefined): [status: number, text: string] => (text === undefined ? [404, "404 page not found\n"] : [200, text]);
 
 function rootPaths(registry: Registry): string[] {
   const groups = registry.list().filter((def) => def.group).flatMap(({ group, version }) => [`/apis/${group}`, `/apis/${group}/${version}`]);

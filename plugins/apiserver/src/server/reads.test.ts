@@ -223,7 +223,10 @@ describe("what is not a resource", () => {
     await using server = await startTestServer({ pages: () => [{ name: "queue", read: () => ({ waiting: 3 }) }] });
     expect((await server.http("GET", "/debug/queue")).body).toEqual({ waiting: 3 });
     expect((await server.http("GET", "/debug/other")).status).toBe(404);
+    expect((await server.http("GET", "/debug/api_priority_and_fairness/dump_priority_levels")).text).toMatch(/^PriorityLevelName, +ActiveQueues, .*\ncatch-all, +0, +true, +false, /);
+    expect((await server.http("GET", "/debug/api_priority_and_fairness/dump_x")).status).toBe(404);
     const joe = { name: "joe", groups: ["system:authenticated"] };
+    expect((await server.http("GET", "/debug/api_priority_and_fairness/dump_queues", undefined, {}, joe)).status).toBe(403);
     const asJoe = () => server.http("GET", "/debug/queue", undefined, {}, joe);
     expect(await asJoe()).toMatchObject({ status: 403, body: { message: 'forbidden: User "joe" cannot get path "/debug/queue"' } });
     const name = "debug";
