@@ -39,6 +39,14 @@ describe("the audit log", () => {
     expect(events[1].requestObject).toBeUndefined();
   });
 
+  test("keeps the id that a client has given, and tells it to the client", async () => {
+    await serve(policyOf({ level: "Metadata" }));
+    const long = "x".repeat(70);
+    const answers = [await api.http("GET", MAPS, undefined, { "audit-id": "mine" }), await api.http("GET", MAPS, undefined, { "audit-id": long })];
+    expect(answers.map(({ headers }) => headers["audit-id"])).toEqual(["mine", long.slice(0, 64)]);
+    expect(new Set(events.map(({ auditID }) => auditID))).toEqual(new Set(["mine", long]));
+  });
+
   test("holds bodies as the level says", async () => {
     await serve(policyOf({ level: "Request", verbs: ["create"] }, { level: "RequestResponse", omitManagedFields: true, omitStages: ["RequestReceived"] }));
     await api.http("POST", MAPS, { metadata: { name: "a" }, data: { x: "1" } });
