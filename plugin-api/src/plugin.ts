@@ -75,6 +75,13 @@ export interface KernelHooks {
   readonly stopping: AsyncSeriesHook<[]>;
 }
 
+/**
+ * Why a run of a plugin ends. `stopped`: the server stops, and most likely comes back; `restarting`: the plugin failed, or is
+ * started again at once; `retired`: it was disabled, or another one takes its place, and nobody will look after what it
+ * leaves.
+ */
+export type StopReason = "stopped" | "restarting" | "retired";
+
 /** How the program of an `exec` plugin is run. */
 export interface ProgramOptions {
   readonly args?: readonly string[];
@@ -111,8 +118,8 @@ export interface PluginContext<N extends SlotMap = SlotMap, W extends SlotMap = 
    * handle of. For those who keep streams: the handle itself already leads to the new provider.
    */
   onReplaced(slot: Slot<any>, fn: () => void): void;
-  /** Undo steps, run last-in first-out on stop, also after a failed start. */
-  defer(undo: () => void | Promise<void>): void;
+  /** Undo steps, run last-in first-out on stop, also after a failed start. `why` is for what stays unless the plugin is retired. */
+  defer(undo: (why: StopReason) => void | Promise<void>): void;
   /** Marks the plugin as failed: the kernel stops it and restarts it under its policy. */
   fail(error: Error): void;
   /**

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
-import type { Logger, Plugin, PluginContext } from "./plugin.ts";
+import type { Logger, Plugin, PluginContext, StopReason } from "./plugin.ts";
 import type { ClusterSettings, NodeInfo, Paths, Runner, RunningProcess, RunResult } from "./refs.ts";
 import { localProgram } from "./testing-program.ts";
 
@@ -88,8 +88,8 @@ export interface StartedPlugin<T> {
   readonly logged: readonly string[];
   /** Errors given to `ctx.fail`. */
   readonly failures: readonly Error[];
-  /** Aborts the signal and runs the deferred undo steps, last first. */
-  stop(): Promise<void>;
+  /** Aborts the signal and runs the deferred undo steps, last first; they are told that the server stops, or `why`. */
+  stop(why?: StopReason): Promise<void>;
 }
 
 export interface AloneOptions {
@@ -105,16 +105,16 @@ export interface AloneOptions {
 /** Starts one plugin with the needs given, without a kernel. */
 export async function startAlone<T = unknown>(plugin: Plugin, options: AloneOptions): Promise<StartedPlugin<T>> {
   const { abort = new AbortController(), program = "false" } = options;
-  const undo: (() => void | Promise<void>)[] = [];
+  const undo: ((why: StopReason) => void | Promise<void>)[] = [];
   const logged: string[] = [];
   const failures: Error[] = [];
   const dirs = { data: join(options.dir, "plugin-data"), run: join(options.dir, "plugin-run") };
   for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true });
-  const stop = async () => {
+  const stop = async (why: StopReason = "stopped") => {
     abort.abort();
-    for (const step of undo.splice(0).reverse()) await step();
+    for (const step of undo.splice(0).reverse()) await step(why);
   };
-  const basics = { log: memoryLogger(logged), defer: (step: () => void | Promise<void>) => void undo.push(step), fail: (error: Error) => void failures.push(error) };
+  const basics = { log: memoryLogger(logged), defer: (step: (why: StopReason) => void | Promise<void>) => void undo.push(step), fail: (error: Error) => void failures.push(error) };
   const ctx: PluginContext<any, any, any> = {
     ...basics, program: localProgram(program, { ...basics, defer: (step) => void undo.unshift(step) }),
     id: options.id ?? "alone", config: options.config ?? {}, needs: options.needs, wants: {}, signal: abort.signal, dirs,

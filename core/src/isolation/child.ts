@@ -1,5 +1,5 @@
 /** The far end of the `process` mode: loads one plugin and gives it a context whose calls go to the server. */
-import { k3spError, type Logger, type Plugin, type PluginContext } from "@k3s-p/plugin-api";
+import { k3spError, type Logger, type Plugin, type PluginContext, type StopReason } from "@k3s-p/plugin-api";
 import { createBridge } from "@k3s-p/plugin-api/wire/bridge";
 import { slotCatalogue } from "@k3s-p/plugin-api/slots";
 import { liveHandle, type SlotCell } from "../kernel/handles.ts";
@@ -27,7 +27,7 @@ const tokens = new Map(slotCatalogue.map((slot) => [slot.id, slot]));
 const abort = new AbortController();
 const cells = new Map<string, SlotCell>();
 const listeners = new Map<string, Set<() => void>>();
-const undos: (() => unknown)[] = [];
+const undos: ((why: StopReason) => unknown)[] = [];
 let definition: Plugin["definition"];
 let impl: unknown;
 
@@ -45,9 +45,9 @@ const bridge = createBridge(
     health: () => definition.health!(impl as never),
     reconfigure: (next: object) => definition.reconfigure!(impl as never, next),
     abort: () => abort.abort(),
-    async undo() {
+    async undo(why: StopReason) {
       abort.abort();
-      for (const step of undos.splice(0).reverse()) await step();
+      for (const step of undos.splice(0).reverse()) await step(why);
     },
     async replaced(slot: string, far: FarSlot) {
       cells.get(slot)!.current = await implOf(slot, far);

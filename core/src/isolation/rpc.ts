@@ -1,7 +1,7 @@
 /** The `rpc` mode: a program in any language that serves gRPC on a unix socket, found by one handshake line. */
 import { join } from "node:path";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
-import { k3spError, messageOf, type K3spError, type PluginContext } from "@k3s-p/plugin-api";
+import { k3spError, messageOf, type K3spError, type PluginContext, type StopReason } from "@k3s-p/plugin-api";
 import { parseHandshake, wireVersions, type Handshake } from "@k3s-p/plugin-api/wire/handshake";
 import { fromStruct, toStruct, type Struct } from "@k3s-p/plugin-api/wire/struct";
 import type { Declared, PluginHost } from "../kernel/hosts/host.ts";
@@ -28,6 +28,7 @@ export function rpcHost(options: HostOptions): PluginHost {
   let slotCalls: SlotCalls | undefined;
   let hears = false;
   let stopped = false;
+  let why: StopReason = "stopped";
 
   /** What is told of a slot: how to reach it, or the data that its provider gave. */
   async function told(ctx: PluginContext<any, any, any>, slot: string): Promise<object | undefined> {
@@ -46,6 +47,7 @@ export function rpcHost(options: HostOptions): PluginHost {
 
   async function start(ctx: PluginContext<any, any, any>): Promise<object> {
     slotCalls!.use(ctx);
+    ctx.defer((reason) => void (why = reason));
     const slots: Json = {};
     for (const slot of [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)]) {
       slots[slot] = await told(ctx, slot);
@@ -97,7 +99,7 @@ export function rpcHost(options: HostOptions): PluginHost {
     call: ((part: string, ...args: never[]) => parts[part]!(...args)) as PluginHost["call"],
     async stop() {
       stopped = true;
-      await client?.call("Stop", {}, stopTimeout).catch((error: Error) => log.warn(`its undo steps failed: ${error.message}`));
+      await client?.call("Stop", { why }, stopTimeout).catch((error: Error) => log.warn(`its undo steps failed: ${error.message}`));
       client?.close();
       await program?.stop();
       removeCredentials(options);

@@ -282,3 +282,22 @@ test("a start that was cut off and goes on leaves nothing behind: what it defers
   await new Promise((resolve) => setTimeout(resolve, 5));
   expect(log).toEqual(["closed"]);
 });
+
+test("undo steps are told whether the server stops, the plugin starts again, or it is retired", async () => {
+  const seen: string[] = [];
+  const told = (name: string, fails: (fail: () => void) => void = () => {}) => definePlugin({ start(ctx) {
+    ctx.defer((why) => void seen.push(`${name} ${why}`));
+    fails(() => ctx.fail(new Error("boom")));
+  } });
+  let crash = () => {};
+  const fakes = { a: { plugin: told("a", (fail) => (crash = fail)) }, b: { plugin: told("b") }, c: { plugin: told("c") } };
+  const { kernel, clock, planOf } = kernelOf(fakes);
+  await kernel.start();
+  crash();
+  await clock.pass(1000);
+  await kernel.restart("b");
+  await kernel.apply(planOf(fakes, ["c"]), new Map());
+  expect(seen.splice(0)).toEqual(["a restarting", "b restarting", "c retired"]);
+  await kernel.stop();
+  expect(seen.sort()).toEqual(["a stopped", "b stopped"]);
+});

@@ -9,7 +9,7 @@
  * `stop` may be called in any state and more than once.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { k3spError, type K3spError, type KernelHooks, type Logger, type Point } from "@k3s-p/plugin-api";
+import { k3spError, type K3spError, type KernelHooks, type Logger, type Point, type StopReason } from "@k3s-p/plugin-api";
 import { healthCheck } from "@k3s-p/plugin-api/points";
 import { kernelSlots } from "@k3s-p/plugin-api/slots";
 import { createBoard, slotById } from "./board.ts";
@@ -179,7 +179,7 @@ export function createKernel(options: KernelOptions): Kernel {
     const skip = cause instanceof Error && cause.name === "Skip";
     const error = skip ? undefined : startError(manifest, cause);
     enter(instance, skip ? "skipped" : "failed", error);
-    await run.dispose("the start failed", stopBudget);
+    await run.dispose("restarting", stopBudget);
     if (!error) return log.info(`skipped: ${(cause as Error).message}`);
     if (!retry) return;
     log.error(`${error.code} ${error.message}${booting ? "; it is optional, so the start goes on without it" : ""}`);
@@ -193,7 +193,7 @@ export function createKernel(options: KernelOptions): Kernel {
     const error = crashError(manifest, cause);
     enter(instance, "failed", error);
     options.log(manifest.id).error(`${error.code} ${error.message}`);
-    await run.dispose("the plugin failed", 5000);
+    await run.dispose("restarting", 5000);
     // It may have been stopped or started by hand meanwhile.
     if (instance.run !== run || instance.error !== error) return;
     if (isFixed(manifest)) options.onFatal?.(error);
@@ -228,17 +228,17 @@ export function createKernel(options: KernelOptions): Kernel {
     return true;
   }
 
-  async function stopOne(instance: Instance, budget: number, reason = "the server is stopping"): Promise<void> {
+  async function stopOne(instance: Instance, budget: number, why: StopReason): Promise<void> {
     instance.cancelRestart?.();
     instance.blockedBy = undefined;
     if (instance.state === "stopped") return;
     enter(instance, "stopping");
-    await instance.run?.dispose(reason, budget);
+    await instance.run?.dispose(why, budget);
     enter(instance, "stopped");
   }
 
   /** Dependants first, those that do not depend on each other together. */
-  async function stopAll(ids: ReadonlySet<string>, budget: number, reason?: string): Promise<void> {
+  async function stopAll(ids: ReadonlySet<string>, budget: number, whyOf: (id: string) => StopReason): Promise<void> {
     const stops = new Map<string, Promise<void>>();
     // One budget for all: what a dependant used up, its providers do not have.
     const end = performance.now() + budget;
@@ -247,7 +247,7 @@ export function createKernel(options: KernelOptions): Kernel {
       let stop = stops.get(id);
       if (!stop) {
         const users = [...plan.edges].filter(([other, needs]) => ids.has(other) && needs.includes(id)).map(([other]) => other);
-        stop = Promise.all(users.map(stopAfter)).then(() => stopOne(instances.get(id)!, left(), reason));
+        stop = Promise.all(users.map(stopAfter)).then(() => stopOne(instances.get(id)!, left(), whyOf(id)));
         stops.set(id, stop);
       }
       return stop;
@@ -284,9 +284,9 @@ export function createKernel(options: KernelOptions): Kernel {
     const fixed = changes.find((c) => c.kind !== "reconfigured" && isFixed(c.manifest));
     if (fixed) throw fixedError(fixed.manifest);
     const leaving = new Set(changes.filter((c) => c.kind === "stopped" || c.kind === "replaced").map((c) => c.plugin));
-    await stopAll(leaving, stopBudget, "the plugin was disabled or replaced");
-    for (const id of leaving) instances.delete(id);
     const kept = new Set(next.plugins.map((m) => m.id));
+    await stopAll(leaving, stopBudget, (id) => (kept.has(id) ? "restarting" : "retired"));
+    for (const id of leaving) instances.delete(id);
     for (const id of leaving) if (!kept.has(id)) await retire(id);
     plan = next;
     configs = nextConfigs;
@@ -314,12 +314,12 @@ export function createKernel(options: KernelOptions): Kernel {
   async function renew(instance: Instance, run: Run): Promise<void> {
     if (stopping || instance.run !== run || !isUp(instance) || isFixed(instance.manifest)) return;
     options.log(instance.manifest.id).info("restart: a slot that it uses was taken over");
-    await stopOne(instance, stopBudget, "the plugin restarts");
+    await stopOne(instance, stopBudget, "restarting");
     await attempt(instance, { retry: true });
   }
 
   async function restartOne(instance: Instance): Promise<void> {
-    await stopOne(instance, stopBudget, "the plugin restarts");
+    await stopOne(instance, stopBudget, "restarting");
     instance.policy.forgive();
     instance.health = [];
     instance.restarts = 0;
@@ -365,7 +365,7 @@ export function createKernel(options: KernelOptions): Kernel {
       stopping = true;
       cancelPoll?.();
       await hooks.stopping.promise().catch(() => {});
-      await stopAll(new Set(instances.keys()), budget);
+      await stopAll(new Set(instances.keys()), budget, () => "stopped");
     },
     apply: (next, nextConfigs) => serial(async () => {
       const before = { plan, configs };

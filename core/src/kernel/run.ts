@@ -1,6 +1,6 @@
 /** One run of a plugin, from the loading of its code to the undoing of all that it did. A restart is a new run. */
 import { join } from "node:path";
-import { isK3spError, k3spError, type K3spError, type Logger, type PluginContext } from "@k3s-p/plugin-api";
+import { isK3spError, k3spError, type K3spError, type Logger, type PluginContext, type StopReason } from "@k3s-p/plugin-api";
 import type { Board } from "./board.ts";
 import { runAs, slotById } from "./board.ts";
 import { apiGrant } from "@k3s-p/plugin-api/points";
@@ -11,7 +11,7 @@ import { checkContribution, grantOf, identityOf, noProgram, restrictRunner } fro
 import type { Manifest } from "./manifest.ts";
 import { spanned, type OnSpan, type Span } from "./span.ts";
 
-type Undo = () => void | Promise<void>;
+type Undo = (why: StopReason) => void | Promise<void>;
 
 export interface RunOptions {
   readonly manifest: Manifest;
@@ -37,11 +37,16 @@ export interface Run {
   /** Loads, starts and waits for the gate; what it provides is on the board when this resolves. */
   start(): Promise<void>;
   /** Takes its slots away, aborts its signal and undoes, within `budget` milliseconds. Never rejects; may be called more than once. */
-  dispose(reason: string, budget: number): Promise<void>;
+  dispose(why: StopReason, budget: number): Promise<void>;
 }
 
 /** Milliseconds: the longest that a timer can wait, 24 days. */
 const noLimit = 2 ** 31 - 1;
+
+/** What a signal that is aborted says. */
+const reasons: Readonly<Record<StopReason, string>> = {
+  stopped: "the server is stopping", restarting: "the plugin restarts", retired: "the plugin was disabled or replaced",
+};
 
 /** What a plugin that provides no slot is known by once it is ready. */
 const none = Object.freeze({});
@@ -57,7 +62,7 @@ export function createRun(options: RunOptions): Run {
   const dirs = { data: join(options.dirs.data, manifest.id), run: join(options.dirs.run, manifest.id) };
   const abort = new AbortController();
   const undos: Undo[] = [];
-  let over = false;
+  let over: StopReason | undefined;
   let declared: Declared | undefined;
   let impl: unknown;
   let disposed: Promise<void> | undefined;
@@ -65,13 +70,13 @@ export function createRun(options: RunOptions): Run {
 
   /** A start that was cut off may go on for a while: what it still does is undone at once. */
   function defer(step: Undo): void {
-    if (over) void undoOne(step);
+    if (over) void undoOne(step, over);
     else undos.push(step);
   }
 
-  async function undoOne(step: Undo): Promise<void> {
+  async function undoOne(step: Undo, why: StopReason): Promise<void> {
     try {
-      await step();
+      await step(why);
     } catch (error) {
       log.warn(`an undo step failed: ${(error as Error)?.message ?? String(error)}`);
     }
@@ -97,12 +102,12 @@ export function createRun(options: RunOptions): Run {
     for (const slot of Object.keys(manifest.provides)) board.provide(slot, impl as object);
   }
 
-  async function undo(reason: string): Promise<void> {
+  async function undo(why: StopReason): Promise<void> {
     for (const slot of Object.keys(manifest.provides)) board.withdraw(slot, impl);
-    abort.abort(new Error(reason));
-    over = true;
-    for (const step of undos.splice(0).reverse()) await undoOne(step);
-    await undoOne(() => host.stop());
+    abort.abort(new Error(reasons[why]));
+    over = why;
+    for (const step of undos.splice(0).reverse()) await undoOne(step, why);
+    await undoOne(() => host.stop(), why);
   }
 
   return {
@@ -110,7 +115,7 @@ export function createRun(options: RunOptions): Run {
     get declared() { return declared; },
     get impl() { return impl; },
     start: () => runAs(manifest.id, start),
-    dispose: (reason, budget) => (disposed ??= within(budget, runAs(manifest.id, () => undo(reason)), () => log.warn(`did not stop within ${budget} ms`))),
+    dispose: (why, budget) => (disposed ??= within(budget, runAs(manifest.id, () => undo(why)), () => log.warn(`did not stop within ${budget} ms`))),
   };
 }
 

@@ -21,7 +21,12 @@ export default definePlugin({
     // One after the other: older rules must not be written over newer ones.
     let last = Promise.resolve();
     const sync = (): Promise<void> => (last = last.catch(() => undefined).then(write));
-    // One key for the whole table: a burst of changes is one run. Rules stay on stop, and with them connections.
+    // Rules stay over a restart, and with them connections; but not when nobody will look after them.
+    ctx.defer(async (why) => {
+      await last.catch(() => undefined);
+      if (why === "retired") await run.run("nft", ["delete", "table", "ip", "k3sp-TEMPLATE_NAME"]);
+    });
+    // One key for the whole table: a burst of changes is one run.
     const queue = workQueue({ name: ctx.id, workers: 1, reconcile: sync, onError: (_, error) => ctx.log.warn({ err: error }, "rules are not in place") });
     ctx.defer(() => queue.stop());
     const changed = () => queue.add("rules");

@@ -58,6 +58,14 @@ export function proxySuite(subject: Subject): readonly ConformanceTest[] {
       await place.started.stop();
       assert.deepEqual([...answers(place.node, vip, 80)], ["a"]);
     }),
+    each("rules go when it is retired, so that they do not outlive their endpoints", async (place) => {
+      const ruleset = () => place.node.run("nft", "list", "ruleset");
+      await place.service("web", web);
+      await place.endpoints("web", both);
+      assert.match(ruleset(), /10\.42\.0\.11/);
+      await place.started.stop("retired");
+      assert.doesNotMatch(ruleset(), /10\.42\.0\.11/);
+    }),
   ];
 }
 

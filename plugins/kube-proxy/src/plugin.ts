@@ -34,6 +34,8 @@ export default definePlugin<typeof proxy, typeof needs, {}, Config>({
       kube: ctx.needs.kube, context: { nodeName: name, clusterCidr }, table, tableName, nft, health, log: ctx.log,
       forgetFlows: (flows) => forgetFlows(ctx.needs.runner, flows),
     });
+    // Rules stay over a restart, and with them connections; but not when nobody will look after them.
+    ctx.defer((why) => (why === "retired" ? nft.apply(`delete table ip ${tableName}`) : undefined));
     ctx.defer(() => running.stop());
     return { synced: () => running.synced() };
   },

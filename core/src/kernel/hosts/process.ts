@@ -69,7 +69,7 @@ export function processHost(options: HostOptions): PluginHost {
       const near = ctx;
       const impl = await bridge.remote("start")(await farContext(near, manifest, options.connect));
       for (const slot of [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)]) follow(near, slot, bridge, options.connect);
-      near.defer(async () => void (child?.connected && (await bridge.remote("undo")())));
+      near.defer(async (why) => void (child?.connected && (await bridge.remote("undo")(why))));
       return impl;
     }) as PluginHost["call"],
     async stop() {
