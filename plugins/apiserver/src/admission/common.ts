@@ -35,6 +35,8 @@ export type Concern = Pick<AdmissionRequest, "operation" | "group" | "resource" 
 /** A plugin that tells for which requests it is: the chain asks once, and leaves it out of others. */
 export interface SelectivePlugin extends AdmissionPlugin {
   readonly concerns?: (request: Concern) => boolean;
+  /** Whether its `mutate` leaves objects alone, at present or always; absent = it may change them in place. */
+  readonly changesNothing?: () => boolean;
 }
 
 export function toPlugin({ name, resources, operations, subresources = [""], mutate, validate }: Rule): SelectivePlugin {

@@ -1,15 +1,15 @@
 /** NamespaceLifecycle: nothing is made in a namespace that is missing or ending, and the system's own stay. */
 import { ApiError, notFound } from "@k3s-p/plugin-api/kube";
-import type { AdmissionPlugin } from "@k3s-p/plugin-api/points";
-import type { AdmissionDeps } from "./common.ts";
+import type { AdmissionDeps, SelectivePlugin } from "./common.ts";
 import { refuse } from "./common.ts";
 
 const immortal = new Set(["default", "kube-system", "kube-public"]);
 const reviews = new Set(["localsubjectaccessreviews", "subjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"]);
 
-export function namespaceLifecycle({ view }: Pick<AdmissionDeps, "view">): AdmissionPlugin {
+export function namespaceLifecycle({ view }: Pick<AdmissionDeps, "view">): SelectivePlugin {
   return {
     name: "NamespaceLifecycle",
+    changesNothing: () => true,
     mutate(request) {
       const { operation, resource, group, namespace } = request;
       if ((resource === "namespaces" && group === "") || !namespace || operation === "DELETE" || reviews.has(resource)) {

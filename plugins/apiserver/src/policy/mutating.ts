@@ -1,7 +1,8 @@
 /** The admission plugin MutatingAdmissionPolicy: expressions that say how an object should look. */
 import { isDeepStrictEqual } from "node:util";
 import { ApiError, forbidden } from "@k3s-p/plugin-api/kube";
-import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { SelectivePlugin } from "../admission/common.ts";
 import { applyJsonPatch } from "../patch/json.ts";
 import type { Obj } from "../resources/types.ts";
 import { clone, isPlainObject } from "../verbs/engine.ts";
@@ -10,10 +11,11 @@ import { isExempt } from "../webhook/rules.ts";
 import { caseOf, type PolicyDeps, run, type Target, targetsOf, testCase } from "./evaluate.ts";
 import { followPolicies, type Mutation, type Policy } from "./policies.ts";
 
-export function mutatingPolicies(deps: PolicyDeps): AdmissionPlugin {
+export function mutatingPolicies(deps: PolicyDeps): SelectivePlugin {
   const policies = followPolicies(deps.engine.store, "mutatingadmissionpolicies");
   return {
     name: "MutatingAdmissionPolicy",
+    changesNothing: () => policies.list().length === 0,
     mutate(request) {
       const all = policies.list();
       return all.length > 0 && request.object && !isExempt(request) ? mutate(deps, all, request) : request.object;

@@ -11,7 +11,7 @@ export interface DynamicAdmission extends AdmissionChain {
 
 /** The plugins that a kind of request concerns. */
 interface Concerned {
-  readonly mutators: readonly AdmissionPlugin[];
+  readonly mutators: readonly SelectivePlugin[];
   readonly validators: readonly AdmissionPlugin[];
 }
 
@@ -35,6 +35,9 @@ export function createAdmission(): DynamicAdmission {
     mutate(request) {
       const { mutators } = concernedBy(request);
       return mutators.length === 0 ? (request.object as Obj) : runMutators(mutators, request);
+    },
+    changesNothing(request) {
+      return concernedBy(request).mutators.every((plugin) => plugin.changesNothing?.() === true);
     },
     validate(request) {
       const { validators } = concernedBy(request);

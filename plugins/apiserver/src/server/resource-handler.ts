@@ -170,7 +170,10 @@ async function createBinding({ engine, req, res, call }: Context, binding: Obj):
 
 async function updateOne(context: Context): Promise<void> {
   const { engine, req, res, def, call, format } = context;
-  const { entry, created } = await update(engine, call, await bodyOf(context));
+  // Nobody is warned of the same body twice.
+  const { warn: _, ...quiet } = call;
+  const again = (): Promise<Obj> => bodyOf({ ...context, call: { ...quiet, fieldValidation: "Ignore" } });
+  const { entry, created } = await update(engine, call, await bodyOf(context), again);
   return sendEntry(req, res, created ? 201 : 200, def, entry, format);
 }
 

@@ -10,6 +10,8 @@ import type { Collection, Store } from "../store/store.ts";
 
 /** The admission plugins as one. `mutate` returns the object to go on with. */
 export interface AdmissionChain {
+  /** Whether `mutate` would leave the object alone: then it may share parts with another one. */
+  changesNothing(request: AdmissionRequest): boolean;
   mutate(request: AdmissionRequest): Obj | Promise<Obj>;
   validate(request: AdmissionRequest): void | Promise<void>;
 }

@@ -4,7 +4,7 @@ import type { Obj, ResourceDef } from "../resources/types.ts";
 import { equal as sameJson } from "../patch/fieldset.ts";
 import { canonicalize, type Entry, sameContent } from "../store/entry.ts";
 import { checkType, create, trackFields } from "./create.ts";
-import { admissionRequest, type Call, collectionOf, type Engine, present, privateCopy, storedForm, strategyContext, unstored } from "./engine.ts";
+import { admissionRequest, type Call, clone, collectionOf, type Engine, present, privateCopy, storedForm, strategyContext, unstored } from "./engine.ts";
 import { validateMetadataUpdate } from "./metadata.ts";
 
 export interface Modified {
@@ -13,8 +13,10 @@ export interface Modified {
 }
 
 export interface Modification {
-  /** The wanted object, from the current one (frozen), with which it may share what is the same. May throw. */
+  /** The wanted object, from the current one (frozen), with which it may share what is the same unless `isOwn`. May throw. */
   readonly next: (old: Obj) => Obj | Promise<Obj>;
+  /** What `next` gives belongs to the write, which changes it in place. */
+  readonly isOwn?: boolean;
   /** The object to create when there is none; undefined = 404. */
   readonly fresh?: () => Obj | Promise<Obj>;
   /** Field managers are already in the object (server-side apply). */
@@ -24,14 +26,23 @@ export interface Modification {
 /** Every lost race means that another writer got through, so this is a bound for bugs, not for contention. */
 const MAX_TRIES = 1000;
 
-export async function update(engine: Engine, call: Call, object: Obj): Promise<Modified> {
+/** `again` makes the object once more for another try: then `object` itself belongs to the first one. */
+export async function update(engine: Engine, call: Call, object: Obj, again?: () => Obj | Promise<Obj>): Promise<Modified> {
+  identify(call, object);
+  let isUsed = again === undefined;
+  const own = async (): Promise<Obj> => {
+    if (isUsed) return again ? identify(call, await again()) : privateCopy(object);
+    isUsed = true;
+    return object;
+  };
+  const mayCreate = call.def.createOnUpdate && !call.subresource;
+  return modify(engine, call, { next: own, isOwn: true, ...(mayCreate && { fresh: own }) });
+}
+
+function identify(call: Call, object: Obj): Obj {
   checkType(call, object);
   checkIdentity(call, object);
-  const mayCreate = call.def.createOnUpdate && !call.subresource;
-  return modify(engine, call, {
-    next: () => object,
-    ...(mayCreate && { fresh: () => privateCopy(object) }),
-  });
+  return object;
 }
 
 /** Reads, changes, admits, validates and writes; repeats when another writer was faster and no resourceVersion was given. */
@@ -48,7 +59,7 @@ export async function modify(engine: Engine, call: Call, modification: Modificat
     const wanted = await modification.next(current.object);
     const pinned = Boolean(wanted.metadata?.resourceVersion);
     checkPreconditions(call.def, wanted, current);
-    const next = await admit(engine, call, wanted, current.object, modification.tracked ?? false);
+    const next = await admit(engine, call, wanted, current.object, modification);
     const result = await write(engine, call, next, stored);
     if (result) {
       if (call.def.prepareRead) await call.def.prepareRead([result]);
@@ -85,14 +96,17 @@ function checkPreconditions(def: ResourceDef, wanted: Obj, current: Entry): void
 }
 
 /** From the wanted object to the one to store. */
-async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, tracked: boolean): Promise<Obj> {
+async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, { tracked, isOwn }: Modification): Promise<Obj> {
   const { def } = call;
   const context = strategyContext(engine, call);
-  const scoped = restrict(call, wanted, old);
+  const sharesSpec = call.subresource === "status" && !def.custom;
+  const scoped = sharesSpec ? withStatus(call, wanted, old) : restrict(call, wanted, old, isOwn);
   keepSystemFields(scoped, old);
-  def.defaults?.(scoped);
+  if (!sharesSpec) def.defaults?.(scoped);
   if (!tracked) trackFields(engine, call, old, scoped, context.now);
-  const next = await engine.admission.mutate(admissionRequest(call, "UPDATE", scoped, old));
+  const request = admissionRequest(call, "UPDATE", scoped, old);
+  const mayChange = sharesSpec && !engine.admission.changesNothing(request);
+  const next = await engine.admission.mutate(mayChange ? { ...request, object: privateCopy(scoped) } : request);
   if (call.subresource === "status" && def.prepareStatusUpdate) def.prepareStatusUpdate(next, old, context);
   else if (!call.subresource) def.prepareUpdate?.(next, old, context);
   share(next, old);
@@ -120,9 +134,23 @@ const scopes: Readonly<Record<string, (next: Obj, old: Obj) => Obj>> = {
 };
 
 /** A private object with what the write may change. */
-function restrict(call: Call, next: Obj, old: Obj): Obj {
+function restrict(call: Call, next: Obj, old: Obj, isOwn = false): Obj {
   const scope = scopes[call.subresource];
-  return privateCopy(scope ? scope(next, old) : next);
+  if (scope) return privateCopy(scope(next, old));
+  return isOwn ? next : privateCopy(next);
+}
+
+/** For the most frequent write of all: the current object with another status, defaulted. Only metadata and status are private. */
+function withStatus({ def }: Call, next: Obj, old: Obj): Obj {
+  const { status: _, ...rest } = old;
+  const scoped: Obj = { ...rest, metadata: privateCopy({ metadata: freeMetadata(next, old) } as Obj).metadata! };
+  if (next.status !== undefined) scoped.status = clone(next.status);
+  if (!def.defaults) return scoped;
+  // The rest was defaulted when it was written.
+  const shell: Obj = { ...scoped, spec: {} };
+  def.defaults(shell);
+  if (shell.status !== undefined) scoped.status = shell.status;
+  return scoped;
 }
 
 function freeMetadata(next: Obj, old: Obj): NonNullable<Obj["metadata"]> {

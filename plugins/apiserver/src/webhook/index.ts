@@ -1,5 +1,6 @@
 /** The admission plugins MutatingAdmissionWebhook and ValidatingAdmissionWebhook. */
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
+import type { SelectivePlugin } from "../admission/common.ts";
 import type { Obj } from "../resources/types.ts";
 import { ask, concernedBy, type DispatchDeps, patched } from "./dispatch.ts";
 import { followHooks, type Hook, type Hooks } from "./hooks.ts";
@@ -11,10 +12,11 @@ export interface WebhookDeps extends DispatchDeps {
 }
 
 /** Without configurations a request costs one look at an empty list. */
-export function mutatingWebhooks(deps: WebhookDeps): AdmissionPlugin {
+export function mutatingWebhooks(deps: WebhookDeps): SelectivePlugin {
   const hooks = followHooks(deps.engine.store, "mutatingwebhookconfigurations");
   return {
     name: "MutatingAdmissionWebhook",
+    changesNothing: () => hooks.list().length === 0,
     mutate: (request) => (concerns(hooks, request) ? runMutating(deps, hooks.list(), request) : request.object),
   };
 }

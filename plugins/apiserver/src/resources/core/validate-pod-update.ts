@@ -12,6 +12,8 @@ const MUTABLE = "pod updates may not change fields other than `spec.containers[*
 export function validatePodUpdate(pod: Obj, old: Obj, ctx: StrategyContext): FieldError[] {
   if (ctx.subresource === "ephemeralcontainers") return validateEphemeralUpdate(pod, old);
   if (ctx.subresource === "resize") return validateResize(pod, old);
+  // What is as it was has been found valid.
+  if (pod.spec === old.spec) return [];
   const counts = ["containers", "initContainers"].filter((list) => items(pod.spec, list).length !== items(old.spec, list).length);
   if (counts.length > 0) return counts.map((list) => forbidden(`spec.${list}`, "pod updates may not add or remove containers"));
   const errors = [

@@ -52,5 +52,5 @@ function stampConditions(object: Obj, old: Obj, { now }: StrategyContext): void 
     condition.lastUpdateTime ??= before?.lastUpdateTime ?? now;
     condition.lastTransitionTime ??= before?.lastTransitionTime ?? now;
   }
-  for (const field of requestor) if (object.spec) object.spec[field] = old.spec?.[field];
+  if (object.spec && object.spec !== old.spec) for (const field of requestor) object.spec[field] = old.spec?.[field];
 }
