@@ -265,6 +265,7 @@ interface Wanted {
 
 /** Upstream's impersonation: each part of the wanted identity is a right of its own. */
 function impersonate(user: UserInfo, headers: Credentials["headers"], authorizer: Authorizer): MaybePromise<UserInfo> {
+  if (!impersonates(headers)) return user;
   const name = first(headers["impersonate-user"]);
   const groups = listOf(headers["impersonate-group"]);
   const uid = first(headers["impersonate-uid"]);
@@ -280,6 +281,11 @@ function impersonate(user: UserInfo, headers: Credentials["headers"], authorizer
   const wanted: Wanted = { name, groups, uid, extra, account };
   const checks = rightsFor(wanted).map((attributes) => authorizer.check(user, attributes)).filter((check) => check instanceof Promise);
   return checks.length === 0 ? impersonated(wanted) : Promise.all(checks).then(() => impersonated(wanted));
+}
+
+function impersonates(headers: Credentials["headers"]): boolean {
+  for (const key in headers) if (key.startsWith("impersonate-")) return true;
+  return false;
 }
 
 function rightsFor({ name, groups, uid, extra, account }: Wanted): AccessAttributes[] {

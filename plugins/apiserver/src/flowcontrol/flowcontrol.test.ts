@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Obj } from "../resources/types.ts";
-import { parseRequestInfo } from "../server/request.ts";
+import { type ApiResponse, parseRequestInfo } from "../server/request.ts";
 import { createClassifier, toSchema } from "./classify.ts";
 import { defaultLevels, defaultSchemas, reconcileFlow } from "./defaults.ts";
 import { createInflightLimits } from "./inflight.ts";
@@ -82,9 +82,9 @@ describe("seats", () => {
   test("are taken and given back, and name the schema and the level in the answer", () => {
     const { enter, mark, render } = world({ schemas: [schema("g", "l")], levels: [level("l", 5)] }, ten);
     const tickets = Array.from({ length: 10 }, () => enter("g") as Ticket);
-    const headers: Record<string, unknown> = {};
-    mark(user("joe", "g"), info("GET /api/v1/pods"), { setHeader: (key: string, value: unknown) => (headers[key] = value) });
-    expect(headers).toEqual({ "X-Kubernetes-PF-FlowSchema-UID": "uid-g", "X-Kubernetes-PF-PriorityLevel-UID": "uid-l" });
+    const res: Pick<ApiResponse, "common"> = {};
+    mark(user("joe", "g"), info("GET /api/v1/pods"), res);
+    expect(res.common).toEqual({ "X-Kubernetes-PF-FlowSchema-UID": "uid-g", "X-Kubernetes-PF-PriorityLevel-UID": "uid-l" });
     expect(render()).toContain('apiserver_flowcontrol_current_executing_seats{priority_level="l"} 10\n');
     for (const ticket of tickets) ticket.leave();
     expect(render()).toContain('apiserver_flowcontrol_current_executing_seats{priority_level="l"} 0\n');
@@ -182,7 +182,7 @@ describe("seats", () => {
     });
     // Tokens bring a new object with every request.
     const request = { get user() { return user("joe"); }, info: info("GET /api/v1/namespaces/a/pods/b"), signal: new AbortController().signal };
-    const res = { setHeader: () => {} };
+    const res: Pick<ApiResponse, "common"> = {};
     const run = (times: number): void => {
       for (let i = 0; i < times; i++) (made.mark(request.user, request.info, res), made.enter(request) as Ticket).leave();
     };

@@ -19,7 +19,7 @@ export interface Ticket {
 /** The part of the server that says when a request may run. */
 export interface FlowControl {
   /** Tells the client, also one that is refused its request, to which schema and level it belongs. */
-  mark(user: UserInfo, info: RequestInfo, res: Pick<ApiResponse, "setHeader">): void;
+  mark(user: UserInfo, info: RequestInfo, res: Pick<ApiResponse, "common">): void;
   /** Throws or rejects with 429. */
   enter(req: Pick<ApiRequest, "user" | "info" | "signal">): Ticket | Promise<Ticket>;
   /** Prometheus' text. */
@@ -44,6 +44,8 @@ interface Flow {
   readonly schema: Schema;
   readonly level: Level;
   readonly stats: FlowStats;
+  /** Of every answer: who classified the request. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 export const GROUP = "flowcontrol.apiserver.k8s.io";
@@ -68,7 +70,10 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
     }
     for (const [name, level] of levels) if (!specs.has(name) && level.executing === 0 && level.waiting === 0) levels.delete(name);
     const schemas = [...stored(view, "flowschemas", mandatory.schemas).values()].map(toSchema).filter(({ level }) => levels.has(level));
-    const bySchema = new Map(schemas.map((schema) => [schema, { schema, level: levels.get(schema.level)!, stats: statsOf(stats, schema.name, schema.level) }]));
+    const bySchema = new Map(schemas.map((schema): [Schema, Flow] => {
+      const level = levels.get(schema.level)!;
+      return [schema, { schema, level, stats: statsOf(stats, schema.name, schema.level), headers: headersOf(schema, level) }];
+    }));
     return { classifier: createClassifier(schemas), bySchema };
   }
 
@@ -111,16 +116,20 @@ export function createFlowControl({ view, follow, seats: total, sizeOf, maxWait 
     });
   }
 
+  let latest: { readonly user: UserInfo; readonly info: RequestInfo; readonly flow: Flow } | undefined;
+
+  /** Asked twice in a row for each request. */
   function flowOf(user: UserInfo, info: RequestInfo): Flow {
+    if (flows && latest?.info === info && latest.user === user) return latest.flow;
     flows ??= compile();
-    return flows.bySchema.get(flows.classifier.classify(user, info))!;
+    const flow = flows.bySchema.get(flows.classifier.classify(user, info))!;
+    latest = { user, info, flow };
+    return flow;
   }
 
   return {
     mark(user, info, res) {
-      const { schema, level } = flowOf(user, info);
-      if (schema.uid) res.setHeader("X-Kubernetes-PF-FlowSchema-UID", schema.uid);
-      if (level.config.uid) res.setHeader("X-Kubernetes-PF-PriorityLevel-UID", level.config.uid);
+      res.common = flowOf(user, info).headers;
     },
     enter(req) {
       const { user, info } = req;
@@ -172,3 +181,8 @@ const longRunning = new Set(["attach", "exec", "proxy", "log", "portforward"]);
 /** Requests that last as long as their client likes; they take no seat. */
 export const isLongRunning = ({ verb, subresource, isResource }: Pick<RequestInfo, "verb" | "subresource" | "isResource">): boolean =>
   isResource && (verb === "watch" || longRunning.has(subresource));
+
+const headersOf = (schema: Schema, { config }: Level): Flow["headers"] => Object.freeze({
+  ...(schema.uid && { "X-Kubernetes-PF-FlowSchema-UID": schema.uid }),
+  ...(config.uid && { "X-Kubernetes-PF-PriorityLevel-UID": config.uid }),
+});

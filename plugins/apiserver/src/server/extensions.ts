@@ -33,6 +33,7 @@ import { type ExtensionDeps, type Extensions, loopbackUser } from "./api-server.
 import { localAddress } from "./credentials.ts";
 import type { Route } from "./handler.ts";
 import type { ApiRequest } from "./request.ts";
+import { sendHead } from "./respond.ts";
 import type { Authorities } from "./trust.ts";
 
 export interface ExtensionOptions {
@@ -143,7 +144,7 @@ function documents(serverAddress: () => string, { registry }: ExtensionDeps, agg
 }
 
 const send = ({ status, headers, body }: RouteAnswer): Route => (req, res) => {
-  res.writeHead(status, { ...headers, "content-length": body.length });
+  sendHead(res, status, { ...headers, "content-length": body.length });
   res.end(req.method === "HEAD" ? undefined : body);
 };
 

@@ -5,7 +5,7 @@ import { apiError, badRequest, forbidden } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import type { Note } from "../auth/authenticate.ts";
 import type { Audit, AuditRecord } from "../audit/index.ts";
-import { type FlowControl, isLongRunning } from "../flowcontrol/index.ts";
+import { type FlowControl, isLongRunning, type Ticket } from "../flowcontrol/index.ts";
 import { decodeBody, readBody } from "./body.ts";
 import { deadlineOf, withDeadline } from "./deadline.ts";
 import type { Metrics } from "./metrics.ts";
@@ -94,7 +94,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     return pending instanceof Promise ? pending.then(allowed, refused) : allowed();
   }
 
-  async function route(req: ApiRequest, res: ApiResponse): Promise<void> {
+  function route(req: ApiRequest, res: ApiResponse): void | Promise<void> {
     const { info } = req;
     if (hasEmptyPart(info.path)) return notFound(info, res);
     if (info.isResource) {
@@ -113,26 +113,35 @@ export function createHandler(options: HandlerOptions): RequestHandler {
   }
 
   /** With a seat and a deadline, unless the request lasts as long as its client likes. */
-  async function serve(req: ApiRequest, res: ApiResponse): Promise<void> {
+  function serve(req: ApiRequest, res: ApiResponse): void | Promise<void> {
     const { info } = req;
     const lasts = isLongRunning(info);
     if (lasts && info.verb !== "watch") return last(req, res);
     const limit = lasts ? 0 : deadlineOf(req, options.requestTimeout);
-    const entered = options.flow.enter(req);
-    const ticket = entered instanceof Promise ? await entered : entered;
-    if (lasts) {
+    const seated = (ticket: Ticket): void | Promise<void> => {
+      if (!lasts) return answer(req, res, ticket, limit);
       // To begin, a watch waits its turn like any other.
       ticket.leave();
       return last(req, res);
-    }
+    };
+    const entered = options.flow.enter(req);
+    return entered instanceof Promise ? entered.then(seated) : seated(entered);
+  }
+
+  function answer(req: ApiRequest, res: ApiResponse, ticket: Ticket, limit: number): void | Promise<void> {
+    let work: void | Promise<void>;
     try {
-      const work = route(req, res);
-      // What is in the cache has been answered by now.
-      await (res.writableEnded ? work : withDeadline(work, limit));
-      if (res.writableLength > LARGE) endUnread(res, options.requestTimeout);
-    } finally {
+      work = route(req, res);
+    } catch (error) {
       ticket.leave();
+      throw error;
     }
+    const answered = (): void => {
+      if (res.writableLength > LARGE) endUnread(res, options.requestTimeout);
+    };
+    if (work instanceof Promise) return withDeadline(work, limit).then(answered).finally(() => ticket.leave());
+    ticket.leave();
+    answered();
   }
 
   async function last(req: ApiRequest, res: ApiResponse): Promise<void> {
@@ -158,7 +167,8 @@ export function createHandler(options: HandlerOptions): RequestHandler {
         const admitted = admit(incoming, () => closedSignal(res), res);
         req = admitted instanceof Promise ? await admitted : admitted;
         if (req.audit && req.info.verb === "watch") req.audit.started(200);
-        await serve(req, res);
+        const served = serve(req, res);
+        if (served instanceof Promise) await served;
       } catch (error) {
         failure = error;
         if ((error as Error)?.name !== "ApiError") options.onError(error);

@@ -12,6 +12,8 @@ export interface Metrics {
 const BUCKETS = [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60];
 
 interface Series {
+  readonly info: RequestInfo;
+  readonly scope: string;
   readonly labels: string;
   count: number;
   sum: number;
@@ -20,29 +22,40 @@ interface Series {
 }
 
 export function createMetrics(store: Store): Metrics {
-  const series = new Map<string, Series>();
+  /** By resource. */
+  const series = new Map<string, Series[]>();
   const lasting = new Map<string, number>();
+  function seriesOf(info: RequestInfo): Series {
+    const { verb, group, version, resource, subresource } = info;
+    const scope = scopeOf(info);
+    let list = series.get(resource);
+    if (!list) series.set(resource, (list = []));
+    for (const found of list) {
+      const { info: known } = found;
+      if (known.verb === verb && found.scope === scope && known.subresource === subresource && known.group === group && known.version === version) return found;
+    }
+    const made: Series = { info, scope, labels: labelsOf(info, 'dry_run="",'), count: 0, sum: 0, buckets: BUCKETS.map(() => 0), codes: new Map() };
+    list.push(made);
+    return made;
+  }
+
   return {
     observe(info, status, seconds) {
-      const { verb, group, version, resource, subresource } = info;
-      const key = `${verb}|${group}|${version}|${resource}|${subresource}|${scopeOf(info)}`;
-      let found = series.get(key);
-      if (!found) {
-        series.set(key, (found = { labels: labelsOf(info, 'dry_run="",'), count: 0, sum: 0, buckets: BUCKETS.map(() => 0), codes: new Map() }));
-      }
+      const found = seriesOf(info);
       found.codes.set(status, (found.codes.get(status) ?? 0) + 1);
-      if (verb === "watch") return;
+      if (info.verb === "watch") return;
       found.count++;
       found.sum += seconds;
-      const bucket = BUCKETS.findIndex((bound) => seconds <= bound);
-      if (bucket >= 0) found.buckets[bucket]!++;
+      let bucket = 0;
+      while (bucket < BUCKETS.length && seconds > BUCKETS[bucket]!) bucket++;
+      if (bucket < BUCKETS.length) found.buckets[bucket]!++;
     },
     lasting(info, change) {
       const labels = labelsOf(info, "");
       lasting.set(labels, (lasting.get(labels) ?? 0) + change);
     },
     render() {
-      const all = [...series.values()];
+      const all = [...series.values()].flat();
       const lines = [
         ...family("apiserver_request_total", "counter", "Counter of apiserver requests broken out for each verb, resource and HTTP response code",
           all.flatMap(({ labels, codes }) => [...codes].map(([code, count]) => `{code="${code}",${labels}} ${count}`))),

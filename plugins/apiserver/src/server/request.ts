@@ -57,6 +57,8 @@ export interface ApiResponse {
   readonly writableLength: number;
   setHeader(name: string, value: string | string[]): unknown;
   getHeader(name: string): unknown;
+  /** Headers of every answer to this request, which `sendHead` adds. */
+  common?: Readonly<Record<string, string>>;
   writeHead(status: number, headers?: Readonly<Record<string, string | number | readonly string[]>>): unknown;
   flushHeaders(): void;
   /** False when the caller should wait for `drain`; `sent` is called when the chunk's memory may be used again. */

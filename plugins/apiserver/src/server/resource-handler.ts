@@ -28,7 +28,7 @@ export interface ResourceRoutes {
   readonly handlers: ReadonlyMap<string, SubresourceHandler>;
 }
 
-interface Context extends ResourceRoutes {
+interface Context extends Pick<ResourceRoutes, "engine" | "hub"> {
   readonly req: ApiRequest;
   readonly res: ApiResponse;
   readonly def: ResourceDef;
@@ -36,9 +36,10 @@ interface Context extends ResourceRoutes {
   readonly format: Format;
 }
 
-type Handler = (context: Context) => Promise<void>;
+type Handler = (context: Context) => void | Promise<void>;
 
-export async function handleResource(routes: ResourceRoutes, def: ResourceDef, req: ApiRequest, res: ApiResponse): Promise<void> {
+/** What is in the cache is answered at once; a promise is for everything else. */
+export function handleResource(routes: ResourceRoutes, def: ResourceDef, req: ApiRequest, res: ApiResponse): void | Promise<void> {
   const { info } = req;
   const own = ownHandler(def, info.subresource);
   const special = routes.handlers.get(info.subresource ? `${def.plural}/${info.subresource}` : def.plural);
@@ -56,7 +57,7 @@ export async function handleResource(routes: ResourceRoutes, def: ResourceDef, r
   }
   const format = negotiate(req.headers.accept);
   if (def.deprecationWarning) warn(res, [def.deprecationWarning]);
-  return handler({ ...routes, req, res, def, format, call: callOf(def, req, res) });
+  return handler({ engine: routes.engine, hub: routes.hub, req, res, def, format, call: callOf(def, req, res) });
 }
 
 const readsAll = new Set(["list", "watch"]);
@@ -76,12 +77,12 @@ export const pathNotFound = (): Error =>
   apiError(404, "NotFound", "the server could not find the requested resource", {});
 
 function callOf(def: ResourceDef, req: ApiRequest, res: ApiResponse): Call {
-  const { info, user, query } = req;
+  const { info, user } = req;
   const namespace = def.namespaced ? info.namespace : "";
   const { subresource, name } = info;
   if (reading.has(info.verb)) return { user, def, subresource, namespace, name, dryRun: false, manager: "" };
   return {
-    user, def, subresource, namespace, name, verb: info.verb, manager: managerOf(req), ...writeOptions(info.verb, query, isApply(req)),
+    user, def, subresource, namespace, name, verb: info.verb, manager: managerOf(req), ...writeOptions(info.verb, req.query, isApply(req)),
     warn: (warnings) => warn(res, warnings),
     ...(req.audit && { annotate: req.audit.annotate }),
   };
@@ -123,13 +124,18 @@ const subresources: Readonly<Record<string, Readonly<Record<string, Handler>>>> 
   eviction: { create: async (c) => sendObject(c.req, c.res, 201, await evict(c.engine, c.call, await bodyOf(c, false))) },
 };
 
-async function getOne({ engine, req, res, def, call, format }: Context): Promise<void> {
+function getOne(context: Context): void | Promise<void> {
+  const { engine, req, def, call } = context;
   const wanted = Number(req.url.includes("resourceVersion=") ? req.query.get("resourceVersion") : 0);
-  if (wanted > engine.store.revision) await list(engine, def, call.namespace, { resourceVersion: String(wanted), limit: 1 });
+  if (wanted > engine.store.revision) return list(engine, def, call.namespace, { resourceVersion: String(wanted), limit: 1 }).then(() => sendOne(context));
+  return sendOne(context);
+}
+
+function sendOne({ engine, req, res, def, call, format }: Context): void | Promise<void> {
   const entry = collectionOf(engine, def).get(call.name, call.namespace);
   if (!entry) throw notFoundFor(call);
-  if (def.prepareRead) await def.prepareRead([entry]);
-  return sendEntry(req, res, 200, def, present(engine, def, entry), format);
+  const send = (): void | Promise<void> => sendEntry(req, res, 200, def, present(engine, def, entry), format);
+  return def.prepareRead ? def.prepareRead([entry]).then(send) : send();
 }
 
 const notFoundFor = ({ def, name }: Call): Error => {

@@ -7,6 +7,7 @@ import type { CacheEvent } from "../store/collection.ts";
 import type { Entry } from "../store/entry.ts";
 import type { WatchType } from "../verbs/watch.ts";
 import type { ApiResponse } from "./request.ts";
+import { sendHead } from "./respond.ts";
 import type { WatchEncoder } from "./watch-encoder.ts";
 
 /** A client that leaves this much unread is cut off; it lists and watches again. */
@@ -83,7 +84,7 @@ export function openStream(res: ApiResponse, encoder: WatchEncoder, turn: Turn):
 
   function begin(): void {
     if (out) return;
-    res.writeHead(200, { "content-type": encoder.contentType, "cache-control": "no-cache, private" });
+    sendHead(res, 200, { "content-type": encoder.contentType, "cache-control": "no-cache, private" });
     res.flushHeaders();
     res.on("close", close);
     res.on("error", close);

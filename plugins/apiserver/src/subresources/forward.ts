@@ -8,6 +8,7 @@ import { connect as connectTls } from "node:tls";
 import { http } from "@k3s-p/plugin-api/http";
 import { apiError } from "@k3s-p/plugin-api/kube";
 import type { ApiRequest, ApiResponse } from "../server/request.ts";
+import { sendHead } from "../server/respond.ts";
 
 export interface TlsIdentity {
   readonly ca?: string | undefined;
@@ -102,7 +103,7 @@ export async function forward(req: ApiRequest, res: ApiResponse, target: Target,
   const passed: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(answer.headers)) if (value !== undefined && !withheld.has(name)) passed[name] = value;
   const body = hooks.answer?.(answer, passed) ?? answer;
-  res.writeHead(answer.statusCode ?? 502, passed);
+  sendHead(res, answer.statusCode ?? 502, passed);
   res.flushHeaders();
   // A client that goes away or a target that breaks off ends the exchange; there is nobody left to tell.
   await pipeline(body, res as unknown as Writable).catch(() => res.destroy());

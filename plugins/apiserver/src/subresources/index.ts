@@ -8,7 +8,7 @@ import type { TokenKeys } from "../auth/tokens.ts";
 import type { CacheView, Obj } from "../resources/types.ts";
 import type { ApiRequest, ApiResponse } from "../server/request.ts";
 import type { SubresourceHandler } from "../server/resource-handler.ts";
-import { sendObject } from "../server/respond.ts";
+import { sendHead, sendObject } from "../server/respond.ts";
 import type { AdmitConnect, AdmitToken } from "../webhook/connect.ts";
 import { forwardUpgrade, type Target, wantsUpgrade } from "./forward.ts";
 import {
@@ -156,6 +156,6 @@ const virtualKinds: Readonly<Record<string, string>> = {
 };
 
 function emptyLog(res: ApiResponse): void {
-  res.writeHead(200, { "content-type": "text/plain", "content-length": 0 });
+  sendHead(res, 200, { "content-type": "text/plain", "content-length": 0 });
   res.end();
 }

@@ -4,6 +4,7 @@ import type { Duplex, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { apiError, badRequest } from "@k3s-p/plugin-api/kube";
 import type { ApiRequest, ApiResponse } from "../server/request.ts";
+import { sendHead } from "../server/respond.ts";
 import { open, type Target, unreachable } from "./forward.ts";
 
 const MAX_REFUSAL = 2048;
@@ -11,7 +12,7 @@ const MAX_REFUSAL = 2048;
 /** Streams the kubelet's answer; what the kubelet refuses becomes a Status with its words. */
 export async function serveLog(req: ApiRequest, res: ApiResponse, target: Target): Promise<void> {
   const answer = await openLog(req, target);
-  res.writeHead(200, { "content-type": "text/plain" });
+  sendHead(res, 200, { "content-type": "text/plain" });
   res.flushHeaders();
   await pipeline(answer, res as unknown as Writable).catch(() => res.destroy());
 }

@@ -2,6 +2,7 @@
 import { Readable } from "node:stream";
 import type { IncomingMessage } from "node:http";
 import type { ApiRequest, ApiResponse } from "../server/request.ts";
+import { sendHead } from "../server/respond.ts";
 import { forward, type ForwardHooks, type Target } from "./forward.ts";
 import { type ProxyPlace, rewriteLinks, rewriteUrl } from "./html.ts";
 
@@ -18,7 +19,7 @@ export async function serveProxy(req: ApiRequest, res: ApiResponse, target: Targ
   const { prefix, rest } = splitProxyPath(req);
   if ((req.method === "GET" || req.method === "HEAD") && !rest.startsWith("/")) {
     // Relative links of the page need a path that ends in a slash.
-    res.writeHead(301, { location: `${prefix}/${rest}` });
+    sendHead(res, 301, { location: `${prefix}/${rest}` });
     res.end();
     return;
   }
