@@ -86,12 +86,26 @@ export function recover(db: DatabaseSync, meta: Meta): { revision: number; compa
 }
 
 export function transaction(db: DatabaseSync, work: () => void): void {
-  db.exec("BEGIN IMMEDIATE");
+  const { begin, commit } = statementsOf(db);
+  begin.run();
   try {
     work();
-    db.exec("COMMIT");
+    commit.run();
   } catch (error) {
     if (db.isTransaction) db.exec("ROLLBACK");
     throw error;
   }
+}
+
+interface Borders {
+  readonly begin: StatementSync;
+  readonly commit: StatementSync;
+}
+
+const prepared = new WeakMap<DatabaseSync, Borders>();
+
+function statementsOf(db: DatabaseSync): Borders {
+  let found = prepared.get(db);
+  if (!found) prepared.set(db, (found = { begin: db.prepare("BEGIN IMMEDIATE"), commit: db.prepare("COMMIT") }));
+  return found;
 }

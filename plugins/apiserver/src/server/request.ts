@@ -120,7 +120,8 @@ function resourceInfo(method: string, path: string, parts: string[], query: stri
     namespace = parts[at + 1]!;
     if (parts[at + 2] !== undefined && !namespaceSubresources.has(parts[at + 2]!)) at += 2;
   }
-  const [resource = "", name = "", subresource = "", ...rest] = parts.slice(at);
+  const [resource = "", name = "", subresource = ""] = [parts[at], parts[at + 1], parts[at + 2]];
+  const rest = parts.slice(at + 3);
   const verb = verbOf(method, name, query, legacyWatch);
   return { isResource: true, path, verb, group, version, resource, subresource, namespace, name, rest };
 }
@@ -138,7 +139,13 @@ function isWatch(query: string): boolean {
 }
 
 function split(path: string): string[] {
-  const parts = path.split("/").filter((part) => part !== "");
+  const parts: string[] = [];
+  for (let from = 0; from < path.length;) {
+    const slash = path.indexOf("/", from);
+    const end = slash < 0 ? path.length : slash;
+    if (end > from) parts.push(path.slice(from, end));
+    from = end + 1;
+  }
   return path.includes("%") ? parts.map(decode) : parts;
 }
 
