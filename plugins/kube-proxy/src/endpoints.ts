@@ -15,20 +15,43 @@ export interface Backends {
   readonly localReady: number;
 }
 
+/** Where this proxy runs; the zone is known once the node is labelled. */
+export interface Place {
+  readonly nodeName: string;
+  readonly zone?: string | undefined;
+}
+
 interface Candidate extends Endpoint {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
   readonly local: boolean;
+  /** Nodes and zones that the endpoint is meant for; empty when it is for all. */
+  readonly forNodes: readonly string[];
+  readonly forZones: readonly string[];
 }
 
 /** Endpoints of one Service port in a stable order. When none is ready, those that still serve while they end step in (KEP-1669). */
-export function backendsOf(port: ServicePort, slices: readonly EndpointSlice[], nodeName: string): Backends {
-  const candidates = slices.flatMap((slice) => candidatesOf(port, slice, nodeName));
+export function backendsOf(port: ServicePort, slices: readonly EndpointSlice[], place: Place): Backends {
+  const candidates = slices.flatMap((slice) => candidatesOf(port, slice, place.nodeName));
   const distinct = [...new Map(candidates.map((each) => [`${each.ip} ${each.port}`, each])).values()];
   distinct.sort((a, b) => (a.ip < b.ip ? -1 : a.ip > b.ip ? 1 : a.port - b.port));
   const local = distinct.filter((each) => each.local);
-  return { all: usable(distinct), local: usable(local), localReady: local.filter((each) => each.ready).length };
+  return { all: usable(nearest(distinct, place)), local: usable(local), localReady: local.filter((each) => each.ready).length };
+}
+
+/**
+ * Endpoints that are meant for this node, or else for its zone (`trafficDistribution`). Hints count only when every
+ * ready endpoint has them and one of them is for here: nobody is left without endpoints.
+ */
+function nearest(candidates: readonly Candidate[], { nodeName, zone }: Place): readonly Candidate[] {
+  const ready = candidates.filter((each) => each.ready);
+  for (const [hints, here] of [["forNodes", nodeName], ["forZones", zone]] as const) {
+    if (here === undefined || !ready.every((each) => each[hints].length > 0)) continue;
+    const near = ready.filter((each) => each[hints].includes(here));
+    if (near.length > 0) return near;
+  }
+  return candidates;
 }
 
 function usable(candidates: readonly Candidate[]): Endpoint[] {
@@ -41,11 +64,13 @@ function candidatesOf(port: ServicePort, slice: EndpointSlice, nodeName: string)
   if (slice.addressType !== "IPv4") return [];
   const match = slice.ports?.find((each) => (each.name ?? "") === (port.name ?? "") && (each.protocol ?? "TCP") === (port.protocol ?? "TCP"));
   if (!match?.port) return [];
-  return (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName: node }) => {
+  return (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName: node, hints }) => {
     const ready = conditions?.ready ?? true;
     const serving = conditions?.serving ?? ready;
     const ip = addresses[0];
-    return ip ? [{ ip, port: match.port!, ready, serving, terminating: conditions?.terminating ?? false, local: node === nodeName }] : [];
+    const terminating = conditions?.terminating ?? false;
+    const [forNodes, forZones] = [hints?.forNodes, hints?.forZones].map((list) => (list ?? []).map((hint) => hint.name));
+    return ip ? [{ ip, port: match.port!, ready, serving, terminating, local: node === nodeName, forNodes: forNodes!, forZones: forZones! }] : [];
   });
 }
 

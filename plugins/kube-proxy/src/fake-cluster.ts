@@ -30,6 +30,7 @@ export interface FakeEndpoint {
   readonly serving?: boolean;
   readonly terminating?: boolean;
   readonly node?: string;
+  readonly hints?: NonNullable<EndpointSlice["endpoints"]>[number]["hints"];
 }
 
 export function slice(serviceName: string, endpoints: readonly (string | FakeEndpoint)[], port = 80, protocol = "TCP"): EndpointSlice {
@@ -38,8 +39,8 @@ export function slice(serviceName: string, endpoints: readonly (string | FakeEnd
     metadata: { name: `${serviceName}-x`, namespace: "default", labels: { "kubernetes.io/service-name": serviceName } },
     ports: [{ port, protocol }],
     endpoints: endpoints.map((each) => {
-      const { ip, node = "node-1", ...conditions } = typeof each === "string" ? { ip: each } : each;
-      return { addresses: [ip], conditions: { ready: true, ...conditions }, nodeName: node };
+      const { ip, node = "node-1", hints, ...conditions } = typeof each === "string" ? { ip: each } : each;
+      return { addresses: [ip], conditions: { ready: true, ...conditions }, nodeName: node, ...(hints && { hints }) };
     }),
   };
 }

@@ -1,6 +1,6 @@
 /** Follows Services and EndpointSlices and keeps the table, the flows and the health check ports in step. */
 import { messageOf, type Logger } from "@k3s-p/plugin-api";
-import { endpointSlices, keyOf, services, type EndpointSlice, type KubeClient } from "@k3s-p/plugin-api/kube";
+import { endpointSlices, keyOf, nodes, services, type EndpointSlice, type KubeClient, type Node } from "@k3s-p/plugin-api/kube";
 import { serviceKeysOf, type Endpoint } from "./endpoints.ts";
 import type { HealthPorts } from "./health-ports.ts";
 import { noRules, serviceRules, type Flow, type RuleContext, type ServiceRules } from "./rules.ts";
@@ -40,6 +40,7 @@ export function startProxy(options: ProxyOptions): Proxy {
   const { kube, table, nft, log } = options;
   const serviceInformer = kube.informer(services);
   const sliceInformer = kube.informer(endpointSlices, { indexes: { service: serviceKeysOf } });
+  const nodeInformer = kube.informer(nodes, { fieldSelector: `metadata.name=${options.context.nodeName}` });
   const dirty = new Set<string>();
   const waiting: (() => void)[] = [];
   let stale: StaleFlow[] = [];
@@ -48,7 +49,7 @@ export function startProxy(options: ProxyOptions): Proxy {
   let failures = 0;
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
-  const ready = Promise.all([serviceInformer.synced, sliceInformer.synced]).then(() => undefined);
+  const ready = Promise.all([serviceInformer.synced, sliceInformer.synced, nodeInformer.synced]).then(() => undefined);
 
   const touch = (keys: readonly string[]) => {
     for (const key of keys) dirty.add(key);
@@ -60,6 +61,13 @@ export function startProxy(options: ProxyOptions): Proxy {
     added: touchSlice,
     updated: (each, previous) => (touchSlice(previous), touchSlice(each)),
     deleted: touchSlice,
+  });
+
+  const zoneOf = (node: Node | undefined): string | undefined => node?.metadata.labels?.["topology.kubernetes.io/zone"];
+  const touchAll = () => touch(serviceInformer.list().map(keyOf));
+  nodeInformer.on({
+    added: (node) => zoneOf(node) !== undefined && touchAll(),
+    updated: (node, previous) => zoneOf(node) !== zoneOf(previous) && touchAll(),
   });
 
   /** One pass at a time; what comes in meanwhile makes the next one. */
@@ -112,7 +120,7 @@ export function startProxy(options: ProxyOptions): Proxy {
     const [namespace = "", name = ""] = key.split("/");
     const service = serviceInformer.get(name, namespace);
     const before = table.get(key);
-    const after = service ? serviceRules(service, sliceInformer.byIndex("service", key), options.context) : undefined;
+    const after = service ? serviceRules(service, sliceInformer.byIndex("service", key), { ...options.context, zone: zoneOf(nodeInformer.get(options.context.nodeName)) }) : undefined;
     table.set(key, after);
     options.health.set(key, after?.health);
     stale.push(...staleFlows(before, after ?? noRules));
@@ -136,6 +144,7 @@ export function startProxy(options: ProxyOptions): Proxy {
       waiting.splice(0).forEach((done) => done());
       serviceInformer.stop();
       sliceInformer.stop();
+      nodeInformer.stop();
     },
   };
 }

@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { fakeCluster, service, slice } from "./fake-cluster.ts";
 import { setElements } from "./nft.ts";
@@ -33,6 +33,26 @@ it("drops under internalTrafficPolicy Local when all endpoints are elsewhere, an
   const spec = { clusterIP: "10.43.0.1", internalTrafficPolicy: "Local" };
   expect(values(rules("a", spec, [slice("a", [{ ip: "10.42.1.2", node: "node-2" }])]).elements, "refused")).toEqual({ "10.43.0.1 . tcp . 80": "drop" });
   expect(values(rules("a", spec, []).elements, "refused")).toEqual({ "10.43.0.1 . tcp . 80": "goto refuse" });
+});
+
+describe("hints of endpoints", () => {
+  const hinted = (ip: string, zone: string, node?: string, ready = true) =>
+    ({ ip, ready, node: node ?? "node-9", hints: { forZones: [{ name: zone }], ...(node && { forNodes: [{ name: node }] }) } });
+  const chosen = (endpoints: Parameters<typeof slice>[1], zone: string | undefined = "z1") =>
+    Object.values(values(serviceRules(service("a", { clusterIP: "10.43.0.1" }), [slice("a", endpoints)], { ...context, zone }).elements, "endpoints")).map((each) => each.split(" ")[0]);
+
+  it.each([
+    ["its own zone", [hinted("10.42.0.2", "z1"), hinted("10.42.0.3", "z2")], ["10.42.0.2"]],
+    ["its own node before its zone", [hinted("10.42.0.2", "z1", "node-1"), hinted("10.42.0.3", "z1", "node-2")], ["10.42.0.2"]],
+    ["its zone when its node has none", [hinted("10.42.0.2", "z1", "node-2"), hinted("10.42.0.3", "z2", "node-3")], ["10.42.0.2"]],
+    ["all when its zone has none", [hinted("10.42.0.2", "z2"), hinted("10.42.0.3", "z3")], ["10.42.0.2", "10.42.0.3"]],
+    ["all when one is without hints", [hinted("10.42.0.2", "z1"), { ip: "10.42.0.3" }], ["10.42.0.2", "10.42.0.3"]],
+    ["all that are ready when that of its zone is not", [hinted("10.42.0.2", "z1", undefined, false), hinted("10.42.0.3", "z2")], ["10.42.0.3"]],
+  ] as const)("lead to %s", (_, endpoints, wanted) => expect(chosen(endpoints)).toEqual(wanted));
+
+  it("do not count while the node has no zone", () => {
+    expect(chosen([hinted("10.42.0.2", "z1"), hinted("10.42.0.3", "z2")], "")).toEqual(["10.42.0.2", "10.42.0.3"]);
+  });
 });
 
 it("matches ports by name and protocol", () => {

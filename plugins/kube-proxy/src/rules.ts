@@ -9,7 +9,7 @@ import { createHash } from "node:crypto";
 import { isIP } from "node:net";
 import { formatCidr, parseCidr, type Cidr } from "@k3s-p/plugin-api";
 import type { EndpointSlice, Service, ServicePort } from "@k3s-p/plugin-api/kube";
-import { backendsOf, isProxied, type Backends, type Endpoint } from "./endpoints.ts";
+import { backendsOf, isProxied, type Backends, type Endpoint, type Place } from "./endpoints.ts";
 
 /** Fixed chains exist for Services of up to this many endpoints. */
 export const pickLimit = 32;
@@ -49,8 +49,7 @@ export interface ServiceRules {
   readonly health: HealthPort | undefined;
 }
 
-export interface RuleContext {
-  readonly nodeName: string;
+export interface RuleContext extends Place {
   readonly clusterCidr: string;
 }
 
@@ -68,7 +67,7 @@ export function serviceRules(service: Service, slices: readonly EndpointSlice[],
   const build: Builder = { elements: [], chains: new Map(), affinitySets: [], udp: [] };
   let health: HealthPort | undefined;
   for (const port of service.spec?.ports ?? []) {
-    const backends = backendsOf(port, slices, context.nodeName);
+    const backends = backendsOf(port, slices, context);
     portRules(build, describePort(service, port, backends), context);
     health ??= healthPortOf(service, backends);
   }

@@ -98,11 +98,21 @@ export function start(deps: ControllerDeps): void {
       addresses: [address], conditions: { ready: Boolean(ready), serving, terminating },
       targetRef: { kind: "Pod", namespace: pod.metadata.namespace, name: pod.metadata.name, uid: pod.metadata.uid },
       ...(pod.spec?.nodeName && { nodeName: pod.spec.nodeName }), ...(zone && { zone }), ...(hostname && { hostname }),
+      ...(ready && hintsOf(service, pod.spec?.nodeName, zone)),
     };
   }
 }
 
 const zoneOf = (node: Node): string | undefined => node.metadata.labels?.[ZONE];
+
+/** Whom a ready endpoint is meant for; for all when its Service does not say, or its node has no zone. */
+function hintsOf(service: Service, node: string | undefined, zone: string | undefined): Pick<EndpointSliceEndpoint, "hints"> {
+  const { trafficDistribution } = service.spec ?? {};
+  if (!trafficDistribution) return {};
+  const forNodes = trafficDistribution === "PreferSameNode" && node ? [{ name: node }] : undefined;
+  const forZones = zone ? [{ name: zone }] : undefined;
+  return forNodes || forZones ? { hints: { ...(forNodes && { forNodes }), ...(forZones && { forZones }) } } : {};
+}
 
 function familiesOf(service: Service): AddressType[] {
   const families = service.spec?.ipFamilies?.length ? service.spec.ipFamilies : ["IPv4"];

@@ -71,6 +71,22 @@ describe("endpointslice", () => {
     });
   });
 
+  it.each([
+    ["PreferSameZone", { forZones: [{ name: "z1" }] }],
+    ["PreferClose", { forZones: [{ name: "z1" }] }],
+    ["PreferSameNode", { forNodes: [{ name: "n1" }], forZones: [{ name: "z1" }] }],
+  ])("says whom ready endpoints are for under %s", async (trafficDistribution, hints) => {
+    h.client.put(nodes, { metadata: { name: "n1", labels: { "topology.kubernetes.io/zone": "z1" } } });
+    service({ trafficDistribution });
+    pod("a", "10.42.0.2");
+    pod("b", "10.42.0.3", false);
+    await h.start(startSlices);
+    expect(slices()[0].endpoints.map((e: { hints?: object }) => e.hints)).toEqual([hints, undefined]);
+    h.client.edit(services, "web", "ns", (s: any) => void delete s.spec.trafficDistribution);
+    await h.settle();
+    expect(slices()[0].endpoints.map((e: { hints?: object }) => e.hints)).toEqual([undefined, undefined]);
+  });
+
   it("keeps an empty slice for a Service without pods and reuses it for the first one", async () => {
     service();
     await h.start(startSlices);
