@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
+import { createCluster, eventually, httpGet, type Cluster } from "../kit/cluster.ts";
 import { busyboxImage } from "../kit/images.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
 import { tool } from "../kit/tools.ts";
@@ -43,7 +43,8 @@ describe.skipIf(reason)("hot changes", () => {
     readonly pid?: number;
     readonly restarts: number;
   }
-  const status = async (id: string): Promise<Status> => (JSON.parse(await must("list", "--json")) as { plugins: Status[] }).plugins.find((p) => p.id === id)!;
+  const page = async () => JSON.parse(await cluster.kubectl("get", "--raw", "/debug/plugins")) as { plugins: Status[]; timeline: { criticalPath: object[] } };
+  const status = async (id: string): Promise<Status> => (await page()).plugins.find((p) => p.id === id)!;
   /** Ends its process, if it has one, and returns what becomes of it: its state, and how often it was started again. */
   async function kill(id: string): Promise<string> {
     const before = await status(id);
@@ -94,9 +95,10 @@ describe.skipIf(reason)("hot changes", () => {
     expect(await must("graph", "--format", "mermaid")).toContain("kubelet --> containerd");
     expect(await must("timeline")).toMatch(/^critical path \(#\): .+ \d+ ms -> .+ \d+ ms$/m);
     expect(await must("logs", "deployer")).toMatch(/INFO /);
-    const page = JSON.parse(await cluster.kubectl("get", "--raw", "/debug/plugins")) as { plugins: Status[]; timeline: { criticalPath: object[] } };
-    expect(page.plugins.map((p) => `${p.id} ${p.state}`)).toContain("flannel ready");
-    expect(page.timeline.criticalPath.length).toBeGreaterThan(1);
+    const { plugins, timeline } = await page();
+    expect(plugins.map((p) => `${p.id} ${p.state}`)).toContain("flannel ready");
+    expect(timeline.criticalPath.length).toBeGreaterThan(1);
+    expect((JSON.parse(await must("list", "--json")) as { plugins: Status[] }).plugins.map((p) => p.id)).toEqual(plugins.map((p) => p.id));
     const refused = await cluster.tryKubectl(["get", "--raw", "/debug/plugins", "--as", "system:serviceaccount:default:default"]);
     expect(refused.stderr).toContain('User "system:serviceaccount:default:default" cannot get path "/debug/plugins"');
   });
@@ -158,6 +160,9 @@ describe.skipIf(reason)("hot changes", () => {
       expect([after === before, (await status(id)).restarts]).toEqual([false, 0]);
     }
     await eventually(async () => saidBy("dns-witness-exec").filter((text) => text === "a program was started").length === 2, "dns-witness-exec was run anew", 10_000);
+    expect(await must("reload", "dns-witness-rpc")).toContain("dns-witness-rpc");
+    await must("disable", "dns-witness-rpc");
+    expect(saidBy("dns-witness-rpc").filter((text) => text.startsWith("its end"))).toEqual(["its end: restarting", "its end: retired"]);
   });
 
   test("an optional plugin is killed four times: restarted, restarted, quarantined, nothing left to end; the server is ready and nobody noticed", async () => {
@@ -212,9 +217,23 @@ describe.skipIf(reason)("hot changes", () => {
     await nothingNoticed("after-network-policy");
   });
 
-  test("the proxy restarts alone: services answer, and nobody noticed", async () => {
-    expect(await must("disable", "kube-proxy")).toContain("stopped kube-proxy");
-    expect(await must("enable", "kube-proxy")).toContain("started kube-proxy");
+  test("the proxy is replaced under running pods: its rules go, Services answer by those of the other one, and back", async () => {
+    const folder = join(cluster.sandbox.dir, "my-proxy");
+    await must("new", folder, "--slot", "proxy");
+    const web = (name: string) => pod(name, `mkdir -p /tmp/w; echo ${name} > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w`).replace("metadata: {", "metadata: { labels: { app: web },");
+    await cluster.apply(`${web("web-1")}---\napiVersion: v1\nkind: Service\nmetadata: { name: web }\nspec: { clusterIP: 10.43.0.80, selector: { app: web }, ports: [{ port: 80 }] }\n`);
+    const answer = async (name: string) => eventually(async () => (await httpGet((command) => cluster.tryKubectl(["exec", "talker", "--", ...command.slice(1)]), "10.43.0.80", 80)).body === `${name}\n`, `${name} answers for the Service`, 20_000);
+    const tables = async () => (await cluster.sandbox.run(["nft", "list", "tables"])).stdout.match(/k3sp-\S*proxy/g);
+    await answer("web-1");
+    expect(await must("replace", "kube-proxy", folder)).toContain("proxy: my-proxy 0.1.0 (replaces kube-proxy)");
+    await answer("web-1");
+    expect(await tables()).toEqual(["k3sp-my-proxy"]);
+    await cluster.kubectl("delete", "pod", "web-1", "--now");
+    await cluster.apply(web("web-2"));
+    await answer("web-2");
+    expect(await must("replace", "my-proxy", "kube-proxy")).toContain("proxy: kube-proxy 0.1.0 (replaces my-proxy)");
+    await answer("web-2");
+    expect(await tables()).toEqual(["k3sp-proxy"]);
     await nothingNoticed("after-proxy");
     expect(cluster.output()).not.toMatch(/K3SP_PLUGIN_CRASHED (?!my-cni|my-dns)/);
   });
