@@ -61,6 +61,7 @@ export const controllers: readonly ControllerEntry[] = [
     persistentVolumeClaims,
     persistentVolumes,
   ]),
+  entry("ephemeral-volume-controller", () => import("./storage/ephemeral-volume.ts"), [pods]),
   entry(
     "persistentvolumeclaim-protection-controller",
     async () => ({ start: (await import("./storage/protection.ts")).startClaimProtection }),

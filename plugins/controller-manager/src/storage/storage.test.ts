@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { persistentVolumeClaims, persistentVolumes, pods, storageClasses } from "@k3s-p/plugin-api/kube";
 import { createHarness, type Harness } from "../testing/harness.ts";
 import { start } from "./binder.ts";
+import { start as startEphemeral } from "./ephemeral-volume.ts";
 import { startClaimProtection, startVolumeProtection } from "./protection.ts";
 
 let h: Harness;
@@ -32,6 +33,43 @@ const sc = (name: string, extra: object = {}, metadata: object = {}) =>
   h.client.put(storageClasses, { metadata: { name, ...metadata }, provisioner: "rancher.io/local-path", ...extra });
 const pvc = (name: string) => h.client.all(persistentVolumeClaims).find((c) => c.metadata.name === name);
 const pv = (name: string) => h.client.all(persistentVolumes).find((v) => v.metadata.name === name);
+
+describe("ephemeral-volume", () => {
+  const ephemeral = { volumeClaimTemplate: { metadata: { labels: { a: "b" } }, spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } } } };
+  const pod = (name: string, metadata: object = {}) =>
+    h.client.put(pods, { metadata: { name, namespace: "ns", ...metadata }, spec: { containers: [], volumes: [{ name: "scratch", ephemeral }, { name: "plain", emptyDir: {} }] } });
+
+  it("makes a claim that belongs to its pod, and again when it is gone", async () => {
+    await h.start(startEphemeral);
+    const made = pod("p");
+    await h.settle();
+    const wanted = {
+      metadata: { name: "p-scratch", labels: { a: "b" }, ownerReferences: [{ kind: "Pod", name: "p", uid: made.metadata.uid, controller: true, blockOwnerDeletion: true }] },
+      spec: ephemeral.volumeClaimTemplate.spec,
+    };
+    expect(pvc("p-scratch")).toMatchObject(wanted);
+    h.client.drop(persistentVolumeClaims, "p-scratch", "ns");
+    await h.settle();
+    expect(pvc("p-scratch")).toMatchObject(wanted);
+    expect(h.client.all(persistentVolumeClaims)).toHaveLength(1);
+  });
+
+  it("takes no claim that is another's, and says so", async () => {
+    claim("p-scratch");
+    await h.start(startEphemeral);
+    pod("p");
+    await h.settle();
+    expect(h.events()).toContain("FailedBinding ephemeral volume scratch: PVC ns/p-scratch was not created for pod ns/p (pod is not owner)");
+    expect(pvc("p-scratch").metadata.ownerReferences).toBeUndefined();
+  });
+
+  it("makes none for a pod that is being deleted", async () => {
+    await h.start(startEphemeral);
+    pod("p", { deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: ["x/y"] });
+    await h.settle();
+    expect(h.client.all(persistentVolumeClaims)).toEqual([]);
+  });
+});
 
 describe("persistentvolume-binder", () => {
   it("binds the smallest free volume that fits, both ways", async () => {

@@ -58,8 +58,8 @@ const kinds: Readonly<Record<string, Mount>> = {
   downwardAPI: (ctx, pod, volume) => mountContents(ctx, pod, volume, "downward-api", true),
   projected: (ctx, pod, volume) => mountContents(ctx, pod, volume, "projected", true),
   persistentVolumeClaim: (ctx, pod, { name, persistentVolumeClaim: claim }) =>
-    mountClaim(ctx, pod, name, claim!.claimName, claim!.readOnly === true),
-  ephemeral: (ctx, pod, { name }) => mountClaim(ctx, pod, name, `${nameOf(pod)}-${name}`, false),
+    mountClaim(ctx, pod, name, claim!.claimName, { readOnly: claim!.readOnly === true }),
+  ephemeral: (ctx, pod, { name }) => mountClaim(ctx, pod, name, `${nameOf(pod)}-${name}`, { isOwn: true }),
   nfs: (ctx, pod, { name, nfs }) => mountNfs(ctx, pod, name, nfs!, []),
 };
 
@@ -141,10 +141,14 @@ const readableByGroup = (payload: Payload): Payload =>
   new Map([...payload].map(([path, file]) => [path, { ...file, mode: file.mode | 0o440 }]));
 
 async function mountClaim(
-  ctx: VolumesContext, pod: Pod, name: string, claimName: string, readOnly: boolean,
+  ctx: VolumesContext, pod: Pod, name: string, claimName: string,
+  { readOnly = false, isOwn = false }: { readonly readOnly?: boolean; readonly isOwn?: boolean },
 ): Promise<MountedVolume> {
   const claim = await ctx.objects.claim(namespaceOf(pod), claimName);
   if (!claim) throw new Error(`persistentvolumeclaim "${claimName}" not found`);
+  if (isOwn && !claim.metadata.ownerReferences?.some((owner) => owner.uid === pod.metadata.uid)) {
+    throw new Error(`PVC ${namespaceOf(pod)}/${claimName} was not created for pod ${namespaceOf(pod)}/${nameOf(pod)} (pod is not owner)`);
+  }
   const volumeName = claim.spec?.volumeName;
   if (!volumeName || claim.status?.phase !== "Bound") throw new Error(`PVC ${namespaceOf(pod)}/${claimName} is not bound`);
   const volume = await ctx.objects.volume(volumeName);
