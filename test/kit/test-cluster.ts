@@ -5,7 +5,7 @@ import { definePlugin, type Plugin } from "@k3s-p/plugin-api";
 import { memoryDatastore } from "@k3s-p/plugin-api/testing-datastore";
 import type { KubeClient } from "@k3s-p/plugin-api/kube";
 import { apiserver, type ApiServer, type ClusterSettings, type UserInfo } from "@k3s-p/plugin-api/slots";
-import { freePort, testNode } from "@k3s-p/plugin-api/testing";
+import { testNode } from "@k3s-p/plugin-api/testing";
 import type { Kernel } from "@k3s-p/core";
 import { startTestServer } from "../../plugins/apiserver/src/server/testing.ts";
 import { createTestKernel } from "./kernel.ts";
@@ -45,7 +45,7 @@ const folder = (name: string): string => fileURLToPath(new URL(`../../plugins/${
 /** Several may run at once in one process. Use with `await using`, or call `stop`. */
 export async function createTestCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
   const { listen = true, datastore = "memory", controllers = false, scheduler = false } = options;
-  const settings = { bindAddress: "127.0.0.1", httpsListenPort: await freePort(), advertiseAddress: "192.0.2.1", ...options.cluster };
+  const settings = { bindAddress: "127.0.0.1", httpsListenPort: 0, advertiseAddress: "192.0.2.1", ...options.cluster };
   const booted = await createTestKernel({
     node: (dir) => testNode(dir, {}, settings),
     slots: datastore === "memory" ? { datastore: memoryDatastore() } : {},
