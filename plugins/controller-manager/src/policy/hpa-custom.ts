@@ -2,7 +2,7 @@
 import { formatNano, formatSelector, parseNano, type KubeClient, type LabelSelector, type Pod } from "@k3s-p/plugin-api/kube";
 import { discover } from "../lib/discovery.ts";
 import { isReady } from "../lib/pods.ts";
-import { averageReplicas, type MetricSpec, type MetricStatus, type PodMetrics, type Replicas } from "./hpa-metrics.ts";
+import { averageReplicas, isNear, type MetricSpec, type MetricStatus, type PodMetrics, type Replicas, type Tolerance } from "./hpa-metrics.ts";
 
 export interface CustomContext {
   readonly client: KubeClient;
@@ -14,7 +14,7 @@ export interface CustomContext {
   /** The target's replicas as its status counts them. */
   readonly statusReplicas: number;
   readonly now: Date;
-  readonly tolerance: number;
+  readonly tolerance: Tolerance;
 }
 
 interface Metric {
@@ -85,16 +85,16 @@ interface Total {
 
 /** A figure of the whole: a value for all replicas together, or one for each. */
 function byTotal({ pods, current, statusReplicas, tolerance }: CustomContext, target: Target, total: bigint): Total {
-  const isNear = (ratio: number) => Math.abs(1 - ratio) <= tolerance;
+  const near = (ratio: number) => isNear(ratio, tolerance);
   if (target.type === "AverageValue") {
     const wanted = Number(parseNano(target.averageValue ?? "0") || 1n);
     const ratio = Number(total) / (wanted * statusReplicas);
     const average = statusReplicas ? total / BigInt(statusReplicas) : total;
-    return { count: isNear(ratio) ? statusReplicas : Math.ceil(Number(total) / wanted), current: { averageValue: formatNano(average) } };
+    return { count: near(ratio) ? statusReplicas : Math.ceil(Number(total) / wanted), current: { averageValue: formatNano(average) } };
   }
   const ratio = Number(total) / Number(parseNano(target.value ?? "0") || 1n);
   const ready = pods.filter((pod) => pod.status?.phase === "Running" && isReady(pod)).length;
-  const count = current === 0 ? Math.ceil(ratio) : isNear(ratio) ? current : Math.ceil(ratio * ready);
+  const count = current === 0 ? Math.ceil(ratio) : near(ratio) ? current : Math.ceil(ratio * ready);
   return { count, current: { value: formatNano(total) } };
 }
 

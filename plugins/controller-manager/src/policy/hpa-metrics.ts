@@ -17,16 +17,24 @@ export interface PodMetrics {
 }
 
 export async function readPodMetrics(
-  client: KubeClient, namespace: string, selector: string,
+  client: KubeClient, namespace: string, selector: string, resource: string,
 ): Promise<readonly PodMetrics[]> {
   const path = `/apis/metrics.k8s.io/v1beta1/namespaces/${namespace}/pods?labelSelector=${encodeURIComponent(selector)}`;
   const { status, body } = await client.request("GET", path);
   if (status !== 200)
     throw new Error(
-      `unable to fetch metrics from resource metrics API: ${(body as { message?: string } | undefined)?.message ?? `status ${status}`}`,
+      `unable to get metrics for resource ${resource}: unable to fetch metrics from resource metrics API: ${(body as { message?: string } | undefined)?.message ?? `status ${status}`}`,
     );
   return (body as { items: readonly PodMetrics[] }).items;
 }
+
+/** How far the ratio of usage to target may be from 1, up and down, without a change. */
+export interface Tolerance {
+  readonly up: number;
+  readonly down: number;
+}
+
+export const isNear = (ratio: number, { up, down }: Tolerance): boolean => ratio >= 1 - down && ratio <= 1 + up;
 
 export interface Replicas {
   readonly count: number;
@@ -60,7 +68,7 @@ export function replicasFor(
   pods: readonly Pod[],
   metrics: readonly PodMetrics[],
   now: Date,
-  tolerance: number,
+  tolerance: Tolerance,
 ): Replicas {
   if (source.target.averageUtilization === undefined) {
     const { count, average } = averageReplicas(source, current, pods, metrics, now, tolerance);
@@ -75,9 +83,9 @@ interface Measured {
   readonly usage: ReadonlyMap<string, bigint>;
 }
 
-function measure(source: Source, pods: readonly Pod[], metrics: readonly PodMetrics[], now: Date, tolerance: number): Measured {
+function measure(source: Source, pods: readonly Pod[], metrics: readonly PodMetrics[], now: Date, tolerance: Tolerance): Measured {
   const usage = usageByPod(source, metrics);
-  if (usage.size === 0) throw new Error(`no metrics returned from resource metrics API`);
+  if (usage.size === 0) throw new Error(`unable to get metrics for resource ${source.resource}: no metrics returned from resource metrics API`);
   const groups = groupPods(source.resource, pods, usage, metrics, now, tolerance);
   if (groups.ready.length === 0) throw new Error("did not receive metrics for targeted pods (pods might be unready)");
   return { groups, usage };
@@ -94,8 +102,7 @@ function usageByPod({ resource, container }: Source, metrics: readonly PodMetric
 }
 
 interface Groups {
-  /** Ratios this close to 1 change nothing. */
-  readonly tolerance: number;
+  readonly tolerance: Tolerance;
   readonly ready: Pod[];
   readonly unready: Pod[];
   readonly missing: Pod[];
@@ -107,7 +114,7 @@ function groupPods(
   usage: ReadonlyMap<string, bigint>,
   metrics: readonly PodMetrics[],
   now: Date,
-  tolerance: number,
+  tolerance: Tolerance,
 ): Groups {
   const groups: Groups = { tolerance, ready: [], unready: [], missing: [] };
   const at = new Map(metrics.map((m) => [m.metadata.name, Date.parse(m.timestamp)]));
@@ -170,7 +177,7 @@ function byUtilization(
 
 /** By a value that each pod is to have on average. */
 export function averageReplicas(
-  source: Source, current: number, pods: readonly Pod[], metrics: readonly PodMetrics[], now: Date, tolerance: number,
+  source: Source, current: number, pods: readonly Pod[], metrics: readonly PodMetrics[], now: Date, tolerance: Tolerance,
 ): { readonly count: number; readonly average: bigint } {
   const { groups, usage } = measure(source, pods, metrics, now, tolerance);
   const target = parseNano(source.target.averageValue ?? "0") || 1n;
@@ -190,7 +197,7 @@ export function averageReplicas(
 function decide(
   current: number, groups: Groups, ratio: number, ratioWith: (assumed: Map<Pod, number>) => number,
 ): number {
-  const near = (r: number) => Math.abs(1 - r) <= groups.tolerance;
+  const near = (r: number) => isNear(r, groups.tolerance);
   const scaleUp = ratio > 1;
   const unready = scaleUp ? groups.unready : [];
   if (unready.length === 0 && groups.missing.length === 0)

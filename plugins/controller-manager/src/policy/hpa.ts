@@ -1,7 +1,7 @@
 /** The horizontal pod autoscaler: keeps the load of a workload's pods near a target by its number of replicas. */
 import { messageOf } from "@k3s-p/plugin-api";
 import {
-  horizontalPodAutoscalers, keyOf, matches, parseLabelSelector, pods, setCondition, splitKey, timestamp,
+  horizontalPodAutoscalers, keyOf, matches, parseLabelSelector, parseNano, pods, setCondition, splitKey, timestamp,
   type HorizontalPodAutoscaler, type Scale,
 } from "@k3s-p/plugin-api/kube";
 import { createController, type ControllerDeps } from "../controller.ts";
@@ -9,7 +9,7 @@ import { referenceTo } from "../lib/pod-control.ts";
 import { semanticEqual } from "../lib/values.ts";
 import { limit, prune, type History } from "./hpa-behavior.ts";
 import { customReplicas } from "./hpa-custom.ts";
-import { readPodMetrics, replicasFor, sourceOf, type MetricStatus, type Replicas } from "./hpa-metrics.ts";
+import { readPodMetrics, replicasFor, sourceOf, type MetricSpec, type MetricStatus, type Replicas, type Tolerance } from "./hpa-metrics.ts";
 import { createScaleReader } from "./scale.ts";
 
 type Status = NonNullable<HorizontalPodAutoscaler["status"]>;
@@ -125,18 +125,18 @@ export function start(deps: ControllerDeps): void {
     hpa: HorizontalPodAutoscaler, scale: Scale, current: number, draft: Draft,
   ): Promise<Replicas | undefined> {
     const found: Replicas[] = [];
-    let failure: Failure | undefined;
+    const failures: Failure[] = [];
     for (const metric of hpa.spec!.metrics ?? []) {
       try {
         found.push(await one(hpa, scale, current, metric));
       } catch (error) {
-        failure ??= { reason: `FailedGet${metric.type}Metric`, message: messageOf(error) };
+        failures.push({ reason: `FailedGet${metric.type}Metric`, message: messageOf(error), metric: nameOfMetric(metric) });
       }
     }
     draft.currentMetrics = found.map(({ status }) => status);
     const best = found.sort((a, b) => b.count - a.count)[0];
-    if (failure && (!best || best.count <= current)) {
-      reportFailure(hpa, draft, failure);
+    if (failures.length > 0 && (!best || best.count <= current)) {
+      reportFailures(hpa, draft, failures);
       return undefined;
     }
     if (best) note(draft, "ScalingActive", "True", "ValidMetricFound", `the HPA was able to successfully calculate a replica count from ${best.name}`);
@@ -146,11 +146,14 @@ export function start(deps: ControllerDeps): void {
   interface Failure {
     readonly reason: string;
     readonly message: string;
+    readonly metric: string;
   }
 
-  function reportFailure(hpa: HorizontalPodAutoscaler, draft: Draft, { reason, message }: Failure): void {
-    event(hpa, "Warning", reason, message);
-    event(hpa, "Warning", "FailedComputeMetricsReplicas", `invalid metrics (1 invalid out of ${hpa.spec!.metrics?.length ?? 0}), first error is: ${message}`);
+  function reportFailures(hpa: HorizontalPodAutoscaler, draft: Draft, failures: readonly Failure[]): void {
+    for (const { reason, message } of failures) event(hpa, "Warning", reason, message);
+    const { reason, message, metric } = failures[0]!;
+    const invalid = `invalid metrics (${failures.length} invalid out of ${hpa.spec!.metrics?.length ?? 0})`;
+    event(hpa, "Warning", "FailedComputeMetricsReplicas", `${invalid}, first error is: failed to get ${metric} metric value: ${message}`);
     note(draft, "ScalingActive", "False", reason, `the HPA was unable to compute the replica count: ${message}`);
   }
 
@@ -159,14 +162,27 @@ export function start(deps: ControllerDeps): void {
   ): Promise<Replicas> {
     const selector = scale.status?.selector as unknown as string | undefined;
     if (!selector) throw new Error("selector is required");
-    const requirements = parseLabelSelector(selector);
-    const list = podInformer.list(hpa.metadata.namespace).filter((pod) => matches(requirements, pod.metadata.labels));
-    if (list.length === 0) throw new Error("no pods returned by selector while calculating replica count");
     const namespace = hpa.metadata.namespace!;
-    const tolerance = deps.tuning.hpaTolerance;
+    const tolerance = toleranceOf(hpa);
     const source = sourceOf(metric);
-    if (source) return replicasFor(source, current, list, await readPodMetrics(client, namespace, selector), now(), tolerance);
-    return customReplicas({ client, namespace, selector, pods: list, current, statusReplicas: scale.status?.replicas ?? current, now: now(), tolerance }, metric);
+    try {
+      const requirements = parseLabelSelector(selector);
+      const list = podInformer.list(namespace).filter((pod) => matches(requirements, pod.metadata.labels));
+      if (list.length === 0) throw new Error("no pods returned by selector while calculating replica count");
+      if (source) return replicasFor(source, current, list, await readPodMetrics(client, namespace, selector, source.resource), now(), tolerance);
+      return await customReplicas({ client, namespace, selector, pods: list, current, statusReplicas: scale.status?.replicas ?? current, now: now(), tolerance }, metric);
+    } catch (error) {
+      if (!source) throw error;
+      const figure = source.target.averageUtilization === undefined ? "usage" : "utilization";
+      throw new Error(`failed to get ${source.resource} ${figure}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** An autoscaler may have its own for each direction (KEP-4951). */
+  function toleranceOf({ spec }: HorizontalPodAutoscaler): Tolerance {
+    const own = (rules: { tolerance?: string } | undefined): number =>
+      rules?.tolerance === undefined ? deps.tuning.hpaTolerance : Number(parseNano(rules.tolerance) ?? 0n) / 1e9;
+    return { up: own(spec!.behavior?.scaleUp), down: own(spec!.behavior?.scaleDown) };
   }
 
   function limited(key: string, hpa: HorizontalPodAutoscaler, current: number, found: Replicas, draft: Draft): Wanted {
@@ -213,4 +229,11 @@ export function start(deps: ControllerDeps): void {
         changes: [...history.changes, { at: now().getTime(), change: wanted.count - current }],
       });
   }
+}
+
+/** As the messages about its value name a metric. */
+function nameOfMetric({ type, resource, containerResource, external }: MetricSpec): string {
+  if (type === "Resource") return `${resource?.name} resource`;
+  if (type === "ContainerResource") return `${containerResource?.name} container`;
+  return type === "External" ? `${external?.metric.name} external` : type.toLowerCase();
 }

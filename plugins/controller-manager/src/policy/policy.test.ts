@@ -247,6 +247,19 @@ describe("horizontal-pod-autoscaler", () => {
     expect(condition("ScalingLimited")).toMatchObject({ status: "True", reason: "TooManyReplicas" });
   });
 
+  it("takes tolerances of its own, one for each direction", async () => {
+    usage = { a: "56m", b: "56m" };
+    await run({ behavior: { scaleUp: { tolerance: "0.2" }, scaleDown: { tolerance: "10m", stabilizationWindowSeconds: 0 } } });
+    expect(replicas).toBe(2);
+    usage = { a: "61m", b: "61m" };
+    await h.advance(15);
+    expect(replicas).toBe(3);
+    pod("c", { resources: { requests: { cpu: "100m" } } });
+    usage = { a: "32m", b: "32m", c: "32m" };
+    await h.advance(15);
+    expect(replicas).toBe(2);
+  });
+
   it("scales down only after five minutes of lower recommendations", async () => {
     usage = { a: "10m", b: "10m" };
     await run();
@@ -261,7 +274,14 @@ describe("horizontal-pod-autoscaler", () => {
   it("says why it cannot compute", async () => {
     await run();
     expect(replicas).toBe(2);
-    expect(condition("ScalingActive")).toMatchObject({ status: "False", reason: "FailedGetResourceMetric" });
+    const why = "failed to get cpu utilization: unable to get metrics for resource cpu: no metrics returned from resource metrics API";
+    expect(condition("ScalingActive")).toMatchObject({
+      status: "False", reason: "FailedGetResourceMetric", message: `the HPA was unable to compute the replica count: ${why}`,
+    });
+    expect(h.events()).toEqual([
+      `FailedGetResourceMetric ${why}`,
+      `FailedComputeMetricsReplicas invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: ${why}`,
+    ]);
   });
 
   describe("with metrics of adapters", () => {
