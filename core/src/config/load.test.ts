@@ -41,6 +41,18 @@ describe("precedence", () => {
   });
 });
 
+describe("values", () => {
+  test.each([
+    ["token: 00123", "token", "00123"], ["token: 12345678901234567890", "token", "12345678901234567890"], ["token: 1e5", "token", "1e5"],
+    ["write-kubeconfig-mode: 0644", "write-kubeconfig-mode", "0644"], ["https-listen-port: 7443", "https-listen-port", 7443],
+    ["debug: yes", "debug", true], ["debug: Off", "debug", false],
+    ["node-label: &l [a=b]\nnode-taint: *l", "node-taint", ["a=b"]],
+    ["node-name:", "node-name", undefined], ["disable:\n# - traefik", "disable", undefined],
+  ])("of `%s` are as they are written, and nothing is nothing", (text, name, expected) => {
+    expect(value(load({ "config.yaml": text }), name)).toEqual(expected);
+  });
+});
+
 describe("bad input", () => {
   test("an unknown flag gets a suggestion", () => {
     expect(() => load({ "config.yaml": "" }, ["--disble", "x"])).toThrow('unknown flag --disble; did you mean "--disable"?');
@@ -59,6 +71,34 @@ describe("bad input", () => {
     expect(() => load({ "config.yaml": "\nhttps-listen-port: abc\n" })).toThrow(expect.objectContaining({
       code: "K3SP_CONFIG_INVALID", message: 'https-listen-port: "abc" is not allowed', detail: [`from ${dir}/config.yaml:2:1   a whole number is expected`],
     }));
+  });
+
+  test.each([
+    ["node-name: a\n---\nnode-name: b\n", "2:1: the file must hold one document: a second one begins here"],
+    ["node-name: a\nnode-name: b\n", "2:1: the key was given before in this file"],
+    ["node-name:\n\ttoken: x\n", "2:1: Tabs are not allowed as indentation"],
+    ["? [a]\n: b\n", "1:3: the name of a flag is expected"],
+    ["node-name: *b\n", "1:12: nothing before it is named &b"],
+    ["- a\n", "1:1: the file must be a mapping of flag names to values"],
+  ])("a file %j is refused with the place", (text, message) => {
+    expect(() => load({ "config.yaml": text })).toThrow(expect.objectContaining({ code: "K3SP_CONFIG_SYNTAX", message: `${dir}/config.yaml:${message}` }));
+  });
+
+  test.each([
+    ["disable: [a, {b: c}]", '{"b":"c"}', "a list of texts is expected"],
+    ["disable: [a, [b]]", '["b"]', "a list of texts is expected"],
+    ["disable: [a, ]\nnode-label: [x=y, null]", "null", "a list of texts is expected"],
+    ["node-name: {a: b}", '{"a":"b"}', "a text is expected"],
+    ["node-name: [a, b]", "a,b", "one value is expected"],
+    ["debug: maybe", "maybe", "allowed: true, false"],
+  ])("a value in `%s` is refused with what is expected", (text, value, expected) => {
+    expect(() => load({ "config.yaml": text })).toThrow(expect.objectContaining({
+      code: "K3SP_CONFIG_INVALID", message: expect.stringContaining(`: ${JSON.stringify(value)} is not allowed`), detail: [expect.stringMatching(new RegExp(`:1   ${expected}$`))],
+    }));
+  });
+
+  test.each(["slots: {cni: [a]}", "slots: {cni: }"])("a slot in `%s` is refused", (text) => {
+    expect(() => load({ "config.yaml": text })).toThrow(expect.objectContaining({ message: "slots.cni: the name of a plugin is expected", detail: [`${dir}/config.yaml:1:9`] }));
   });
 
   test("an unknown key only warns, as in K3s", () => {

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { createRequire } from "node:module";
-import type { Node } from "yaml";
+import type { Alias, Node } from "yaml";
 import { k3spError } from "@k3s-p/plugin-api";
 import { didYouMean } from "../kernel/manifest.ts";
 import type { Flag } from "./flags.ts";
@@ -140,29 +140,37 @@ let loaded: typeof import("yaml") | undefined;
 const yaml = (): typeof import("yaml") => (loaded ??= createRequire(import.meta.url)("yaml") as typeof import("yaml"));
 
 function readFile(file: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
-  const { LineCounter, isMap, parseDocument } = yaml();
+  const { LineCounter, isAlias, isMap, isScalar, parseDocument } = yaml();
   const lines = new LineCounter();
   const doc = parseDocument(readText(file), { lineCounter: lines });
   const at = (node: unknown): string => {
     const { line, col } = lines.linePos((node as Node | undefined)?.range?.[0] ?? 0);
     return `${file}:${line}:${col}`;
   };
+  const syntaxError = (where: string, what: string): Error => k3spError("K3SP_CONFIG_SYNTAX", { message: `${where}: ${what}` });
   const broken = doc.errors[0];
   if (broken) {
     const pos = broken.linePos?.[0];
-    throw k3spError("K3SP_CONFIG_SYNTAX", {
-      message: `${file}:${pos?.line ?? 1}:${pos?.col ?? 1}: ${broken.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, "")}`,
-    });
+    throw syntaxError(`${file}:${pos?.line ?? 1}:${pos?.col ?? 1}`, problems[broken.code] ?? broken.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, ""));
   }
   if (doc.contents === null) return;
-  if (!isMap(doc.contents)) throw k3spError("K3SP_CONFIG_SYNTAX", { message: `${file}:1:1: the file must be a mapping of flag names to values` });
+  if (!isMap(doc.contents)) throw syntaxError(`${file}:1:1`, "the file must be a mapping of flag names to values");
   for (const pair of doc.contents.items) {
-    const key = String((pair.key as { value: unknown }).value);
-    if (key === "plugins") readPlugins(pair.value, at, into);
-    else if (key === "slots") readSlots(pair.value, at, into);
-    else readKey(key, pair.value, at(pair.key), flags, into);
+    if (!isScalar(pair.key)) throw syntaxError(at(pair.key), "the name of a flag is expected");
+    const key = String(pair.key.value);
+    const node = isAlias(pair.value) ? pair.value.resolve(doc) : pair.value;
+    if (node === undefined) throw syntaxError(at(pair.value), `nothing before it is named &${(pair.value as Alias).source}`);
+    if (key === "plugins") readPlugins(node, at, into);
+    else if (key === "slots") readSlots(node, at, into);
+    else readKey(key, node, at(pair.key), flags, into);
   }
 }
+
+/** In place of what the parser says to programmers. */
+const problems: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: "the file must hold one document: a second one begins here",
+  DUPLICATE_KEY: "the key was given before in this file",
+};
 
 function readText(file: string): string {
   try {
@@ -173,7 +181,7 @@ function readText(file: string): string {
 }
 
 function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
-  const { isScalar, isSeq } = yaml();
+  const { isSeq } = yaml();
   const append = key.endsWith("+");
   const name = append ? key.slice(0, -1) : key;
   const flag = flags.get(name);
@@ -181,11 +189,15 @@ function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<s
     into.warnings.push(`${where}: unknown key "${name}" is ignored${didYouMean(name, shown(flags.values()))}`);
     return;
   }
-  const texts = isSeq(node) ? node.items.map((item) => String((item as { value: unknown }).value)) : [isScalar(node) ? String(node.value) : ""];
-  if (!isScalar(node) && !isSeq(node)) throw invalidValue(flag, "{...}", where, `${typeNames[flag.type]} is expected`);
+  if (isEmpty(node)) return;
+  const texts = (isSeq(node) ? node.items : [node]).map((item) => {
+    const text = scalarText(item);
+    if (text === undefined) throw invalidValue(flag, String(item ?? "null"), where, `${isSeq(node) ? "a list of texts" : typeNames[flag.type]} is expected`);
+    return text;
+  });
   if (flag.type !== "list") {
     if (texts.length !== 1) throw invalidValue(flag, texts.join(","), where, "one value is expected");
-    into.values.set(name, { value: convert(flag, texts[0]!, where), source: where });
+    into.values.set(name, { value: convert(flag, yesOrNo(flag, texts[0]!), where), source: where });
     return;
   }
   const before = append ? into.values.get(name) : undefined;
@@ -197,9 +209,19 @@ function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<s
   });
 }
 
+/** As it is written, where YAML would read a number: a token of digits keeps its zeros. Undefined for what is no text. */
+function scalarText(node: unknown): string | undefined {
+  if (!yaml().isScalar(node) || node.value === null) return undefined;
+  return typeof node.value === "number" && node.source !== undefined ? node.source : String(node.value);
+}
+
+/** K3s reads files as YAML 1.1, which has more words for booleans. */
+const yesOrNo = ({ type }: Flag, text: string): string =>
+  type !== "bool" ? text : /^(yes|on)$/i.test(text) ? "true" : /^(no|off)$/i.test(text) ? "false" : text;
+
 const typeNames: Readonly<Record<Flag["type"], string>> = { string: "a text", bool: "true or false", int: "a whole number", list: "a list" };
 
-/** `config:` with all its lines commented out. */
+/** A key with all lines below it commented out. */
 const isEmpty = (node: unknown): boolean => !node || (yaml().isScalar(node) && node.value === null);
 
 const sectionShape: Readonly<Record<string, (node: unknown) => boolean>> = {
@@ -232,6 +254,8 @@ function readSlots(node: unknown, at: (node: unknown) => string, into: FileSetti
   const { isMap } = yaml();
   if (!isMap(node)) throw k3spError("K3SP_CONFIG_INVALID", { message: "slots: must be a mapping of slots to plugin names", detail: [at(node)] });
   for (const pair of node.items) {
-    into.slots.set(String((pair.key as { value: unknown }).value), { value: String((pair.value as { value: unknown }).value), source: at(pair.key) });
+    const [slot, plugin] = [scalarText(pair.key), scalarText(pair.value)];
+    if (slot === undefined || plugin === undefined) throw k3spError("K3SP_CONFIG_INVALID", { message: `slots.${slot ?? "?"}: the name of a plugin is expected`, detail: [at(pair.key)] });
+    into.slots.set(slot, { value: plugin, source: at(pair.key) });
   }
 }
