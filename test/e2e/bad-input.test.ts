@@ -127,6 +127,18 @@ describe.skipIf(reason)("bad input", () => {
     expect(text).toMatch(/fix: .*apt-get install/);
   });
 
+  test("a containerd that ends at once: the last lines of its log, and where the rest is", async () => {
+    put("/etc/rancher/containerd", "#!/bin/sh\necho 'this disk is broken' >&2\nexit 3\n");
+    const [place = ""] = (await sandbox.run(["which", "containerd"])).stdout.trim().split("\n");
+    await sandbox.run(["sh", "-c", `chmod +x /etc/rancher/containerd && mount --bind /etc/rancher/containerd ${place}`]);
+    const text = await errorOf([]);
+    await sandbox.run(["umount", place]);
+    expect(text).toBe([
+      "K3SP_PLUGIN_CRASHED  containerd failed: its process ended with exit code 3", "  this disk is broken", "  fix: see /var/lib/rancher/k3s/agent/containerd/containerd.log",
+    ].join("\n"));
+    expect((await sandbox.run(["cat", "/var/lib/rancher/k3s/agent/containerd/containerd.log"])).stdout).toContain("this disk is broken\n");
+  });
+
   test("no root: says so at once, and the API alone works", async () => {
     const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     const main = join(import.meta.dirname, "../../core/src/cli/main.ts");

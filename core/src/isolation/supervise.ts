@@ -1,12 +1,12 @@
 /** A program that belongs to a plugin: its output goes to the plugin's log, its end is noticed, its stop has a limit. */
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { createInterface } from "node:readline";
 import { k3spError, type K3spError, type Logger } from "@k3s-p/plugin-api";
 import { pidOf } from "../kernel/hosts/host.ts";
 import type { Manifest } from "../kernel/manifest.ts";
 import { limitLog } from "./child-output.ts";
 import { confine } from "./confine.ts";
-import { openLogFile } from "./log-file.ts";
+import { openLogFile, type LogFile } from "./log-file.ts";
 
 export interface SuperviseOptions {
   readonly manifest: Manifest;
@@ -50,23 +50,13 @@ export function supervise({ manifest, log, args = [], env, onLine, logFile }: Su
       // It has ended.
     }
   };
-  const calm = limitLog(log);
-  const last: string[] = [];
-  const read = (level: "info" | "warn") => (line: string): void => {
-    if (onLine(line)) return;
-    if (last.push(line) > 5) last.shift();
-    if (file) file.write(line);
-    else calm[level](line);
-  };
-  createInterface({ input: child.stdout }).on("line", read("info"));
-  createInterface({ input: child.stderr }).on("line", read("warn"));
+  const last = keepOutput(child, onLine, file, log);
   const failure = (why: string): K3spError => k3spError("K3SP_PLUGIN_CRASHED", {
     message: `${manifest.id} failed: ${why}`, detail: last, plugin: manifest.id, ...(logFile !== undefined && { fix: `see ${logFile}` }),
   });
   const ended = new Promise<K3spError>((resolve) => {
     child.on("error", (error) => resolve(failure(error.message)));
     child.on("exit", () => signal("SIGKILL"));
-    child.on("close", () => file?.close());
     child.on("close", (code, signal) => resolve(failure(signal ? `its process was ended by ${signal}` : `its process ended with exit code ${code}`)));
   });
   return {
@@ -80,4 +70,20 @@ export function supervise({ manifest, log, args = [], env, onLine, logFile }: Su
       clearTimeout(kill);
     },
   };
+}
+
+/** Lines that `onLine` does not deal with go to the file, or else to the log at a bounded rate. Returns the last ones, kept current. */
+function keepOutput(child: ChildProcessWithoutNullStreams, onLine: SuperviseOptions["onLine"], file: LogFile | undefined, log: Logger): readonly string[] {
+  const calm = limitLog(log);
+  const last: string[] = [];
+  const read = (level: "info" | "warn") => (line: string): void => {
+    if (onLine(line)) return;
+    if (last.push(line) > 5) last.shift();
+    if (file) file.write(line);
+    else calm[level](line);
+  };
+  createInterface({ input: child.stdout }).on("line", read("info"));
+  createInterface({ input: child.stderr }).on("line", read("warn"));
+  child.on("close", () => file?.close());
+  return last;
 }

@@ -234,7 +234,10 @@ export interface Runtime {
   listImages(): Promise<readonly Image[]>;
   removeImage(image: string): Promise<void>;
   imageFsInfo(): Promise<{ readonly mountpoint: string; readonly usedBytes: number; readonly inodesUsed: number }>;
-  /** Subscribes to events; the returned function ends it. After a reconnect, `onResync` asks for a fresh list. */
+  /**
+   * Subscribes to events; the returned function ends it. After a reconnect, `onResync` asks for a fresh list. When the slot was
+   * taken over (`ctx.onReplaced`), also by the same plugin after a restart, subscribe again and list.
+   */
   subscribe(onEvent: (event: RuntimeEvent) => void, onResync: () => void): () => void;
 }
 
