@@ -2,9 +2,10 @@
 import { readdir, readFile, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { messageOf } from "@k3s-p/plugin-api";
-import { quantityValue, type Pod } from "@k3s-p/plugin-api/kube";
+import type { Pod } from "@k3s-p/plugin-api/kube";
 import { podEvent } from "./context.ts";
-import { containerLogName, podLogDir, volumeDir } from "./paths.ts";
+import { overuses } from "./local-storage.ts";
+import { containerLogName, podLogDir } from "./paths.ts";
 import { containerNameOf, isStatic, restartCountOf, uidOf } from "./pod.ts";
 import type { PodManager } from "./pod-manager.ts";
 import type { PodServices } from "./pod-services.ts";
@@ -46,7 +47,7 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
     if (space.freePercent < options.evictionPercent) await relieveDisk();
     pidPressure = await shortOfPids();
     await rotateLogs();
-    await removeOverfullEmptyDirs();
+    for (const { pod, message } of await overuses(services, manager.active())) evict(pod, message, false);
     if (clock.now() - imagesChecked < IMAGE_GC_PERIOD) return;
     imagesChecked = clock.now();
     await collectImages();
@@ -114,20 +115,6 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
     }
   }
 
-  /** `emptyDir.sizeLimit` on disk is kept by eviction, as upstream does. */
-  async function removeOverfullEmptyDirs(): Promise<void> {
-    for (const pod of manager.active()) {
-      for (const volume of pod.spec?.volumes ?? []) {
-        const limit = volume.emptyDir?.medium === "Memory" ? undefined : volume.emptyDir?.sizeLimit;
-        if (limit === undefined) continue;
-        const used = await diskUsage(volumeDir(node.paths, uidOf(pod), "empty-dir", volume.name));
-        if (used <= quantityValue(limit)) continue;
-        evict(pod, `Usage of EmptyDir volume "${volume.name}" exceeds the limit "${limit}". `, false);
-        break;
-      }
-    }
-  }
-
   return {
     check, collectImages,
     pressure: () => (diskPressure() ? "DiskPressure" : undefined),
@@ -165,13 +152,4 @@ export async function rotate(path: string, now: Date, files: number): Promise<vo
   const folder = dirname(path);
   const old = (await readdir(folder)).filter((name) => name.startsWith(`${basename(path)}.`)).sort();
   for (const name of old.slice(0, Math.max(0, old.length - (files - 1)))) await rm(join(folder, name), { force: true });
-}
-
-/** Bytes in files below the folder. */
-export async function diskUsage(folder: string): Promise<number> {
-  let sum = 0;
-  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => [])) {
-    if (entry.isFile()) sum += await stat(join(entry.parentPath, entry.name)).then((s) => s.blocks * 512, () => 0);
-  }
-  return sum;
 }
