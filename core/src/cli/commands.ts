@@ -15,6 +15,9 @@ export const commands: Readonly<Record<string, { readonly summary: string; reado
   datastore: { summary: "check, compact, dump or restore the cluster's state", load: () => import("./datastore.ts") },
   "secrets-encrypt": { summary: "encrypt Secrets in the datastore, and change the keys", load: () => import("./secrets-encrypt.ts") },
   kubectl: { summary: "kubectl with the administrator's kubeconfig", load: () => import("./kubectl.ts"), passThrough: true },
+  crictl: { summary: "crictl on the containerd of the server", load: () => import("./crictl.ts"), passThrough: true },
+  ctr: { summary: "ctr on the containerd of the server", load: () => import("./ctr.ts"), passThrough: true },
   killall: { summary: "stop all containers and undo what the node did to this host", load: () => import("./killall.ts") },
+  completion: { summary: "what bash or zsh offers behind k3s-p", load: () => import("./completion.ts") },
   help: { summary: "explain a command, or an error code such as K3SP_SLOT_CONFLICT", load: () => import("./help.ts") },
 };

@@ -1,6 +1,7 @@
 /** `k3s-p kubectl ...`: kubectl with the administrator's kubeconfig, in place of this process. */
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { findTool } from "../tools/bundled.ts";
+import { handOver } from "../tools/hand-over.ts";
 
 const kubeconfig = "/etc/rancher/k3s/k3s.yaml";
 
@@ -8,8 +9,17 @@ export const usages = (): readonly string[] => ["kubectl ARGUMENTS"];
 
 export async function run(argv: readonly string[]): Promise<number> {
   const kubectl = await findTool("kubectl");
-  const env = { ...process.env };
-  if (!env.KUBECONFIG && existsSync(kubeconfig)) env.KUBECONFIG = kubeconfig;
-  process.execve!(kubectl, [kubectl, ...argv], env);
-  return 1;
+  const isTold = Boolean(process.env.KUBECONFIG) || argv.some((arg) => arg === "--kubeconfig" || arg.startsWith("--kubeconfig="));
+  if (isTold || !existsSync(kubeconfig)) return handOver(kubectl, argv, process.env);
+  if (!isReadable(kubeconfig)) process.stderr.write(`${kubeconfig} cannot be read by this user: use sudo, or start the server with --write-kubeconfig-mode\n`);
+  return handOver(kubectl, argv, { ...process.env, KUBECONFIG: kubeconfig });
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
