@@ -1,5 +1,5 @@
 /** Defaults of pods and pod templates. */
-import { addResources, compareQuantity, formatNano } from "@k3s-p/plugin-api/kube";
+import { compareQuantity, formatNano, parseNano } from "@k3s-p/plugin-api/kube";
 import { canonicalResources, ensure, fill, fillEmpty, isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { defaultContainer } from "./container-defaults.ts";
@@ -46,24 +46,35 @@ function defaultRequests(resources: unknown): void {
   fill(ensure(resources, "requests"), resources.limits);
 }
 
-/** Pod-level requests: the containers' sum, or the pod's limit, once the pod has limits. */
+/** Pod-level requests: what the containers request, or the pod's limit, once the pod has limits. */
 function defaultPodRequests(spec: Obj): void {
   const { limits } = spec.resources;
   if (!isObject(limits) || Object.keys(limits).length === 0) return;
   const requests = ensure(spec.resources, "requests");
-  const sum = new Map<string, bigint>();
-  for (const container of items(spec, "containers")) {
-    try {
-      addResources(sum, container.resources?.requests);
-    } catch {
-      return; // a bad quantity; validation names it
-    }
-  }
-  for (const [name, nano] of sum) {
-    const podLevel = name === "cpu" || name === "memory" || name.startsWith("hugepages-");
-    if (podLevel) fill(requests, { [name]: formatNano(nano, name === "cpu" ? "decimal" : "binary") });
-  }
+  for (const [name, nano] of computeRequests(spec)) fill(requests, { [name]: formatNano(nano, name === "cpu" ? "decimal" : "binary") });
   fill(requests, limits);
+}
+
+/**
+ * The most that the containers request at one time of what pods may request: sidecars stay, other init containers run
+ * alone before the rest. What is no quantity counts nothing; validation names it.
+ */
+export function computeRequests(spec: Obj): Map<string, bigint> {
+  const add = (into: Map<string, bigint>, { resources }: Obj): Map<string, bigint> => {
+    for (const [name, text] of Object.entries((resources?.requests ?? {}) as Record<string, string>)) {
+      if (name === "cpu" || name === "memory" || name.startsWith("hugepages-")) into.set(name, (into.get(name) ?? 0n) + (parseNano(text) ?? 0n));
+    }
+    return into;
+  };
+  const sidecars = new Map<string, bigint>();
+  const most = new Map<string, bigint>();
+  for (const container of items(spec, "initContainers")) {
+    const now = add(container.restartPolicy === "Always" ? sidecars : new Map(sidecars), container);
+    for (const [name, nano] of now) if (nano > (most.get(name) ?? 0n)) most.set(name, nano);
+  }
+  const total = items(spec, "containers").reduce<Map<string, bigint>>(add, sidecars);
+  for (const [name, nano] of most) if (nano > (total.get(name) ?? 0n)) total.set(name, nano);
+  return total;
 }
 
 function defaultHostPorts(container: Obj): void {

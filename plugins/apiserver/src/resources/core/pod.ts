@@ -1,4 +1,5 @@
 /** Pods: columns, defaults, strategy, validation. */
+import { isObject, items } from "../fields.ts";
 import type { Behaviour } from "../row.ts";
 import type { Obj } from "../types.ts";
 import { podColumns } from "./pod-columns.ts";
@@ -34,6 +35,7 @@ export const pod: Behaviour = {
 
 function prepareCreate(object: Obj): void {
   syncServiceAccount(object.spec);
+  selectByOwnLabels(object);
   object.status = { phase: "Pending", qosClass: qosClass(object.spec) };
   if (object.spec.schedulingGates?.length) {
     object.status.conditions = [{
@@ -53,4 +55,22 @@ function prepareStatusUpdate(object: Obj, old: Obj): void {
   status.qosClass ||= old.status?.qosClass ?? qosClass(object.spec);
   if (Array.isArray(status.podIPs) && status.podIPs.length && !status.podIP) status.podIP = status.podIPs[0]?.ip;
   syncPodIps(status);
+}
+
+/** `matchLabelKeys` and `mismatchLabelKeys` stand for the pod's own labels: their values go into the selectors. */
+function selectByOwnLabels({ metadata, spec }: Obj): void {
+  for (const constraint of items(spec, "topologySpreadConstraints")) select(constraint, metadata?.labels ?? {});
+  for (const affinity of [spec.affinity?.podAffinity, spec.affinity?.podAntiAffinity]) {
+    if (!isObject(affinity)) continue;
+    for (const term of items(affinity, "requiredDuringSchedulingIgnoredDuringExecution")) select(term, metadata?.labels ?? {});
+    for (const { podAffinityTerm } of items(affinity, "preferredDuringSchedulingIgnoredDuringExecution")) select(podAffinityTerm ?? {}, metadata?.labels ?? {});
+  }
+}
+
+function select({ labelSelector, matchLabelKeys, mismatchLabelKeys }: Obj, labels: Readonly<Record<string, string>>): void {
+  if (!isObject(labelSelector)) return;
+  const expressions = (keys: readonly string[] | null | undefined, operator: string): Obj[] =>
+    (keys ?? []).filter((key) => key in labels).map((key) => ({ key, operator, values: [labels[key]] }));
+  const added = [...expressions(matchLabelKeys, "In"), ...expressions(mismatchLabelKeys, "NotIn")];
+  if (added.length > 0) labelSelector.matchExpressions = [...(labelSelector.matchExpressions ?? []), ...added];
 }

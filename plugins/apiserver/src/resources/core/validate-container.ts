@@ -1,16 +1,20 @@
 /** Validation of containers of every sort: regular, init and ephemeral. */
 import { isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
-import { duplicate, type FieldError, forbidden, invalidAll, invalidValue, notFound, oneOf, optionalOneOf, required } from "../validate/field.ts";
-import { dns1123Label, portName, portNumber, relativePath } from "../validate/names.ts";
-import { validateRequirements } from "../validate/resources.ts";
+import { duplicate, type FieldError, forbidden, invalidAll, invalidValue, notFound, notSupported, oneOf, optionalOneOf, required, tooMany } from "../validate/field.ts";
+import { dns1123Label, portName, portNumber } from "../validate/names.ts";
+import { validateClaimNames, validateRequirements } from "../validate/resources.ts";
 import { validateEnv, validateEnvFrom } from "./validate-env.ts";
+import { validateMounts } from "./validate-mounts.ts";
 import { validateLifecycle, validateOneSuccess, validateProbe } from "./validate-probe.ts";
 import { validateContainerSecurity } from "./validate-security.ts";
 
 const protocols = ["SCTP", "TCP", "UDP"];
 const pullPolicies = ["Always", "IfNotPresent", "Never"];
+const messagePolicies = ["File", "FallbackToLogsOnError"];
 const restartPolicies = ["Always", "Never", "OnFailure"];
+const MAX_RESTART_RULES = 20;
+const MAX_EXIT_CODES = 255;
 const probes = ["livenessProbe", "readinessProbe", "startupProbe"] as const;
 const notEphemeral = ["lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "resources", "startupProbe"] as const;
 
@@ -18,60 +22,93 @@ const notEphemeral = ["lifecycle", "livenessProbe", "ports", "readinessProbe", "
 export function validateContainers(field: string, spec: Obj): FieldError[] {
   const volumes = new Map(items(spec, "volumes").map((v): [string, Obj] => [v.name, v]));
   const names = new Set<string>();
-  const hostPorts = new Set<string>();
   const each = (list: string, check: (at: string, container: Obj) => FieldError[]): FieldError[] =>
     items(spec, list).flatMap((container, i) => {
       const at = `${field}.${list}[${i}]`;
-      const errors = [...validateCommon(at, container, volumes, spec), ...check(at, container)];
+      const errors = validateCommon(at, container, volumes, spec);
       if (container.name && names.has(container.name)) errors.push(duplicate(`${at}.name`, container.name));
       names.add(container.name);
-      return errors;
+      return [...errors, ...check(at, container)];
     });
-  const conflicts = (at: string, container: Obj) => hostPortConflicts(at, container, hostPorts);
-  const regular = each("containers", (at, c) => [...validateRunning(at, c), ...conflicts(at, c)]);
-  const init = each("initContainers", (at, c) => [...validateInit(at, c), ...(c.restartPolicy === "Always" ? conflicts(at, c) : [])]);
+  const hostPorts = new Set<string>();
+  const regular = each("containers", (at, c) => validateRunning(at, c, spec));
+  const conflicts = items(spec, "containers").flatMap((c, i) => hostPortConflicts(`${field}.containers[${i}]`, c, hostPorts));
+  // Init containers run one after the other: ports are in conflict within one.
+  const init = each("initContainers", (at, c) => [...hostPortConflicts(at, c, new Set()), ...validateInit(at, c, spec)]);
   const ephemeral = each("ephemeralContainers", (at, c) => validateEphemeral(at, c, spec));
-  return [...(items(spec, "containers").length ? [] : [required(`${field}.containers`)]), ...regular, ...init, ...ephemeral];
+  return [...(items(spec, "containers").length ? [] : [required(`${field}.containers`)]), ...regular, ...conflicts, ...init, ...ephemeral];
 }
 
 function validateCommon(at: string, container: Obj, volumes: ReadonlyMap<string, Obj>, spec: Obj): FieldError[] {
   const errors: FieldError[] = container.name ? invalidAll(`${at}.name`, container.name, dns1123Label(container.name)) : [required(`${at}.name`)];
-  errors.push(...validateImage(at, container.image));
-  const policy = container.terminationMessagePolicy;
-  if (!policy) errors.push(required(`${at}.terminationMessagePolicy`));
-  else if (policy !== "File" && policy !== "FallbackToLogsOnError") {
-    errors.push(invalidValue(`${at}.terminationMessagePolicy`, policy, "must be 'File' or 'FallbackToLogsOnError'"));
-  }
+  if (!container.image) errors.push(required(`${at}.image`));
   return [
     ...errors,
-    ...validatePorts(`${at}.ports`, container, spec.hostNetwork === true),
+    ...oneOf(`${at}.terminationMessagePolicy`, container.terminationMessagePolicy, messagePolicies),
+    ...validatePorts(`${at}.ports`, container),
     ...validateEnv(`${at}.env`, container),
     ...validateEnvFrom(`${at}.envFrom`, container),
     ...validateMounts(at, container, volumes),
     ...oneOf(`${at}.imagePullPolicy`, container.imagePullPolicy, pullPolicies),
     ...validateRequirements(`${at}.resources`, container.resources),
-    ...validateContainerSecurity(`${at}.securityContext`, container.securityContext),
-    ...optionalOneOf(`${at}.restartPolicy`, container.restartPolicy, restartPolicies),
+    ...validateClaimNames(`${at}.resources.claims`, items(container.resources, "claims"), items(spec, "resourceClaims").map(({ name }) => name)),
+    ...validateResizePolicy(`${at}.resizePolicy`, container, spec),
+    ...validateContainerSecurity(`${at}.securityContext`, container.securityContext, spec),
+    ...validateRestartPolicy(at, container),
   ];
 }
 
-function validateImage(at: string, image: unknown): FieldError[] {
-  if (typeof image !== "string" || image.trim() === "") return [required(`${at}.image`)];
-  return image !== image.trim() ? [invalidValue(`${at}.image`, image, "must not have leading or trailing whitespace")] : [];
+/** Of pods alone: templates may hold a space for what is filled in later. */
+export function validateImages(field: string, spec: Obj): FieldError[] {
+  return ["containers", "initContainers", "ephemeralContainers"].flatMap((list) => items(spec, list).flatMap(({ image }, i) =>
+    (image && image !== image.trim() ? [invalidValue(`${field}.${list}[${i}].image`, image, "must not have leading or trailing whitespace")] : [])));
 }
 
-/** What containers have that run as long as the pod. */
-function validateRunning(at: string, container: Obj): FieldError[] {
-  const errors = validateLifecycle(`${at}.lifecycle`, container.lifecycle);
-  for (const name of probes) errors.push(...validateProbe(`${at}.${name}`, container[name]));
-  for (const name of ["livenessProbe", "startupProbe"]) errors.push(...validateOneSuccess(`${at}.${name}`, container[name]));
-  const grace = container.readinessProbe?.terminationGracePeriodSeconds;
-  if (grace != null) errors.push(invalidValue(`${at}.readinessProbe.terminationGracePeriodSeconds`, grace, "must not be set for readinessProbes"));
+function validateResizePolicy(field: string, container: Obj, spec: Obj): FieldError[] {
+  const seen = new Set<string>();
+  return items(container, "resizePolicy").flatMap(({ resourceName, restartPolicy }, i) => {
+    const errors = seen.has(resourceName) ? [duplicate(`${field}[${i}]`, resourceName)] : [];
+    seen.add(resourceName);
+    errors.push(...oneOf(field, resourceName, ["cpu", "memory"]), ...oneOf(field, restartPolicy, ["NotRequired", "RestartContainer"]));
+    if (spec.restartPolicy === "Never" && restartPolicy !== "NotRequired") {
+      errors.push(invalidValue(field, restartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'"));
+    }
+    return errors;
+  });
+}
+
+function validateRestartPolicy(at: string, container: Obj): FieldError[] {
+  const rules = items(container, "restartPolicyRules");
+  const errors = optionalOneOf(`${at}.restartPolicy`, container.restartPolicy, restartPolicies);
+  if (rules.length > 0 && container.restartPolicy == null) errors.push(required(`${at}.restartPolicy`, "must specify restartPolicy when restart rules are used"));
+  if (rules.length > MAX_RESTART_RULES) errors.push(tooMany(`${at}.restartPolicyRules`, rules.length, MAX_RESTART_RULES));
+  rules.forEach(({ action, exitCodes }, i) => {
+    const field = `${at}.restartPolicyRules[${i}]`;
+    if (action !== "Restart") errors.push(notSupported(`${field}.action`, action ?? "", ["Restart"]));
+    if (!isObject(exitCodes)) return void errors.push(required(`${field}.exitCodes`, "must be specified"));
+    errors.push(...oneOf(`${field}.exitCodes.operator`, exitCodes.operator, ["In", "NotIn"]));
+    const count = exitCodes.values?.length ?? 0;
+    if (count > MAX_EXIT_CODES) errors.push(tooMany(`${field}.exitCodes.values`, count, MAX_EXIT_CODES));
+  });
   return errors;
 }
 
-function validateInit(at: string, container: Obj): FieldError[] {
-  if (container.restartPolicy === "Always") return validateRunning(at, container);
+/** What containers have that run as long as the pod. */
+function validateRunning(at: string, container: Obj, spec: Obj): FieldError[] {
+  const errors = validateLifecycle(`${at}.lifecycle`, container.lifecycle, spec.terminationGracePeriodSeconds);
+  for (const name of probes) {
+    const probe = container[name];
+    errors.push(...validateProbe(`${at}.${name}`, probe));
+    if (name !== "readinessProbe") errors.push(...validateOneSuccess(`${at}.${name}`, probe));
+    else if (probe?.terminationGracePeriodSeconds != null) {
+      errors.push(invalidValue(`${at}.${name}.terminationGracePeriodSeconds`, probe.terminationGracePeriodSeconds, "must not be set for readinessProbes"));
+    }
+  }
+  return errors;
+}
+
+function validateInit(at: string, container: Obj, spec: Obj): FieldError[] {
+  if (container.restartPolicy === "Always") return validateRunning(at, container, spec);
   return ["lifecycle", ...probes].filter((name) => container[name] != null)
     .map((name) => forbidden(`${at}.${name}`, "may not be set for init containers without restartPolicy=Always"));
 }
@@ -90,7 +127,7 @@ function validateEphemeral(at: string, container: Obj, spec: Obj): FieldError[] 
   return errors;
 }
 
-function validatePorts(field: string, container: Obj, hostNetwork: boolean): FieldError[] {
+function validatePorts(field: string, container: Obj): FieldError[] {
   const names = new Set<string>();
   return items(container, "ports").flatMap((port, i) => {
     const at = `${field}[${i}]`;
@@ -105,11 +142,16 @@ function validatePorts(field: string, container: Obj, hostNetwork: boolean): Fie
     else errors.push(...invalidAll(`${at}.containerPort`, port.containerPort, portNumber(port.containerPort)));
     if (port.hostPort) errors.push(...invalidAll(`${at}.hostPort`, port.hostPort, portNumber(port.hostPort)));
     errors.push(...oneOf(`${at}.protocol`, port.protocol, protocols));
-    if (hostNetwork && port.hostPort && port.hostPort !== port.containerPort) {
-      errors.push(invalidValue(`${at}.containerPort`, port.containerPort, "must match `hostPort` when `hostNetwork` is true"));
-    }
     return errors;
   });
+}
+
+/** On the host's network a port of a container is a port of the host. */
+export function validateHostNetworkPorts(field: string, spec: Obj): FieldError[] {
+  if (!spec.hostNetwork) return [];
+  return items(spec, "containers").flatMap((container, i) => items(container, "ports").flatMap(({ hostPort, containerPort }, j) =>
+    (hostPort && hostPort !== containerPort
+      ? [invalidValue(`${field}.containers[${i}].ports[${j}].hostPort`, hostPort, "must match `containerPort` when `hostNetwork` is true")] : [])));
 }
 
 function hostPortConflicts(at: string, container: Obj, seen: Set<string>): FieldError[] {
@@ -120,44 +162,4 @@ function hostPortConflicts(at: string, container: Obj, seen: Set<string>): Field
     seen.add(key);
     return [];
   });
-}
-
-function validateMounts(at: string, container: Obj, volumes: ReadonlyMap<string, Obj>): FieldError[] {
-  const paths = new Set<string>();
-  const mounts = items(container, "volumeMounts").flatMap((mount, i) => {
-    const errors = validateMount(`${at}.volumeMounts[${i}]`, mount, volumes, container);
-    if (mount.mountPath && paths.has(mount.mountPath)) errors.push(invalidValue(`${at}.volumeMounts[${i}].mountPath`, mount.mountPath, "must be unique"));
-    paths.add(mount.mountPath);
-    return errors;
-  });
-  const devices = items(container, "volumeDevices").flatMap((device, i) => {
-    const field = `${at}.volumeDevices[${i}]`;
-    const errors: FieldError[] = [];
-    if (!device.name) errors.push(required(`${field}.name`));
-    else if (!volumes.has(device.name)) errors.push(notFound(`${field}.name`, device.name));
-    else if (!isObject(volumes.get(device.name)!.persistentVolumeClaim) && !isObject(volumes.get(device.name)!.ephemeral)) {
-      errors.push(invalidValue(`${field}.name`, device.name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"));
-    }
-    if (!device.devicePath) errors.push(required(`${field}.devicePath`));
-    else if (paths.has(device.devicePath)) errors.push(invalidValue(`${field}.devicePath`, device.devicePath, "must not already exist in volumeMounts"));
-    return errors;
-  });
-  return [...mounts, ...devices];
-}
-
-function validateMount(field: string, mount: Obj, volumes: ReadonlyMap<string, Obj>, container: Obj): FieldError[] {
-  const errors: FieldError[] = [];
-  if (!mount.name) errors.push(required(`${field}.name`));
-  else if (!volumes.has(mount.name)) errors.push(notFound(`${field}.name`, mount.name));
-  if (!mount.mountPath) errors.push(required(`${field}.mountPath`));
-  if (mount.subPath) errors.push(...relativePath(`${field}.subPath`, mount.subPath));
-  if (mount.subPathExpr) {
-    if (mount.subPath) errors.push(invalidValue(`${field}.subPathExpr`, mount.subPathExpr, "subPathExpr and subPath are mutually exclusive"));
-    errors.push(...relativePath(`${field}.subPathExpr`, mount.subPathExpr));
-  }
-  errors.push(...optionalOneOf(`${field}.mountPropagation`, mount.mountPropagation, ["Bidirectional", "HostToContainer", "None"]));
-  if (mount.mountPropagation === "Bidirectional" && !container.securityContext?.privileged) {
-    errors.push(forbidden(`${field}.mountPropagation`, "Bidirectional mount propagation is available only to privileged containers"));
-  }
-  return errors;
 }

@@ -3,7 +3,10 @@ import { isObject, items, same } from "../fields.ts";
 import type { Obj, StrategyContext } from "../types.ts";
 import { type FieldError, forbidden, invalidValue } from "../validate/field.ts";
 import { qosClass } from "./pod-defaults.ts";
+import { validateImages } from "./validate-container.ts";
 import { validatePodSpec } from "./validate-pod.ts";
+
+const REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution";
 
 const MUTABLE = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`," +
   "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations)," +
@@ -17,20 +20,18 @@ export function validatePodUpdate(pod: Obj, old: Obj, ctx: StrategyContext): Fie
   const counts = ["containers", "initContainers"].filter((list) => items(pod.spec, list).length !== items(old.spec, list).length);
   if (counts.length > 0) return counts.map((list) => forbidden(`spec.${list}`, "pod updates may not add or remove containers"));
   const errors = [
-    ...validateImages(pod), ...validateDeadline(pod.spec, old.spec), ...validateAddedTolerations(pod.spec, old.spec), ...validateGatesUpdate(pod.spec, old.spec),
+    ...validatePodSpec("spec", pod.spec), ...validateImages("spec", pod.spec),
+    ...validateDeadline(pod.spec, old.spec), ...validateAddedTolerations(pod.spec, old.spec), ...validateGatesUpdate(pod.spec, old.spec),
   ];
-  if (errors.length > 0) return errors;
-  return same(mutableParts(pod.spec, old.spec), old.spec) ? [] : [forbidden("spec", MUTABLE)];
-}
-
-function validateImages(pod: Obj): FieldError[] {
-  return validatePodSpec("spec", pod.spec).filter((error) => error.field.endsWith(".image"));
+  const masked = mutableParts(pod.spec, old.spec);
+  if (items(old.spec, "schedulingGates").length > 0) errors.push(...maskPlacement(masked, old.spec));
+  if (!same(masked, old.spec)) errors.push(forbidden("spec", MUTABLE));
+  return errors;
 }
 
 function validateDeadline(spec: Obj, old: Obj): FieldError[] {
   const [now, before] = [spec.activeDeadlineSeconds, old.activeDeadlineSeconds];
   const at = "spec.activeDeadlineSeconds";
-  if (now != null && (now < 1 || now > 2_147_483_647)) return [invalidValue(at, now, "must be between 1 and 2147483647, inclusive")];
   if (before == null) return [];
   if (now == null) return [invalidValue(at, null, "must not update from a positive integer to nil value")];
   return now > before ? [invalidValue(at, now, "must be less than or equal to previous value")] : [];
@@ -45,8 +46,8 @@ function validateAddedTolerations(spec: Obj, old: Obj): FieldError[] {
 
 function validateGatesUpdate(spec: Obj, old: Obj): FieldError[] {
   const before = new Set(items(old, "schedulingGates").map((gate) => gate.name));
-  return items(spec, "schedulingGates").filter((gate) => !before.has(gate.name))
-    .map((gate) => forbidden("spec.schedulingGates", `only deletion is allowed, but found new scheduling gate '${gate.name}'`));
+  return items(spec, "schedulingGates").flatMap(({ name }, i) =>
+    (before.has(name) ? [] : [forbidden(`spec.schedulingGates[${i}].name`, `only deletion is allowed, but found new scheduling gate '${name}'`)]));
 }
 
 /** The new spec with all that may change set back to what it was. */
@@ -57,29 +58,37 @@ function mutableParts(spec: Obj, old: Obj): Obj {
   }
   for (const field of ["activeDeadlineSeconds", "tolerations", "schedulingGates"]) masked[field] = old[field];
   if (spec.terminationGracePeriodSeconds === 1 && old.terminationGracePeriodSeconds < 0) masked.terminationGracePeriodSeconds = old.terminationGracePeriodSeconds;
-  if (items(old, "schedulingGates").length > 0) maskPlacement(masked, old);
   return masked;
 }
 
-/** While gates hold a pod, its node selector may grow and its node affinity become stricter. */
-function maskPlacement(masked: Obj, old: Obj): void {
-  const before: Record<string, string> = old.nodeSelector ?? {};
-  const grown = Object.entries(before).every(([key, value]) => masked.nodeSelector?.[key] === value);
-  if (grown) masked.nodeSelector = old.nodeSelector;
-  const path = "requiredDuringSchedulingIgnoredDuringExecution";
-  const had = old.affinity?.nodeAffinity?.[path];
-  const has = masked.affinity?.nodeAffinity?.[path];
-  if (isObject(has) && (!isObject(had) || isStricter(has, had))) {
-    const { nodeAffinity, ...affinity } = masked.affinity;
-    const node = { ...nodeAffinity, [path]: had, preferredDuringSchedulingIgnoredDuringExecution: old.affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution };
-    masked.affinity = { ...affinity, nodeAffinity: node };
-  }
+const ONLY_ADDITIONS = "only additions are allowed (no mutations or deletions)";
+
+/** While gates hold a pod, its node selector may grow and its node affinity become stricter; sets both back to what they were. */
+function maskPlacement(masked: Obj, old: Obj): FieldError[] {
+  const errors: FieldError[] = [];
+  const [selector, before] = [masked.nodeSelector ?? {}, Object.entries((old.nodeSelector ?? {}) as Record<string, string>)];
+  if (before.some(([key, value]) => selector[key] !== value)) errors.push(invalidValue("spec.nodeSelector", selector, ONLY_ADDITIONS));
+  masked.nodeSelector = old.nodeSelector;
+  const [now, had] = [masked.affinity?.nodeAffinity, old.affinity?.nodeAffinity];
+  if (same(now, had)) return errors;
+  const { nodeAffinity: _, ...others } = masked.affinity ?? {};
+  masked.affinity = isObject(had) ? { ...others, nodeAffinity: had } : old.affinity == null && Object.keys(others).length === 0 ? old.affinity : others;
+  return isObject(had) ? [...errors, ...validateStricter(now?.[REQUIRED], had[REQUIRED])] : errors;
 }
 
-function isStricter(now: Obj, before: Obj): boolean {
-  const [terms, old] = [items(now, "nodeSelectorTerms"), items(before, "nodeSelectorTerms")];
-  return terms.length === old.length && old.every((term, i) => ["matchExpressions", "matchFields"].every((list) =>
-    items(term, list).every((r) => items(terms[i], list).some((other) => same(other, r)))));
+function validateStricter(now: Obj | undefined, before: Obj | undefined): FieldError[] {
+  const at = `spec.affinity.nodeAffinity.${REQUIRED}.nodeSelectorTerms`;
+  const [terms, old] = [now, before].map((selector) => items(selector, "nodeSelectorTerms")) as [Obj[], Obj[]];
+  if (old.length === 0) return [];
+  if (old.length !== terms.length) return [invalidValue(at, terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")];
+  return old.flatMap((term, i) => (hasOnlyAdditions(terms[i]!, term) ? [] : [invalidValue(`${at}[${i}]`, terms[i], ONLY_ADDITIONS)]));
+}
+
+/** An empty term matches nothing: anything more would make it match. */
+function hasOnlyAdditions(now: Obj, before: Obj): boolean {
+  const lists = ["matchExpressions", "matchFields"];
+  if (lists.every((list) => items(before, list).length === 0)) return lists.every((list) => items(now, list).length === 0);
+  return lists.every((list) => items(before, list).every((r) => items(now, list).some((other) => same(other, r))));
 }
 
 function validateEphemeralUpdate(pod: Obj, old: Obj): FieldError[] {

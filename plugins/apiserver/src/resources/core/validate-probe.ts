@@ -23,25 +23,27 @@ export function validateOneSuccess(field: string, probe: unknown): FieldError[] 
   return [invalidValue(`${field}.successThreshold`, probe.successThreshold, "must be 1")];
 }
 
-export function validateLifecycle(field: string, lifecycle: unknown): FieldError[] {
+/** `grace` = the time that the pod has to end. */
+export function validateLifecycle(field: string, lifecycle: unknown, grace: number): FieldError[] {
   if (!isObject(lifecycle)) return [];
-  return ["postStart", "preStop"].flatMap((name) => (isObject(lifecycle[name]) ? validateHandler(`${field}.${name}`, lifecycle[name]) : []));
+  return ["postStart", "preStop"].flatMap((name) => (isObject(lifecycle[name]) ? validateHandler(`${field}.${name}`, lifecycle[name], grace) : []));
 }
 
-const handlers: Readonly<Record<string, (field: string, action: Obj) => FieldError[]>> = {
+const handlers: Readonly<Record<string, (field: string, action: Obj, grace?: number) => FieldError[]>> = {
   exec: (field, action) => (action.command?.length ? [] : [required(`${field}.command`)]),
   httpGet: validateHttpGet,
   tcpSocket: (field, action) => portOrName(`${field}.port`, action.port),
   grpc: (field, action) => portOrName(`${field}.port`, action.port),
-  sleep: (field, action) => nonNegative(`${field}.seconds`, action.seconds),
+  sleep: (field, { seconds = 0 }, grace = Infinity) => (seconds < 0 || seconds > grace
+    ? [invalidValue(field, seconds, `must be non-negative and less than terminationGracePeriodSeconds (${grace})`)] : []),
 };
 
-function validateHandler(field: string, handler: Obj): FieldError[] {
+function validateHandler(field: string, handler: Obj, grace?: number): FieldError[] {
   const given = Object.keys(handlers).filter((name) => isObject(handler[name]));
   if (given.length === 0) return [required(field, "must specify a handler type")];
   const [first, ...more] = given;
   return [
-    ...handlers[first!]!(`${field}.${first}`, handler[first!]),
+    ...handlers[first!]!(`${field}.${first}`, handler[first!], grace),
     ...more.map((name) => forbidden(`${field}.${name}`, "may not specify more than 1 handler type")),
   ];
 }

@@ -2,7 +2,7 @@
 import { isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { duplicate, type FieldError, forbidden, invalidAll, invalidValue, notSupported, oneOf, required } from "../validate/field.ts";
-import { labelValue, qualifiedName } from "../validate/names.ts";
+import { dns1123Label, dns1123Subdomain, labelValue, qualifiedName } from "../validate/names.ts";
 import { validateLabelSelector, validateNodeRequirement } from "../validate/selector.ts";
 
 const effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
@@ -23,7 +23,7 @@ function validateNodeAffinity(field: string, affinity: unknown): FieldError[] {
   const errors = isObject(affinity[REQUIRED]) ? validateNodeSelector(`${field}.${REQUIRED}`, affinity[REQUIRED]) : [];
   items(affinity, PREFERRED).forEach((preference, i) => {
     const at = `${field}.${PREFERRED}[${i}]`;
-    errors.push(...validateWeight(at, preference), ...validateTerm(`${at}.preference`, preference.preference));
+    errors.push(...validateWeight(at, preference), ...validateTerm(`${at}.preference`, preference.preference, true));
   });
   return errors;
 }
@@ -34,19 +34,20 @@ export function validateNodeSelector(field: string, selector: Obj): FieldError[]
   return terms.flatMap((term, i) => validateTerm(`${field}.nodeSelectorTerms[${i}]`, term));
 }
 
-function validateTerm(field: string, term: unknown): FieldError[] {
+function validateTerm(field: string, term: unknown, isPreference = false): FieldError[] {
   if (!isObject(term)) return [];
   return [
-    ...items(term, "matchExpressions").flatMap((r, i) => validateNodeRequirement(`${field}.matchExpressions[${i}]`, r)),
+    ...items(term, "matchExpressions").flatMap((r, i) => validateNodeRequirement(`${field}.matchExpressions[${i}]`, r, isPreference)),
     ...items(term, "matchFields").flatMap((r, i) => validateFieldRequirement(`${field}.matchFields[${i}]`, r)),
   ];
 }
 
-function validateFieldRequirement(field: string, { key, operator, values = [] }: Obj): FieldError[] {
+function validateFieldRequirement(field: string, { key, operator, values }: Obj): FieldError[] {
   const errors: FieldError[] = [];
   if (operator !== "In" && operator !== "NotIn") errors.push(invalidValue(`${field}.operator`, operator, "not a valid selector operator"));
   else if (values?.length !== 1) errors.push(required(`${field}.values`, "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"));
   if (key !== "metadata.name") errors.push(invalidValue(`${field}.key`, key, "not a valid field selector key"));
+  else ((values ?? []) as string[]).forEach((value, i) => errors.push(...invalidAll(`${field}.values[${i}]`, value, dns1123Subdomain(value))));
   return errors;
 }
 
@@ -68,7 +69,10 @@ function validatePodTerm(field: string, term: Obj): FieldError[] {
   return [
     ...validateLabelSelector(`${field}.labelSelector`, term.labelSelector),
     ...validateLabelSelector(`${field}.namespaceSelector`, term.namespaceSelector),
-    ...(term.topologyKey ? invalidAll(`${field}.topologyKey`, term.topologyKey, qualifiedName(term.topologyKey)) : [required(`${field}.topologyKey`, "can not be empty")]),
+    ...((term.namespaces ?? []) as string[]).flatMap((name) => invalidAll(`${field}.namespace`, name, dns1123Label(name))),
+    ...validateAffinityKeys(field, term),
+    ...(term.topologyKey ? [] : [required(`${field}.topologyKey`, "can not be empty")]),
+    ...invalidAll(`${field}.topologyKey`, term.topologyKey ?? "", qualifiedName(term.topologyKey ?? "")),
   ];
 }
 
@@ -110,16 +114,16 @@ export function validateTaints(field: string, taints: readonly Obj[]): FieldErro
 }
 
 export function validateTopologySpread(field: string, constraints: readonly Obj[]): FieldError[] {
-  const seen = new Set<string>();
+  const pairOf = ({ topologyKey = "", whenUnsatisfiable = "" }: Obj): string => `{${topologyKey}, ${whenUnsatisfiable}}`;
   return constraints.flatMap((constraint, i) => {
     const at = `${field}[${i}]`;
     const errors: FieldError[] = [];
     if (!(constraint.maxSkew > 0)) errors.push(invalidValue(`${at}.maxSkew`, constraint.maxSkew ?? 0, "must be greater than zero"));
     if (!constraint.topologyKey) errors.push(required(`${at}.topologyKey`, "can not be empty"));
     errors.push(...oneOf(`${at}.whenUnsatisfiable`, constraint.whenUnsatisfiable, ["DoNotSchedule", "ScheduleAnyway"]));
-    const pair = `{${constraint.topologyKey}, ${constraint.whenUnsatisfiable}}`;
-    if (seen.has(pair)) errors.push(duplicate(`${at}.{topologyKey, whenUnsatisfiable}`, pair));
-    seen.add(pair);
+    const pair = pairOf(constraint);
+    // Upstream names each that is met again.
+    if (constraints.slice(i + 1).some((later) => pairOf(later) === pair)) errors.push(duplicate(`${at}.{topologyKey, whenUnsatisfiable}`, pair));
     if (constraint.minDomains != null) {
       if (constraint.minDomains <= 0) errors.push(invalidValue(`${at}.minDomains`, constraint.minDomains, "must be greater than zero"));
       if (constraint.whenUnsatisfiable !== "DoNotSchedule") {
@@ -130,19 +134,48 @@ export function validateTopologySpread(field: string, constraints: readonly Obj[
       const value = constraint[policy];
       if (value != null && value !== "Honor" && value !== "Ignore") errors.push(notSupported(`${at}.${policy}`, value, ["Honor", "Ignore"]));
     }
-    return [...errors, ...validateLabelSelector(`${at}.labelSelector`, constraint.labelSelector)];
+    return [
+      ...errors, ...validateLabelKeys(`${at}.matchLabelKeys`, constraint.matchLabelKeys ?? [], constraint.labelSelector), ...validateLabelSelector(`${at}.labelSelector`, constraint.labelSelector),
+    ];
   });
+}
+
+const EXISTS_IN_BOTH = "exists in both matchLabelKeys and labelSelector";
+const NO_SELECTOR = "must not be specified when labelSelector is not set";
+
+const keysOf = (selector: unknown): string[] =>
+  (isObject(selector) ? [...Object.keys(selector.matchLabels ?? {}), ...items(selector, "matchExpressions").map(({ key }) => key as string)] : []);
+
+/** Keys whose values the pod's own labels give: a new pod has them in its selector by now, so that those named twice were there before. */
+function validateLabelKeys(field: string, keys: readonly string[], selector: unknown, at = field): FieldError[] {
+  if (keys.length === 0) return [];
+  if (!isObject(selector)) return [forbidden(field, NO_SELECTOR)];
+  const selected = keysOf(selector);
+  const isTwice = (key: string): boolean => selected.filter((other) => other === key).length > 1;
+  return [
+    ...keys.flatMap((key, i) => invalidAll(`${field}[${i}]`, key, qualifiedName(key))),
+    ...keys.flatMap((key, i) => (isTwice(key) ? [invalidValue(`${at}[${i}]`, key, EXISTS_IN_BOTH)] : [])),
+  ];
+}
+
+/** Upstream gives the place of a key within the term, without the name of the list. */
+function validateAffinityKeys(field: string, { matchLabelKeys, mismatchLabelKeys, labelSelector }: Obj): FieldError[] {
+  const [match, mismatch]: string[][] = [matchLabelKeys ?? [], mismatchLabelKeys ?? []];
+  return [
+    ...validateLabelKeys(`${field}.matchLabelKeys`, match!, labelSelector, field),
+    // One may be among those that are selected.
+    ...(mismatch!.length > 0 && !isObject(labelSelector) ? [forbidden(`${field}.mismatchLabelKeys`, NO_SELECTOR)] : []),
+    ...mismatch!.flatMap((key, i) => invalidAll(`${field}.mismatchLabelKeys[${i}]`, key, qualifiedName(key))),
+    ...match!.flatMap((key, i) => (mismatch!.includes(key) ? [invalidValue(`${field}.matchLabelKeys[${i}]`, key, "exists in both matchLabelKeys and mismatchLabelKeys")] : [])),
+  ];
 }
 
 export function validateGates(field: string, spec: Obj): FieldError[] {
   const seen = new Set<string>();
-  const gates = items(spec, "schedulingGates");
-  const errors = gates.flatMap(({ name = "" }, i) => {
+  return items(spec, "schedulingGates").flatMap(({ name = "" }, i) => {
     const problems = invalidAll(`${field}[${i}]`, name, qualifiedName(name));
     if (seen.has(name)) problems.push(duplicate(`${field}[${i}]`, name));
     seen.add(name);
     return problems;
   });
-  if (gates.length > 0 && spec.nodeName) errors.push(forbidden(field.replace(/schedulingGates$/, "nodeName"), "cannot be set until all schedulingGates have been cleared"));
-  return errors;
 }

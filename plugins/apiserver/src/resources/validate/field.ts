@@ -25,8 +25,8 @@ export const duplicate = (field: string, value: unknown): FieldError =>
 export const forbidden = (field: string, detail: string): FieldError =>
   ({ type: "FieldValueForbidden", field, message: detailed("Forbidden", detail) });
 
-export const notFound = (field: string, value: unknown): FieldError =>
-  ({ type: "FieldValueNotFound", field, message: `Not found: ${show(value)}` });
+export const notFound = (field: string, value: unknown, detail = ""): FieldError =>
+  ({ type: "FieldValueNotFound", field, message: detailed(`Not found: ${show(value)}`, detail) });
 
 export const tooLong = (field: string, max: number): FieldError =>
   ({ type: "FieldValueTooLong", field, message: `Too long: may not be more than ${max} bytes` });

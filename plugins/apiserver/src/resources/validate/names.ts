@@ -29,6 +29,11 @@ export const dns1123Label = pattern(label, 63,
 export const dns1123Subdomain = pattern(subdomain, 253,
   "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
   "example.com");
+const labelWithUnderscore = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+/** Of DNS searches, such as `_tcp.example.com`. */
+export const dns1123SubdomainWithUnderscore = pattern(`${labelWithUnderscore}(\\.${labelWithUnderscore})*`, 253,
+  "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+  "example.com");
 export const dns1035Label = pattern(label1035, 63,
   "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character",
   "my-name", "abc-123");

@@ -1,12 +1,12 @@
 /** Validation of quantities and of requests and limits. */
 import { compareQuantity, parseNano } from "@k3s-p/plugin-api/kube";
 import { isObject } from "../fields.ts";
-import { type FieldError, invalidAll, invalidValue, NOT_NEGATIVE, required } from "./field.ts";
-import { dns1123Subdomain, qualifiedName } from "./names.ts";
+import type { Obj } from "../types.ts";
+import { duplicate, type FieldError, forbidden, invalidAll, invalidValue, NOT_NEGATIVE, notFound, notSupported, required } from "./field.ts";
+import { dns1123Label, dns1123Subdomain, qualifiedName } from "./names.ts";
 
 const QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const INTEGER = "must be an integer";
-const standard = new Set(["cpu", "memory", "ephemeral-storage", "storage", "requests.storage"]);
 const standardQuota = new Set([
   "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage",
   "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "services", "replicationcontrollers", "resourcequotas",
@@ -30,13 +30,24 @@ function nameProblems(name: string, known: (name: string) => boolean): string[] 
   return problems;
 }
 
-const isContainerResource = (name: string): boolean => ["cpu", "memory", "ephemeral-storage"].includes(name) || isHugePages(name);
+/** What may be requested, for one container or for all of a pod together. */
+export type ResourceNames = (field: string, name: string) => FieldError[];
 
-function containerNameProblems(name: string): string[] {
-  const problems = nameProblems(name, (n) => standard.has(n) || isHugePages(n));
-  if (problems.length === 0 && !name.includes("/") && !isContainerResource(name)) problems.push("must be a standard resource for containers");
-  return problems;
-}
+const isComputeResource = (name: string): boolean => ["cpu", "memory"].includes(name) || isHugePages(name);
+const isStandard = (name: string): boolean => standardQuota.has(name) || name === "storage" || isHugePages(name);
+
+const ofContainers: ResourceNames = (field, name) => {
+  const problems = nameProblems(name, isStandard);
+  const isNative = !name.includes("/");
+  if (isNative && !isComputeResource(name) && name !== "ephemeral-storage") problems.push("must be a standard resource for containers");
+  return invalidAll(field, name, problems);
+};
+
+export const ofPods: ResourceNames = (field, name) => {
+  const problems = nameProblems(name, isStandard);
+  if (problems.length > 0) return invalidAll(field, name, problems);
+  return isComputeResource(name) ? [] : [notSupported(field, name, ["cpu", "hugepages-", "memory"])];
+};
 
 function validateValue(field: string, name: string, value: unknown, whole = isExtended(name)): FieldError[] {
   const problems = quantityProblems(value);
@@ -45,32 +56,60 @@ function validateValue(field: string, name: string, value: unknown, whole = isEx
 }
 
 /** `limits` and `requests` of a container. */
-export function validateRequirements(field: string, resources: unknown): FieldError[] {
+export function validateRequirements(field: string, resources: unknown, names: ResourceNames = ofContainers): FieldError[] {
   if (!isObject(resources)) return [];
-  const { limits, requests } = resources;
-  const errors: FieldError[] = [];
-  for (const [list, values] of [["limits", limits], ["requests", requests]] as const) {
-    for (const [name, value] of Object.entries((values ?? {}) as Record<string, unknown>)) {
-      errors.push(...invalidAll(`${field}.${list}`, name, containerNameProblems(name)), ...validateValue(`${field}.${list}[${name}]`, name, value));
-    }
-  }
-  return errors.length > 0 ? errors : validateAgainstLimits(field, limits ?? {}, requests ?? {});
+  const limits = Object.entries((resources.limits ?? {}) as Record<string, string>);
+  const requests = Object.entries((resources.requests ?? {}) as Record<string, string>);
+  const each = (list: string, name: string, value: string): FieldError[] => [
+    ...names(`${field}.${list}[${name}]`, name), ...validateValue(`${field}.${list}[${name}]`, name, value),
+  ];
+  const errors = [
+    ...limits.flatMap(([name, value]) => [...each("limits", name, value), ...validatePages(`${field}.limits[${name}]`, name, value)]),
+    ...requests.flatMap(([name, value]) => [
+      ...each("requests", name, value), ...validateAgainstLimit(field, name, value, resources.limits?.[name]), ...validatePages(`${field}.requests[${name}]`, name, value),
+    ]),
+  ];
+  const all = [...limits, ...requests].map(([name]) => name);
+  if (all.some(isHugePages) && !all.includes("cpu") && !all.includes("memory")) errors.push(forbidden(field, "HugePages require cpu or memory"));
+  return errors;
 }
 
-function validateAgainstLimits(field: string, limits: Record<string, string>, requests: Record<string, string>): FieldError[] {
-  const errors: FieldError[] = [];
-  for (const [name, request] of Object.entries(requests)) {
-    const limit = limits[name];
-    const exact = isExtended(name) || isHugePages(name);
-    if (limit === undefined) {
-      if (exact) errors.push(required(`${field}.limits`, "Limit must be set for non overcommitable resources"));
-    } else if (exact && compareQuantity(request, limit) !== 0) {
-      errors.push(invalidValue(`${field}.requests`, request, `must be equal to ${name} limit of ${limit}`));
-    } else if (!exact && compareQuantity(request, limit) > 0) {
-      errors.push(invalidValue(`${field}.requests`, request, `must be less than or equal to ${name} limit of ${limit}`));
+/** In whole pages. */
+function validatePages(field: string, name: string, value: string): FieldError[] {
+  const [size, amount] = [isHugePages(name) ? parseNano(name.slice("hugepages-".length)) : undefined, parseNano(value)];
+  if (size === undefined || amount === undefined || size <= 0n) return [];
+  return amount % size === 0n ? [] : [invalidValue(field, value, `${value} is not positive integer multiple of ${name}`)];
+}
+
+function validateAgainstLimit(field: string, name: string, request: string, limit: string | undefined): FieldError[] {
+  const exact = isExtended(name) || isHugePages(name);
+  if (limit === undefined) return exact ? [required(`${field}.limits`, "Limit must be set for non overcommitable resources")] : [];
+  // What is no quantity has been said to be none.
+  if (parseNano(request) === undefined || parseNano(limit) === undefined) return [];
+  const order = compareQuantity(request, limit);
+  if (exact && order !== 0) return [invalidValue(`${field}.requests`, request, `must be equal to ${name} limit of ${limit}`)];
+  return !exact && order > 0 ? [invalidValue(`${field}.requests`, request, `must be less than or equal to ${name} limit of ${limit}`)] : [];
+}
+
+/** Each claim of a container is one of its pod's, and named once. */
+export function validateClaimNames(field: string, claims: readonly Obj[], ofPod: readonly string[]): FieldError[] {
+  const seen = new Set<string>();
+  return claims.flatMap(({ name, request }, i) => {
+    const at = `${field}[${i}]`;
+    if (!name) return [required(at)];
+    const errors: FieldError[] = [];
+    const key = request ? `${name}/${request}` : name;
+    if (request && !seen.has(name)) errors.push(...invalidAll(`${at}.request`, request, dns1123Label(request)));
+    if (seen.has(name)) errors.push(duplicate(at, name));
+    else if (seen.has(key)) errors.push(duplicate(at, key));
+    else if (!request && [...seen].some((other) => other.startsWith(`${name}/`))) errors.push(duplicate(at, name));
+    seen.add(key);
+    if (!ofPod.includes(name)) {
+      const known = ofPod.length > 0 ? `: ${[...ofPod].sort().join(", ")}` : " which is empty";
+      errors.push(notFound(at, name, `must be one of the names in pod.spec.resourceClaims${known}`));
     }
-  }
-  return errors;
+    return errors;
+  });
 }
 
 /** A list of any resources, such as a node's capacity. */

@@ -33,8 +33,8 @@ function validateOperator(field: string, operator: unknown, values: readonly unk
 export const isEmptySelector = (selector: unknown): boolean =>
   !isObject(selector) || (Object.keys(selector.matchLabels ?? {}).length === 0 && items(selector, "matchExpressions").length === 0);
 
-/** Requirements of node affinity; they also compare numbers. */
-export function validateNodeRequirement(field: string, { key, operator, values = [] }: Obj): FieldError[] {
+/** Requirements of node affinity; they also compare numbers. A preference may be for what no label can be. */
+export function validateNodeRequirement(field: string, { key, operator, values }: Obj, isPreference = false): FieldError[] {
   const errors: FieldError[] = [];
   const count = values?.length ?? 0;
   if (operator === "In" || operator === "NotIn") {
@@ -44,6 +44,7 @@ export function validateNodeRequirement(field: string, { key, operator, values =
   } else if (operator === "Gt" || operator === "Lt") {
     if (count !== 1) errors.push(required(`${field}.values`, "must be specified single value when `operator` is 'Lt' or 'Gt'"));
   } else errors.push(invalidValue(`${field}.operator`, operator ?? "", "not a valid selector operator"));
-  return [...errors, ...invalidAll(`${field}.key`, key ?? "", qualifiedName(key ?? ""))];
+  const ofValues = isPreference ? [] : ((values ?? []) as string[]).flatMap((value, i) => invalidAll(`${field}.values[${i}]`, value, labelValue(value)));
+  return [...errors, ...invalidAll(`${field}.key`, key ?? "", qualifiedName(key ?? "")), ...ofValues];
 }
 
