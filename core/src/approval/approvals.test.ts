@@ -122,6 +122,8 @@ test.each([
   ["more memory", "memory 256", "memory 512", false],
   ["another program", "run ip", "run sh", false],
   ["any program", "run *", "run sh", true],
+  ["one capability of all", "capability ALL", "capability NET_ADMIN", true],
+  ["all capabilities are more than one", "capability NET_ADMIN", "capability ALL", false],
   ["one program is not any", "run sh", "run *", false],
 ])("%s", (_, given, wanted, covered) => expect(beyond([wanted], [given])).toEqual(covered ? [] : [wanted]));
 

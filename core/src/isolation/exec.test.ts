@@ -4,10 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { definePlugin, formatError, isK3spError, type Logger } from "@k3s-p/plugin-api";
+import { rightsOf } from "../approval/rights.ts";
 import type { PluginHost } from "../kernel/hosts/host.ts";
 import { inlineHost } from "../kernel/hosts/inline.ts";
 import { readManifest, type Manifest } from "../kernel/manifest.ts";
 import { kernelOf } from "../kernel/testing.ts";
+import { planFrom, readSettings } from "../plan.ts";
 import { execHost } from "./exec.ts";
 
 const api = join(import.meta.dirname, "../../../plugin-api/src");
@@ -109,6 +111,14 @@ test("the example of the documentation runs, as a user of its own", async () => 
   expect(lines).toEqual(expect.arrayContaining(["my-daemon: hello, serving", `my-daemon: the daemon serves as process ${pid}`]));
   if (process.getuid?.() === 0) expect(statSync(`/proc/${pid}`).uid).not.toBe(0);
   await kernel.stop();
+});
+
+test("a user allows the module into the server, and is shown what that means", async () => {
+  const path = join(import.meta.dirname, "../../../test/fixtures/broken-plugins/module-not-allowed");
+  const settings = readSettings(["--config", write("config.yaml", ""), "--profile", "api", "--data-dir", dir, "--plugin", path, "--allow-inline", "module-not-allowed"], {});
+  const { plan } = await planFrom(settings);
+  const found = plan.plugins.find((m) => m.id === "module-not-allowed")!;
+  expect([found.isolation, rightsOf(found)]).toEqual(["exec", ["inline", "run sleep"]]);
 });
 
 test("code without a program of its own is told how to have one", async () => {
