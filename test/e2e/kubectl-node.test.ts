@@ -83,6 +83,12 @@ describe.skipIf(reason)("kubectl", () => {
     expect(stderr).toContain("Warning: v1 ComponentStatus is deprecated in v1.19+");
   });
 
+  test("k3s-p ctr shows the containers of the server, and k3s-p kubectl its objects", async () => {
+    const k3sp = async (...args: string[]) => (await cluster.sandbox.run([process.execPath, join(import.meta.dirname, "../../core/src/cli/main.ts"), ...args])).stdout;
+    expect(await k3sp("ctr", "images", "ls", "-q")).toContain(`${image}\n`);
+    expect(await k3sp("kubectl", "get", "deployments", "-o", "name")).toBe("deployment.apps/app\n");
+  });
+
   test("taint, cordon, drain and uncordon", async () => {
     expect(await cluster.kubectl("taint", "node", "node1", "a=b:PreferNoSchedule")).toBe("node/node1 tainted\n");
     expect(await cluster.kubectl("taint", "node", "node1", "a-")).toBe("node/node1 untainted\n");

@@ -17,6 +17,7 @@ export const commands: Readonly<Record<string, { readonly summary: string; reado
   kubectl: { summary: "kubectl with the administrator's kubeconfig", load: () => import("./kubectl.ts"), passThrough: true },
   crictl: { summary: "crictl on the containerd of the server", load: () => import("./crictl.ts"), passThrough: true },
   ctr: { summary: "ctr on the containerd of the server", load: () => import("./ctr.ts"), passThrough: true },
+  "check-config": { summary: "check whether this machine can carry a node", load: () => import("./check-config.ts") },
   killall: { summary: "stop all containers and undo what the node did to this host", load: () => import("./killall.ts") },
   completion: { summary: "what bash or zsh offers behind k3s-p", load: () => import("./completion.ts") },
   help: { summary: "explain a command, or an error code such as K3SP_SLOT_CONFLICT", load: () => import("./help.ts") },
