@@ -58,6 +58,12 @@ export function rpcHost(options: HostOptions): PluginHost {
     return { ...data, ...Object.fromEntries(calls) };
   }
 
+  function abandon(): never {
+    slotCalls?.close();
+    removeCredentials(options);
+    throw loadError(manifest, "it was stopped while it was loaded");
+  }
+
   const parts: Readonly<Record<string, (...args: never[]) => Promise<unknown>>> = {
     start,
     health: () => client!.call("Health", {}),
@@ -71,7 +77,10 @@ export function rpcHost(options: HostOptions): PluginHost {
       const greeted = Promise.withResolvers<Handshake>();
       const host = join(dirs.run, manifest.id, "host.sock");
       slotCalls = await serveSlots(manifest, host);
-      const env = { ...(await programEnv(options)), K3SP_HOST: host, K3SP_WIRE: wireVersions.join(","), K3SP_CONTRACTS: JSON.stringify(contracts(manifest)) };
+      const found = await programEnv(options);
+      // Whoever stopped it meanwhile had nothing to end yet.
+      if (stopped) return abandon();
+      const env = { ...found, K3SP_HOST: host, K3SP_WIRE: wireVersions.join(","), K3SP_CONTRACTS: JSON.stringify(contracts(manifest)) };
       program = supervise({
         manifest, log, env,
         onLine(line) {

@@ -26,6 +26,7 @@ interface Case {
   readonly recorded?: readonly string[];
   readonly config?: Record<string, unknown>;
   /** Milliseconds; where it says nothing, more than a busy machine needs. */
+  readonly loadTimeout?: number;
   readonly startTimeout?: number;
   readonly hookTimeout?: number;
   readonly heartbeat?: number;
@@ -72,14 +73,14 @@ async function textOf(name: string): Promise<string> {
 
 /** Starts it for real, in a process of its own: the error of its start, or how it ended afterwards. */
 async function runTexts(manifests: readonly Manifest[], dir: string, limits: Case): Promise<string> {
-  const { startTimeout = 20_000, hookTimeout = 20_000, heartbeat = 20_000, lives = false } = limits;
+  const { loadTimeout = 20_000, startTimeout = 20_000, hookTimeout = 20_000, heartbeat = 20_000, lives = false } = limits;
   const dirs = { data: join(dir, "data"), run: join(dir, "run") };
   const fakes: Fakes = Object.fromEntries(manifests.map((manifest) => [manifest.id, { plugin: {}, manifest }]));
   const runner = { run: async () => ({ code: 0, stdout: "", stderr: "" }) };
   const { admit } = openApprovals(lockFile({ server: dir }));
   const hosts = createHosts({ dirs, paths: {}, refs: {}, provider: () => ({}), admit, heartbeat });
   const { kernel, lines, defaults, state } = kernelOf(fakes, {
-    dirs, refs: { runner }, startTimeout, hookTimeout,
+    dirs, refs: { runner }, loadTimeout, startTimeout, hookTimeout,
     host: (manifest: Manifest, log: Logger) => manifest.id in fakes ? hosts(manifest, log) : inlineHost(manifest, async () => defaults[manifest.id]!.plugin),
   });
   const [id] = Object.keys(fakes) as [string];

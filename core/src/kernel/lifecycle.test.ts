@@ -3,6 +3,7 @@ import { Skip, definePlugin } from "@k3s-p/plugin-api";
 import { apiGrant, healthCheck } from "@k3s-p/plugin-api/points";
 import { cni, datastore, kube } from "@k3s-p/plugin-api/slots";
 import { runningPlugin } from "./lifecycle.ts";
+import { lazyHost, type PluginHost } from "./hosts/host.ts";
 import { inlineHost } from "./hosts/inline.ts";
 import { kernelOf } from "./testing.ts";
 
@@ -133,6 +134,35 @@ test("a stop during the start cuts it off, and starts nothing more", async () =>
   expect(log).toEqual(["-net"]);
   expect(lines).toEqual([]);
   expect(new Set(kernel.status().map((s) => s.state))).toEqual(new Set(["stopped"]));
+});
+
+test("code that is never loaded ends the start when its time is up, and a stop before that does not wait for it", async () => {
+  const never = (loadTimeout: number) => {
+    const reached = Promise.withResolvers<void>();
+    const fakes = kernelOf({ slow: { plugin: {} } }, {
+      loadTimeout,
+      host: (m) => inlineHost(m, async () => m.id === "slow" ? (reached.resolve(), new Promise(() => {})) : fakes.defaults[m.id]!.plugin),
+    });
+    return { kernel: fakes.kernel, reached: reached.promise };
+  };
+  await expect(never(10).kernel.start()).rejects.toMatchObject({ code: "K3SP_PLUGIN_START_TIMEOUT", message: "slow was not loaded within 0.01 s" });
+  const { kernel, reached } = never(60_000);
+  const started = kernel.start();
+  started.catch(() => {});
+  await reached;
+  await kernel.stop();
+  await expect(started).rejects.toThrow("the server was stopped while it started");
+});
+
+test("a host that is stopped before it was made loads nothing", async () => {
+  const loaded: string[] = [];
+  const making = Promise.withResolvers<PluginHost>();
+  const host = lazyHost(() => making.promise);
+  const loading = host.load();
+  await host.stop();
+  making.resolve({ load: async () => loaded.push("loaded"), exited: new Promise(() => {}), stop: async () => {} } as never);
+  await expect(loading).rejects.toThrow("it was stopped before it was loaded");
+  expect(loaded).toEqual([]);
 });
 
 test("a handle rejects with K3SP_SLOT_UNAVAILABLE when its provider has stopped", async () => {

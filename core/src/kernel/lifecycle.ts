@@ -39,6 +39,8 @@ export interface KernelOptions {
   /** How a plugin's code is run; default: in this process. */
   readonly host?: (manifest: Manifest, log: Logger) => PluginHost;
   readonly load?: (manifest: Manifest) => Promise<unknown>;
+  /** Milliseconds; 60 s when nothing is said. */
+  readonly loadTimeout?: number;
   readonly startTimeout?: number;
   /** Milliseconds that one tap of a hook may take. */
   readonly hookTimeout?: number;
@@ -163,7 +165,7 @@ export function createKernel(options: KernelOptions): Kernel {
     const log = options.log(manifest.id);
     const host = options.host?.(manifest, log) ?? inlineHost(manifest, options.load);
     const run: Run = createRun({
-      manifest, config, board, log, host, dirs: options.dirs, startTimeout: options.startTimeout ?? 60_000,
+      manifest, config, board, log, host, dirs: options.dirs, timeouts: { loaded: options.loadTimeout ?? 60_000, ready: options.startTimeout ?? 60_000 },
       onLoaded: () => enter(instance, "starting"),
       onFail: (error) => void crash(instance, run, error),
       onSpan: options.onSpan,

@@ -20,8 +20,8 @@ export interface RunOptions {
   readonly board: Board;
   readonly log: Logger;
   readonly dirs: { readonly data: string; readonly run: string };
-  /** Milliseconds that `start` and `ready` may take together. */
-  readonly startTimeout: number;
+  /** Milliseconds that its code may take to be loaded, and `start` and `ready` together. */
+  readonly timeouts: { readonly loaded: number; readonly ready: number };
   readonly onLoaded: () => void;
   /** The plugin called `ctx.fail`. */
   readonly onFail: (error: Error) => void;
@@ -39,9 +39,6 @@ export interface Run {
   /** Takes its slots away, aborts its signal and undoes, within `budget` milliseconds. Never rejects; may be called more than once. */
   dispose(why: StopReason, budget: number): Promise<void>;
 }
-
-/** Milliseconds: the longest that a timer can wait, 24 days. */
-const noLimit = 2 ** 31 - 1;
 
 /** What a signal that is aborted says. */
 const reasons: Readonly<Record<StopReason, string>> = {
@@ -84,14 +81,14 @@ export function createRun(options: RunOptions): Run {
 
   async function start(): Promise<void> {
     makeFolders(manifest, dirs);
-    declared = await timed("load", () => host.load());
+    declared = await withTimeout(options, abort, "loaded", () => timed("load", () => host.load()));
     abort.signal.throwIfAborted();
     checkDeclared(manifest, declared);
     options.onLoaded();
     // A failure that is told before the plugin is ready ends its start.
     const onFail = (error: Error): void => (impl === undefined ? abort.abort(error) : options.onFail(error));
     const ctx = contextOf({ ...options, dirs, onFail }, declared, abort.signal, defer);
-    const value = await withTimeout(manifest, abort, host.unhurried ? noLimit : options.startTimeout, async () => {
+    const value = await withTimeout(options, abort, "ready", async () => {
       const started = await timed("start", () => host.call("start", ctx));
       if (declared!.parts.has("ready")) await timed("ready", () => host.call("ready", started, abort.signal));
       return started;
@@ -167,11 +164,13 @@ function checkShape(manifest: Manifest, value: unknown): void {
   });
 }
 
-async function withTimeout<T>(manifest: Manifest, abort: AbortController, ms: number, fn: () => Promise<T>): Promise<T> {
+async function withTimeout<T>({ manifest, host, timeouts }: RunOptions, abort: AbortController, step: "loaded" | "ready", fn: () => Promise<T>): Promise<T> {
+  const ms = timeouts[step];
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      const error = k3spError("K3SP_PLUGIN_START_TIMEOUT", { message: `${manifest.id} was not ready within ${ms / 1000} s`, plugin: manifest.id });
+      if (host.unhurried) return;
+      const error = k3spError("K3SP_PLUGIN_START_TIMEOUT", { message: `${manifest.id} was not ${step} within ${ms / 1000} s`, plugin: manifest.id });
       reject(error);
       abort.abort(error);
     }, ms);

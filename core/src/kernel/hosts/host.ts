@@ -40,16 +40,21 @@ export const pidOf = (child: ChildProcess | undefined): number | undefined =>
 export function lazyHost(make: () => Promise<PluginHost>): PluginHost {
   const exited = Promise.withResolvers<K3spError>();
   let host: PluginHost | undefined;
+  let stopped = false;
   return {
     exited: exited.promise,
     get pid() { return host?.pid; },
     get unhurried() { return host?.unhurried; },
     async load() {
       host = await make();
+      if (stopped) throw new Error("it was stopped before it was loaded");
       void host.exited.then(exited.resolve);
       return host.load();
     },
     call: (part, ...args) => host!.call(part, ...args),
-    stop: async () => host?.stop(),
+    async stop() {
+      stopped = true;
+      await host?.stop();
+    },
   };
 }
