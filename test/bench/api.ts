@@ -4,7 +4,7 @@ import { closeSync, fdatasyncSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Load, LoadResult } from "./load.ts";
-import { benchDir, pss, remove, startApi, type ApiServerProcess } from "./process.ts";
+import { inBenchDir, pss, startApi, type ApiServerProcess } from "./process.ts";
 import { percentile, record } from "./report.ts";
 
 const execute = promisify(execFile);
@@ -42,14 +42,7 @@ async function startFloor(server: ApiServerProcess, bytes: number): Promise<Targ
 
 type Target = Required<Pick<Load, "port" | "tls" | "pid">>;
 
-export async function benchApi(): Promise<void> {
-  const dir = benchDir();
-  try {
-    await measure(dir);
-  } finally {
-    remove(dir);
-  }
-}
+export const benchApi = (): Promise<void> => inBenchDir(measure);
 
 async function measure(dir: string): Promise<void> {
   const port = 17443;

@@ -8,7 +8,7 @@ import { createHookTimes } from "../../core/src/admin/metrics.ts";
 import { runAs } from "../../core/src/kernel/board.ts";
 import { createGuard } from "../../core/src/kernel/guard.ts";
 import { bootKernel, type BootResult } from "./kernel-boot.ts";
-import { benchDir, compileCache, remove } from "./process.ts";
+import { compileCache, inBenchDir } from "./process.ts";
 import { percentile, record } from "./report.ts";
 
 const PLUGINS = 20;
@@ -17,18 +17,13 @@ const CALLS = 200_000;
 const ROUND_TRIPS = 10_000;
 const api = join(import.meta.dirname, "../../plugin-api/src/index.ts");
 
-export async function benchKernel(): Promise<void> {
-  const dir = benchDir();
-  try {
-    for (let i = 0; i < PLUGINS; i++) writePlugin(dir, i);
-    boot(dir);
-    await hookCall("a tap that returns at once", () => {});
-    await hookCall("a tap that returns a promise", async () => {});
-    await roundTrip(dir);
-  } finally {
-    remove(dir);
-  }
-}
+export const benchKernel = (): Promise<void> => inBenchDir(async (dir) => {
+  for (let i = 0; i < PLUGINS; i++) writePlugin(dir, i);
+  boot(dir);
+  await hookCall("a tap that returns at once", () => {});
+  await hookCall("a tap that returns a promise", async () => {});
+  await roundTrip(dir);
+});
 
 /** The first two provide what a server cannot be without. */
 const required = ["datastore", "apiserver"];

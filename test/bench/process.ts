@@ -18,7 +18,15 @@ export interface ApiServerProcess {
   stop(): Promise<void>;
 }
 
-export const benchDir = (): string => mkdtempSync(join(tmpdir(), "k3s-p-bench-"));
+/** Runs with a directory of its own, which is gone afterwards. */
+export async function inBenchDir(run: (dir: string) => Promise<void>): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), "k3s-p-bench-"));
+  try {
+    await run(dir);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
 
 /** Starts the `api` profile on loopback and waits for `/readyz`. */
 export async function startApi(dir: string, port: number): Promise<ApiServerProcess> {
@@ -95,4 +103,3 @@ export function childrenOf(pid: number): number[] {
   });
 }
 
-export const remove = (dir: string): void => rmSync(dir, { recursive: true, force: true });

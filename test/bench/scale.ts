@@ -1,21 +1,14 @@
 /** Many objects: memory per object, LIST per object from 100 to 50,000 of them, and all of them in pages. */
 import { open, text, type Connection } from "./load.ts";
 import { load } from "./api.ts";
-import { benchDir, cpuSeconds, pss, remove, startApi, type ApiServerProcess } from "./process.ts";
+import { cpuSeconds, inBenchDir, pss, startApi, type ApiServerProcess } from "./process.ts";
 import { record } from "./report.ts";
 
 const PODS = 50_000;
 const PAGE = 500;
 const pods = "/api/v1/namespaces/default/pods";
 
-export async function benchScale(): Promise<void> {
-  const dir = benchDir();
-  try {
-    await measure(dir);
-  } finally {
-    remove(dir);
-  }
-}
+export const benchScale = (): Promise<void> => inBenchDir(measure);
 
 async function measure(dir: string): Promise<void> {
   const port = 17463;

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { open, text } from "./load.ts";
-import { benchDir, cpuSeconds, pss, remove, startApi, type ApiServerProcess } from "./process.ts";
+import { cpuSeconds, inBenchDir, pss, startApi, type ApiServerProcess } from "./process.ts";
 import { record } from "./report.ts";
 import type { FromWatchers, ToWatchers, WatchersOptions } from "./watchers.ts";
 
@@ -13,17 +13,15 @@ const modes = [{ title: "on 50 HTTP/2 connections", perConnection: 10 }, { title
 type Mode = (typeof modes)[number];
 const maps = "/api/v1/namespaces/default/configmaps";
 
-export async function benchWatch(): Promise<void> {
-  const dir = benchDir();
+export const benchWatch = (): Promise<void> => inBenchDir(async (dir) => {
   const server = await startApi(dir, 17453);
   try {
     for (const mode of modes) for (const rate of [50, 200]) await measure(server, rate, mode);
     record({ name: "memory (PSS) after it", value: pss(server.child.pid!), unit: "MiB" });
   } finally {
     await server.stop();
-    remove(dir);
   }
-}
+});
 
 async function measure(server: ApiServerProcess, rate: number, { title, perConnection }: Mode): Promise<void> {
   const { port, tls } = server;
