@@ -39,6 +39,21 @@ describe("a resize in place", () => {
     expect(h.events().filter((e) => e.startsWith("Resize")).map((e) => e.split(":")[0])).toEqual(["ResizeStarted Pod resize started", "ResizeCompleted Pod resize completed"]);
   });
 
+  it("of the pod as a whole is granted like that of a container", async () => {
+    h.run({ ...testPod("web", { resources: size("1") }), metadata: { ...testPod("web").metadata, generation: 1 } } as Pod);
+    await h.until(() => h.api("web")?.status?.phase === "Running");
+    const whole = (resources: object): void => {
+      const pod = h.api("web")!;
+      h.kube.put(pods, { ...pod, metadata: { ...pod.metadata, generation: ++generation }, spec: { ...pod.spec!, resources } } as Pod);
+    };
+    expect(h.api("web")!.status).toMatchObject({ resources: size("1"), allocatedResources: { cpu: "1" } });
+    whole(size("2"));
+    await h.until(() => h.api("web")!.status!.resources?.limits?.["cpu"] === "2" && condition("web", "PodResizeInProgress") === undefined);
+    whole(size("5"));
+    await h.until(() => condition("web", "PodResizePending")?.reason === "Infeasible");
+    expect(h.api("web")!.status).toMatchObject({ resources: size("2"), allocatedResources: { cpu: "2" } });
+  });
+
   it("restarts the container when its policy wants that, at once", async () => {
     const resizePolicy = [{ resourceName: "memory", restartPolicy: "RestartContainer" }, { resourceName: "cpu", restartPolicy: "NotRequired" }];
     await run(sized("web", size("100m"), { resizePolicy }));

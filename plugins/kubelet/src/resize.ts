@@ -24,8 +24,8 @@ export interface PodResize {
   granted(desired: Pod): Pod;
   /** Asks for what is desired when it is not granted yet; returns whether more or less is granted now. */
   consider(desired: Pod, refuse: (pod: Pod) => ResizeRefusal | undefined): boolean;
-  /** The resources that the runtime was last told for a container. */
-  actuated(name: string): ResourceRequirements | undefined;
+  /** The resources that the runtime was last told for a container; without a name, those of the pod as a whole. */
+  actuated(name?: string): ResourceRequirements | undefined;
   setActuated(ref: ContainerRef): void;
   /** Whether a running container has still to be brought to its granted resources, and whether that takes a restart. */
   open(ref: ContainerRef): "no" | "update" | "restart";
@@ -39,6 +39,14 @@ export interface PodResize {
 }
 
 type ResizeCondition = Pick<PodCondition, "type" | "status" | "reason" | "message" | "observedGeneration">;
+
+/** Stands for the pod as a whole among its containers, whose names are never empty. */
+const WHOLE = "";
+
+type Sized = Pick<ContainerSpec, "name" | "resources">;
+
+const sizedParts = (pod: Pod): Sized[] =>
+  [{ name: WHOLE, ...(pod.spec?.resources && { resources: pod.spec.resources }) }, ...allContainers(pod).map((ref) => ref.spec)];
 
 const KINDS = ["requests", "limits"] as const;
 const NAMES = ["cpu", "memory"] as const;
@@ -56,22 +64,28 @@ export function podResize(first: Pod, tell: (news: ResizeNews) => void): PodResi
     grants.set(name, resources.granted);
   }
 
-  const grantOf = (spec: ContainerSpec): ResourceRequirements => grants.get(spec.name) ?? spec.resources ?? {};
-  const unmet = (desired: Pod): ContainerSpec[] =>
-    allContainers(desired).map((ref) => ref.spec).filter((spec) => !sameSize(grantOf(spec), spec.resources));
+  const grantOf = (spec: Sized): ResourceRequirements => grants.get(spec.name) ?? spec.resources ?? {};
+  const isMet = (spec: Sized): boolean => sameSize(grantOf(spec), spec.resources);
+  const isAllMet = (desired: Pod): boolean => sizedParts(desired).every(isMet);
 
   return {
     granted(desired) {
-      if (unmet(desired).length === 0) return desired;
+      if (isAllMet(desired)) return desired;
       const sized = <T extends ContainerSpec>(list: readonly T[] | undefined): T[] | undefined =>
-        list?.map((spec) => (sameSize(grantOf(spec), spec.resources) ? spec : { ...spec, resources: grantOf(spec) }));
-      const { containers, initContainers } = desired.spec!;
-      return { ...desired, spec: { ...desired.spec!, containers: sized(containers)!, ...(initContainers && { initContainers: sized(initContainers)! }) } };
+        list?.map((spec) => (isMet(spec) ? spec : { ...spec, resources: grantOf(spec) }));
+      const { containers, initContainers, resources } = desired.spec!;
+      return {
+        ...desired,
+        spec: {
+          ...desired.spec!, containers: sized(containers)!, ...(initContainers && { initContainers: sized(initContainers)! }),
+          ...(resources && { resources: grantOf({ name: WHOLE, resources }) }),
+        },
+      };
     },
     consider(desired, refuse) {
       const { generation } = desired.metadata;
-      const wanting = unmet(desired);
-      const refusal = wanting.length > 0 ? refuse(desired) : undefined;
+      const isMore = !isAllMet(desired);
+      const refusal = isMore ? refuse(desired) : undefined;
       if (refusal) {
         if (pending?.reason !== refusal.reason || pending.generation !== generation) {
           tell({ reason: `Resize${refusal.reason}`, message: `Pod resize ${refusal.reason}: ${describe(desired, refusal.message)}` });
@@ -80,13 +94,14 @@ export function podResize(first: Pod, tell: (news: ResizeNews) => void): PodResi
         return false;
       }
       pending = undefined;
-      for (const { spec } of allContainers(desired)) grants.set(spec.name, spec.resources ?? {});
-      if (wanting.length === 0) return false;
+      for (const { name, resources } of sizedParts(desired)) grants.set(name, resources ?? {});
+      if (!inForce.has(WHOLE)) inForce.set(WHOLE, desired.spec?.resources ?? {});
+      if (!isMore) return false;
       progress = { generation };
       tell({ reason: "ResizeStarted", message: `Pod resize started: ${describe(desired)}` });
       return true;
     },
-    actuated: (name) => inForce.get(name),
+    actuated: (name = WHOLE) => inForce.get(name),
     setActuated: ({ spec }) => void inForce.set(spec.name, spec.resources ?? {}),
     open({ spec }) {
       const before = inForce.get(spec.name);
@@ -102,6 +117,7 @@ export function podResize(first: Pod, tell: (news: ResizeNews) => void): PodResi
     },
     complete(pod) {
       progress = undefined;
+      inForce.set(WHOLE, pod.spec?.resources ?? {});
       tell({ reason: "ResizeCompleted", message: `Pod resize completed: ${describe(pod)}` });
     },
     get inProgress() {
@@ -132,11 +148,13 @@ function sameSize(a: ResourceRequirements | undefined, b: ResourceRequirements |
   }));
 }
 
-/** What the status of an earlier server process says of each container that has run. */
+/** What the status of an earlier server process says of the pod and of each container that has run. */
 function reported(pod: Pod): [string, { actuated: ResourceRequirements; granted: ResourceRequirements }][] {
-  const { containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {};
-  return [...initContainerStatuses, ...containerStatuses].flatMap(({ name, containerID, resources, allocatedResources }) => {
-    if (!containerID || !resources) return [];
+  const { containerStatuses = [], initContainerStatuses = [], resources: own, allocatedResources: granted } = pod.status ?? {};
+  const whole = { name: WHOLE, resources: own, allocatedResources: granted };
+  const ran = [...initContainerStatuses, ...containerStatuses].filter((status) => status.containerID);
+  return [whole, ...ran].flatMap(({ name, resources, allocatedResources }) => {
+    if (!resources) return [];
     const { claims: _, ...actuated } = resources;
     return [[name, { actuated, granted: { ...actuated, ...(allocatedResources && { requests: allocatedResources }) } }]];
   });

@@ -69,6 +69,7 @@ export function podStatus(input: StatusInput): PodStatus {
     ...(ips.length > 0 && { podIP: ips[0]!, podIPs: ips.map((ip) => ({ ip })) }),
     startTime: before?.startTime ?? now,
     qosClass: before?.qosClass ?? qosClass(pod),
+    ...(pod.spec?.resources && wholeResources(pod.spec.resources, input.resize?.actuated())),
     ...(!refused && inits.length > 0 && { initContainerStatuses: inits }),
     ...(!refused && { containerStatuses: mains }),
     ...(!refused && ephemerals.length > 0 && { ephemeralContainerStatuses: ephemerals }),
@@ -169,6 +170,11 @@ function resourcesOf({ spec }: ContainerRef, actuated?: ResourceRequirements): P
     resources: { ...(limits && { limits }), ...(requests && { requests }) },
     ...(granted && { allocatedResources: granted }),
   };
+}
+
+/** The same of the pod as a whole, when it has a size as a whole. */
+function wholeResources(granted: ResourceRequirements, actuated = granted): Pick<PodStatus, "resources" | "allocatedResources"> {
+  return { resources: actuated, ...(granted.requests && { allocatedResources: granted.requests }) };
 }
 
 function mountsOf({ spec }: ContainerRef): Partial<ApiContainerStatus> {

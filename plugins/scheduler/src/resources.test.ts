@@ -18,3 +18,11 @@ it.each([
   ["what is in force, before less of it is", resized("1", "1", "2"), 2000],
   ["what is in force, when what is asked can never be granted", resized("64", "1", "2", "Infeasible"), 2000],
 ])("counts for a resize %s", (_, pod, cpu) => expect(podRequests(pod).cpu).toBe(cpu));
+
+it("counts for a resize of the pod as a whole what is in force, before less of it is", () => {
+  const pod = {
+    metadata: { name: "p" }, spec: { resources: { requests: { cpu: "1" } }, containers: [{ name: "c" }] },
+    status: { resources: { requests: { cpu: "2" } }, allocatedResources: { cpu: "1" } },
+  } as unknown as Pod;
+  expect(podRequests(pod).cpu).toBe(2000);
+});

@@ -107,21 +107,27 @@ function effective(pod: Pod, requestsOf: (c: ContainerSpec) => Resources): Resou
 function applyPodLevel(total: Resources, pod: Pod): void {
   const listed = pod.spec?.resources?.requests;
   if (!listed) return;
-  const level = toResources(listed);
+  const { resources, allocatedResources } = pod.status ?? {};
+  const level = granted(pod, listed, resources && { resources, ...(allocatedResources && { allocatedResources }) });
   if (listed["cpu"] !== undefined) total.cpu = level.cpu;
   if (listed["memory"] !== undefined) total.memory = level.memory;
   for (const [name, value] of level.scalars) total.scalars.set(name, value);
 }
 
+function containerRequests(pod: Pod, container: ContainerSpec): Resources {
+  const statuses = container.restartPolicy === "Always" ? pod.status?.initContainerStatuses : pod.status?.containerStatuses;
+  return granted(pod, container.resources?.requests, statuses?.find((s) => s.name === container.name));
+}
+
+type Granted = Pick<NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number], "resources" | "allocatedResources">;
+
 /**
  * During an in-place resize the larger of what is asked, allocated and in force counts (KEP-1287); what is asked does
  * not when the node can never grant it.
  */
-function containerRequests(pod: Pod, container: ContainerSpec): Resources {
-  const statuses = container.restartPolicy === "Always" ? pod.status?.initContainerStatuses : pod.status?.containerStatuses;
-  const status = statuses?.find((s) => s.name === container.name);
+function granted(pod: Pod, listed: ResourceList, status: Granted | undefined): Resources {
   const hopeless = status?.resources !== undefined && findCondition(pod.status?.conditions, "PodResizePending")?.reason === "Infeasible";
-  const asked = hopeless ? emptyResources() : toResources(container.resources?.requests);
+  const asked = hopeless ? emptyResources() : toResources(listed);
   if (status?.allocatedResources) raiseTo(asked, toResources(status.allocatedResources));
   if (status?.resources?.requests) raiseTo(asked, toResources(status.resources.requests));
   return asked;

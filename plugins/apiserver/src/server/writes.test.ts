@@ -247,6 +247,14 @@ describe("a part of a pod's spec", () => {
     expect(read.body).toEqual((await api.http("GET", url)).body);
   });
 
+  test("is resized as a whole, when it has a size as a whole", async () => {
+    await api.http("POST", pods, { metadata: { name: "sized" }, spec: { resources: guaranteed, containers: [container("a", {})] } });
+    const patch = (resources: object) => api.http("PATCH", `${url}/resize`, { spec: { resources } }, merge);
+    const { status, body } = await patch({ limits: { cpu: "3" }, requests: { cpu: "3" } });
+    expect([status, body.spec?.resources?.limits]).toEqual([200, { cpu: "3", memory: "1Gi" }]);
+    expect((await patch({ limits: { memory: null } })).body.message).toContain("spec.resources.limits: Forbidden: resource limits cannot be removed");
+  });
+
   test.each([
     ["another class", [{ name: "a", resources: { limits: { cpu: "3" } } }], 'spec: Invalid value: "Guaranteed": Pod QOS Class may not change as a result of resizing'],
     ["no limit any more", [{ name: "a", resources: { limits: { memory: null } } }], "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed"],

@@ -130,7 +130,7 @@ const scopes: Readonly<Record<string, (next: Obj, old: Obj) => Obj>> = {
   approval: (next, old) => ({ ...old, metadata: freeMetadata(next, old), status: { ...old.status, conditions: next.status?.conditions } }),
   finalize: (next, old) => ({ ...old, spec: { ...old.spec, finalizers: next.spec?.finalizers } }),
   ephemeralcontainers: (next, old) => ({ ...old, spec: { ...old.spec, ephemeralContainers: next.spec?.ephemeralContainers } }),
-  resize: (next, old) => ({ ...old, spec: { ...old.spec, containers: resized(next, old, "containers"), ...(old.spec?.initContainers && { initContainers: resized(next, old, "initContainers") }) } }),
+  resize: (next, old) => ({ ...old, spec: resizedSpec(next, old) }),
 };
 
 /** A private object with what the write may change. */
@@ -156,6 +156,15 @@ function withStatus({ def }: Call, next: Obj, old: Obj): Obj {
 function freeMetadata(next: Obj, old: Obj): NonNullable<Obj["metadata"]> {
   const { labels, annotations, finalizers, managedFields } = next.metadata ?? {};
   return { ...old.metadata, labels, annotations, finalizers, managedFields } as NonNullable<Obj["metadata"]>;
+}
+
+function resizedSpec(next: Obj, old: Obj): Obj {
+  const { resources, initContainers } = old.spec;
+  return {
+    ...old.spec, containers: resized(next, old, "containers"),
+    ...(initContainers && { initContainers: resized(next, old, "initContainers") }),
+    ...((resources ?? next.spec?.resources) && { resources: next.spec?.resources }),
+  };
 }
 
 /** Containers as they are but for their resources; those of another name or place stay for validation to refuse. */

@@ -110,19 +110,23 @@ function validateResize(pod: Obj, old: Obj): FieldError[] {
   if (wrong.length > 0) return wrong;
   const qos = old.status?.qosClass ?? qosClass(old.spec);
   const moved = qosClass(pod.spec) === qos ? [] : [invalidValue("spec", qos, "Pod QOS Class may not change as a result of resizing")];
-  return [...moved, ...["containers", "initContainers"].flatMap((list) => items(pod.spec, list).flatMap((container, i) => {
-    const before: Obj = old.spec[list][i].resources ?? {};
-    return ["limits", "requests"].flatMap((kind) => {
-      const at = `spec.${list}[${i}].resources.${kind}`;
-      const names = new Set([...Object.keys(container.resources?.[kind] ?? {}), ...Object.keys(before[kind] ?? {})]);
-      const other = [...names].filter((n) => n !== "cpu" && n !== "memory" && container.resources?.[kind]?.[n] !== before[kind]?.[n]);
-      const removed = ["cpu", "memory"].some((name) => before[kind]?.[name] != null && container.resources?.[kind]?.[name] == null);
-      return [
-        ...(other.length ? [forbidden(at, "only cpu and memory resources are mutable")] : []),
-        ...(removed ? [forbidden(at, `resource ${kind} cannot be removed`)] : []),
-      ];
-    });
-  }))];
+  return [
+    ...moved, ...validateSizes("spec.resources", pod.spec.resources, old.spec.resources),
+    ...["containers", "initContainers"].flatMap((list) => items(pod.spec, list).flatMap((container, i) =>
+      validateSizes(`spec.${list}[${i}].resources`, container.resources, old.spec[list][i].resources))),
+  ];
+}
+
+function validateSizes(at: string, now: Obj = {}, before: Obj = {}): FieldError[] {
+  return ["limits", "requests"].flatMap((kind) => {
+    const names = new Set([...Object.keys(now[kind] ?? {}), ...Object.keys(before[kind] ?? {})]);
+    const other = [...names].filter((n) => n !== "cpu" && n !== "memory" && now[kind]?.[n] !== before[kind]?.[n]);
+    const removed = ["cpu", "memory"].some((name) => before[kind]?.[name] != null && now[kind]?.[name] == null);
+    return [
+      ...(other.length ? [forbidden(`${at}.${kind}`, "only cpu and memory resources are mutable")] : []),
+      ...(removed ? [forbidden(`${at}.${kind}`, `resource ${kind} cannot be removed`)] : []),
+    ];
+  });
 }
 
 function validateSameContainers(at: string, now: readonly Obj[], before: readonly Obj[]): FieldError[] {
