@@ -32,6 +32,7 @@ const optional: Readonly<Record<string, string>> = {
 };
 const programs: Readonly<Record<string, string>> = {
   containerd: "containerd", "containerd-shim-runc-v2": "containerd", runc: "runc", nft: "nftables", ip: "iproute2", conntrack: "conntrack",
+  setpriv: "util-linux",
 };
 const controllers: Readonly<Record<string, boolean>> = { pids: true, memory: true, cpuset: true, cpu: false };
 const networks = ["10.42.", "10.43."];

@@ -1,9 +1,9 @@
 /** How a plugin's program is started: as a user of its own, with the capabilities of its manifest and no way to more. */
-import { existsSync, statSync, type Stats } from "node:fs";
-import { delimiter, dirname, join } from "node:path";
+import { statSync, type Stats } from "node:fs";
+import { dirname } from "node:path";
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
 import type { Manifest } from "../kernel/manifest.ts";
-import { isModule, programOf } from "./program.ts";
+import { findProgram, isModule, programOf } from "./program.ts";
 
 type Confined = Pick<Manifest, "id" | "permissions">;
 
@@ -30,10 +30,9 @@ export function confine(manifest: Confined & Pick<Manifest, "dir" | "entry" | "e
   if (uid === undefined) checkRootless(manifest);
   checkReach(manifest, command[0]!, 0o5, uid);
   checkReach(manifest, program, isModule(program) ? 0o4 : 0o5, uid);
-  if (!(process.env.PATH ?? "").split(delimiter).some((dir) => existsSync(join(dir, "setpriv")))) {
-    throw k3spError("K3SP_PROGRAM_MISSING", { message: `${manifest.id}: setpriv is not on the PATH, and without it a program would run with all rights`, fix: "install util-linux" });
-  }
-  return ["setpriv", "--pdeathsig=KILL", ...limits(manifest.permissions, uid), "--", ...command];
+  const setpriv = findProgram("setpriv");
+  if (!setpriv) throw k3spError("K3SP_PROGRAM_MISSING", { message: `${manifest.id}: "setpriv" is not installed, which gives a program its rights and ends it with the server`, fix: "apt-get install util-linux" });
+  return [setpriv, "--pdeathsig=KILL", ...limits(manifest.permissions, uid), "--", ...command];
 }
 
 /** Nothing is taken from root with `ALL`: what it starts in its turn, such as containers, is for it to confine. */

@@ -84,14 +84,15 @@ function pathProblem(program: string, dir: string): string | undefined {
 export function programOf({ id, dir, entry, exec: { program } }: Pick<Manifest, "id" | "dir" | "entry" | "exec">): string {
   if (program === undefined) return entry;
   if (program.includes("/")) return resolve(dir, program);
-  const folders = programFolders();
-  const found = folders.map((folder) => join(folder, program)).find(isExecutable);
+  const found = findProgram(program);
   if (found) return found;
   throw k3spError("K3SP_PROGRAM_MISSING", {
-    message: `${id}: "${program}" is not installed`, detail: [`searched: ${folders.join(":")}`], plugin: id,
+    message: `${id}: "${program}" is not installed`, detail: [`searched: ${programFolders().join(":")}`], plugin: id,
     fix: `install it, or start without the plugin: --disable ${id}`,
   });
 }
+
+export const findProgram = (name: string): string | undefined => programFolders().map((folder) => join(folder, name)).find(isExecutable);
 
 function isExecutable(path: string): boolean {
   try {
