@@ -154,6 +154,21 @@ test("code that is never loaded ends the start when its time is up, and a stop b
   await expect(started).rejects.toThrow("the server was stopped while it started");
 });
 
+test("an optional plugin that takes its time holds the server up for ten seconds, and is ready when it is", async () => {
+  const slow = Promise.withResolvers<void>();
+  const { kernel, clock, state } = kernelOf({ slow: { plugin: definePlugin({ start: () => slow.promise }), manifest: { criticality: "optional" } } });
+  let isUp = false;
+  const started = kernel.start().then(() => (isUp = true));
+  await clock.pass(9_999);
+  expect([isUp, state("slow")]).toEqual([false, "starting"]);
+  await clock.pass(1);
+  await started;
+  expect(state("slow")).toBe("starting");
+  slow.resolve();
+  await clock.pass(0);
+  expect(state("slow")).toBe("ready");
+});
+
 test("a host that is stopped before it was made loads nothing", async () => {
   const loaded: string[] = [];
   const making = Promise.withResolvers<PluginHost>();

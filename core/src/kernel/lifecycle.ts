@@ -75,10 +75,11 @@ export interface Kernel {
 }
 
 const isFixed = (m: Manifest): boolean => Object.keys(m.provides).some((slot) => slotById.get(slot)?.fixed);
-/** Milliseconds: for a whole stop, at least for each plugin, and from the first failed start to the end of the others. */
+/** Milliseconds: for a whole stop, at least for each plugin, from the first failed start to the end of the others, and for optional plugins. */
 const stopBudget = 8_000;
 const MIN_STOP = 250;
 const SETTLE = 300;
+const PATIENCE = 10_000;
 
 export function createKernel(options: KernelOptions): Kernel {
   const { refs, clock = systemClock, random = Math.random } = options;
@@ -257,6 +258,18 @@ export function createKernel(options: KernelOptions): Kernel {
     await Promise.all([...ids].filter((id) => instances.has(id)).map(stopAfter));
   }
 
+  /** Only what is required holds the server up: an optional plugin that takes its time goes on starting behind it. */
+  async function startAll(): Promise<void> {
+    const all = [...instances.values()];
+    const patience = Promise.withResolvers<void>();
+    let cancel: (() => void) | undefined;
+    const required = startInstances(all.filter(({ manifest }) => manifest.criticality === "required")).then(() => {
+      cancel = clock.after(PATIENCE, patience.resolve);
+      return patience.promise;
+    });
+    await Promise.race([startInstances(all), required]).finally(() => cancel?.());
+  }
+
   async function startInstances(list: readonly Instance[]): Promise<void> {
     const errors = new Set<Error>();
     const failed = Promise.withResolvers<void>();
@@ -356,7 +369,7 @@ export function createKernel(options: KernelOptions): Kernel {
     plan: () => plan,
     configs: () => configs,
     async start() {
-      await startInstances([...instances.values()]);
+      await startAll();
       if (stopping) throw new Error("the server was stopped while it started");
       booting = false;
       for (const { plugin } of plan.leftOut) await retire(plugin);
