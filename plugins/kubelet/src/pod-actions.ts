@@ -6,7 +6,7 @@ import {
   type ContainerRef,
 } from "./pod.ts";
 import { probeGrace, type ProbeResults } from "./probes/probes.ts";
-import type { PodRuntimeState } from "./runtime-view.ts";
+import type { PodRuntimeState } from "./runtime-cache.ts";
 import { isInitialized } from "./status.ts";
 
 export interface StartAction {

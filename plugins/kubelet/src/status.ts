@@ -11,7 +11,7 @@ import {
 import { qosClass } from "./resources.ts";
 import type { Verdict } from "./pod-services.ts";
 import type { PodResize } from "./resize.ts";
-import type { PodRuntimeState } from "./runtime-view.ts";
+import type { PodRuntimeState } from "./runtime-cache.ts";
 
 export interface Waiting {
   readonly reason: string;
