@@ -11,7 +11,7 @@ import { containerResources } from "./resources.ts";
 import { containerSecurity } from "./security.ts";
 import type { Mounter } from "./volumes/mounts.ts";
 import { prepareSubPath } from "./volumes/sub-path.ts";
-import type { MountedVolumes } from "./volumes/volumes.ts";
+import type { MountedVolume, MountedVolumes } from "./volumes/volumes.ts";
 
 export interface ContainerInput {
   readonly pod: Pod;
@@ -43,6 +43,7 @@ export async function containerConfig(ctx: ConfigContext, input: ContainerInput)
     ...(spec.workingDir && { workingDir: spec.workingDir }),
     envs: [...env].map(([key, value]) => ({ key, value })),
     mounts: await containerMounts(ctx, input, env),
+    ...(spec.volumeDevices?.length && { devices: spec.volumeDevices.map(({ name, devicePath }) => volumeDevice(input, name, devicePath)) }),
     labels: {
       [labelsOf.podName]: nameOf(pod), [labelsOf.podNamespace]: namespaceOf(pod),
       [labelsOf.podUid]: uidOf(pod), [labelsOf.container]: spec.name,
@@ -94,14 +95,26 @@ async function containerMounts(
   return mounts;
 }
 
+function volumeDevice(input: ContainerInput, name: string, containerPath: string): NonNullable<ContainerConfig["devices"]>[number] {
+  const { hostPath, readOnly } = volumeOf(input, name, true);
+  return { containerPath, hostPath, permissions: readOnly ? "r" : "mrw" };
+}
+
+function volumeOf({ ref, volumes }: ContainerInput, name: string, asDevice: boolean): MountedVolume {
+  const volume = volumes.get(name);
+  if (!volume) throw new ConfigError(`cannot find volume "${name}" to mount into container "${ref.spec.name}"`);
+  if ((volume.isDevice === true) === asDevice) return volume;
+  const [mode, list] = asDevice ? ["Filesystem", "volumeDevices"] : ["Block", "volumeMounts"];
+  throw new ConfigError(`volume ${name} has volumeMode ${mode}, but is specified in ${list}`);
+}
+
 type VolumeMount = NonNullable<ContainerSpec["volumeMounts"]>[number];
 
 async function volumeMount(
   ctx: ConfigContext, input: ContainerInput, mount: VolumeMount, index: number, env: ReadonlyMap<string, string>,
 ): Promise<Mount> {
-  const { pod, ref, volumes } = input;
-  const volume = volumes.get(mount.name);
-  if (!volume) throw new ConfigError(`cannot find volume "${mount.name}" to mount into container "${ref.spec.name}"`);
+  const { pod } = input;
+  const volume = volumeOf(input, mount.name, false);
   if (mount.recursiveReadOnly === "Enabled") throw new ConfigError(`volume mount "${mount.name}" wants to be recursively read-only, which the runtime does not support`);
   const readonly = mount.readOnly === true || volume.readOnly;
   const subPath = mount.subPathExpr ? expandSubPath(mount.subPathExpr, env) : mount.subPath;

@@ -101,6 +101,16 @@ describe("a volume", () => {
     expect(existsSync(join(root, "pv"))).toBe(true);
   });
 
+  it("of volumeMode Block leads to a device, and to nothing else", async () => {
+    const pod = podWith({ persistentVolumeClaim: { claimName: "raw" } });
+    kube.put(persistentVolumeClaims, { metadata: { name: "raw", namespace: "default", uid: "claim-2" }, spec: { volumeName: "dev" }, status: { phase: "Bound" } } as never);
+    const device = (path: string) =>
+      kube.put(persistentVolumes, { metadata: { name: "dev" }, spec: { volumeMode: "Block", local: { path }, claimRef: { uid: "claim-2" } } } as never);
+    writeFileSync(join(root, "file"), "");
+    device(join(root, "file"));
+    await expect(mount(pod)).rejects.toThrow(`hostPath type check failed: ${join(root, "file")} is not a block device`);
+  });
+
   it("goes away with its pod", async () => {
     const path = await mount(podWith({ emptyDir: {} }));
     await subject.unmount("uid-p");

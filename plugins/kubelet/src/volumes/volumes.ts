@@ -1,5 +1,5 @@
 /** Mounts a pod's volumes and takes them away again: one function a kind, found in a table. */
-import { chmod, mkdir, readdir, rm } from "node:fs/promises";
+import { chmod, mkdir, readdir, realpath, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { quantityValue, type Pod, type Volume } from "@k3s-p/plugin-api/kube";
 import type { KubeletContext } from "../context.ts";
@@ -18,6 +18,8 @@ export interface MountedVolume {
   readonly readOnly: boolean;
   /** Contents follow the API: a subPath into it is never created. */
   readonly managed: boolean;
+  /** A raw device, for `volumeDevices`. */
+  readonly isDevice?: boolean;
 }
 export type MountedVolumes = ReadonlyMap<string, MountedVolume>;
 
@@ -154,7 +156,8 @@ async function mountClaim(
   const volume = await ctx.objects.volume(volumeName);
   if (!volume) throw new Error(`failed to fetch PV ${volumeName} from API server`);
   if (volume.spec?.claimRef?.uid !== claim.metadata.uid) throw new Error(`PV ${volumeName} is bound to another claim`);
-  const { hostPath, local, nfs, mountOptions } = volume.spec ?? {};
+  const { hostPath, local, nfs, mountOptions, volumeMode } = volume.spec ?? {};
+  if (volumeMode === "Block") return blockDevice(volumeName, local?.path, readOnly);
   if (nfs) return mountNfs(ctx, pod, name, { ...nfs, readOnly }, mountOptions ?? []);
   if (hostPath) {
     await checkHostPath(hostPath.path, hostPath.type);
@@ -164,6 +167,13 @@ async function mountClaim(
   await checkHostPath(local.path, "Directory");
   await ownByGroup(pod, local.path, readOnly);
   return { hostPath: local.path, readOnly, managed: false };
+}
+
+/** The API allows raw devices of local volumes; what lies at the path is often a link to the device. */
+async function blockDevice(volume: string, path: string | undefined, readOnly: boolean): Promise<MountedVolume> {
+  if (path === undefined) throw new Error(`PV ${volume} is of a kind that cannot be a device`);
+  await checkHostPath(path, "BlockDevice");
+  return { hostPath: await realpath(path), readOnly, managed: false, isDevice: true };
 }
 
 interface NfsSource {
