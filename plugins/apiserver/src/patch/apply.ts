@@ -12,6 +12,7 @@ import { byFields, intern } from "./fieldtext.ts";
 import { KUBECTL, lastApplied, syncLastApplied } from "./last-applied.ts";
 import { owned } from "./owned.ts";
 import { type Shape, shapeOf } from "./shape.ts";
+import { checkTyped } from "./typed.ts";
 
 interface Entry {
   readonly manager: string;
@@ -46,7 +47,9 @@ const apiVersionOf = ({ group, version }: Pick<ApplyInput, "group" | "version">)
 
 function apply(input: ApplyInput, shape: Shape): Obj {
   const { live, manager, force, subresource, now } = input;
-  const applied = scoped(withoutNulls(input.applied) as Obj, subresource);
+  const given = withoutNulls(input.applied) as Obj;
+  checkTyped(input, given, shape);
+  const applied = scoped(given, subresource);
   const stated = fieldsOf(owned(applied), shape);
   const identity = { manager, operation: "Apply", apiVersion: apiVersionOf(input), ...(subresource && { subresource }) } as const;
   if (!live) return withManagers({ ...applied }, [newEntry(identity, stated, now)]);
@@ -67,7 +70,7 @@ function apply(input: ApplyInput, shape: Shape): Obj {
   if (manager === KUBECTL) syncLastApplied(next, live, input.applied);
   const rest = others.map((entry) => take(entry, identity.apiVersion, union(changed, removed)));
   const mine = own && sameSet(own.fieldsV1, stated) ? own : newEntry(identity, stated, now);
-  return withManagers({ ...next, apiVersion: applied.apiVersion ?? next.apiVersion!, kind: applied.kind ?? next.kind! }, [...rest, mine]);
+  return withManagers(next, [...rest, mine]);
 }
 
 /** What an ordinary write does to the field managers; the list for the new object. */

@@ -95,7 +95,8 @@ export function* paths(set: FieldSet, prefix = ""): Generator<string> {
   }
 }
 
-function elementText(key: string): string {
+/** Of one element, such as `[name="c"]`. */
+export function elementText(key: string): string {
   const rest = key.slice(2);
   if (key.startsWith("f:")) return `.${rest}`;
   if (key.startsWith("v:")) return `[=${rest}]`;

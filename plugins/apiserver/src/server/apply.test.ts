@@ -46,10 +46,43 @@ describe("server-side apply", () => {
     expect((await api.http("GET", `${CM}/a`)).status).toBe(404);
   });
 
-  test("refuses unknown fields when asked to", async () => {
-    const body = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a" }, datum: {} };
-    const answer = await api.http("PATCH", `${CM}/a?fieldManager=me&fieldValidation=Strict`, body, { "content-type": "application/apply-patch+yaml" });
-    expect([answer.status, answer.body.message]).toEqual([400, expect.stringContaining('unknown field "datum"')]);
+  const url = "/apis/apps/v1/namespaces/default/deployments/web?fieldManager=me";
+  const deployment = (container: object, more: object = {}): object => ({
+    apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "web", namespace: "default" },
+    spec: { selector: { matchLabels: { a: "b" } }, template: { metadata: { labels: { a: "b" } }, spec: { containers: [{ name: "c", image: "x", ...container }] } } }, ...more,
+  });
+  const typed = "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): ";
+  const containers = '.spec.template.spec.containers';
+  test.each<[string, object, number, string]>([
+    ["a field that the kind does not have", deployment({ imag: "y" }), 500, `${typed}${containers}[name="c"].imag: field not declared in schema`],
+    ["two of them", deployment({ ports: [{ containerPort: 1, host: 2 }] }, { spek: {} }), 500, `${typed}errors:\n  ${containers}[name="c"].ports[containerPort=1,protocol="TCP"].host: field not declared in schema\n  .spek: field not declared in schema`],
+    ["items with the same key", deployment({ env: [{ name: "A", value: "1" }, { name: "A", value: "2" }] }), 500, `${typed}${containers}[name="c"].env: duplicate entries for key [name="A"]`],
+    ["items that only defaults tell apart", deployment({ ports: [{ containerPort: 80 }, { containerPort: 80, protocol: "TCP" }] }), 500, `${typed}${containers}[name="c"].ports: duplicate entries for key [containerPort=80,protocol="TCP"]`],
+    ["an item without a key", deployment({ env: [{ value: "1" }] }), 500, `${typed}${containers}[name="c"].env: element 0: associative list with keys has an element that omits all key fields ["name"] (and doesn't have default values for any key fields)`],
+    ["a value twice in a set", deployment({}, { metadata: { name: "web", namespace: "default", finalizers: ["a/b", "a/b"] } }), 500, `${typed}.metadata.finalizers: duplicate entries for key [="a/b"]`],
+    ["another version", { ...deployment({}), apiVersion: "apps/v1beta1" }, 400, "Incorrect version specified in apply patch. Specified patch version: apps/v1beta1, expected: apps/v1"],
+    ["no version", { ...deployment({}), apiVersion: undefined }, 400, "Incorrect version specified in apply patch. Specified patch version: , expected: apps/v1"],
+    ["another kind", { ...deployment({}), kind: "StatefulSet" }, 400, 'StatefulSet in version "v1" cannot be handled as a Deployment: converting (apps/v1.StatefulSet) to (apps/v1.Deployment): unknown conversion'],
+  ])("refuses %s, whatever the field validation", async (_, body, code, message) => {
+    for (const mode of ["", "&fieldValidation=Ignore"]) {
+      const answer = await api.http("PATCH", url + mode, body, { "content-type": "application/apply-patch+yaml" });
+      expect([answer.status, answer.body.message]).toEqual([code, message]);
+    }
+  });
+});
+
+describe("a patch", () => {
+  test.each([
+    ["application/merge-patch+json", { kind: "Pod" }, 'Pod in version "v1" cannot be handled as a ConfigMap: converting (v1.Pod) to (v1.ConfigMap): unknown conversion'],
+    ["application/merge-patch+json", { apiVersion: "v2" }, "the API version in the data (v2) does not match the expected API version (v1)"],
+    ["application/strategic-merge-patch+json", { kind: "Pod" }, 'Pod in version "v1" cannot be handled as a ConfigMap: converting (v1.Pod) to (v1.ConfigMap): unknown conversion'],
+    ["application/json-patch+json", [{ op: "replace", path: "/apiVersion", value: "apps/v1" }], "the API version in the data (apps/v1) does not match the expected API version (v1)"],
+    ["application/apply-patch+yaml", { apiVersion: "v1", kind: "Pod" }, 'Pod in version "v1" cannot be handled as a ConfigMap: converting (v1.Pod) to (v1.ConfigMap): unknown conversion'],
+  ])("never makes an object one of another kind: %s %j", async (type, body, message) => {
+    await api.http("POST", CM, { metadata: { name: "kind" } });
+    const answer = await api.http("PATCH", `${CM}/kind?fieldManager=me`, body, { "content-type": type });
+    expect([answer.status, answer.body.message]).toEqual([400, message]);
+    expect((await api.http("GET", `${CM}/kind`)).body).toMatchObject({ apiVersion: "v1", kind: "ConfigMap" });
   });
 });
 

@@ -39,6 +39,8 @@ export interface ApplyInput {
   readonly kind: string;
   readonly subresource: string;
   readonly now: string;
+  /** Fields of what was applied that the kind does not have, such as `spec.containers[0].foo`. */
+  readonly unknown?: readonly string[];
 }
 export interface TrackInput {
   readonly live: Obj | undefined;
@@ -91,9 +93,9 @@ export interface Call {
 }
 
 /** Checks a body, or the result of a patch, against the kind's schema, and for keys that are there twice. */
-export function checkBody(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn" | "duplicates">, body: Obj, keepEmpty = false): void {
+export function checkBody(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn" | "duplicates">, body: Obj): void {
   const { def, fieldValidation = "Ignore", duplicates } = call;
-  const unknown = engine.checkFields?.(def, body, duplicates && fieldValidation === "Strict" ? "Warn" : fieldValidation, keepEmpty) ?? [];
+  const unknown = engine.checkFields?.(def, body, duplicates && fieldValidation === "Strict" ? "Warn" : fieldValidation) ?? [];
   if (duplicates && fieldValidation === "Strict") {
     throw badRequest(`${def.kind} in version ${JSON.stringify(def.version)} cannot be handled as a ${def.kind}: ` +
       `strict decoding error: ${duplicates.strict(unknown, def.custom === true).join(", ")}`);

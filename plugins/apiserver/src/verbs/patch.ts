@@ -5,7 +5,8 @@ import { applyMergePatch } from "../patch/merge.ts";
 import { applyStrategicPatch } from "../patch/strategic.ts";
 import type { Obj } from "../resources/types.ts";
 import type { Duplicates } from "../server/duplicates.ts";
-import { type Call, checkBody, currentTime, type Engine, isPlainObject, privateCopy } from "./engine.ts";
+import { apiVersion, type Call, checkBody, currentTime, type Engine, isPlainObject, privateCopy } from "./engine.ts";
+import { checkType } from "./create.ts";
 import { modify, type Modified } from "./update.ts";
 
 export interface PatchInput {
@@ -62,6 +63,7 @@ function applied(call: Pick<Call, "def">, old: Obj, input: PatchInput): Obj {
 }
 
 function named(call: Call, object: Obj): Obj {
+  checkType(call, object);
   const meta = object.metadata ?? {};
   if (meta.name !== call.name) {
     throw badRequest(`the name of the object (${meta.name ?? ""}) does not match the name on the URL (${call.name})`);
@@ -76,17 +78,27 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
   const { group, version, kind } = call.def;
   const applied = input.patch as unknown as Obj;
   checkApplied(call, applied);
-  // What is empty is owned all the same, and left out of the result.
-  checkBody(engine, call, applied, true);
+  const unknown = unknownFields(engine, call, applied);
   const apply = (live: Obj | undefined): Obj => fields.apply({
     live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
-    now: currentTime(engine),
+    now: currentTime(engine), unknown,
   });
   return modify(engine, call, {
     next: (old) => unpinned(checked(engine, { def: call.def }, apply(old), old), applied),
     ...(!call.subresource && { fresh: () => unpinned(checked(engine, { def: call.def }, apply(undefined), {}), applied) }),
     tracked: true,
   });
+}
+
+/** Drops them; what is empty is owned all the same, and left out of the result. */
+function unknownFields(engine: Engine, { def, duplicates, fieldValidation, warn }: Call, applied: Obj): string[] {
+  const warnings = engine.checkFields?.(def, applied, "Warn", true) ?? [];
+  if (duplicates && fieldValidation === "Strict") {
+    throw badRequest(`${def.kind} in version ${JSON.stringify(def.version)} cannot be handled as a ${def.kind}: ` +
+      `strict decoding error: ${duplicates.strict([], def.custom === true).join(", ")}`);
+  }
+  if (duplicates && fieldValidation === "Warn") warn?.(duplicates.warnings([], def.custom === true));
+  return warnings.map((warning) => JSON.parse(warning.slice("unknown field ".length)) as string);
 }
 
 function unpinned(object: Obj, applied: Obj): Obj {
@@ -101,6 +113,11 @@ function checkApplied(call: Call, applied: Obj): void {
       causes: [{ reason: "FieldValueRequired", message: "Required value: is required for apply patch", field: "fieldManager" }],
     });
   }
+  const expected = apiVersion(call.def);
+  if (applied.apiVersion !== expected) {
+    throw badRequest(`Incorrect version specified in apply patch. Specified patch version: ${applied.apiVersion ?? ""}, expected: ${expected}`);
+  }
+  checkType(call, applied);
   const meta = (applied.metadata ??= {});
   if (meta.managedFields) throw badRequest("metadata.managedFields must be nil");
   if (meta.name && meta.name !== call.name) {
