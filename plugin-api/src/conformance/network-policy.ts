@@ -78,6 +78,16 @@ export function networkPolicySuite(subject: Subject): readonly ConformanceTest[]
       assert.deepEqual(reaching(db), ["web", "db", "node", "outside"]);
     }),
     each("pods, labels and namespaces that change are followed, and a deleted policy is gone", follows),
+    each("pods stay protected when the server stops", async ({ policy, reaching, db, started }) => {
+      await policy("deny", { podSelector: labels("db"), policyTypes: ["Ingress"] });
+      await started.stop();
+      assert.deepEqual(reaching(db), ["db", "node"]);
+    }),
+    each("nobody is kept out any more when it is retired", async ({ policy, reaching, db, started }) => {
+      await policy("deny", { podSelector: labels("db"), policyTypes: ["Ingress"] });
+      await started.stop("retired");
+      assert.deepEqual(reaching(db), all);
+    }),
   ];
 }
 

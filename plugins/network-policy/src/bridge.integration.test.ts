@@ -69,7 +69,7 @@ describe.skipIf(missing !== undefined)("pods of one bridge", () => {
   });
 
   it("are free when the plugin is disabled, which leaves no table", async () => {
-    await started.stop();
+    await started.stop("retired");
     expect(tables()).not.toContain("k3sp-policy");
     expect(a.ask("10.42.0.12", 80)).toBe("b 10.42.0.11");
   });

@@ -19,12 +19,8 @@ export default definePlugin<typeof networkPolicy, typeof needs, {}, Config>({
     }
     const { table = "k3sp-policy" } = ctx.config;
     const apply = (transaction: string) => load(ctx.needs.runner, transaction);
-    // Pods outlive the server, and so does what protects them; a plugin that is disabled takes its rules along.
-    let serverStops = false;
-    ctx.tap(ctx.hooks.stopping, () => void (serverStops = true));
-    ctx.defer(async () => {
-      if (!serverStops) await apply(removal(table).join("\n"));
-    });
+    // Pods outlive the server, and so does what protects them; but nobody is kept out by what nobody maintains.
+    ctx.defer((why) => (why === "retired" ? apply(removal(table).join("\n")) : undefined));
     const controller = startController({ kube: ctx.needs.kube, nodeName: ctx.needs.node.name, table, apply, log: ctx.log });
     ctx.defer(() => controller.stop());
     return { synced: () => controller.synced() };
