@@ -30,8 +30,8 @@ export interface ClusterSettings {
   readonly tlsSan: readonly string[];
   /** Names given with `--disable`: plugins, and AddOns of the user's own. */
   readonly disabled: readonly string[];
-  /** Path and mode of the admin kubeconfig. */
-  readonly kubeconfig: { readonly path: string; readonly mode: number };
+  /** Path, mode and, if one was asked for, group id of the admin kubeconfig. */
+  readonly kubeconfig: { readonly path: string; readonly mode: number; readonly gid?: number };
 }
 
 /** K3s's file layout, absolute paths. */

@@ -19,7 +19,8 @@ cluster-dns: 10.53.0.53
 cluster-domain: k8s.test
 https-listen-port: 7443
 write-kubeconfig: /etc/rancher/k3s/mine.yaml
-write-kubeconfig-mode: "0644"
+write-kubeconfig-mode: "0640"
+write-kubeconfig-group: daemon
 node-label: [tier=edge]
 disable: [traefik, metrics-server]
 `;
@@ -55,8 +56,8 @@ describe.skipIf(reason)("settings", () => {
   }
 
   test("the kubeconfig is where and as it was asked for, and leads to the port", async () => {
-    const { stdout } = await cluster.sandbox.run(["sh", "-c", "stat -c %a /etc/rancher/k3s/mine.yaml; grep server: /etc/rancher/k3s/mine.yaml; ls -d /var/lib/rancher/*/server"]);
-    expect(stdout.replaceAll(" ", "").split("\n")).toEqual(["644", "server:https://127.0.0.1:7443", "/var/lib/rancher/elsewhere/server", ""]);
+    const { stdout } = await cluster.sandbox.run(["sh", "-c", "stat -c %a:%G /etc/rancher/k3s/mine.yaml; grep server: /etc/rancher/k3s/mine.yaml; ls -d /var/lib/rancher/*/server"]);
+    expect(stdout.replaceAll(" ", "").split("\n")).toEqual(["640:daemon", "server:https://127.0.0.1:7443", "/var/lib/rancher/elsewhere/server", ""]);
   });
 
   test("pods, services and DNS use the networks and the domain; labels of both files are on the node", async () => {

@@ -5,6 +5,8 @@ export interface Flag {
   readonly type: "string" | "bool" | "int" | "list";
   readonly short?: string;
   readonly env?: string;
+  /** An old name, which K3s takes too. */
+  readonly alias?: string;
   readonly help: string;
   /** Commas separate values too. */
   readonly commas?: boolean;
@@ -33,6 +35,7 @@ const coreFlags: readonly Flag[] = [
   flag("cluster-domain", "string", "DNS domain of the cluster", { default: "cluster.local" }),
   flag("write-kubeconfig", "string", "write the admin kubeconfig to FILE", { short: "o", env: "K3S_KUBECONFIG_OUTPUT", default: "/etc/rancher/k3s/k3s.yaml" }),
   flag("write-kubeconfig-mode", "string", "octal mode of the admin kubeconfig", { env: "K3S_KUBECONFIG_MODE", default: "0600" }),
+  flag("write-kubeconfig-group", "string", "group of the admin kubeconfig", { env: "K3S_KUBECONFIG_GROUP" }),
   flag("disable", "list", "plugin or AddOn that is not deployed, and whose objects are deleted", { commas: true }),
   flag("disable-scheduler", "bool", "same as --disable scheduler"),
   flag("disable-kube-proxy", "bool", "same as --disable kube-proxy"),
@@ -61,7 +64,7 @@ const pluginFlags: readonly Flag[] = [
   flag("secrets-encryption-provider", "string", "what new keys are made for: aescbc, aesgcm, secretbox", { default: "aescbc" }),
   flag("kubelet-arg", "list", "option for the kubelet, KEY=VALUE"),
   flag("kube-apiserver-arg", "list", "option for the API server, KEY=VALUE"),
-  flag("kube-controller-manager-arg", "list", "option for the controllers, KEY=VALUE"),
+  flag("kube-controller-manager-arg", "list", "option for the controllers, KEY=VALUE", { alias: "kube-controller-arg" }),
   flag("kube-scheduler-arg", "list", "option for the scheduler, KEY=VALUE"),
   flag("kube-proxy-arg", "list", "option for the proxy, KEY=VALUE"),
   flag("flannel-backend", "string", "backend of the pod network: vxlan, host-gw, none", { default: "vxlan" }),
@@ -72,7 +75,7 @@ const pluginFlags: readonly Flag[] = [
 /** Parsed so that K3s's install scripts work; unless a plugin reads one, a warning says that it has no effect. */
 const otherFlags: readonly Flag[] = [
   ...hidden("disable-cloud-controller disable-helm-controller disable-apiserver disable-etcd cluster-init cluster-reset alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices disable-default-registry-endpoint enable-pprof rootless prefer-bundled-bin embedded-registry supervisor-metrics tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure with-node-id", "bool"),
-  ...hidden("v vmodule log server advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace write-kubeconfig-group helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir system-default-registry lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter private-registry airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout node-internal-dns node-external-dns", "string"),
+  ...hidden("v vmodule log server advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir system-default-registry lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter private-registry airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout node-internal-dns node-external-dns", "string"),
   ...hidden("kube-cloud-controller-manager-arg etcd-arg helm-controller-arg", "list"),
 ];
 

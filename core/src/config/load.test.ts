@@ -42,6 +42,11 @@ describe("precedence", () => {
 });
 
 describe("values", () => {
+  test("have old names that K3s takes too", () => {
+    expect(value(load({ "config.yaml": "kube-controller-arg: [controllers=*]\n" }), "kube-controller-manager-arg")).toEqual(["controllers=*"]);
+    expect(value(load({ "config.yaml": "" }, ["--kube-controller-arg", "a=b"]), "kube-controller-manager-arg")).toEqual(["a=b"]);
+  });
+
   test.each([
     ["token: 00123", "token", "00123"], ["token: 12345678901234567890", "token", "12345678901234567890"], ["token: 1e5", "token", "1e5"],
     ["write-kubeconfig-mode: 0644", "write-kubeconfig-mode", "0644"], ["https-listen-port: 7443", "https-listen-port", 7443],

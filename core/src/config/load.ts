@@ -40,7 +40,7 @@ export interface LoadInput {
 }
 
 export function loadSettings({ argv, env, flags }: LoadInput): Settings {
-  const byName = new Map(flags.map((f) => [f.name, f]));
+  const byName = new Map(flags.flatMap((f) => namesOf(f).map((name) => [name, f])));
   const fromFlags = parseArgv(argv, flags);
   const fromEnv = parseEnv(env, flags);
   const explicit = fromFlags.get("config") ?? fromEnv.get("config");
@@ -49,9 +49,11 @@ export function loadSettings({ argv, env, flags }: LoadInput): Settings {
   return { values, plugins: file.plugins, slots: file.slots, warnings: file.warnings };
 }
 
+const namesOf = ({ name, alias }: Flag): readonly string[] => [name, ...(alias ? [alias] : [])];
+
 /** A flag repeated on the command line replaces the file's whole list. */
 export function parseArgv(argv: readonly string[], flags: readonly Flag[]): Map<string, Setting> {
-  const byName = new Map(flags.flatMap((f) => [[`--${f.name}`, f], ...(f.short ? [[`-${f.short}`, f] as const] : [])] as [string, Flag][]));
+  const byName = new Map(flags.flatMap((f) => [...namesOf(f).map((name) => `--${name}`), ...(f.short ? [`-${f.short}`] : [])].map((name) => [name, f])));
   const values = new Map<string, Setting>();
   for (let i = 0; i < argv.length; i++) {
     const arg = argv[i]!;
@@ -183,12 +185,13 @@ function readText(file: string): string {
 function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<string, Flag>, into: FileSettings): void {
   const { isSeq } = yaml();
   const append = key.endsWith("+");
-  const name = append ? key.slice(0, -1) : key;
-  const flag = flags.get(name);
+  const given = append ? key.slice(0, -1) : key;
+  const flag = flags.get(given);
   if (!flag) {
-    into.warnings.push(`${where}: unknown key "${name}" is ignored${didYouMean(name, shown(flags.values()))}`);
+    into.warnings.push(`${where}: unknown key "${given}" is ignored${didYouMean(given, shown(flags.values()))}`);
     return;
   }
+  const { name } = flag;
   if (isEmpty(node)) return;
   const texts = (isSeq(node) ? node.items : [node]).map((item) => {
     const text = scalarText(item);

@@ -1,4 +1,5 @@
 /** What values of settings must look like: each refuses with the setting, where it was given and what is expected. */
+import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { k3spError, parseCidr } from "@k3s-p/plugin-api";
 import type { Settings } from "../config/load.ts";
@@ -30,6 +31,13 @@ export const checkTaint = check((value) => taint.test(value), "a taint KEY=VALUE
 const checkCidr = check((value) => parseCidr(value) !== undefined, "a network such as 10.42.0.0/16 is expected");
 export function checkCidrs(name: string, values: readonly string[], settings: Settings): void {
   for (const value of values) checkCidr(name, value, settings);
+}
+
+/** The id of a group that has this name or id. */
+export function groupId(group: string, settings: Settings, table = readFileSync("/etc/group", "utf8")): number {
+  const entry = table.split("\n").map((line) => line.split(":")).find(([name, , id]) => name === group || id === group);
+  if (entry) return Number(entry[2]);
+  throw invalid("write-kubeconfig-group", group, "a group of this machine is expected", settings);
 }
 
 export function portRange(text: string, settings: Settings): readonly [number, number] {

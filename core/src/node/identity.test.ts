@@ -21,11 +21,16 @@ test.each([
   ["node-taint", "dedicated=x:Never", "a taint KEY=VALUE:EFFECT is expected, its effect NoSchedule, PreferNoSchedule or NoExecute"],
   ["https-listen-port", "65536", "1 to 65535 is expected"],
   ["service-node-port-range", "40000-30000", "two ports such as 30000-32767 are expected"],
+  ["write-kubeconfig-group", "nobody-has-it", "a group of this machine is expected"],
   ["write-kubeconfig-mode", "999", "an octal mode such as 0644 is expected"],
 ])("--%s %s is refused with what is expected", (flag, value, expected) => {
   expect(() => infoOf(`--${flag}`, value)).toThrow(expect.objectContaining({
     code: "K3SP_FLAG_INVALID", message: `${flag}: ${JSON.stringify(value)} is not allowed`, detail: [`from --${flag}   ${expected}`],
   }));
+});
+
+test.each(["daemon", "1"])("the group %s of the kubeconfig is looked up", (group) => {
+  expect(infoOf("--write-kubeconfig-group", group).cluster.kubeconfig.gid).toBe(1);
 });
 
 test("what upstream takes is taken", () => {

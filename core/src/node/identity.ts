@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { addressAt, k3spError, parseCidr } from "@k3s-p/plugin-api";
 import type { ClusterSettings, NodeInfo, Paths } from "@k3s-p/plugin-api/slots";
 import type { Settings } from "../config/load.ts";
-import { checkCidrs, checkDomain, checkIp, checkLabel, checkName, checkTaint, invalid, portRange } from "./checks.ts";
+import { checkCidrs, checkDomain, checkIp, checkLabel, checkName, checkTaint, groupId, invalid, portRange } from "./checks.ts";
 import { layout } from "./layout.ts";
 import { checkNetworks } from "./networks.ts";
 
@@ -67,13 +67,14 @@ function clusterSettings(get: Get, settings: Settings, ip: string, externalIp: s
   for (const name of tlsSan) checkName("tls-san", name, settings);
   const mode = get<string>("write-kubeconfig-mode") ?? "0600";
   if (!/^0?[0-7]{3}$/.test(mode)) throw invalid("write-kubeconfig-mode", mode, "an octal mode such as 0644 is expected", settings);
+  const group = get<string>("write-kubeconfig-group");
   const port = get<number>("https-listen-port") ?? 6443;
   if (port < 1 || port > 65535) throw invalid("https-listen-port", String(port), "1 to 65535 is expected", settings);
   return Object.freeze({
     clusterCidr, serviceCidr, clusterDns, clusterDomain, disabled, bindAddress, advertiseAddress, tlsSan,
     serviceNodePortRange: portRange(get<string>("service-node-port-range") ?? "30000-32767", settings),
     httpsListenPort: port,
-    kubeconfig: { path: get<string>("write-kubeconfig") ?? defaultKubeconfig(paths), mode: Number.parseInt(mode, 8) },
+    kubeconfig: { path: get<string>("write-kubeconfig") ?? defaultKubeconfig(paths), mode: Number.parseInt(mode, 8), ...(group && { gid: groupId(group, settings) }) },
   });
 }
 

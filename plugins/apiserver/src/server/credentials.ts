@@ -1,6 +1,6 @@
 /** The server's certificates, the admin kubeconfig and the join token, with K3s's names, forms and modes. */
 import { randomBytes } from "node:crypto";
-import { chmod, lstat, mkdir, readFile, readlink, rm, symlink } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, readFile, readlink, rm, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { formatJoinToken, k3spError, makeFolder, parseJoinToken, replaceFile, replaceFileDurably } from "@k3s-p/plugin-api";
 import { addressAt, parseCidr } from "@k3s-p/plugin-api/net";
@@ -45,7 +45,10 @@ export function localAddress(bindAddress: string): string {
 
 /** Written again when the administrator's certificate is renewed. */
 export async function writeKubeconfig(pki: Pki, url: string, target: ClusterSettings["kubeconfig"], renewal: Pick<Renewal, "signal"> & { readonly onError: (error: unknown) => void }): Promise<void> {
-  const write = async (admin: KeyPair): Promise<void> => replaceFile(target.path, kubeconfigText(url, pki.ca("server-ca").cert, admin), target.mode);
+  const write = async (admin: KeyPair): Promise<void> => {
+    await replaceFile(target.path, kubeconfigText(url, pki.ca("server-ca").cert, admin), target.mode);
+    if (target.gid !== undefined) await chown(target.path, process.getuid!(), target.gid);
+  };
   const admin = await pki.issue(
     { name: "client-admin", ca: "client-ca", commonName: "system:admin", organizations: ["system:masters"], usage: "client" },
     { signal: renewal.signal, onRenewed: (renewed) => void write(renewed).catch(renewal.onError) },
