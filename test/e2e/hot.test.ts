@@ -226,7 +226,6 @@ describe.skipIf(reason)("hot changes", () => {
     const tables = async () => (await cluster.sandbox.run(["nft", "list", "tables"])).stdout.match(/k3sp-\S*proxy/g);
     await answer("web-1");
     expect(await must("replace", "kube-proxy", folder)).toContain("proxy: my-proxy 0.1.0 (replaces kube-proxy)");
-    await answer("web-1");
     expect(await tables()).toEqual(["k3sp-my-proxy"]);
     await cluster.kubectl("delete", "pod", "web-1", "--now");
     await cluster.apply(web("web-2"));
