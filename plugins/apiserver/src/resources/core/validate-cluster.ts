@@ -61,20 +61,28 @@ function validateCapacity(capacity: unknown): FieldError[] {
   return compareQuantity(capacity.storage, "0") > 0 ? [] : [invalidValue("spec.capacity[storage]", capacity.storage, "must be greater than zero")];
 }
 
+const sourceRules: Readonly<Record<string, (field: string, source: Obj) => FieldError[]>> = {
+  hostPath: validatePath, local: validatePath,
+  csi: (field, source) => missing(field, source, "driver", "volumeHandle"),
+  nfs: (field, source) => [
+    ...missing(field, source, "server", "path"), ...(String(source.path ?? "").startsWith("/") ? [] : [invalidValue(`${field}.path`, source.path ?? "", "must be an absolute path")]),
+  ],
+};
+
 function validateVolumeSource(spec: Obj): FieldError[] {
-  const given = volumeSources.filter((name) => isObject(spec[name]));
-  if (given.length === 0) return [required("spec", "must specify a volume type")];
-  const errors = given.slice(1).map((name) => forbidden(`spec.${name}`, "may not specify more than 1 volume type"));
-  for (const name of ["hostPath", "local"]) {
-    if (!isObject(spec[name])) continue;
-    errors.push(...(spec[name].path ? noBacksteps(`spec.${name}.path`, spec[name].path) : [required(`spec.${name}.path`)]));
-  }
+  const [first, ...more] = volumeSources.filter((name) => isObject(spec[name]));
+  if (!first) return [required("spec", "must specify a volume type")];
+  const errors = [...sourceRules[first]?.(`spec.${first}`, spec[first]) ?? [], ...more.map((name) => forbidden(`spec.${name}`, "may not specify more than 1 volume type"))];
   if (spec.hostPath?.path === "/" && spec.persistentVolumeReclaimPolicy === "Recycle") {
     errors.push(forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'"));
   }
-  if (isObject(spec.csi)) for (const name of ["driver", "volumeHandle"]) if (!spec.csi[name]) errors.push(required(`spec.csi.${name}`));
-  if (isObject(spec.nfs)) for (const name of ["server", "path"]) if (!spec.nfs[name]) errors.push(required(`spec.nfs.${name}`));
   return errors;
+}
+
+const missing = (field: string, source: Obj, ...names: string[]): FieldError[] => names.filter((name) => !source[name]).map((name) => required(`${field}.${name}`));
+
+function validatePath(field: string, { path }: Obj): FieldError[] {
+  return path ? noBacksteps(`${field}.path`, path) : [required(`${field}.path`)];
 }
 
 export function validatePersistentVolumeUpdate(volume: Obj, old: Obj): FieldError[] {

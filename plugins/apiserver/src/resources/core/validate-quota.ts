@@ -4,7 +4,7 @@ import { isObject, items, same } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { duplicate, type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, required } from "../validate/field.ts";
 import { qualifiedName } from "../validate/names.ts";
-import { quantityProblems, validateQuotaList } from "../validate/resources.ts";
+import { isQuotaName, quantityProblems, validateQuotaList } from "../validate/resources.ts";
 
 const podResources = /^(pods|(requests\.|limits\.)?(cpu|memory|ephemeral-storage|hugepages-.*))$/;
 const claimResources = /^(persistentvolumeclaims|requests\.storage)$/;
@@ -13,8 +13,9 @@ const scopes: Readonly<Record<string, RegExp>> = {
   BestEffort: /^pods$/, CrossNamespacePodAffinity: podResources, NotBestEffort: podResources, NotTerminating: podResources,
   PriorityClass: podResources, Terminating: podResources, VolumeAttributesClass: claimResources,
 };
-const isStandard = (resource: string): boolean => !resource.includes("/") && !/^requests\.[^.]*\//.test(resource);
-const covers = (scope: string, hard: unknown): boolean => Object.keys((hard ?? {}) as object).every((name) => !isStandard(name) || scopes[scope]!.test(name));
+/** Those that cannot be counted in the scope; upstream tells of each. */
+const outside = (scope: string, hard: unknown): string[] =>
+  Object.keys((hard ?? {}) as object).filter((name) => isQuotaName(name) && scopes[scope] && !scopes[scope].test(name));
 
 export function validateResourceQuota({ spec }: Obj): FieldError[] {
   return [...validateQuotaList("spec.hard", spec.hard), ...validateScopes(spec), ...validateScopeSelector("spec.scopeSelector.matchExpressions", spec)];
@@ -25,8 +26,10 @@ const conflicting = (list: readonly string[]): boolean =>
 
 function validateScopes({ scopes: list = [], hard }: Obj): FieldError[] {
   const names = list as string[];
-  const errors = names.filter((scope) => !scopes[scope]).map(() => invalidValue("spec.scopes", names, "unsupported scope"));
-  for (const scope of names) if (scopes[scope] && !covers(scope, hard)) errors.push(invalidValue("spec.scopes", names, "unsupported scope applied to resource"));
+  const errors = names.flatMap((scope) => [
+    ...(scopes[scope] ? [] : [invalidValue("spec.scopes", names, "unsupported scope")]),
+    ...outside(scope, hard).map(() => invalidValue("spec.scopes", names, "unsupported scope applied to resource")),
+  ]);
   return conflicting(names) ? [...errors, invalidValue("spec.scopes", names, "conflicting scopes")] : errors;
 }
 
@@ -35,9 +38,9 @@ function validateScopeSelector(at: string, { scopeSelector, hard }: Obj): FieldE
   const errors = requirements.flatMap(({ scopeName = "", operator = "", values = [] }) => {
     const problems: FieldError[] = [];
     if (!scopes[scopeName]) problems.push(invalidValue(`${at}.scopeName`, scopeName, "unsupported scope"));
-    else if (!covers(scopeName, hard)) problems.push(invalidValue(at, scopeSelector, "unsupported scope applied to resource"));
+    problems.push(...outside(scopeName, hard).map(() => invalidValue(at, scopeSelector, "unsupported scope applied to resource")));
     if (scopes[scopeName] && scopeName !== "PriorityClass" && scopeName !== "VolumeAttributesClass" && operator !== "Exists") {
-      problems.push(invalidValue(`${at}.operator`, operator, "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"));
+      problems.push(invalidValue(`${at}.operator`, operator, "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"));
     }
     return [...problems, ...validateOperator(at, operator, values ?? [])];
   });
@@ -47,7 +50,7 @@ function validateScopeSelector(at: string, { scopeSelector, hard }: Obj): FieldE
 function validateOperator(at: string, operator: string, values: readonly string[]): FieldError[] {
   switch (operator) {
     case "In": case "NotIn": return values.length ? [] : [required(`${at}.values`, "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector")];
-    case "Exists": case "DoesNotExist": return values.length ? [invalidValue(`${at}.values`, values, "must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector")] : [];
+    case "Exists": case "DoesNotExist": return values.length ? [invalidValue(`${at}.values`, values, "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector")] : [];
     default: return [invalidValue(`${at}.operator`, operator, "not a valid selector operator")];
   }
 }

@@ -38,7 +38,7 @@ const sources: Readonly<Record<string, Check>> = {
     ? validateClaimSpec(`${at}.volumeClaimTemplate.spec`, source.volumeClaimTemplate.spec ?? {}) : [required(`${at}.volumeClaimTemplate`)]),
   nfs: (at, source) => [
     ...requires("server", "path")(at, source),
-    ...(source.path && !source.path.startsWith("/") ? [invalidValue(`${at}.path`, source.path, "must be an absolute path")] : []),
+    ...(String(source.path ?? "").startsWith("/") ? [] : [invalidValue(`${at}.path`, source.path ?? "", "must be an absolute path")]),
   ],
   csi: requires("driver"),
   image: (at, source) => [

@@ -15,7 +15,29 @@ export function validateStorageClass(object: Obj): FieldError[] {
     ...validateParameters(object.parameters),
     ...optionalOneOf("reclaimPolicy", object.reclaimPolicy, ["Delete", "Retain"]),
     ...oneOf("volumeBindingMode", object.volumeBindingMode, ["Immediate", "WaitForFirstConsumer"]),
+    ...validateTopologies("allowedTopologies", items(object, "allowedTopologies")),
   ];
+}
+
+function validateTopologies(field: string, terms: readonly Obj[]): FieldError[] {
+  const seen: unknown[] = [];
+  return terms.flatMap((term, i) => {
+    const at = `${field}[${i}].matchLabelExpressions`;
+    const keys = new Set<string>();
+    const errors = items(term, "matchLabelExpressions").flatMap(({ key = "", values }, j) => {
+      const list: string[] = values ?? [];
+      const problems = list.length > 0 ? [] : [required(`${at}[${j}].values`)];
+      list.forEach((value, k) => list.indexOf(value) < k && problems.push(duplicate(`${at}[${j}].values[${k}]`, value)));
+      problems.push(...invalidAll(`${at}[${j}].key`, key, qualifiedName(key)));
+      if (keys.has(key)) problems.push(duplicate(`${at}[${j}].key`, key));
+      keys.add(key);
+      return problems;
+    });
+    const meaning = Object.fromEntries(items(term, "matchLabelExpressions").map(({ key, values }) => [key, [...(values ?? [])].sort()]));
+    if (seen.some((other) => same(other, meaning))) errors.push(duplicate(`${field}[${i}].matchLabelExpressions`, ""));
+    seen.push(meaning);
+    return errors;
+  });
 }
 
 const validateProvisioner = (field: string, name: unknown): FieldError[] =>

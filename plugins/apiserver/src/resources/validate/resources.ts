@@ -120,7 +120,8 @@ export function validateResourceList(field: string, list: unknown): FieldError[]
 /** `hard` of a quota; counts such as `count/pods` have names of their own. */
 export function validateQuotaList(field: string, list: unknown): FieldError[] {
   return Object.entries((list ?? {}) as Record<string, unknown>).flatMap(([name, value]) => {
-    const problems = name.startsWith("count/") ? dns1123Subdomain(name.slice(6)) : nameProblems(name, (n) => isQuotaName(n));
+    const problems = name.startsWith("count/") ? dns1123Subdomain(name.slice(6)) : nameProblems(name, isQuotaName);
+    if (problems.length < 2 && !name.includes("/") && !isQuotaName(name)) problems.push("must be a standard resource for quota");
     return [...invalidAll(`${field}[${name}]`, name, problems), ...validateValue(`${field}[${name}]`, name, value, isCount(name))];
   });
 }
@@ -128,5 +129,5 @@ export function validateQuotaList(field: string, list: unknown): FieldError[] {
 /** Objects are counted in whole numbers. */
 const isCount = (name: string): boolean => name.startsWith("count/") || (standardQuota.has(name) && !/(^|\.)(cpu|memory|ephemeral-storage|storage)$/.test(name));
 
-const isQuotaName = (name: string): boolean =>
-  standardQuota.has(name) || isHugePages(name) || name.startsWith("requests.") || name.startsWith("limits.");
+/** Names of the API itself that quotas take. */
+export const isQuotaName = (name: string): boolean => standardQuota.has(name) || isHugePages(name.replace(/^requests\./, ""));
