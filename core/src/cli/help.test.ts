@@ -36,6 +36,8 @@ test("the overview names every command", async () => {
 });
 
 test.each([
+  [["etcd-snapshot", "save"], 'K3SP_COMMAND_UNKNOWN  there is no command "etcd-snapshot" as in K3s\n  fix: use k3s-p datastore dump FILE, which works while the server runs, and k3s-p datastore restore FILE\n'],
+  [["toString"], 'K3SP_COMMAND_UNKNOWN  unknown command "toString"\n  fix: see k3s-p --help\n'],
   [["help", "plugins"], 'K3SP_COMMAND_UNKNOWN  unknown command "plugins"; did you mean "plugin"?\n  fix: see k3s-p --help\n'],
   [["token"], "K3SP_COMMAND_UNKNOWN  token needs a subcommand\n  fix: use k3s-p token create|list|delete|generate|rotate\n"],
   [["plugin", "lst"], 'K3SP_COMMAND_UNKNOWN  unknown command "plugin lst"; did you mean "list"?\n  fix: use k3s-p plugin plan|new|test|approve|list|inspect|enable|disable|reload|replace|graph|timeline|logs\n'],

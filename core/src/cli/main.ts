@@ -4,6 +4,11 @@ import { didYouMean } from "../kernel/manifest.ts";
 import { commands } from "./commands.ts";
 
 const aliases: Readonly<Record<string, string>> = { "--help": "help", "-h": "help" };
+/** What does their work here. */
+const commandsOfK3s: Readonly<Record<string, string>> = {
+  agent: "use k3s-p server: one machine is a cluster",
+  "etcd-snapshot": "use k3s-p datastore dump FILE, which works while the server runs, and k3s-p datastore restore FILE",
+};
 const isHelp = (arg: string): boolean => arg === "--help" || arg === "-h";
 
 export async function main(argv: readonly string[]): Promise<number> {
@@ -11,9 +16,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     if (["--version", "-v", "version"].includes(first)) return await (await import("./version.ts")).run();
     const name = aliases[first] ?? first;
-    const command = commands[name];
+    const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
     if (!command) {
-      throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "${first}"${didYouMean(first, Object.keys(commands))}` });
+      const instead = Object.hasOwn(commandsOfK3s, name) ? commandsOfK3s[name] : undefined;
+      throw k3spError("K3SP_COMMAND_UNKNOWN", instead
+        ? { message: `there is no command "${first}" as in K3s`, fix: instead }
+        : { message: `unknown command "${first}"${didYouMean(first, Object.keys(commands))}` });
     }
     if (!command.passThrough && rest.some(isHelp)) return await (await import("./help.ts")).run([name]);
     return await (await command.load()).run(rest);
