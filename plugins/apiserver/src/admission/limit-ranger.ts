@@ -19,14 +19,14 @@ export function limitRanger({ view }: Pick<AdmissionDeps, "view">): AdmissionPlu
   const itemsIn = (namespace: string): LimitItem[] =>
     view.list("", "limitranges", namespace).flatMap((range) => (range.spec?.limits ?? []) as LimitItem[]);
   return toPlugin({
-    name: "LimitRanger", resources: ["pods", "persistentvolumeclaims"], operations: ["CREATE", "UPDATE"],
+    name: "LimitRanger", resources: ["pods", "persistentvolumeclaims"], operations: ["CREATE", "UPDATE"], subresources: ["", "resize"],
     mutate(object, { resource, operation, namespace }) {
       if (resource === "pods" && operation === "CREATE") addDefaults(object, itemsIn(namespace));
     },
     validate(object, request) {
-      const { resource, operation, namespace } = request;
+      const { resource, operation, namespace, subresource } = request;
       // A pod's resources cannot be changed by an ordinary update.
-      if (resource === "pods" && operation === "UPDATE") return;
+      if (resource === "pods" && operation === "UPDATE" && subresource !== "resize") return;
       const items = itemsIn(namespace);
       const errors = items.flatMap((item) => (resource === "pods" ? podErrors(object, item) : claimErrors(object, item)));
       if (errors.length > 0) throw refuse(request, joinErrors(errors));
