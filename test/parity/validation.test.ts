@@ -137,7 +137,7 @@ const kinds: Readonly<Record<string, Kind>> = {
       ["spec", { hard: { services: "1" }, scopes: ["BestEffort"] }, 'spec.scopes: Invalid value: ["BestEffort"]: unsupported scope applied to resource'],
       ["spec.scopes", ["BestEffort", "NotBestEffort"], 'spec.scopes: Invalid value: ["BestEffort","NotBestEffort"]: conflicting scopes'],
       ["spec.scopeSelector", { matchExpressions: [{ scopeName: "PriorityClass", operator: "In" }] }, "spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"],
-      ["spec.scopeSelector", { matchExpressions: [{ scopeName: "Terminating", operator: "In", values: ["a"] }] }, "spec.scopeSelector.matchExpressions.operator: Invalid value: \"In\": must be 'Exist' when scope is any of ResourceQuotaScopeTerminating"],
+      ["spec.scopeSelector", { matchExpressions: [{ scopeName: "Terminating", operator: "In", values: ["a"] }] }, "spec.scopeSelector.matchExpressions.operator: Invalid value: \"In\": must be 'Exists' when scope is any of ResourceQuotaScopeTerminating"],
     ],
   },
   LimitRange: {
