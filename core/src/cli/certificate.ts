@@ -18,8 +18,6 @@ interface Verb {
   run(flags: ReadonlyMap<string, string>, paths: Paths, now: Date): Promise<string> | string;
 }
 
-const short: Readonly<Record<string, string>> = { "-s": "--service", "-o": "--output", "-d": "--data-dir" };
-
 const verbs: Readonly<Record<string, Verb>> = {
   check: { usage: "certificate check [--service NAMES] [--output text|table|json|yaml]", valued: ["service", "output"], run: check },
   rotate: { usage: "certificate rotate [--service NAMES]", valued: ["service"], run: rotate },
@@ -31,7 +29,7 @@ export const usages = (): readonly string[] => Object.values(verbs).map((verb) =
 export async function run(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
   const verb = verbOf("certificate", verbs, name);
-  const { flags } = parseWords(rest.map((arg) => short[arg] ?? arg), verb.usage, 0, [...verb.valued, "data-dir"], verb.plain);
+  const { flags } = parseWords(rest, verb.usage, 0, [...verb.valued, "data-dir"], verb.plain);
   const dataDir = flags.get("data-dir");
   process.stdout.write(await verb.run(flags, nodePaths(readSettings(dataDir ? ["--data-dir", dataDir] : [])), new Date()));
   return 0;

@@ -14,10 +14,10 @@ export const usages = (): readonly string[] => [usage];
 const preludes: Readonly<Record<string, string>> = { bash: "", zsh: "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n" };
 
 export async function run(argv: readonly string[]): Promise<number> {
-  const { words: [shell = ""], flags: given } = parseWords(argv.map((arg) => (arg === "-i" ? "--i" : arg)), usage, 1, [], ["i"]);
+  const { words: [shell = ""], flags: given } = parseWords(argv, usage, 1, [], ["install"]);
   const prelude = Object.hasOwn(preludes, shell) ? preludes[shell]! : undefined;
   if (prelude === undefined) throw k3spError("K3SP_FLAG_INVALID", { message: `no completion for the shell ${JSON.stringify(shell)}`, fix: `use one of ${Object.keys(preludes).join(", ")}` });
-  if (given.has("i")) process.stdout.write(install(shell));
+  if (given.has("install")) process.stdout.write(install(shell));
   else process.stdout.write(prelude + script(await candidates()));
   return 0;
 }

@@ -37,14 +37,12 @@ const verbs: Readonly<Record<string, Verb>> = {
   "rotate-keys": { usage: "rotate-keys", request: () => ({ stage: "rotate_keys" }), done: "keys rotated, reencryption started" },
 };
 
-const short: Readonly<Record<string, string>> = { "-d": "--data-dir", "-o": "--output", "-f": "--force" };
-
 export const usages = (): readonly string[] => Object.values(verbs).map((verb) => `secrets-encrypt ${verb.usage}`);
 
 export async function run(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
   const verb = verbOf("secrets-encrypt", verbs, name);
-  const words = parseWords(rest.map((arg) => short[arg] ?? arg), `secrets-encrypt ${verb.usage}`, 0, ["data-dir", "kubeconfig", ...(verb.request ? [] : ["output"])], verb.flags);
+  const words = parseWords(rest, `secrets-encrypt ${verb.usage}`, 0, ["data-dir", "kubeconfig", ...(verb.request ? [] : ["output"])], verb.flags);
   const connection = connect(words);
   if (verb.request) {
     await ask(connection, "PUT", "/v1-k3s/encrypt/config", verb.request(words));

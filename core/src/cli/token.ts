@@ -35,12 +35,10 @@ const verbs: Readonly<Record<string, Verb>> = {
 
 export const usages = (): readonly string[] => Object.values(verbs).map((verb) => verb.usage);
 
-const short: Readonly<Record<string, string>> = { "-d": "--data-dir", "-t": "--token", "-o": "--output" };
-
 export async function run(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
   const verb = verbOf("token", verbs, name);
-  const words = parseWords(rest.map((arg) => short[arg] ?? arg), verb.usage, verb.words, [...verb.valued, "data-dir"]);
+  const words = parseWords(rest, verb.usage, verb.words, [...verb.valued, "data-dir"]);
   const dataDir = words.flags.get("data-dir");
   process.stdout.write(await answered(verb.run(words, readSettings(dataDir ? ["--data-dir", dataDir] : []), new Date())));
   return 0;
