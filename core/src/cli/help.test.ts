@@ -30,6 +30,16 @@ test("--help of a command and of its subcommands is its page of help", async () 
   expect((await told("help", "plugin")).out).toMatch(/ k3s-p plugin approve NAME .* k3s-p plugin logs NAME /s);
 });
 
+test("--debug and --data-dir may stand before the command", async () => {
+  vi.stubEnv("K3S_DATA_DIR", "/elsewhere");
+  vi.stubEnv("K3S_DEBUG", "");
+  onTestFinished(() => void vi.unstubAllEnvs());
+  for (const globals of [["--debug", "--data-dir", "/nowhere"], ["-d", "/nowhere"], ["--data-dir=/nowhere"]]) {
+    expect((await told(...globals, "certificate", "check")).err).toContain("no certificates in /nowhere/server/tls");
+  }
+  expect(process.env.K3S_DEBUG).toBe("true");
+});
+
 test("the overview names every command", async () => {
   const { out } = await told();
   for (const [name, { summary }] of Object.entries(commands)) expect(out).toMatch(new RegExp(`^ {2}${name} +${summary.slice(0, 20)}`, "m"));

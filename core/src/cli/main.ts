@@ -12,7 +12,7 @@ const commandsOfK3s: Readonly<Record<string, string>> = {
 const isHelp = (arg: string): boolean => arg === "--help" || arg === "-h";
 
 export async function main(argv: readonly string[]): Promise<number> {
-  const [first = "help", ...rest] = argv;
+  const [first = "help", ...rest] = withoutGlobals(argv);
   try {
     if (["--version", "-v", "version"].includes(first)) return await (await import("./version.ts")).run();
     const name = aliases[first] ?? first;
@@ -29,6 +29,16 @@ export async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`${isK3spError(error) ? formatError(error) : await unexpected(error)}\n`);
     return 1;
   }
+}
+
+/** As K3s: `--debug` and `--data-dir` may stand before the command, and count as if the environment had them. */
+function withoutGlobals(argv: readonly string[]): readonly string[] {
+  const [first = "", second] = argv;
+  if (first === "--debug") process.env.K3S_DEBUG = "true";
+  else if (/^(--data-dir|-d)$/.test(first) && second !== undefined) process.env.K3S_DATA_DIR = second;
+  else if (first.startsWith("--data-dir=")) process.env.K3S_DATA_DIR = first.slice("--data-dir=".length);
+  else return argv;
+  return withoutGlobals(argv.slice(/^(--data-dir|-d)$/.test(first) ? 2 : 1));
 }
 
 const unexpected = async (error: unknown): Promise<string> => (await import("../server.ts")).describeError(error);
