@@ -37,6 +37,16 @@ describe("the phase", () => {
   });
 });
 
+it.each([
+  ["Failed", { restartPolicy: "Never" }, 3],
+  ["Succeeded", { restartPolicy: "Never" }, 0],
+  ["Running", { restartPolicy: "Never", restartPolicyRules: [{ action: "Restart", exitCodes: { operator: "In", values: [3] } }] }, 3],
+  ["Running", { restartPolicy: "OnFailure" }, 3],
+])("is %s when the pod restarts always and its only container, exited, has %j", (phase, own, code) => {
+  const pod = testPod("p", { restartPolicy: "Always", containers: [{ name: "c", image: "i", ...own }] });
+  expect(make(pod, [instance("c", "EXITED", code)]).phase).toBe(phase);
+});
+
 it("tells the end of a pod only when none of its containers runs any more", () => {
   const verdict = { phase: "Failed", reason: "DeadlineExceeded", message: "m" } as const;
   const pod = { ...testPod("p"), status: { phase: "Running" } } as Pod;

@@ -190,7 +190,6 @@ function mountsOf({ spec }: ContainerRef): Partial<ApiContainerStatus> {
 function podPhase(input: StatusInput, inits: readonly ApiContainerStatus[], mains: readonly ApiContainerStatus[]): Phase {
   const { pod, ended } = input;
   if (pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") return pod.status.phase;
-  const policy = pod.spec?.restartPolicy ?? "Always";
   const refs = initContainers(pod);
   const initialized = isInitialized(input);
   let pendingInit = 0;
@@ -211,7 +210,7 @@ function podPhase(input: StatusInput, inits: readonly ApiContainerStatus[], main
   const succeeded = stopped.every((s) => code(s) === 0);
   if (ended) return succeeded ? "Succeeded" : "Failed";
   const again = stopped.some((s) => restarts(pod, mainContainers(pod).find((r) => r.spec.name === s.name)!, code(s)));
-  if (again || policy === "Always") return "Running";
+  if (again) return "Running";
   return succeeded ? "Succeeded" : "Failed";
 }
 
