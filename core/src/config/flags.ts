@@ -17,7 +17,18 @@ export interface Flag {
 
 const flag = (name: string, type: Flag["type"], help: string, more: Partial<Flag> = {}): Flag => ({ name, type, help, ...more });
 const hidden = (names: string, type: Flag["type"]): readonly Flag[] =>
-  names.split(" ").map((name) => flag(name, type, "of K3s", { hidden: true }));
+  names.split(" ").map((name) => flag(name, type, "of K3s", { hidden: true, ...hiddenForms[name] }));
+
+/** How else K3s takes some of those flags: what the environment says is not to be lost in silence either. */
+const hiddenForms: Readonly<Record<string, Partial<Flag>>> = {
+  server: { short: "s", env: "K3S_URL" }, log: { short: "l" }, "cluster-init": { env: "K3S_CLUSTER_INIT" }, "cluster-reset": { env: "K3S_CLUSTER_RESET" },
+  "datastore-endpoint": { env: "K3S_DATASTORE_ENDPOINT" }, "datastore-cafile": { env: "K3S_DATASTORE_CAFILE" },
+  "datastore-certfile": { env: "K3S_DATASTORE_CERTFILE" }, "datastore-keyfile": { env: "K3S_DATASTORE_KEYFILE" },
+  "supervisor-port": { env: "K3S_SUPERVISOR_PORT" }, "apiserver-port": { env: "K3S_APISERVER_PORT" }, "apiserver-bind-address": { env: "K3S_APISERVER_BIND_ADDRESS" },
+  "system-default-registry": { env: "K3S_SYSTEM_DEFAULT_REGISTRY" }, "lb-server-port": { env: "K3S_LB_SERVER_PORT" }, "resolv-conf": { env: "K3S_RESOLV_CONF" },
+  selinux: { env: "K3S_SELINUX" }, "vpn-auth": { env: "K3S_VPN_AUTH" }, "vpn-auth-file": { env: "K3S_VPN_AUTH_FILE" },
+  "kube-cloud-controller-manager-arg": { alias: "kube-cloud-controller-arg" },
+};
 
 /** Read by the core. */
 const coreFlags: readonly Flag[] = [
