@@ -21,6 +21,16 @@ describe("a new object is warned of", () => {
   test.each<[string, Body, string]>([
     [`${core}/pods`, pod({ containers: [{ ...container, env: [{ name: "A", value: "1" }, { name: "A", value: "2" }] }] }), 'spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply'],
     [`${core}/pods`, pod({ containers: [{ ...container, ports: [{ containerPort: 80 }, { containerPort: 80 }] }] }), "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]"],
+    [`${core}/pods`, pod({ containers: [{ ...container, ports: [{ containerPort: 80 }, { containerPort: 80, hostPort: 80 }] }] }), "spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]"],
+    [`${core}/pods`, pod({ containers: [{ ...container, ports: [{ containerPort: 80, hostPort: 80, hostIP: "1.2.3.4" }, { containerPort: 80, hostPort: 80 }] }] }), "spec.containers[0].ports[1]: dangerously ambiguous port definition with spec.containers[0].ports[0]"],
+    [`${core}/pods`, pod({ containers: [container, { ...container, name: "d" }].map((c) => ({ ...c, ports: [{ containerPort: 80 }] })) }), "spec.containers[1].ports[0]: duplicate port definition with spec.containers[0].ports[0]"],
+    [`${core}/pods`, pod({ containers: [{ ...container, ports: [{ containerPort: 80, hostIP: "1.2.3.4" }] }] }), "spec.containers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:80 Protocol:TCP HostIP:1.2.3.4}"],
+    [`${core}/pods`, pod({ hostAliases: [{ ip: "1.2.3.4" }, { ip: "1.2.3.4" }] }), 'spec.hostAliases[1].ip: duplicate ip "1.2.3.4"'],
+    [`${core}/pods`, pod({ imagePullSecrets: [{ name: "a" }, { name: "a" }] }), 'spec.imagePullSecrets[1].name: duplicate name "a"'],
+    [`${core}/pods`, pod({ volumes: [{ name: "v", ephemeral: { volumeClaimTemplate: { spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1500m" } } } } } }] }), 'spec.volumes[0].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]: fractional byte value "1500m" is invalid, must be an integer'],
+    [`${core}/serviceaccounts`, { metadata: { name: "w", annotations: { "kubernetes.io/enforce-mountable-secrets": "true" } } }, "metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"],
+    ["/apis/storage.k8s.io/v1/storageclasses", { metadata: { name: "w" }, provisioner: "a/b", allowedTopologies: [{ matchLabelExpressions: [{ key: "failure-domain.beta.kubernetes.io/zone", values: ["a"] }] }] }, 'allowedTopologies[0].matchLabelExpressions[0].key: deprecated since v1.17; use "topology.kubernetes.io/zone" instead'],
+    ["/apis/node.k8s.io/v1/runtimeclasses", { metadata: { name: "w" }, handler: "h", scheduling: { nodeSelector: { "beta.kubernetes.io/arch": "amd64" } } }, 'scheduling.nodeSelector: deprecated since v1.14; use "kubernetes.io/arch" instead'],
     [`${core}/pods`, pod({ containers: [{ ...container, resources: { requests: { memory: "1500m" } } }] }), 'spec.containers[0].resources.requests[memory]: fractional byte value "1500m" is invalid, must be an integer'],
     [`${core}/pods`, pod({ nodeSelector: { "beta.kubernetes.io/os": "linux" } }), 'spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use "kubernetes.io/os" instead'],
     [`${core}/pods`, pod({ terminationGracePeriodSeconds: -1 }), "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"],
@@ -43,7 +53,8 @@ describe("a new object is warned of", () => {
   });
 
   test("not at all when there is nothing to say", async () => {
-    expect(warnings(await api.call("POST", `${core}/pods?dryRun=All`, pod({})))).toEqual([]);
+    const extended = { ...container, env: [{ name: "A", value: "1" }, { name: "A", value: "$(A),2" }], ports: [{ containerPort: 80 }, { containerPort: 80, protocol: "UDP" }] };
+    expect(warnings(await api.call("POST", `${core}/pods?dryRun=All`, pod({ containers: [extended] })))).toEqual([]);
   });
 });
 

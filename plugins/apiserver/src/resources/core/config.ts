@@ -30,4 +30,10 @@ function encodeStringData(object: Obj): void {
   for (const [key, value] of Object.entries(stringData)) object.data[key] = Buffer.from(String(value)).toString("base64");
 }
 
-export const serviceAccount: Behaviour = { columns: serviceAccountColumns };
+const MOUNTABLE = "kubernetes.io/enforce-mountable-secrets";
+
+export const serviceAccount: Behaviour = {
+  columns: serviceAccountColumns,
+  warnings: ({ metadata }) => (metadata?.annotations?.[MOUNTABLE] === "true"
+    ? [`metadata.annotations[${MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets`] : []),
+};

@@ -5,7 +5,7 @@ import type { Obj } from "../types.ts";
 import { dns1123Label } from "../validate/names.ts";
 
 /** Labels of nodes that have been replaced: since when, and by what. */
-const oldLabels: Readonly<Record<string, string>> = {
+export const oldLabels: Readonly<Record<string, string>> = {
   "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
   "beta.kubernetes.io/instance-type": 'deprecated since v1.17; use "node.kubernetes.io/instance-type" instead',
   "beta.kubernetes.io/os": 'deprecated since v1.14; use "kubernetes.io/os" instead',
@@ -49,13 +49,20 @@ export function warnOfTemplate(at: string, template: unknown): string[] {
   if (!isObject(template) || !isObject(template.spec)) return [];
   const root = at && `${at}.`;
   const { spec, metadata } = template;
+  const containers = ["initContainers", "containers"].flatMap((list) => items(spec, list).map((container, i): [string, Obj] => [`${root}spec.${list}[${i}]`, container]));
   return [
     ...Object.keys(spec.nodeSelector ?? {}).filter((key) => oldLabels[key]).map((key) => `${root}spec.nodeSelector[${key}]: ${oldLabels[key]}`),
     ...warnOfSpread(`${root}spec`, spec),
     ...warnOfAnnotations(`${root}metadata.annotations`, metadata?.annotations),
     ...items(spec, "volumes").flatMap((volume, i) => Object.keys(volume).filter((name) => oldVolumes[name]).map((name) => `${root}spec.volumes[${i}].${name}: ${oldVolumes[name]}`)),
+    ...items(spec, "volumes").flatMap(({ ephemeral }, i) =>
+      warnOfFraction(`${root}spec.volumes[${i}].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]`, ephemeral?.volumeClaimTemplate?.spec?.resources?.requests?.storage)),
+    ...warnOfTwice(`${root}spec.hostAliases`, spec, "hostAliases", "ip"),
+    ...warnOfTwice(`${root}spec.imagePullSecrets`, spec, "imagePullSecrets", "name"),
     ...items(spec, "imagePullSecrets").flatMap(({ name }, i) => (name ? [] : [`${root}spec.imagePullSecrets[${i}].name: invalid empty name ""`])),
-    ...["initContainers", "containers"].flatMap((list) => items(spec, list).flatMap((container, i) => warnOfContainer(`${root}spec.${list}[${i}]`, container))),
+    ...["memory", "ephemeral-storage"].flatMap((name) => warnOfFraction(`${root}spec.overhead[${name}]`, spec.overhead?.[name])),
+    ...containers.flatMap(([field, container]) => warnOfContainer(field, container)),
+    ...warnOfPorts(containers),
     ...(spec.terminationGracePeriodSeconds < 0 ? [`${root}spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1`] : []),
   ];
 }
@@ -82,16 +89,44 @@ function warnOfSpread(at: string, spec: Obj): string[] {
   return warnings;
 }
 
+function warnOfTwice(at: string, spec: Obj, list: string, key: string): string[] {
+  const seen = new Set<string>();
+  return items(spec, list).flatMap((item, i) => {
+    const value: string = item[key] ?? "";
+    return seen.size === seen.add(value).size ? [`${at}[${i}].${key}: duplicate ${key} ${JSON.stringify(value)}`] : [];
+  });
+}
+
+/** Of all containers of a pod: they share its addresses. */
+function warnOfPorts(containers: readonly (readonly [string, Obj])[]): string[] {
+  const seen: { readonly field: string; readonly port: Obj }[] = [];
+  return containers.flatMap(([at, container]) => items(container, "ports").flatMap((port, i) => {
+    const field = `${at}.ports[${i}]`;
+    const { name = "", hostPort = 0, containerPort, protocol, hostIP = "" } = port;
+    const others = seen.filter(({ port: other }) => other.containerPort === containerPort && other.protocol === protocol);
+    seen.push({ field, port });
+    return [
+      ...(hostIP && !hostPort ? [`${field}: hostIP set without hostPort: {Name:${name} HostPort:0 ContainerPort:${containerPort} Protocol:${protocol} HostIP:${hostIP}}`] : []),
+      ...others.flatMap((other) => {
+        const { hostPort: otherPort = 0, hostIP: otherIp = "" } = other.port;
+        const how = hostIP === otherIp && hostPort === otherPort ? "duplicate"
+          : !hostPort || !otherPort ? "overlapping"
+            : hostPort === otherPort && (hostIP === "") !== (otherIp === "") ? "dangerously ambiguous" : undefined;
+        return how ? [`${field}: ${how} port definition with ${other.field}`] : [];
+      }),
+    ];
+  }));
+}
+
 function warnOfContainer(at: string, container: Obj): string[] {
   const warnings: string[] = [];
   const names = new Set<string>();
-  items(container, "env").forEach(({ name }, i) => {
-    if (names.size === names.add(name).size) warnings.push(`${at}.env[${i}]: hides previous definition of ${JSON.stringify(name)}, which may be dropped when using apply`);
-  });
-  const ports = items(container, "ports");
-  ports.forEach((port, i) => {
-    const earlier = ports.findIndex((other) => other.containerPort === port.containerPort && other.protocol === port.protocol && other.hostPort === port.hostPort && other.hostIP === port.hostIP);
-    if (earlier < i) warnings.push(`${at}.ports[${i}]: duplicate port definition with ${at}.ports[${earlier}]`);
+  items(container, "env").forEach(({ name, value = "", valueFrom }, i) => {
+    if (names.size !== names.add(name).size) return;
+    // What is made of the one before hides nothing.
+    const before = `$(${name})`;
+    if (valueFrom == null && value !== before && value.includes(before)) return;
+    warnings.push(`${at}.env[${i}]: hides previous definition of ${JSON.stringify(name)}, which may be dropped when using apply`);
   });
   for (const list of ["limits", "requests"]) {
     for (const name of ["memory", "ephemeral-storage"]) warnings.push(...warnOfFraction(`${at}.resources.${list}[${name}]`, container.resources?.[list]?.[name]));

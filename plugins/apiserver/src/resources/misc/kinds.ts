@@ -3,6 +3,7 @@ import type { Behaviour } from "../row.ts";
 import { specGeneration, withStatus } from "../strategy.ts";
 import { leaseColumns, namedColumns, priorityClassColumns, resourceClaimColumns, resourceSliceColumns, runtimeClassColumns } from "./columns.ts";
 import { defaultPriorityClass, defaultResourceClaim, defaultResourceClaimTemplate } from "./defaults.ts";
+import { oldLabels } from "../core/warn-pod.ts";
 import { validateLease, validatePriorityClass, validatePriorityClassUpdate, validateRuntimeClass, validateRuntimeClassUpdate } from "./validate.ts";
 import {
   validateDeviceClass, validateResourceClaim, validateResourceClaimTemplate, validateResourceClaimUpdate, validateResourceSlice,
@@ -10,7 +11,10 @@ import {
 } from "./validate-devices.ts";
 
 export const lease: Behaviour = { columns: leaseColumns, validate: validateLease, validateUpdate: validateLease };
-export const runtimeClass: Behaviour = { columns: runtimeClassColumns, validate: validateRuntimeClass, validateUpdate: validateRuntimeClassUpdate };
+export const runtimeClass: Behaviour = {
+  columns: runtimeClassColumns, validate: validateRuntimeClass, validateUpdate: validateRuntimeClassUpdate,
+  warnings: ({ scheduling }) => Object.keys(scheduling?.nodeSelector ?? {}).filter((key) => oldLabels[key]).map((key) => `scheduling.nodeSelector: ${oldLabels[key]}`),
+};
 export const priorityClass: Behaviour = {
   columns: priorityClassColumns,
   defaults: defaultPriorityClass,

@@ -1,4 +1,6 @@
 /** The kinds of storage.k8s.io. */
+import { oldLabels } from "../core/warn-pod.ts";
+import { items } from "../fields.ts";
 import type { Behaviour } from "../row.ts";
 import { keepStatus } from "../strategy.ts";
 import {
@@ -12,6 +14,8 @@ export const storageClass: Behaviour = {
   defaults: defaultStorageClass,
   validate: v.validateStorageClass,
   validateUpdate: v.validateStorageClassUpdate,
+  warnings: (object) => items(object, "allowedTopologies").flatMap((term, i) => items(term, "matchLabelExpressions").flatMap(({ key }, j) =>
+    (oldLabels[key] ? [`allowedTopologies[${i}].matchLabelExpressions[${j}].key: ${oldLabels[key]}`] : []))),
 };
 export const csiDriver: Behaviour = {
   columns: csiDriverColumns,
