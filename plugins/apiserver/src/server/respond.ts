@@ -45,9 +45,10 @@ async function sendCompressed(req: ApiRequest, res: ApiResponse, status: number,
 
 const NO_CACHE = "no-cache, private";
 
+/** As Go writes it: sorted, and text in quotes that a reader of YAML 1.1 would take for a time, a number or a boolean. */
 async function toYaml(json: Buffer): Promise<Buffer> {
   const { stringify } = await import("yaml");
-  return Buffer.from(stringify(JSON.parse(json.toString("utf8"))));
+  return Buffer.from(stringify(JSON.parse(json.toString("utf8")), { compat: "yaml-1.1", indentSeq: false, lineWidth: 0, sortMapEntries: true }));
 }
 
 const PROTOBUF = "application/vnd.kubernetes.protobuf";

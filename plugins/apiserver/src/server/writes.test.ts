@@ -101,6 +101,15 @@ describe("create", () => {
     expect(answer.text).toContain("kind: ConfigMap");
   });
 
+  test("writes YAML that older readers take for the same", async () => {
+    const { requestInMemory } = await import("../client/memory.ts");
+    const { adminUser } = await import("./testing.ts");
+    await api.http("POST", CM, { metadata: { name: "text" }, data: { b: "no", a: "2026-11-23T14:00:11Z", d: "012", c: "60:30", long: "x ".repeat(60) } });
+    const { text } = await requestInMemory(api.handler, adminUser, "GET", `${CM}/text`, undefined, { accept: "application/yaml" });
+    expect(text).toMatch(/^apiVersion: v1\ndata:\n {2}a: "2026-11-23T14:00:11Z"\n {2}b: "no"\n {2}c: "60:30"\n {2}d: "012"\n {2}long: "(x ){60}"\nkind: ConfigMap\nmetadata:\n {2}creationTimestamp: "/);
+    expect(text).toMatch(/\n {2}managedFields:\n {2}- apiVersion: v1\n/);
+  });
+
   test("refuses an unknown media type with 415", async () => {
     const { status, body } = await api.http("POST", CM, configMap("x"), { "content-type": "text/plain" });
     expect([status, body.reason]).toEqual([415, "UnsupportedMediaType"]);
