@@ -8,6 +8,8 @@ const podWith = (spec: Obj): Obj => ({ metadata: { name: "p" }, spec: { containe
 const withVolume = (source: Obj, mount: Obj): Obj => podWith({ volumes: [{ name: "v", ...source }], containers: [container({ volumeMounts: [{ name: "v", mountPath: "/a", ...mount }] })] });
 const withContainer = (extra: Obj): Obj => podWith({ containers: [container(extra)] });
 
+const fromFile = (volumeName: string, path: string): Obj => ({ name: "A", valueFrom: { fileKeyRef: { volumeName, path, key: "K" } } });
+
 describe("a new Pod", () => {
   it("gets upstream's defaults, field for field", () => {
     const { object, errors } = created(pods, withContainer({
@@ -102,6 +104,8 @@ describe("a new Pod", () => {
     [withContainer({ env: [{ name: "A", value: "x", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } }] }), 'spec.containers[0].env[0].valueFrom: Invalid value: "": may not be specified when `value` is not empty'],
     [withContainer({ env: [{ name: "A", valueFrom: { fieldRef: { fieldPath: "status.foo" } } }] }), 'spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: "status.foo": error converting fieldPath: field label not supported: status.foo'],
     [withContainer({ env: [{ name: "A", valueFrom: { secretKeyRef: { name: "s" } } }] }), "spec.containers[0].env[0].valueFrom.secretKeyRef.key: Required value"],
+    [withContainer({ env: [fromFile("v", "/e")] }), 'spec.containers[0].env[0].valueFrom.fileKeyRef.path: Invalid value: "/e": must be a relative path', 'spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: "v"'],
+    [podWith({ containers: [container({ env: [fromFile("v", "e")] })], volumes: [{ name: "v", hostPath: { path: "/" } }] }), 'spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Invalid value: "v": referenced volume must be of type emptyDir'],
     [withContainer({ envFrom: [{}] }), 'spec.containers[0].envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`'],
     [withContainer({ volumeMounts: [{ name: "v", mountPath: "/a" }] }), 'spec.containers[0].volumeMounts[0].name: Not found: "v"'],
     [withContainer({ livenessProbe: {} }), "spec.containers[0].livenessProbe: Required value: must specify a handler type"],

@@ -1,8 +1,8 @@
 /** Validation of environment variables and their sources. */
 import { isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
-import { type FieldError, invalidAll, invalidValue, notSupported, required } from "../validate/field.ts";
-import { configKey, dns1123Subdomain, envVarName, qualifiedName } from "../validate/names.ts";
+import { type FieldError, invalidAll, invalidValue, notFound, notSupported, required } from "../validate/field.ts";
+import { configKey, dns1123Subdomain, envVarName, qualifiedName, relativePath } from "../validate/names.ts";
 
 const envFields = [
   "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
@@ -15,11 +15,11 @@ const envResources = [
   "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory",
 ];
 
-export function validateEnv(field: string, container: Obj): FieldError[] {
+export function validateEnv(field: string, container: Obj, volumes: ReadonlyMap<string, Obj>): FieldError[] {
   return items(container, "env").flatMap((variable, i) => {
     const at = `${field}[${i}]`;
     const name = variable.name ? invalidAll(`${at}.name`, variable.name, envVarName(variable.name)) : [required(`${at}.name`)];
-    return [...name, ...validateSource(`${at}.valueFrom`, variable)];
+    return [...name, ...validateSource(`${at}.valueFrom`, variable), ...validateFileVolume(`${at}.valueFrom.fileKeyRef`, variable.valueFrom?.fileKeyRef, volumes)];
   });
 }
 
@@ -28,8 +28,23 @@ const sources: Readonly<Record<string, (field: string, ref: Obj) => FieldError[]
   resourceFieldRef: (field, ref) => validateResourceFieldRef(field, ref, false),
   configMapKeyRef: validateKeyRef,
   secretKeyRef: validateKeyRef,
-  fileKeyRef: (field, ref) => ["volumeName", "path", "key"].filter((name) => !ref[name]).map((name) => required(`${field}.${name}`)),
+  fileKeyRef: validateFileRef,
 };
+
+function validateFileRef(field: string, ref: Obj): FieldError[] {
+  return [
+    ...["volumeName", "path", "key"].filter((name) => !ref[name]).map((name) => required(`${field}.${name}`)),
+    ...(ref.path ? relativePath(`${field}.path`, ref.path) : []),
+  ];
+}
+
+/** Files come from a volume that other containers of the pod write. */
+function validateFileVolume(field: string, ref: Obj | undefined, volumes: ReadonlyMap<string, Obj>): FieldError[] {
+  if (!ref?.volumeName) return [];
+  const volume = volumes.get(ref.volumeName);
+  if (!volume) return [notFound(`${field}.volumeName`, ref.volumeName)];
+  return volume.emptyDir ? [] : [invalidValue(`${field}.volumeName`, ref.volumeName, "referenced volume must be of type emptyDir")];
+}
 
 function validateSource(field: string, variable: Obj): FieldError[] {
   const source = variable.valueFrom;
