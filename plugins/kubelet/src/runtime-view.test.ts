@@ -9,7 +9,6 @@ import { runtimeView } from "./runtime-view.ts";
 const config = (uid: string): PodSandboxConfig => ({
   metadata: { name: uid, uid, namespace: "default", attempt: 0 }, logDirectory: "/log", labels: { "io.kubernetes.pod.uid": uid },
 });
-const clock = systemClock();
 
 const until = async (look: () => boolean): Promise<void> => {
   for (let i = 0; i < 200 && !look(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
