@@ -19,7 +19,7 @@ kind: Pod
 metadata: { name: ${name} }
 spec:
   terminationGracePeriodSeconds: 0
-  containers: [{ name: c, image: "docker.io/library/busybox:e2e", command: [sh, -c, "mkdir -p /tmp/w; echo I am ${name} > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"] }]
+  containers: [{ name: c, image: "docker.io/library/busybox:e2e", ${name === "b" ? "ports: [{ containerPort: 80, hostPort: 8088 }], " : ""}command: [sh, -c, "mkdir -p /tmp/w; echo I am ${name} > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w"] }]
 `).join("---");
 
 describe.skipIf(reason)("plugins", () => {
@@ -37,6 +37,10 @@ describe.skipIf(reason)("plugins", () => {
     const fromA = (command: readonly string[]) => cluster!.tryKubectl(["exec", "a", "--", ...command]);
     expect(await eventually(async () => { const r = await httpGet(fromA, ip, 80); return r.status > 0 && r; }, "pod b")).toEqual({ status: 200, body: "I am b\n" });
     expect((await cluster.sandbox.run(["ls", "/var/lib/rancher/k3s/agent/etc/cni/net.d"])).stdout).not.toContain("flannel");
+    const node = await cluster.kubectl("get", "pod", "b", "-o", "jsonpath={.status.hostIP}");
+    for (const from of [fromA, cluster.sandbox.run]) expect(await httpGet(from, node, 8088)).toEqual({ status: 200, body: "I am b\n" });
+    await cluster.kubectl("delete", "pod", "b", "--now");
+    expect((await cluster.sandbox.run(["nft", "list", "chain", "ip", "k3sp-my-cni", "hostports"])).stdout).not.toContain("8088");
   });
 
   test.skipIf(!python)("a program in Python is the pod network: confined to its rights, with an account of its own", async () => {

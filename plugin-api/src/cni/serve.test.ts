@@ -62,10 +62,18 @@ describe.skipIf(reason)("a network of functions", () => {
     expect(await call({ ...pod, CNI_COMMAND: "CHECK" })).toEqual({ code: 0, output: "" });
     const args = { IgnoreUnknown: "1", K8S_POD_NAME: "a" };
     expect(calls).toEqual([
-      { containerId: "c1", netns: "/run/netns/x", ifname: "eth0", args, config: version },
-      { containerId: "c1", netns: "", ifname: "eth0", args, config: { ...version, prevResult: { ips: [] } } },
-      { containerId: "c1", netns: "/run/netns/x", ifname: "eth0", args: {}, config: version },
+      { containerId: "c1", netns: "/run/netns/x", ifname: "eth0", args, portMappings: [], config: version },
+      { containerId: "c1", netns: "", ifname: "eth0", args, portMappings: [], config: { ...version, prevResult: { ips: [] } } },
+      { containerId: "c1", netns: "/run/netns/x", ifname: "eth0", args: {}, portMappings: [], config: version },
     ]);
+  });
+
+  test("host ports are read as the convention writes them, and as containerd does", async () => {
+    const seen: unknown[] = [];
+    await serve({ add: async ({ portMappings }) => (seen.push(portMappings), {}) });
+    const portMappings = [{ HostPort: 8080, ContainerPort: 80, Protocol: "tcp", HostIP: "" }, { hostPort: 53, containerPort: 5353, protocol: "UDP", hostIP: "192.0.2.1" }];
+    await call({ ...pod, CNI_COMMAND: "ADD" }, { ...version, runtimeConfig: { portMappings } });
+    expect(seen).toEqual([[{ hostPort: 8080, containerPort: 80, protocol: "tcp" }, { hostPort: 53, containerPort: 5353, protocol: "udp", hostIP: "192.0.2.1" }]]);
   });
 
   test("STATUS, GC and VERSION are those of the specification 1.1", async () => {

@@ -17,8 +17,18 @@ export interface CniCall {
   readonly ifname: string;
   /** CNI_ARGS: `K8S_POD_NAMESPACE`, `K8S_POD_NAME` and others. */
   readonly args: Readonly<Record<string, string>>;
+  /** Ports of the node that lead to the pod, for a service with the capability `portMappings`. */
+  readonly portMappings: readonly CniPortMapping[];
   /** The plugin's entry of the list, with `prevResult` and `runtimeConfig`. */
   readonly config: Readonly<Record<string, unknown>>;
+}
+
+export interface CniPortMapping {
+  readonly hostPort: number;
+  readonly containerPort: number;
+  readonly protocol: "tcp" | "udp" | "sctp";
+  /** Only on this address of the node. */
+  readonly hostIP?: string;
 }
 
 /** The result of ADD; `cniVersion` is filled in. */
@@ -172,7 +182,19 @@ function callOf(env: Env, config: Config, required: readonly string[]): CniCall 
   const missing = required.filter((name) => !env[name]);
   if (missing.length) throw failure(4, `${missing.join(", ")} ${missing.length > 1 ? "are" : "is"} not set`);
   const args = Object.fromEntries((env.CNI_ARGS ?? "").split(";").filter(Boolean).map((pair) => pair.split(/=(.*)/s).slice(0, 2)));
-  return { containerId: env.CNI_CONTAINERID!, netns: env.CNI_NETNS ?? "", ifname: env.CNI_IFNAME!, args: args as Env, config };
+  return { containerId: env.CNI_CONTAINERID!, netns: env.CNI_NETNS ?? "", ifname: env.CNI_IFNAME!, args: args as Env, portMappings: portMappingsOf(config), config };
+}
+
+/** containerd writes `HostPort` where the convention says `hostPort`: programs in Go read both. */
+function portMappingsOf({ runtimeConfig }: Config): readonly CniPortMapping[] {
+  const { portMappings = [] } = (runtimeConfig ?? {}) as { portMappings?: readonly object[] };
+  return portMappings.map((each) => {
+    const { hostport, containerport, protocol = "tcp", hostip } = Object.fromEntries(Object.entries(each).map(([key, value]) => [key.toLowerCase(), value as unknown]));
+    return {
+      hostPort: Number(hostport), containerPort: Number(containerport), protocol: String(protocol).toLowerCase() as CniPortMapping["protocol"],
+      ...(hostip !== undefined && hostip !== "" && { hostIP: String(hostip) }),
+    };
+  });
 }
 
 /** The variables, each ended by a zero, another zero, the configuration. */

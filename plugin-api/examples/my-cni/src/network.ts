@@ -1,5 +1,6 @@
 /** What my-cni does to the node: a bridge with one pair of links a pod, host ports and masquerading by nftables. */
 import { createHash } from "node:crypto";
+import type { CniPortMapping } from "@k3s-p/plugin-api/cni";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 
 export interface NetworkOptions {
@@ -12,21 +13,13 @@ export interface NetworkOptions {
   readonly prefix: number;
 }
 
-/** As the runtime gives it for the capability `portMappings`. */
-export interface PortMapping {
-  readonly hostPort: number;
-  readonly containerPort: number;
-  readonly protocol: string;
-  readonly hostIP?: string;
-}
-
 export interface Attachment {
   readonly owner: string;
   /** Path of the pod's network namespace. */
   readonly netns: string;
   readonly ifname: string;
   readonly address: string;
-  readonly ports?: readonly PortMapping[];
+  readonly ports?: readonly CniPortMapping[];
 }
 
 export interface Network {
@@ -116,7 +109,7 @@ const rulesOf = (table: string, { subnet, bridge }: NetworkOptions) => `
   add rule ${table} postrouting ip saddr ${subnet} ip daddr != ${subnet} oifname != "${bridge}" masquerade
   add rule ${table} postrouting ip saddr ${subnet} meta mark & 0x2000 == 0x2000 masquerade`;
 
-const portRule = (table: string, { hostPort, containerPort, protocol, hostIP }: PortMapping, address: string): string => {
+const portRule = (table: string, { hostPort, containerPort, protocol, hostIP }: CniPortMapping, address: string): string => {
   const to = hostIP && hostIP !== "0.0.0.0" ? `ip daddr ${hostIP} ` : "";
-  return `add rule ${table} hostports ${to}${protocol.toLowerCase()} dport ${hostPort} meta mark set meta mark or 0x2000 dnat to ${address}:${containerPort}\n`;
+  return `add rule ${table} hostports ${to}${protocol} dport ${hostPort} meta mark set meta mark or 0x2000 dnat to ${address}:${containerPort}\n`;
 };

@@ -4,7 +4,7 @@ import { addressAt, definePlugin, parseCidr } from "@k3s-p/plugin-api";
 import { serveCni } from "@k3s-p/plugin-api/cni";
 import { cni, runner, runtime } from "@k3s-p/plugin-api/slots";
 import { openLeases } from "./leases.ts";
-import { openNetwork, type PortMapping } from "./network.ts";
+import { openNetwork } from "./network.ts";
 
 interface Config {
   readonly subnet?: string;
@@ -32,10 +32,9 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
     return serveCni(ctx, {
       name: "my-cni",
       capabilities: { portMappings: true },
-      async add({ containerId, ifname, netns, config }) {
+      async add({ containerId, ifname, netns, portMappings }) {
         const owner = `${containerId} ${ifname}`;
         const address = leases.take(owner);
-        const { portMappings = [] } = (config.runtimeConfig ?? {}) as { portMappings?: readonly PortMapping[] };
         const link = await network.connect({ owner, netns, ifname, address, ports: portMappings });
         return {
           interfaces: [{ name: link }, { name: ifname, sandbox: netns }],
