@@ -16,7 +16,8 @@ interface Place extends DataPlane {
   readonly subject: Subject;
   readonly ctx: ConformanceContext;
   readonly started: Started<Cni>;
-  attach(pod: Netns): Promise<CniAttachment>;
+  /** `args` are for the capabilities of the list. */
+  attach(pod: Netns, args?: object): Promise<CniAttachment>;
   detach(pod: Netns, path?: string): Promise<void>;
   /** `prevResult` is what ADD returned. */
   check(pod: Netns, prevResult: CniAttachment): Promise<void>;
@@ -73,6 +74,7 @@ export function cniSuite(subject: Subject): readonly ConformanceTest[] {
       await place.outside.serve(80, "outside");
       assert.match(pod.ask("192.0.2.20", 80) ?? "no answer", /^outside /);
     }),
+    each("a port of the node leads to the pod that asks for it, until DEL", hostPort),
     test("DEL leaves no link of the pod on the node, and its address is free again", requires, async (ctx) => leftovers(await begin(subject, ctx, smallRange))),
     each("further starts and stops add no link, route or rule", repeated),
     each("addresses stay taken over a stop and a start of the plugin, and running pods stay connected", restart),
@@ -85,11 +87,11 @@ async function begin(subject: Subject, ctx: ConformanceContext, options: WorldOp
   const plane = dataPlane(ctx);
   const started = await startSubject<Cni>(subject, ctx, { ...plane.place, ...options });
   ctx.defer(() => started.stop());
-  const run = (command: "ADD" | "DEL" | "CHECK" | "GC", { name }: Netns, path: string, more: object = {}) =>
-    cniRun(command, started.impl.confList, plane.node, { name, path }, cniPath(started), {}, more);
+  const run = (command: "ADD" | "DEL" | "CHECK" | "GC", { name }: Netns, path: string, more: object = {}, args: object = {}) =>
+    cniRun(command, started.impl.confList, plane.node, { name, path }, cniPath(started), args, more);
   return {
     ...plane, subject, started, ctx,
-    attach: (pod) => run("ADD", pod, pod.path),
+    attach: (pod, args) => run("ADD", pod, pod.path, {}, args),
     detach: async (pod, path = pod.path) => void (await run("DEL", pod, path)),
     check: async (pod, prevResult) => void (await run("CHECK", pod, pod.path, { prevResult })),
     collect: async (valid) => void (await run("GC", plane.node, "", { "cni.dev/valid-attachments": valid.map(({ name }) => ({ containerID: name, ifname: "eth0" })) })),
@@ -278,6 +280,18 @@ async function reachNode(place: Place): Promise<void> {
   assert.match(place.node.ask(ip, 80) ?? "no answer", /^pod /);
   assert.match(pod.ask("192.0.2.10", 81) ?? "no answer", /^node /);
   assert.match(pod.ask(ip, 80) ?? "no answer", /^pod /);
+}
+
+/** As containerd writes it, in capitals. */
+async function hostPort(place: Place): Promise<void> {
+  const { plugins } = place.started.impl.confList;
+  if (!plugins.some(({ capabilities }) => (capabilities as { portMappings?: boolean } | undefined)?.portMappings)) throw new NotApplicable("no program of the list has the capability portMappings");
+  const pod = place.add();
+  await place.attach(pod, { portMappings: [{ HostPort: 8080, ContainerPort: 80, Protocol: "tcp", HostIP: "" }] });
+  await pod.serve(80, "pod");
+  assert.match(place.outside.ask("192.0.2.10", 8080) ?? "no answer", /^pod /);
+  await place.detach(pod);
+  assert.equal(place.outside.ask("192.0.2.10", 8080), undefined);
 }
 
 async function leftovers(place: Place): Promise<void> {
