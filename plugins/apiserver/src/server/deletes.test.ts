@@ -164,6 +164,15 @@ describe("eviction", () => {
     await api.http("PATCH", `${PDB}/b/status`, { status: { observedGeneration: 1, disruptionsAllowed, currentHealthy: 2, desiredHealthy: 1, expectedPods: 2 } }, merge);
   }
 
+  test.each([["eviction", "Eviction"], ["binding", "Binding"]])("of another pod than the path names: %s is refused, and neither changes", async (subresource, kind) => {
+    await pod("p");
+    for (const metadata of [{ name: "other" }, {}]) {
+      const { status, body } = await api.http("POST", `${PODS}/p/${subresource}`, { metadata, target: { kind: "Node", name: "n1" } });
+      expect([status, body.message]).toEqual([400, `name in URL does not match name in ${kind} object`]);
+    }
+    expect((await api.http("GET", `${PODS}/p`)).body.spec.nodeName).toBeUndefined();
+  });
+
   test("deletes a pod that no budget covers", async () => {
     await running("p");
     const { status, body } = await evict("p");

@@ -9,6 +9,7 @@ const success: Status = { kind: "Status", apiVersion: "v1", metadata: {}, status
 
 /** Binds a pod to the node that the Binding names; a pod is bound once. */
 export async function bind(engine: Engine, call: Call, binding: Obj): Promise<Status> {
+  checkName(call, binding, "Binding");
   const node: string = binding.target?.name ?? "";
   if (!node) throw badRequest("target.name: Required value");
   if (binding.target.kind && binding.target.kind !== "Node") throw badRequest(`target.kind: Unsupported value: ${JSON.stringify(binding.target.kind)}: supported values: "Node", "<empty>"`);
@@ -36,6 +37,11 @@ export async function bind(engine: Engine, call: Call, binding: Obj): Promise<St
   return success;
 }
 
+/** What asks for one pod does nothing to another. */
+function checkName(call: Call, { metadata }: Obj, kind: string): void {
+  if (metadata?.name !== call.name) throw badRequest(`name in URL does not match name in ${kind} object`);
+}
+
 async function admitted(engine: Engine, call: Call, object: Obj): Promise<Obj> {
   const next = await engine.admission.mutate(admissionRequest(call, "CREATE", object, undefined));
   await engine.admission.validate(admissionRequest(call, "CREATE", next, undefined));
@@ -44,6 +50,7 @@ async function admitted(engine: Engine, call: Call, object: Obj): Promise<Obj> {
 
 /** Deletes a pod if no disruption budget forbids it: 429 otherwise. */
 export async function evict(engine: Engine, call: Call, eviction: Obj): Promise<Status> {
+  checkName(call, eviction, "Eviction");
   const pod = collectionOf(engine, call.def).get(call.name, call.namespace)?.object;
   if (!pod) throw notFound(call.def, call.name);
   eviction = await admitted(engine, call, eviction);
