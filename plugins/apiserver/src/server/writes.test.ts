@@ -232,6 +232,21 @@ describe("scale", () => {
     expect(patched.body.spec.replicas).toBe(2);
     expect((await api.http("GET", `${DEPLOY}/scaled`)).body.spec.replicas).toBe(2);
     expect((await api.http("PATCH", `${DEPLOY}/scaled/scale`, { spec: { replicas: -1 } }, merge)).status).toBe(422);
+    expect((await api.http("PUT", `${DEPLOY}/scaled/scale`, { metadata: { name: "scaled" }, spec: { replicas: 0 } })).body.spec.replicas).toBe(0);
+  });
+
+  test.each<[string, object, string]>([
+    ["of another object", { metadata: { name: "other" } }, "the name of the object (other) does not match the name on the URL (unscaled)"],
+    ["of another kind", { kind: "Deployment" }, 'Deployment in version "v1" cannot be handled as a Scale: converting (autoscaling/v1.Deployment) to (autoscaling/v1.Scale): unknown conversion'],
+    ["of another version", { apiVersion: "apps/v1" }, "the API version in the data (apps/v1) does not match the expected API version (autoscaling/v1)"],
+    ["in words", { spec: { replicas: "a" } }, 'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32'],
+  ])("%s is refused", async (_, body, message) => {
+    await api.http("POST", DEPLOY, deployment("unscaled"));
+    for (const [method, headers] of [["PUT", {}], ["PATCH", merge]] as const) {
+      const answer = await api.http(method, `${DEPLOY}/unscaled/scale`, body, headers);
+      expect([answer.status, answer.body.message]).toEqual([400, message]);
+    }
+    expect((await api.http("GET", `${DEPLOY}/unscaled`)).body.spec.replicas).toBe(1);
   });
 });
 

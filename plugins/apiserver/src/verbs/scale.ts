@@ -3,7 +3,8 @@ import { badRequest, invalid, notFound } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef, ScaleDef } from "../resources/types.ts";
 import { formatSelector } from "@k3s-p/plugin-api/kube";
 import type { Entry } from "../store/entry.ts";
-import { type Call, clone, collectionOf, type Engine, present, unstored } from "./engine.ts";
+import { checkType } from "./create.ts";
+import { type Call, checkBody, clone, collectionOf, type Engine, present, unstored } from "./engine.ts";
 import { patched, type PatchInput } from "./patch.ts";
 import { modify } from "./update.ts";
 
@@ -18,7 +19,6 @@ export async function getScale(engine: Engine, call: Call): Promise<Entry> {
 }
 
 export async function updateScale(engine: Engine, call: Call, object: Obj): Promise<Entry> {
-  if (object.kind && object.kind !== scaleRow.kind) throw badRequest(`${object.kind} cannot be handled as a Scale`);
   return writeScale(engine, call, () => object);
 }
 
@@ -27,15 +27,25 @@ export async function patchScale(engine: Engine, call: Call, input: PatchInput):
   return writeScale(engine, call, (current) => patched({ def: scaleDef(call.def) }, current, input));
 }
 
-const scaleDef = (def: ResourceDef): ResourceDef => ({ ...def, ...scaleRow });
+const scaleDef = (def: ResourceDef): ResourceDef => ({ ...def, ...scaleRow, custom: false });
+
+/** A Scale by its type, and of what the path names. */
+function checked(engine: Engine, call: Call, scale: Obj): Obj {
+  const def = scaleDef(call.def);
+  checkType({ def }, scale);
+  checkBody(engine, { ...call, def }, scale);
+  const name = scale.metadata?.name ?? "";
+  if (name && name !== call.name) throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.name})`);
+  return scale;
+}
 
 async function writeScale(engine: Engine, call: Call, wanted: (current: Obj) => Obj): Promise<Entry> {
   const { def } = call;
   const result = await modify(engine, { ...call, subresource: "scale" }, {
     next(old) {
-      const scale = wanted(scaleObject(def, old));
+      const scale = checked(engine, call, wanted(scaleObject(def, old)));
       const replicas = scale.spec?.replicas ?? 0;
-      if (!Number.isInteger(replicas) || replicas < 0) {
+      if (replicas < 0) {
         throw invalid(scaleRow.group, scaleRow.kind, call.name, [{
           type: "FieldValueInvalid", field: "spec.replicas", message: `Invalid value: ${replicas}: must be greater than or equal to 0`,
         }]);
