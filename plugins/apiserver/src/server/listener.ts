@@ -100,23 +100,28 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 const LOOKS = 3;
 
 /**
- * Ends sessions of HTTP/2 on which nothing has moved for so long, and at most a third longer. A watch without events
- * goes on; it is only that nothing new begins on its connection. Node's own timer would keep each session that has
- * ended in memory until it fires, as it is cleared only in sessions that are not destroyed.
+ * Ends sessions of HTTP/2 that have had no stream open for so long, and at most a third longer: a watch is a stream, with
+ * events or without. Node's own timer would keep each session that has ended in memory until it fires, as it is cleared
+ * only in sessions that are not destroyed.
  */
 function endIdleSessions(server: Http2SecureServer, idleTimeout: number): NodeJS.Timeout {
-  const sessions = new Map<ServerHttp2Session, { bytes: number; looks: number }>();
+  const sessions = new Map<ServerHttp2Session, { streams: number; looks: number }>();
   server.on("session", (session) => {
-    sessions.set(session, { bytes: 0, looks: 0 });
+    const seen = { streams: 0, looks: 0 };
+    const ended = () => {
+      seen.streams--;
+      seen.looks = 0;
+    };
+    sessions.set(session, seen);
     session.on("close", () => sessions.delete(session));
+    session.on("stream", (stream) => {
+      seen.streams++;
+      stream.on("close", ended);
+    });
   });
   return setInterval(() => {
     for (const [session, seen] of sessions) {
-      if (session.destroyed) continue;
-      const bytes = session.socket.bytesRead + session.socket.bytesWritten;
-      seen.looks = bytes === seen.bytes ? seen.looks + 1 : 0;
-      seen.bytes = bytes;
-      if (seen.looks === LOOKS) session.close();
+      if (seen.streams === 0 && !session.destroyed && ++seen.looks > LOOKS) session.close();
     }
   }, idleTimeout / LOOKS).unref();
 }
