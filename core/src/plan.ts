@@ -7,6 +7,7 @@ import { disableFlags, profiles } from "./defaults.ts";
 import { runsInServer } from "./isolation/program.ts";
 import { didYouMean, type Manifest } from "./kernel/manifest.ts";
 import { resolvePlan, type Plan } from "./kernel/resolve.ts";
+import { refused } from "./node/checks.ts";
 import { nodeInfo } from "./node/identity.ts";
 import { checkDnsAddresses } from "./node/networks.ts";
 import { defaultManifests, namedManifests, namedPlugins, packagesFolder, type NamedPlugin } from "./sources/manifests.ts";
@@ -49,12 +50,20 @@ export async function planFrom(settings: Settings, overrides: Overrides = noOver
     manifests, role: "server", roles: agent ? ["server", "agent"] : ["server"], disabled,
     slots: new Map([...slotChoices(settings), ...overrides.slots]),
   });
+  checkAlone(plan.plugins, settings);
   checkModules(plan.plugins, settings);
   checkSections(settings, manifests);
   const configs = await pluginConfigs(plan.plugins, settings);
   const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort());
   if (plan.plugins.some((m) => "dns" in m.provides)) checkDnsAddresses(node.cluster, settings);
   return { settings, plan, configs, node };
+}
+
+/** Who names a cluster to join must not get another one instead; a plugin that reads the flag may know how to join. */
+function checkAlone(plugins: readonly Manifest[], settings: Settings): void {
+  const url = settings.values.get("server")?.value;
+  if (!url || plugins.some((m) => "server" in m.flags)) return;
+  throw refused("server", String(url), settings, "cannot be joined: one machine is a cluster", "leave it out, and a cluster of its own starts on this machine");
 }
 
 /** Code that did not come with the server runs in its process only when both the manifest and the user say so. */

@@ -113,8 +113,8 @@ describe("bad input", () => {
   test("a K3s flag without effect here says so", () => {
     const { values } = load({ "config.yaml": "snapshotter: native\n" }, ["--selinux", "--node-name", "a"]);
     expect(unreadFlags(values, new Set(["snapshotter"]))).toEqual(["selinux (--selinux) is accepted and has no effect"]);
-    const others = load({ "config.yaml": "" }, ["-l", "/tmp/log"], { K3S_URL: "https://a:6443", K3S_DATASTORE_ENDPOINT: "mysql://b" });
-    expect(unreadFlags(others.values, new Set()).map((line) => line.split(" ").slice(0, 2).join(" ")).sort()).toEqual(["datastore-endpoint (K3S_DATASTORE_ENDPOINT)", "log (--log)", "server (K3S_URL)"]);
+    const others = load({ "config.yaml": "" }, ["-l", "/tmp/log"], { K3S_SELINUX: "true", K3S_DATASTORE_ENDPOINT: "mysql://b" });
+    expect(unreadFlags(others.values, new Set()).map((line) => line.split(" ").slice(0, 2).join(" ")).sort()).toEqual(["datastore-endpoint (K3S_DATASTORE_ENDPOINT)", "log (--log)", "selinux (K3S_SELINUX)"]);
   });
 
   test.each([

@@ -1,13 +1,19 @@
 /** What values of settings must look like: each refuses with the setting, where it was given and what is expected. */
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { k3spError, parseCidr } from "@k3s-p/plugin-api";
+import { k3spError, parseCidr, type K3spError } from "@k3s-p/plugin-api";
 import type { Settings } from "../config/load.ts";
 
-export const invalid = (name: string, value: string, expected: string, settings: Settings) =>
-  k3spError(settings.values.get(name)?.source.startsWith("-") ? "K3SP_FLAG_INVALID" : "K3SP_CONFIG_INVALID", {
-    message: `${name}: ${JSON.stringify(value)} is not allowed`, detail: [`from ${settings.values.get(name)?.source ?? "the default"}   ${expected}`],
-  });
+export const invalid = (name: string, value: string, expected: string, settings: Settings): K3spError =>
+  wrong(name, `${JSON.stringify(value)} is not allowed`, settings, `   ${expected}`);
+
+/** Of a value that is well-formed and still cannot be. */
+export const refused = (name: string, value: string, settings: Settings, why: string, fix: string): K3spError => wrong(name, `${value} ${why}`, settings, "", fix);
+
+function wrong(name: string, what: string, settings: Settings, expected: string, fix?: string): K3spError {
+  const source = settings.values.get(name)?.source ?? "the default";
+  return k3spError(source.startsWith("-") ? "K3SP_FLAG_INVALID" : "K3SP_CONFIG_INVALID", { message: `${name}: ${what}`, detail: [`from ${source}${expected}`], ...(fix !== undefined && { fix }) });
+}
 
 type Check = (name: string, value: string, settings: Settings) => void;
 

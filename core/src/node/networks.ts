@@ -1,8 +1,8 @@
 /** Which networks of pods and services fit together; refused before anything starts, as what they break shows much later. */
-import { cidrContains, intToIp, k3spError, parseCidr, type Cidr } from "@k3s-p/plugin-api";
+import { cidrContains, intToIp, parseCidr, type Cidr } from "@k3s-p/plugin-api";
 import type { ClusterSettings } from "@k3s-p/plugin-api/slots";
 import type { Settings } from "../config/load.ts";
-import { invalid } from "./checks.ts";
+import { invalid, refused } from "./checks.ts";
 
 type ListName = "cluster-cidr" | "service-cidr" | "cluster-dns";
 
@@ -17,12 +17,12 @@ export function checkNetworks(clusterCidr: readonly string[], serviceCidr: reado
   checkFamilies("cluster-cidr", clusterCidr, settings);
   checkFamilies("service-cidr", serviceCidr, settings);
   if (families(clusterCidr).join() !== families(serviceCidr).join()) {
-    throw refused("service-cidr", serviceCidr, settings, `has other IP families than cluster-cidr ${clusterCidr.join(",")}`, "give both --cluster-cidr and --service-cidr one network of each family");
+    throw refused("service-cidr", serviceCidr.join(","), settings, `has other IP families than cluster-cidr ${clusterCidr.join(",")}`, "give both --cluster-cidr and --service-cidr one network of each family");
   }
   for (const text of serviceCidr) checkServiceSize(text, settings);
   for (const text of serviceCidr) {
     const pods = clusterCidr.find((other) => overlap(parseCidr(text)!, parseCidr(other)!));
-    if (pods !== undefined) throw refused("service-cidr", [text], settings, `overlaps with cluster-cidr ${pods}`, "give --cluster-cidr and --service-cidr networks that share no address");
+    if (pods !== undefined) throw refused("service-cidr", text, settings, `overlaps with cluster-cidr ${pods}`, "give --cluster-cidr and --service-cidr networks that share no address");
   }
 }
 
@@ -30,7 +30,7 @@ export function checkNetworks(clusterCidr: readonly string[], serviceCidr: reado
 export function checkDnsAddresses({ clusterDns, serviceCidr }: ClusterSettings, settings: Settings): void {
   for (const address of clusterDns) {
     if (serviceCidr.some((text) => cidrContains(parseCidr(text)!, address))) continue;
-    throw refused("cluster-dns", [address], settings, `is not in service-cidr ${serviceCidr.join(",")}`, "give --cluster-dns an address of --service-cidr, leave it out for the tenth one, or disable the DNS service");
+    throw refused("cluster-dns", address, settings, `is not in service-cidr ${serviceCidr.join(",")}`, "give --cluster-dns an address of --service-cidr, leave it out for the tenth one, or disable the DNS service");
   }
 }
 
@@ -46,17 +46,10 @@ function checkServiceSize(text: string, settings: Settings): void {
   const { widest, narrowest } = serviceSizes[cidr.family];
   if (cidr.prefix < widest || cidr.prefix > narrowest) throw invalid("service-cidr", text, `a network from /${widest} to /${narrowest} is expected`, settings);
   if (settings.values.has("cluster-dns") || DNS_INDEX < size(cidr)) return;
-  throw refused("service-cidr", [text], settings, "has no tenth address for the DNS service", "give a larger --service-cidr, or an address of it with --cluster-dns");
+  throw refused("service-cidr", text, settings, "has no tenth address for the DNS service", "give a larger --service-cidr, or an address of it with --cluster-dns");
 }
 
 const size = ({ family, prefix }: Cidr): bigint => 1n << BigInt((family === 4 ? 32 : 128) - prefix);
 
 const overlap = (a: Cidr, b: Cidr): boolean =>
   cidrContains(a, intToIp(b.base, b.family)) || cidrContains(b, intToIp(a.base, a.family));
-
-function refused(name: ListName, values: readonly string[], settings: Settings, why: string, fix: string): Error {
-  const source = settings.values.get(name)?.source;
-  return k3spError(source?.startsWith("-") ? "K3SP_FLAG_INVALID" : "K3SP_CONFIG_INVALID", {
-    message: `${name}: ${values.join(",")} ${why}`, detail: [`from ${source ?? "the default"}`], fix,
-  });
-}
