@@ -6,10 +6,9 @@ import {
 import { createController, type Change, type ControllerDeps } from "../controller.ts";
 import { candidatesOf, claim } from "../lib/claim.ts";
 import { createExpectations } from "../lib/expectations.ts";
-import { createPodControl, isTerminatingNamespace } from "../lib/pod-control.ts";
-import { isTerminating } from "../lib/pods.ts";
-import { slowStart } from "../lib/values.ts";
-import { buildPod, nextBackoff, planCreation, surplusPods, type BackoffRecord, type NewPod } from "./job-pods.ts";
+import { createPodBatches, createPodControl, isTerminatingNamespace } from "../lib/pod-control.ts";
+import { isReady, isTerminating } from "../lib/pods.ts";
+import { buildPod, nextBackoff, planCreation, surplusPods, type BackoffRecord } from "./job-pods.ts";
 import {
   deadlineIn, decide, hasTracking, isComplete, isFinished, isSuspended, jobState, TRACKING, wantedActive,
   type JobState, type Outcome,
@@ -22,7 +21,6 @@ const MANAGED_BY = "kubernetes.io/job-controller";
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
   const c = createController(deps, "job");
-  const control = createPodControl(client, c.events, jobs);
   const expectations = createExpectations(now);
   const backoffs = new Map<string, BackoffRecord>();
   /** Pods that were counted, whose informer copy still shows the finalizer. */
@@ -35,6 +33,7 @@ export function start(deps: ControllerDeps): void {
     return podInformer.byIndex("owner", job.metadata.uid!).filter(hasTracking).map(orphanKey);
   });
   const podInformer = c.follow(pods, podKeys);
+  const batches = createPodBatches(createPodControl(client, c.events, jobs), expectations, podInformer);
   c.run((key) => (key.startsWith("pod|") ? releaseOrphan(key.slice(4)) : reconcile(key)));
 
   const orphanKey = (pod: Pod): string => `pod|${keyOf(pod)}`;
@@ -82,7 +81,7 @@ export function start(deps: ControllerDeps): void {
     const state = jobState(started(job), claimed, (pod) => counted.has(pod.metadata.uid!));
     const backoff = nextBackoff(backoffs.get(key), state, now());
     const outcome = decide(state, now());
-    const step = outcome ? await deleteActive(key, state) : await manage(key, state, backoff, settled);
+    const step = outcome ? await deleteActive(state) : await manage(state, backoff, settled);
     await status.write(job, state, outcome ?? completion(state, step), step);
     backoffs.set(key, backoff);
     if (step.error !== undefined && !isTerminatingNamespace(step.error)) throw step.error;
@@ -104,71 +103,31 @@ export function start(deps: ControllerDeps): void {
     };
   }
 
-  async function manage(key: string, state: JobState, backoff: BackoffRecord, settled: boolean): Promise<Step> {
+  async function manage(state: JobState, backoff: BackoffRecord, settled: boolean): Promise<Step> {
     const { job, active } = state;
     const idle: Step = { active: active.length, ready: state.ready, terminating: state.terminating };
     if (!settled || job.metadata.deletionTimestamp) return idle;
-    if (isSuspended(job)) return { ...(await deleteActive(key, state)), managed: true };
+    if (isSuspended(job)) return { ...(await deleteActive(state)), managed: true };
     const wanted = wantedActive(state);
     if (active.length > wanted) {
-      return {
-        ...(await deletePods(key, state, surplusPods(state, Math.min(active.length - wanted, BURST), now()))),
-        managed: true,
-      };
+      const surplus = surplusPods(state, Math.min(active.length - wanted, BURST), now());
+      return { ...(await deletePods(state, surplus)), managed: true };
     }
     if (active.length === wanted || isComplete(state, active.length)) return { ...idle, managed: true };
     const plan = planCreation(state, Math.min(wanted - active.length, BURST), backoff, now());
-    const { done, error } = await createPods(key, job, plan.pods);
+    const { done, error } = await batches.create(job, plan.pods.map((pod) => buildPod(job, pod)));
     return { ...idle, active: active.length + done, managed: true, error, waitMs: plan.waitMs };
   }
 
-  async function createPods(
-    key: string, job: Job, wanted: readonly NewPod[],
-  ): Promise<{ done: number; error: unknown }> {
-    expectations.expectCreations(key, wanted.length);
-    let tried = 0;
-    const result = await slowStart(wanted.length, async (i) => {
-      tried++;
-      try {
-        await control.create(job, buildPod(job, wanted[i]!));
-      } catch (error) {
-        expectations.creationObserved(key);
-        throw error;
-      }
-    });
-    for (let skipped = tried; skipped < wanted.length; skipped++) expectations.creationObserved(key);
-    return result;
-  }
+  const deleteActive = (state: JobState): Promise<Step> => deletePods(state, state.active);
 
-  const deleteActive = (key: string, state: JobState): Promise<Step> => deletePods(key, state, state.active);
-
-  async function deletePods(key: string, state: JobState, doomed: readonly Pod[]): Promise<Step> {
-    expectations.expectDeletions(
-      key,
-      doomed.map((pod) => pod.metadata.uid!),
-    );
-    const results = await Promise.allSettled(
-      doomed.map(async (pod) => {
-        try {
-          await control.remove(state.job, pod);
-          if (!podInformer.get(pod.metadata.name!, pod.metadata.namespace))
-            expectations.deletionObserved(key, pod.metadata.uid!);
-        } catch (error) {
-          expectations.deletionObserved(key, pod.metadata.uid!);
-          throw error;
-        }
-      }),
-    );
-    const failed = results.find((result) => result.status === "rejected");
-    const removed = results.filter((result) => result.status === "fulfilled").length;
-    const readyRemoved = doomed.filter((pod) =>
-      pod.status?.conditions?.some((x) => x.type === "Ready" && x.status === "True"),
-    ).length;
+  async function deletePods(state: JobState, doomed: readonly Pod[]): Promise<Step> {
+    const { done, error } = await batches.remove(state.job, doomed);
     return {
-      active: state.active.length - removed,
-      ready: Math.max(0, state.ready - readyRemoved),
-      terminating: state.terminating + removed,
-      error: failed?.reason,
+      active: state.active.length - done,
+      ready: Math.max(0, state.ready - doomed.filter(isReady).length),
+      terminating: state.terminating + done,
+      error,
     };
   }
 

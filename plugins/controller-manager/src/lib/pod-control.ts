@@ -1,18 +1,12 @@
 /** Making pods from templates and removing them, with the events that upstream's controllers write. */
 import { messageOf } from "@k3s-p/plugin-api";
 import {
-  pods,
-  toReference,
-  type EventRecorder,
-  type KubeClient,
-  type KubeObject,
-  type ObjectMeta,
-  type OwnerReference,
-  type Pod,
-  type PodTemplateSpec,
-  type Resource,
+  apiVersionOf, isNotFound, keyOf, pods, toReference,
+  type EventRecorder, type Informer, type KubeClient, type KubeObject, type ObjectMeta, type OwnerReference, type Pod,
+  type PodTemplateSpec, type Resource,
 } from "@k3s-p/plugin-api/kube";
-import { apiVersionOf, isNotFound } from "@k3s-p/plugin-api/kube";
+import type { Expectations } from "./expectations.ts";
+import { batchResult, slowStart, type BatchResult } from "./values.ts";
 
 export type Owner = KubeObject & { metadata: ObjectMeta };
 
@@ -69,6 +63,40 @@ export function createPodControl(
         events.record(ref, "Warning", "FailedDelete", `Error deleting: ${messageOf(error)}`);
         throw error;
       }
+    },
+  };
+}
+
+/** Many pods at once; what the controller expects to see of them holds whatever fails. */
+export interface PodBatches {
+  create(owner: Owner, wanted: readonly Pod[]): Promise<BatchResult>;
+  remove(owner: Owner, doomed: readonly Pod[]): Promise<BatchResult>;
+}
+
+export function createPodBatches(control: PodControl, expectations: Expectations, cache: Informer<Pod>): PodBatches {
+  async function removeOne(owner: Owner, pod: Pod): Promise<void> {
+    const observed = () => expectations.deletionObserved(keyOf(owner), pod.metadata.uid!);
+    try {
+      await control.remove(owner, pod);
+    } catch (error) {
+      observed();
+      throw error;
+    }
+    // The cache saw it go before it was expected to: it will not tell again.
+    if (!cache.get(pod.metadata.name!, pod.metadata.namespace)) observed();
+  }
+
+  return {
+    async create(owner, wanted) {
+      const key = keyOf(owner);
+      expectations.expectCreations(key, wanted.length);
+      const result = await slowStart(wanted.length, async (i) => void (await control.create(owner, wanted[i]!)));
+      for (let lacking = wanted.length - result.done; lacking > 0; lacking--) expectations.creationObserved(key);
+      return result;
+    },
+    async remove(owner, doomed) {
+      expectations.expectDeletions(keyOf(owner), doomed.map((pod) => pod.metadata.uid!));
+      return batchResult(await Promise.allSettled(doomed.map((pod) => removeOne(owner, pod))));
     },
   };
 }

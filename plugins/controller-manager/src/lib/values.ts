@@ -69,9 +69,15 @@ export function resolveIntOrPercent(value: number | string | undefined, total: n
   return round === "up" ? Math.ceil(exact) : Math.floor(exact);
 }
 
+/** How many were done, and the first error. */
 export interface BatchResult {
   readonly done: number;
   readonly error: unknown;
+}
+
+export function batchResult(results: readonly PromiseSettledResult<unknown>[]): BatchResult {
+  const failed = results.find((result) => result.status === "rejected");
+  return { done: results.filter((result) => result.status === "fulfilled").length, error: failed?.reason };
 }
 
 /**
@@ -82,11 +88,10 @@ export async function slowStart(count: number, fn: (index: number) => Promise<vo
   let done = 0;
   for (let size = 1, next = 0; next < count; size *= 2) {
     const batch = Math.min(size, count - next);
-    const results = await Promise.allSettled(Array.from({ length: batch }, (_, i) => fn(next + i)));
+    const result = batchResult(await Promise.allSettled(Array.from({ length: batch }, (_, i) => fn(next + i))));
     next += batch;
-    done += results.filter((r) => r.status === "fulfilled").length;
-    const failed = results.find((r) => r.status === "rejected");
-    if (failed) return { done, error: failed.reason };
+    done += result.done;
+    if (result.done < batch) return { done, error: result.error };
   }
   return { done, error: undefined };
 }

@@ -7,9 +7,9 @@ import { createController, type Change, type ControllerDeps } from "../controlle
 import { candidatesOf, claim } from "../lib/claim.ts";
 import { createExpectations } from "../lib/expectations.ts";
 import { syncRevision, trimHistory } from "../lib/history.ts";
-import { createPodControl, isTerminatingNamespace, referenceTo } from "../lib/pod-control.ts";
+import { createPodBatches, createPodControl, isTerminatingNamespace, referenceTo } from "../lib/pod-control.ts";
 import { byCreation, isAvailable, isReady, isTerminating, nextAvailable } from "../lib/pods.ts";
-import { semanticEqual, slowStart } from "../lib/values.ts";
+import { semanticEqual } from "../lib/values.ts";
 import { createPlanner, podsByNode, type Plan } from "./daemonset-plan.ts";
 import { buildDaemonPod, HASH, hashOf, isUpdated, placement } from "./daemonset-pods.ts";
 
@@ -19,7 +19,6 @@ type Status = NonNullable<DaemonSet["status"]>;
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
   const c = createController(deps, "daemonset", { workers: 2 });
-  const control = createPodControl(client, c.events, daemonSets);
   const expectations = createExpectations(now);
 
   const setInformer = c.follow(daemonSets, (set, { deleted }) => {
@@ -27,6 +26,7 @@ export function start(deps: ControllerDeps): void {
     return keyOf(set);
   });
   const podInformer = c.follow(pods, podKeys);
+  const batches = createPodBatches(createPodControl(client, c.events, daemonSets), expectations, podInformer);
   const revisionInformer = c.follow(controllerRevisions, (revision) => ownerKey(revision));
   const nodeInformer = c.follow(nodes, nodeKeys);
   const planPods = createPlanner({
@@ -101,7 +101,7 @@ export function start(deps: ControllerDeps): void {
     if (expectations.satisfied(key)) {
       const plan = planPods(set, claimed, hash);
       waitMs = plan.waitMs;
-      failure = await carryOut(key, set, plan, hash);
+      failure = await carryOut(set, plan, hash);
       const all = [...revisions.filter((r) => r.metadata.uid !== revision.metadata.uid), revision];
       await trimHistory(
         client,
@@ -115,35 +115,10 @@ export function start(deps: ControllerDeps): void {
     return waitMs ?? nextAvailable(claimed, set.spec?.minReadySeconds ?? 0, now());
   }
 
-  async function carryOut(key: string, set: DaemonSet, plan: Plan, hash: string): Promise<unknown> {
-    const create = plan.create.slice(0, BURST);
-    const remove = plan.remove.slice(0, BURST);
-    expectations.expectCreations(key, create.length);
-    expectations.expectDeletions(key, remove.map((pod) => pod.metadata.uid!));
-    let tried = 0;
-    const created = await slowStart(create.length, async (i) => {
-      tried++;
-      try {
-        await control.create(set, buildDaemonPod(set, create[i]!, hash));
-      } catch (error) {
-        expectations.creationObserved(key);
-        throw error;
-      }
-    });
-    for (let skipped = tried; skipped < create.length; skipped++) expectations.creationObserved(key);
-    const removed = await Promise.allSettled(
-      remove.map(async (pod) => {
-        try {
-          await control.remove(set, pod);
-          if (!podInformer.get(pod.metadata.name!, pod.metadata.namespace))
-            expectations.deletionObserved(key, pod.metadata.uid!);
-        } catch (error) {
-          expectations.deletionObserved(key, pod.metadata.uid!);
-          throw error;
-        }
-      }),
-    );
-    return created.error ?? removed.find((result) => result.status === "rejected")?.reason;
+  async function carryOut(set: DaemonSet, plan: Plan, hash: string): Promise<unknown> {
+    const created = await batches.create(set, plan.create.slice(0, BURST).map((one) => buildDaemonPod(set, one, hash)));
+    const removed = await batches.remove(set, plan.remove.slice(0, BURST));
+    return created.error ?? removed.error;
   }
 
   async function writeStatus(

@@ -2,10 +2,8 @@
 import { messageOf } from "@k3s-p/plugin-api";
 import { findCondition, timestamp, type KubeObject, type ObjectMeta, type Pod, type PodTemplateSpec, type Resource } from "@k3s-p/plugin-api/kube";
 import { ownerReference } from "../lib/claim.ts";
-import type { Expectations } from "../lib/expectations.ts";
-import { podFromTemplate, type PodControl } from "../lib/pod-control.ts";
+import { podFromTemplate, type PodBatches } from "../lib/pod-control.ts";
 import { compareForDeletion, isAvailable, isReady } from "../lib/pods.ts";
-import { slowStart } from "../lib/values.ts";
 
 /** What ReplicaSet and ReplicationController have in common. */
 export interface ReplicaOwner extends KubeObject {
@@ -34,11 +32,8 @@ export interface ReplicaStatus {
 
 export interface ReplicaSteps<T extends ReplicaOwner> {
   readonly resource: Resource<T>;
-  readonly control: PodControl;
-  readonly expectations: Expectations;
+  readonly batches: PodBatches;
   readonly now: () => Date;
-  /** As the cache has it now. */
-  readonly podOf: (pod: Pod) => Pod | undefined;
   /** Pods that count when a node with many is to give some up: those of sibling sets too. */
   readonly related: (owner: T, active: readonly Pod[]) => readonly Pod[];
 }
@@ -51,52 +46,29 @@ export interface Failure {
 /** Most pods that one reconcile creates or deletes. */
 const BURST = 500;
 
-export async function manage<T extends ReplicaOwner>(ctl: ReplicaSteps<T>, key: string, owner: T, active: readonly Pod[]): Promise<Failure | undefined> {
-  const wanted = owner.spec?.replicas ?? 1;
-  if (active.length < wanted) return createPods(ctl, key, owner, Math.min(wanted - active.length, BURST));
-  if (active.length > wanted) return deletePods(ctl, key, owner, active, Math.min(active.length - wanted, BURST));
+export async function manage<T extends ReplicaOwner>(steps: ReplicaSteps<T>, owner: T, active: readonly Pod[]): Promise<Failure | undefined> {
+  const lacking = (owner.spec?.replicas ?? 1) - active.length;
+  if (lacking > 0) return createPods(steps, owner, Math.min(lacking, BURST));
+  if (lacking < 0) return deletePods(steps, owner, active, Math.min(-lacking, BURST));
   return undefined;
 }
 
-async function createPods<T extends ReplicaOwner>({ control, expectations, resource }: ReplicaSteps<T>, key: string, owner: T, count: number): Promise<Failure | undefined> {
-  expectations.expectCreations(key, count);
-  const reference = ownerReference(resource, owner);
-  let tried = 0;
-  const { error } = await slowStart(count, async () => {
-    tried++;
-    try {
-      await control.create(owner, podFromTemplate(owner.spec!.template!, owner, reference));
-    } catch (error) {
-      expectations.creationObserved(key);
-      throw error;
-    }
-  });
-  for (let skipped = tried; skipped < count; skipped++) expectations.creationObserved(key);
+async function createPods<T extends ReplicaOwner>({ batches, resource }: ReplicaSteps<T>, owner: T, count: number): Promise<Failure | undefined> {
+  const pod = podFromTemplate(owner.spec!.template!, owner, ownerReference(resource, owner));
+  const { error } = await batches.create(owner, Array.from({ length: count }, () => pod));
   return error === undefined ? undefined : { reason: "FailedCreate", error };
 }
 
 async function deletePods<T extends ReplicaOwner>(
-  { control, expectations, now, podOf, related }: ReplicaSteps<T>, key: string, owner: T, active: readonly Pod[], count: number,
+  { batches, now, related }: ReplicaSteps<T>, owner: T, active: readonly Pod[], count: number,
 ): Promise<Failure | undefined> {
   const perNode = countByNode(related(owner, active));
   const at = now();
   const doomed = [...active]
     .sort((a, b) => compareForDeletion(a, b, (pod) => perNode.get(pod.spec?.nodeName ?? "") ?? 0, at))
     .slice(0, count);
-  expectations.expectDeletions(key, doomed.map((pod) => pod.metadata.uid!));
-  const results = await Promise.allSettled(
-    doomed.map(async (pod) => {
-      try {
-        await control.remove(owner, pod);
-        if (!podOf(pod)) expectations.deletionObserved(key, pod.metadata.uid!);
-      } catch (error) {
-        expectations.deletionObserved(key, pod.metadata.uid!);
-        throw error;
-      }
-    }),
-  );
-  const failed = results.find((result) => result.status === "rejected");
-  return failed && { reason: "FailedDelete", error: failed.reason };
+  const { error } = await batches.remove(owner, doomed);
+  return error === undefined ? undefined : { reason: "FailedDelete", error };
 }
 
 function countByNode(list: readonly Pod[]): Map<string, number> {

@@ -3,7 +3,7 @@ import { controllerOf, keyOf, pods, splitKey, type Pod, type Resource } from "@k
 import { createController, type Change, type ControllerDeps } from "../controller.ts";
 import { candidatesOf, claim } from "../lib/claim.ts";
 import { createExpectations } from "../lib/expectations.ts";
-import { createPodControl, isTerminatingNamespace } from "../lib/pod-control.ts";
+import { createPodBatches, createPodControl, isTerminatingNamespace } from "../lib/pod-control.ts";
 import { isActive, isTerminal, isTerminating, nextAvailable } from "../lib/pods.ts";
 import { semanticEqual } from "../lib/values.ts";
 import { manage, nextStatus, type Failure, type ReplicaOwner, type ReplicaSteps } from "./replica-steps.ts";
@@ -19,7 +19,6 @@ export interface ReplicaKind<T extends ReplicaOwner> {
 export function startReplicas<T extends ReplicaOwner>(deps: ControllerDeps, kind: ReplicaKind<T>): void {
   const { client, now } = deps;
   const c = createController(deps, kind.name, { component: kind.component });
-  const control = createPodControl(client, c.events, kind.resource);
   const expectations = createExpectations(now);
 
   const owners = c.follow(kind.resource, (owner, { deleted }) => {
@@ -28,8 +27,8 @@ export function startReplicas<T extends ReplicaOwner>(deps: ControllerDeps, kind
   });
   const podInformer = c.follow(pods, podKeys);
   const steps: ReplicaSteps<T> = {
-    resource: kind.resource, control, expectations, now, related: relatedPods,
-    podOf: (pod) => podInformer.get(pod.metadata.name!, pod.metadata.namespace),
+    resource: kind.resource, now, related: relatedPods,
+    batches: createPodBatches(createPodControl(client, c.events, kind.resource), expectations, podInformer),
   };
   c.run(reconcile);
 
@@ -62,7 +61,7 @@ export function startReplicas<T extends ReplicaOwner>(deps: ControllerDeps, kind
       candidates: candidatesOf(podInformer, owner).filter((pod) => !isTerminal(pod)),
     });
     const active = claimed.filter(isActive);
-    const failure = settled && !isTerminating(owner as any) ? await manage(steps, key, owner, active) : undefined;
+    const failure = settled && !isTerminating(owner as any) ? await manage(steps, owner, active) : undefined;
     await writeStatus(owner, active, claimed.filter(isTerminating).length, failure);
     if (failure && !isTerminatingNamespace(failure.error)) throw failure.error;
     return nextAvailable(active, owner.spec?.minReadySeconds ?? 0, now());
