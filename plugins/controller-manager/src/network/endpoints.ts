@@ -1,21 +1,20 @@
 /** The endpoints controller: the legacy Endpoints object of each Service with a selector. */
 import { isIP } from "node:net";
 import {
-  endpoints, isAlreadyExists, isNotFound, keyOf, matchesMap, pods, services, splitKey,
+  endpoints, isAlreadyExists, isNotFound, keyOf, pods, services, splitKey,
   type Endpoints, type Informer, type Pod, type Service,
 } from "@k3s-p/plugin-api/kube";
-import { createController, type Change, type ControllerDeps } from "../controller.ts";
+import { createController, type ControllerDeps } from "../controller.ts";
 import { isTerminatingNamespace } from "../lib/pod-control.ts";
 import { isReady, isTerminating } from "../lib/pods.ts";
 import { canonicalJson, semanticEqual } from "../lib/values.ts";
 import {
-  addressOf, endpointChanged, hostnameFor, isEndpoint, isHeadless, isSelecting, podsOf, targetPortOf,
+  addressOf, hostnameFor, isEndpoint, isHeadless, isSelecting, podsOf, portsOn, servicesConcerned,
 } from "./service-pods.ts";
 import { label } from "./slices.ts";
 
 type Subset = NonNullable<Endpoints["subsets"]>[number];
 type Address = NonNullable<Subset["addresses"]>[number];
-type Port = NonNullable<Subset["ports"]>[number];
 
 const MANAGED_BY = "endpoints.kubernetes.io/managed-by";
 const OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity";
@@ -25,22 +24,12 @@ export function start(deps: ControllerDeps): void {
   const { client } = deps;
   const c = createController(deps, "endpoint");
   const serviceInformer = c.follow(services);
-  const podInformer = c.follow(pods, podKeys);
+  const podInformer = c.follow(pods, (pod, { previous }) => servicesConcerned(serviceInformer, pod, previous));
   const endpointsInformer: Informer<Endpoints> = c.follow(endpoints, (object, { deleted }): string | undefined => {
     // Objects of users without a Service live on; one that was removed behind our back is made again.
     return deleted || serviceInformer.get(object.metadata.name!, object.metadata.namespace) ? keyOf(object) : undefined;
   });
   c.run(reconcile);
-
-  function podKeys(pod: Pod, { previous }: Change<Pod>): string[] {
-    if (!previous) return servicesOf(pod);
-    return endpointChanged(previous, pod) ? [...servicesOf(previous), ...servicesOf(pod)] : [];
-  }
-
-  function servicesOf(pod: Pod): string[] {
-    return serviceInformer.list(pod.metadata.namespace)
-      .filter((service) => isSelecting(service) && matchesMap(service.spec!.selector, pod.metadata.labels)).map(keyOf);
-  }
 
   async function reconcile(key: string): Promise<void> {
     const [namespace, name] = splitKey(key);
@@ -101,7 +90,7 @@ function subsetsOf(service: Service, list: readonly Pod[]): { subsets: Subset[];
   for (const pod of list) {
     const ip = addressOf(pod, family as 4 | 6);
     if (!ip || !isEndpoint(pod) || (isTerminating(pod) && !tolerant)) continue;
-    const ports = portsOf(service, pod);
+    const ports = portsOn(pod, service);
     if (!ports) continue;
     if (++count > CAPACITY) continue;
     const id = canonicalJson(ports);
@@ -117,23 +106,6 @@ function subsetsOf(service: Service, list: readonly Pod[]): { subsets: Subset[];
       ...(ports.length && { ports }),
     }));
   return { subsets: sorted, truncated: count > CAPACITY };
-}
-
-function portsOf(service: Service, pod: Pod): Port[] | undefined {
-  const wanted = service.spec?.ports ?? [];
-  const ports = wanted.flatMap((port): Port[] => {
-    const number = targetPortOf(pod, port);
-    if (number === undefined) return [];
-    return [
-      {
-        ...(port.name && { name: port.name }),
-        port: number,
-        protocol: port.protocol ?? "TCP",
-        ...(port.appProtocol && { appProtocol: port.appProtocol }),
-      },
-    ];
-  });
-  return ports.length || (wanted.length === 0 && isHeadless(service)) ? ports : undefined;
 }
 
 function addressFor(service: Service, pod: Pod, ip: string): Address {

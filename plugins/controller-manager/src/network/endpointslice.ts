@@ -1,6 +1,6 @@
 /** The endpointslice controller: the pods behind each Service, in slices of up to 100. */
 import {
-  endpointSlices, keyOf, matchesMap, nodes, pods, services, splitKey,
+  endpointSlices, nodes, pods, services, splitKey,
   type EndpointSlice, type EndpointSliceEndpoint, type Node, type Pod, type Service,
 } from "@k3s-p/plugin-api/kube";
 import { createController, type Change, type ControllerDeps } from "../controller.ts";
@@ -10,7 +10,7 @@ import { isTerminatingNamespace } from "../lib/pod-control.ts";
 import { isReady, isTerminating } from "../lib/pods.ts";
 import { canonicalJson } from "../lib/values.ts";
 import {
-  addressOf, endpointChanged, hostnameFor, isEndpoint, isHeadless, isSelecting, podsOf, targetPortOf,
+  addressOf, hostnameFor, isEndpoint, isHeadless, isSelecting, podsOf, portsOn, servicesConcerned, servicesOf,
 } from "./service-pods.ts";
 import { applyPlan, label, planSlices, type AddressType, type EndpointGroup, type EndpointPort } from "./slices.ts";
 
@@ -22,23 +22,13 @@ export function start(deps: ControllerDeps): void {
   const c = createController(deps, "endpointslice");
   const expectations = createExpectations(deps.now);
   const serviceInformer = c.follow(services);
-  const podInformer = c.follow(pods, podKeys);
+  const podInformer = c.follow(pods, (pod, { previous }) => servicesConcerned(serviceInformer, pod, previous));
   const sliceInformer = c.follow(endpointSlices, sliceKeys);
   const nodeInformer = c.follow(nodes, (node, { previous, deleted }) => {
     const moved = previous && zoneOf(previous) !== zoneOf(node);
-    return moved || deleted ? podInformer.byIndex("node", node.metadata.name!).flatMap(servicesOf) : undefined;
+    return moved || deleted ? podInformer.byIndex("node", node.metadata.name!).flatMap((pod) => servicesOf(serviceInformer, pod)) : undefined;
   });
   c.run(reconcile);
-
-  function podKeys(pod: Pod, { previous }: Change<Pod>): string[] {
-    if (!previous) return servicesOf(pod);
-    return endpointChanged(previous, pod) ? [...servicesOf(previous), ...servicesOf(pod)] : [];
-  }
-
-  function servicesOf(pod: Pod): string[] {
-    return serviceInformer.list(pod.metadata.namespace)
-      .filter((service) => isSelecting(service) && matchesMap(service.spec!.selector, pod.metadata.labels)).map(keyOf);
-  }
 
   /** Slices that someone else changed or removed are put right again. */
   function sliceKeys(slice: EndpointSlice, { previous, deleted }: Change<EndpointSlice>): string | undefined {
@@ -74,7 +64,7 @@ export function start(deps: ControllerDeps): void {
   function groupsOf(service: Service, families: readonly AddressType[]): EndpointGroup[] {
     const groups = new Map<string, EndpointGroup>();
     for (const pod of podsOf(podInformer, service).filter(isEndpoint)) {
-      const ports = portsOf(service, pod);
+      const ports = portsOn(pod, service)?.map((port): EndpointPort => ({ name: "", ...port }));
       if (!ports) continue;
       for (const addressType of families) {
         const address = addressOf(pod, addressType === "IPv4" ? 4 : 6);
@@ -117,24 +107,6 @@ function hintsOf(service: Service, node: string | undefined, zone: string | unde
 function familiesOf(service: Service): AddressType[] {
   const families = service.spec?.ipFamilies?.length ? service.spec.ipFamilies : ["IPv4"];
   return families as AddressType[];
-}
-
-/** Ports of the Service on this pod; a port whose name the pod does not know is left out, a pod with none of them, too. */
-function portsOf(service: Service, pod: Pod): EndpointPort[] | undefined {
-  const wanted = service.spec?.ports ?? [];
-  const ports = wanted.flatMap((port): EndpointPort[] => {
-    const number = targetPortOf(pod, port);
-    if (number === undefined) return [];
-    return [
-      {
-        name: port.name ?? "",
-        port: number,
-        protocol: port.protocol ?? "TCP",
-        ...(port.appProtocol && { appProtocol: port.appProtocol }),
-      },
-    ];
-  });
-  return ports.length || (wanted.length === 0 && isHeadless(service)) ? ports : undefined;
 }
 
 function labelsOf(service: Service): Record<string, string> {
