@@ -54,6 +54,7 @@ describe("a validating policy", () => {
     ["the old object", { validations: [{ expression: "oldObject == null" }] }, passes],
     ["the namespace", { validations: [{ expression: "namespaceObject.metadata.labels['kubernetes.io/metadata.name'] == 'default'" }] }, passes],
     ["the rights of others", { validations: [{ expression: "authorizer.serviceAccount('default', 'default').group('').resource('secrets').namespace('default').check('get').allowed()", message: "no right" }] }, "no right"],
+    ["the rights to paths", { validations: [{ expression: "authorizer.path('/metrics').check('get').allowed() && !authorizer.serviceAccount('default', 'default').path('/metrics').check('get').allowed()" }] }, passes],
     ["a condition that holds", { matchConditions: [{ name: "c", expression: "object.metadata.name == 'a'" }], validations: [{ expression: "false", message: "no" }] }, "no"],
     ["a condition that does not", { matchConditions: [{ name: "c", expression: "object.metadata.name != 'a'" }], validations: [{ expression: "false" }] }, passes],
     ["a condition over variables", { variables: [{ name: "v", expression: "object.data.x" }], matchConditions: [{ name: "c", expression: "variables.v == '2'" }], validations: [{ expression: "false" }] }, passes],

@@ -11,40 +11,24 @@ interface Subject {
 
 const nothing: AccessAttributes = { isResource: false, verb: "", path: "", group: "", resource: "", subresource: "", namespace: "", name: "" };
 
-/** The library tells types by their classes, and shows their own properties as fields. */
-class CelAuthorizer {
-  readonly subject: Subject;
-  readonly requestResource: ResourceCheck;
-  constructor(subject: Subject, asked: AccessAttributes) {
-    this.subject = subject;
-    this.requestResource = new ResourceCheck(subject, asked);
-  }
-}
-class PathCheck {
-  readonly subject: Subject;
-  readonly path: string;
-  constructor(subject: Subject, path: string) {
-    this.subject = subject;
-    this.path = path;
-  }
-}
-class GroupCheck {
-  readonly subject: Subject;
-  readonly group: string;
-  constructor(subject: Subject, group: string) {
-    this.subject = subject;
-    this.group = group;
-  }
-}
-class ResourceCheck {
+/** What is asked so far. The library tells types by their classes, and shows their own properties as fields. */
+class Check {
   readonly subject: Subject;
   readonly asked: AccessAttributes;
   constructor(subject: Subject, asked: AccessAttributes) {
     this.subject = subject;
     this.asked = asked;
   }
-  with(change: Partial<AccessAttributes>): ResourceCheck {
-    return new ResourceCheck(this.subject, { ...this.asked, ...change });
+}
+class PathCheck extends Check {}
+class GroupCheck extends Check {}
+class ResourceCheck extends Check {}
+class CelAuthorizer {
+  readonly subject: Subject;
+  readonly requestResource: ResourceCheck;
+  constructor(subject: Subject, asked: AccessAttributes) {
+    this.subject = subject;
+    this.requestResource = new ResourceCheck(subject, asked);
   }
 }
 class AuthorizerDecision {
@@ -57,7 +41,11 @@ export type Question = Pick<AccessAttributes, "group" | "resource" | "subresourc
 export const authorizerValue = (authorizer: Authorizer, user: UserInfo, request: Question): object =>
   new CelAuthorizer({ authorizer, user }, { ...nothing, ...request, isResource: true });
 
-const decide = ({ authorizer, user }: Subject, asked: AccessAttributes): AuthorizerDecision => new AuthorizerDecision(authorizer.authorize(user, asked));
+const decide = ({ subject, asked }: Check, verb: string): AuthorizerDecision =>
+  new AuthorizerDecision(subject.authorizer.authorize(subject.user, { ...asked, verb }));
+
+const ofResource = ({ subject, asked }: Check, change: Partial<AccessAttributes>): ResourceCheck =>
+  new ResourceCheck(subject, { ...asked, isResource: true, ...change });
 
 const accountOf = (namespace: string, name: string): UserInfo => ({
   name: `system:serviceaccount:${namespace}:${name}`,
@@ -67,17 +55,16 @@ const accountOf = (namespace: string, name: string): UserInfo => ({
 type Handler = (...values: any[]) => unknown;
 
 const functions: Readonly<Record<string, Handler>> = {
-  "Authorizer.path(string): PathCheck": ({ subject }: CelAuthorizer, path: string) => new PathCheck(subject, path),
-  "Authorizer.group(string): GroupCheck": ({ subject }: CelAuthorizer, group: string) => new GroupCheck(subject, group),
+  "Authorizer.path(string): PathCheck": ({ subject }: CelAuthorizer, path: string) => new PathCheck(subject, { ...nothing, path }),
+  "Authorizer.group(string): GroupCheck": ({ subject }: CelAuthorizer, group: string) => new GroupCheck(subject, { ...nothing, group }),
   "Authorizer.serviceAccount(string, string): Authorizer": ({ subject, requestResource }: CelAuthorizer, namespace: string, name: string) =>
     new CelAuthorizer({ ...subject, user: accountOf(namespace, name) }, requestResource.asked),
-  "PathCheck.check(string): AuthorizerDecision": ({ subject, path }: PathCheck, verb: string) => decide(subject, { ...nothing, path, verb }),
-  "GroupCheck.resource(string): ResourceCheck": ({ subject, group }: GroupCheck, resource: string) =>
-    new ResourceCheck(subject, { ...nothing, isResource: true, group, resource }),
-  "ResourceCheck.subresource(string): ResourceCheck": (check: ResourceCheck, subresource: string) => check.with({ subresource }),
-  "ResourceCheck.namespace(string): ResourceCheck": (check: ResourceCheck, namespace: string) => check.with({ namespace }),
-  "ResourceCheck.name(string): ResourceCheck": (check: ResourceCheck, name: string) => check.with({ name }),
-  "ResourceCheck.check(string): AuthorizerDecision": ({ subject, asked }: ResourceCheck, verb: string) => decide(subject, { ...asked, verb }),
+  "PathCheck.check(string): AuthorizerDecision": decide,
+  "GroupCheck.resource(string): ResourceCheck": (check: GroupCheck, resource: string) => ofResource(check, { resource }),
+  "ResourceCheck.subresource(string): ResourceCheck": (check: ResourceCheck, subresource: string) => ofResource(check, { subresource }),
+  "ResourceCheck.namespace(string): ResourceCheck": (check: ResourceCheck, namespace: string) => ofResource(check, { namespace }),
+  "ResourceCheck.name(string): ResourceCheck": (check: ResourceCheck, name: string) => ofResource(check, { name }),
+  "ResourceCheck.check(string): AuthorizerDecision": decide,
   "AuthorizerDecision.allowed(): bool": ({ decision }: AuthorizerDecision) => decision.allowed,
   "AuthorizerDecision.reason(): string": ({ decision }: AuthorizerDecision) => decision.reason,
   "AuthorizerDecision.errored(): bool": () => false,
