@@ -171,7 +171,7 @@ const commands: Readonly<Record<string, Command>> = {
 };
 
 /** Null is Go's empty list. To take a list that is missing for an empty one would disconnect all pods. */
-function validAttachments({ [validKey]: valid = undefined }: Config): readonly CniAttachmentId[] {
+function validAttachments({ [validKey]: valid }: Config): readonly CniAttachmentId[] {
   const isId = (each: unknown): boolean => typeof each === "object" && each !== null && "containerID" in each && "ifname" in each;
   if (valid === null) return [];
   if (Array.isArray(valid) && valid.every(isId)) return valid as readonly CniAttachmentId[];

@@ -107,8 +107,7 @@ function effective(pod: Pod, requestsOf: (c: ContainerSpec) => Resources): Resou
 function applyPodLevel(total: Resources, pod: Pod): void {
   const listed = pod.spec?.resources?.requests;
   if (!listed) return;
-  const { resources, allocatedResources } = pod.status ?? {};
-  const level = granted(pod, listed, resources && { resources, ...(allocatedResources && { allocatedResources }) });
+  const level = granted(pod, listed, pod.status);
   if (listed["cpu"] !== undefined) total.cpu = level.cpu;
   if (listed["memory"] !== undefined) total.memory = level.memory;
   for (const [name, value] of level.scalars) total.scalars.set(name, value);
@@ -119,7 +118,7 @@ function containerRequests(pod: Pod, container: ContainerSpec): Resources {
   return granted(pod, container.resources?.requests, statuses?.find((s) => s.name === container.name));
 }
 
-type Granted = Pick<NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number], "resources" | "allocatedResources">;
+type Granted = Pick<NonNullable<Pod["status"]>, "resources" | "allocatedResources">;
 
 /**
  * During an in-place resize the larger of what is asked, allocated and in force counts (KEP-1287); what is asked does
