@@ -99,14 +99,14 @@ const until = async (look: () => boolean | Promise<boolean>): Promise<void> => {
   expect(await look()).toBe(true);
 };
 
-function start(manifest: () => Partial<Manifest>) {
+function start(manifest: () => Partial<Manifest>, limits: { readonly heartbeat?: number; readonly callTimeout?: number } = {}) {
   const ran: unknown[] = [];
   const others = { api: fakeApi, rt: fakeRuntime(confDir) };
   const next = { rt2: fakeRuntime(nextConfDir) };
   const net = { plugin: {}, manifest: { provides: { cni: "1.0" }, needs: { runtime: "^1" }, ...manifest(), id: "net" } };
   const dirs = { data: join(dir, "data"), run: join(dir, "run") };
   const refs = { runner: { run: async (command: string, args: readonly string[]) => (ran.push([command, args]), { code: 0, stdout: "", stderr: "" }) }, pki: { ca: () => ({ cert: "" }) } };
-  const hosts = createHosts({ paths: {}, dirs, refs, provider: (slot) => kernel.kernel.slot(slot) });
+  const hosts = createHosts({ paths: {}, dirs, refs, provider: (slot) => kernel.kernel.slot(slot), ...limits });
   const configs = new Map([["net", { subnet: "10.78.0.0/24" }]]);
   const kernel = kernelOf({ ...others, net }, {
     dirs, refs, configs,
@@ -187,6 +187,33 @@ test.each([
   const hosts = createHosts({ paths: {}, dirs, refs: {}, provider: () => ({}) });
   const { kernel, defaults } = kernelOf({ net }, { dirs, host: (m: Manifest, log: Logger) => (m.id === "net" ? hosts(m, log) : inlineHost(m, async () => defaults[m.id]!.plugin)) });
   await expect(kernel.start()).rejects.toThrow(message);
+});
+
+test("rpc: calls of a program that stops answering end with an error, and it is ended and started again", async () => {
+  const { kernel, clock, state, lines } = start(modes["rpc from Node"]!.manifest, { heartbeat: 600, callTimeout: 1000 });
+  await kernel.start();
+  const net = () => kernel.status().find((s) => s.id === "net")!;
+  const pid = net().pid!;
+  const cni = kernel.slot<Cni>("cni");
+  process.kill(pid, "SIGSTOP");
+  await expect(cni.status()).rejects.toMatchObject({ code: "K3SP_PLUGIN_CRASHED", message: 'net: "status" was not answered within 1 s' });
+  await until(() => state("net") === "failed");
+  expect(lines.filter((line) => line.startsWith("net: K3SP_"))).toEqual(["net: K3SP_PLUGIN_CRASHED net failed: its process did not answer for 1.8 s"]);
+  await until(async () => (await clock.pass(1000), state("net") === "ready"));
+  expect(() => process.kill(pid, 0)).toThrow("ESRCH");
+  expect([net().restarts, await cni.status()]).toEqual([1, { ready: true }]);
+  await kernel.stop();
+  expect(lines.filter((line) => line.includes("undo"))).toEqual([]);
+});
+
+test("rpc: a program that does not answer its Stop is ended all the same", async () => {
+  const { kernel, lines } = start(modes["rpc from Node"]!.manifest);
+  await kernel.start();
+  const { pid } = kernel.status().find((s) => s.id === "net")!;
+  process.kill(pid!, "SIGSTOP");
+  await kernel.stop();
+  expect(lines.filter((line) => line.startsWith("net: ")).at(-1)).toBe('net: its undo steps failed: net: "Stop" was not answered within 5 s');
+  expect(() => process.kill(pid!, 0)).toThrow("ESRCH");
 });
 
 test.skipIf(!python)("rpc: a program calls the slots that it needs, and finds a kubeconfig for itself alone", async () => {

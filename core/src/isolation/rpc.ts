@@ -1,6 +1,6 @@
 /** The `rpc` mode: a program in any language that serves gRPC on a unix socket, found by one handshake line. */
 import { join } from "node:path";
-import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
+import { Client, credentials, status, type ServiceError } from "@grpc/grpc-js";
 import { k3spError, messageOf, type K3spError, type PluginContext, type StopReason } from "@k3s-p/plugin-api";
 import { parseHandshake, wireVersions, type Handshake } from "@k3s-p/plugin-api/wire/handshake";
 import { fromStruct, toStruct, type Struct } from "@k3s-p/plugin-api/wire/struct";
@@ -9,7 +9,9 @@ import type { HostOptions } from "../kernel/hosts/index.ts";
 import type { Manifest } from "../kernel/manifest.ts";
 import { slotById } from "../kernel/board.ts";
 import { loadError } from "../kernel/hosts/inline.ts";
+import { limits } from "../kernel/policy.ts";
 import { programEnv, removeCredentials } from "./environment.ts";
+import { watchBeat } from "./heartbeat.ts";
 import { serveSlots, type SlotCalls } from "./slot-calls.ts";
 import { supervise, type Supervised } from "./supervise.ts";
 import { wireServices } from "./wire.ts";
@@ -21,13 +23,16 @@ const stopTimeout = 5000;
 const replacedTimeout = 10_000;
 
 export function rpcHost(options: HostOptions): PluginHost {
-  const { manifest, log, connect, dirs } = options;
+  const { manifest, log, connect, dirs, heartbeat = limits.healthInterval, callTimeout = 60_000 } = options;
   const exited = Promise.withResolvers<K3spError>();
   let program: Supervised | undefined;
   let client: RpcClient | undefined;
   let slotCalls: SlotCalls | undefined;
   let hears = false;
   let stopped = false;
+  /** Nobody is there any more who could undo anything. */
+  let gone = false;
+  let endBeat = (): void => {};
   let why: StopReason = "stopped";
 
   /** What is told of a slot: how to reach it, or the data that its provider gave. */
@@ -54,8 +59,19 @@ export function rpcHost(options: HostOptions): PluginHost {
       if (hears) ctx.onReplaced(slotById.get(slot)!, () => void replaced(ctx, slot));
     }
     const { data, methods } = (await client!.call("Start", { id: ctx.id, config: ctx.config, dirs: ctx.dirs, slots })) as { data?: Json; methods?: string[] };
-    const calls = (methods ?? []).map((method) => [method, async (...args: unknown[]) => (await client!.call("Call", { method, args })).value]);
+    watch();
+    const calls = (methods ?? []).map((method) => [method, async (...args: unknown[]) => (await client!.call("Call", { method, args }, callTimeout, method)).value]);
     return { ...data, ...Object.fromEntries(calls) };
+  }
+
+  /** From its start on, which has a limit of its own: a program may answer one call after the other, and `Start` take a while. */
+  function watch(): void {
+    if (stopped || gone) return;
+    endBeat = watchBeat({ ask: () => client!.serving(heartbeat), every: heartbeat, misses: limits.healthFailures, onSilent(why) {
+      gone = true;
+      exited.resolve(program!.failure(why));
+      program!.kill();
+    } });
   }
 
   function abandon(): never {
@@ -66,8 +82,8 @@ export function rpcHost(options: HostOptions): PluginHost {
 
   const parts: Readonly<Record<string, (...args: never[]) => Promise<unknown>>> = {
     start,
-    health: () => client!.call("Health", {}),
-    reconfigure: async (_: unknown, config: object) => (await client!.call("Reconfigure", { config })).answer,
+    health: () => client!.call("Health", {}, limits.healthTimeout),
+    reconfigure: async (_: unknown, config: object) => (await client!.call("Reconfigure", { config }, callTimeout)).answer,
   };
 
   return {
@@ -91,6 +107,8 @@ export function rpcHost(options: HostOptions): PluginHost {
         },
       });
       void program.ended.then((error) => {
+        gone = true;
+        endBeat();
         greeted.reject(error);
         client?.close();
         slotCalls?.close();
@@ -100,7 +118,7 @@ export function rpcHost(options: HostOptions): PluginHost {
       const { path, contract } = await greeted.promise.finally(() => clearTimeout(late));
       checkContract(manifest, contract);
       client = connectTo(path, manifest);
-      await client.serving();
+      await client.serving(handshakeTimeout);
       const described = await client.call("Describe", {});
       hears = ((described.parts ?? []) as readonly string[]).includes("replaced");
       return declaredFrom(described);
@@ -108,7 +126,11 @@ export function rpcHost(options: HostOptions): PluginHost {
     call: ((part: string, ...args: never[]) => parts[part]!(...args)) as PluginHost["call"],
     async stop() {
       stopped = true;
-      await client?.call("Stop", { why }, stopTimeout).catch((error: Error) => log.warn(`its undo steps failed: ${error.message}`));
+      endBeat();
+      if (!gone) await client?.call("Stop", { why }, stopTimeout).catch((error: Error) => {
+        log.warn(`its undo steps failed: ${error.message}`);
+        if (isLate(error.cause)) program!.kill();
+      });
       client?.close();
       await program?.stop();
       removeCredentials(options);
@@ -132,11 +154,14 @@ const declaredFrom = ({ provides, needs, wants, parts }: Json): Declared => ({
 });
 
 interface RpcClient {
-  call(method: string, request: object, timeout?: number): Promise<Json>;
+  /** `timeout` in milliseconds, left out where the kernel has one; `what` is how an error names the call. */
+  call(method: string, request: object, timeout?: number, what?: string): Promise<Json>;
   /** Resolves when the standard health service says SERVING. */
-  serving(): Promise<void>;
+  serving(timeout: number): Promise<void>;
   close(): void;
 }
+
+const isLate = (error: unknown): boolean => (error as Partial<ServiceError> | undefined)?.code === status.DEADLINE_EXCEEDED;
 
 type Unary = (request: object, options: { deadline?: number }, done: (error: ServiceError | null, response: Struct & { status?: string }) => void) => void;
 
@@ -145,15 +170,16 @@ function connectTo(path: string, manifest: Manifest): RpcClient {
   const address = `unix:${path}`;
   const plugin = new api.plugin(address, credentials.createInsecure()) as Client & Record<string, Unary>;
   const health = new api.health(address, credentials.createInsecure()) as Client & Record<string, Unary>;
-  const unary = (client: Client & Record<string, Unary>, method: string, request: object, timeout?: number) =>
+  const unary = (client: Client & Record<string, Unary>, method: string, request: object, timeout: number | undefined, what = method) =>
     new Promise<Struct & { status?: string }>((resolve, reject) => client[method]!(request, timeout ? { deadline: Date.now() + timeout } : {}, (error, response) => {
-      if (error) reject(k3spError("K3SP_PLUGIN_CRASHED", { message: `${manifest.id}: ${error.details || error.message}`, plugin: manifest.id, cause: error }));
-      else resolve(response);
+      if (!error) return resolve(response);
+      const why = isLate(error) && timeout ? `"${what}" was not answered within ${timeout / 1000} s` : error.details || error.message;
+      reject(k3spError("K3SP_PLUGIN_CRASHED", { message: `${manifest.id}: ${why}`, plugin: manifest.id, cause: error }));
     }));
   return {
-    call: async (method, request, timeout) => fromStruct(await unary(plugin, method, toStruct(request), timeout)),
-    async serving() {
-      const { status } = await unary(health, "Check", { service: "" }, handshakeTimeout);
+    call: async (method, request, timeout, what) => fromStruct(await unary(plugin, method, toStruct(request), timeout, what)),
+    async serving(timeout) {
+      const { status } = await unary(health, "Check", { service: "" }, timeout);
       if (status !== "SERVING") throw loadError(manifest, `its health service says ${status}`);
     },
     close() {

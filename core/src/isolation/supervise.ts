@@ -27,6 +27,8 @@ export interface Supervised {
   failure(why: string): K3spError;
   /** SIGTERM, and SIGKILL five seconds later. */
   stop(): Promise<void>;
+  /** SIGKILL, for what does not answer. */
+  kill(): void;
 }
 
 /**
@@ -63,6 +65,7 @@ export function supervise({ manifest, log, args = [], env, onLine, logFile }: Su
     get pid() { return pidOf(child); },
     ended,
     failure,
+    kill: () => signal("SIGKILL"),
     async stop() {
       signal("SIGTERM");
       const kill = setTimeout(() => signal("SIGKILL"), 5000);

@@ -16,11 +16,13 @@ export interface HostsOptions {
   readonly admit?: (manifest: Manifest, log: Logger) => Promise<void>;
   /** Milliseconds between signs of life of a process, and for an answer. */
   readonly heartbeat?: number;
+  /** Milliseconds that a program may take to answer a call of its slot. */
+  readonly callTimeout?: number;
   /** Plugins whose process waits for a debugger. */
   readonly attach?: readonly string[];
 }
 
-export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs" | "heartbeat"> {
+export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs" | "heartbeat" | "callTimeout"> {
   readonly manifest: Manifest;
   readonly log: Logger;
   readonly attach?: boolean;

@@ -14,6 +14,7 @@ import { pidOf, type Calls, type Declared, type PluginHost } from "./host.ts";
 import type { HostOptions } from "./index.ts";
 import { attachFlags, debuggerHint } from "../../isolation/attach.ts";
 import { forwardOutput, limitLog } from "../../isolation/child-output.ts";
+import { watchBeat } from "../../isolation/heartbeat.ts";
 import { memoryOf, permissionFlags } from "../../isolation/permissions.ts";
 
 type Context = PluginContext<any, any, any>;
@@ -23,25 +24,20 @@ export function processHost(options: HostOptions): PluginHost {
   const exited = Promise.withResolvers<K3spError>();
   let child: ChildProcess | undefined;
   let bridge: Bridge;
-  let beat: NodeJS.Timeout | undefined;
+  let endBeat = (): void => {};
   let ctx: Context | undefined;
   let stopped = false;
 
   /** The child is gone, or must go: everything that waits for it hears why. */
   function end(error: K3spError): void {
-    clearInterval(beat);
+    endBeat();
     bridge.close(error);
     child?.kill("SIGKILL");
     if (!stopped) exited.resolve(error);
   }
 
-  function watchBeat(): void {
-    if (stopped) return;
-    beat = setInterval(() => {
-      let answered = false;
-      void bridge.remote("ping")().then(() => (answered = true), () => {});
-      setTimeout(() => answered || end(crashed(manifest, `its process did not answer for ${heartbeat / 1000} s`)), heartbeat * 0.9).unref();
-    }, heartbeat).unref();
+  function watch(): void {
+    if (!stopped) endBeat = watchBeat({ ask: () => bridge.remote("ping")(), every: heartbeat, misses: 1, onSilent: (why) => end(crashed(manifest, why)) });
   }
 
   return {
@@ -56,7 +52,7 @@ export function processHost(options: HostOptions): PluginHost {
       child.on("error", (error) => end(crashed(manifest, `its process could not be started: ${error.message}`)));
       child.on("exit", (code, signal) => end(crashed(manifest, exitReason(manifest, code, signal, tail()), tail())));
       // Who stops at a breakpoint does not answer; and how long a busy machine takes to start a process says nothing of it.
-      if (!attach) void bridge.remote("ping")().then(watchBeat, () => {});
+      if (!attach) void bridge.remote("ping")().then(watch, () => {});
       const { id, entry, version } = manifest;
       return declaredFrom((await bridge.remote("load")({ id, entry, version })) as ChildDeclared);
     },
@@ -74,7 +70,7 @@ export function processHost(options: HostOptions): PluginHost {
     }) as PluginHost["call"],
     async stop() {
       stopped = true;
-      clearInterval(beat);
+      endBeat();
       if (!child || child.exitCode !== null || child.signalCode !== null) return;
       const gone = new Promise((resolve) => child!.once("exit", resolve));
       if (child.connected) child.disconnect();
