@@ -1,9 +1,8 @@
 /** The JavaScript client does with a whole cluster what controllers and tools do. */
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, type Cluster } from "../kit/cluster.ts";
-import { busyboxImage } from "../kit/images.ts";
+import { beforeAll, describe, expect, test } from "vitest";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { useCluster } from "./use-cluster.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: clients ${reason}`);
@@ -21,19 +20,14 @@ spec:
 `;
 
 describe.skipIf(reason)("@kubernetes/client-node", () => {
-  let cluster: Cluster;
+  const cluster = useCluster({ args: ["--disable", "traefik"], manifest: talker, until: ["wait", "--for=condition=Ready", "pod/talker"] });
   // oxlint-disable-next-line no-explicit-any -- one member for each test below
   let seen: any;
   beforeAll(async () => {
-    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })], args: ["--disable", "traefik"] });
-    await cluster.start();
-    await cluster.apply(talker);
-    await cluster.kubectl("wait", "--for=condition=Ready", "pod/talker", "--timeout=60s");
     const { code, stdout, stderr } = await cluster.sandbox.run([process.execPath, join(import.meta.dirname, "javascript-client.ts")], { env: { KUBECONFIG: "/etc/rancher/k3s/k3s.yaml" }, timeout: 90_000 });
     if (code !== 0) throw new Error(`the client ended with ${code}\n${stdout}${stderr}`);
     seen = JSON.parse(stdout);
   });
-  afterAll(() => cluster?.dispose());
 
   test("an informer lists, and follows changes", () => {
     expect(seen.informer).toEqual(["add before 0", "add later 1", "update later 2", "delete before 0", "left later"]);

@@ -1,10 +1,10 @@
 /** kill -9 of the server or of containerd loses nothing that was acknowledged, and restarts no container. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
-import { busyboxImage } from "../kit/images.ts";
+import { describe, expect, test } from "vitest";
+import { eventually } from "../kit/cluster.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { useCluster } from "./use-cluster.ts";
 
 const root = join(import.meta.dirname, "../..");
 const k3sp = [join(root, "node_modules/node/bin/node"), join(root, "core/src/cli/main.ts")];
@@ -26,14 +26,7 @@ spec:
 `;
 
 describe.skipIf(reason)("a server that dies", () => {
-  let cluster: Cluster;
-  beforeAll(async () => {
-    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
-    await cluster.start();
-    await cluster.apply(app);
-    await cluster.kubectl("rollout", "status", "deployment/app", "--timeout=60s");
-  });
-  afterAll(() => cluster?.dispose());
+  const cluster = useCluster({ manifest: app, until: ["rollout", "status", "deployment/app"] });
 
   const containers = () => cluster.kubectl("get", "pods", "-l", "app=app", "-o", "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{'\\n'}{end}");
   /** Process ids of the containers, as their shims keep them. */

@@ -1,8 +1,8 @@
 /** From an empty folder to a working cluster: pods, services, DNS, ingress, volumes, metrics. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, eventually, httpGet, type Cluster } from "../kit/cluster.ts";
-import { busyboxImage } from "../kit/images.ts";
+import { describe, expect, test } from "vitest";
+import { eventually, httpGet } from "../kit/cluster.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { useCluster } from "./use-cluster.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: first light ${reason}`);
@@ -40,12 +40,7 @@ spec:
 `;
 
 describe.skipIf(reason)("a cluster from nothing", () => {
-  let cluster: Cluster;
-  beforeAll(async () => {
-    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
-    await cluster.start();
-  });
-  afterAll(() => cluster?.dispose());
+  const cluster = useCluster();
 
   const fromNode = (command: readonly string[]) => cluster.sandbox.run(command);
   const fromOutside = (command: readonly string[]) => cluster.sandbox.runPeer(command);

@@ -1,10 +1,10 @@
 /** Identities of a running server: certificates that are rotated, tokens, and a kubelet that is no more than its node. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, dataDir, eventually, runServer, type Cluster } from "../kit/cluster.ts";
-import { busyboxImage } from "../kit/images.ts";
+import { describe, expect, test } from "vitest";
+import { dataDir, eventually, runServer } from "../kit/cluster.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { useCluster } from "./use-cluster.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: identity ${reason}`);
@@ -12,12 +12,7 @@ const root = join(import.meta.dirname, "../..");
 const cli = [join(root, "node_modules/node/bin/node"), join(root, "core/src/cli/main.ts")];
 
 describe.skipIf(reason)("identities", () => {
-  let cluster: Cluster;
-  beforeAll(async () => {
-    cluster = await createCluster({ args: ["--disable", "traefik,metrics-server,servicelb,local-storage,network-policy", "--flannel-backend", "none"], images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
-    await cluster.start();
-  });
-  afterAll(() => cluster?.dispose());
+  const cluster = useCluster({ args: ["--disable", "traefik,metrics-server,servicelb,local-storage,network-policy", "--flannel-backend", "none"] });
 
   const k3sp = async (...args: string[]): Promise<string> => {
     const { code, stdout, stderr } = await cluster.sandbox.run([...cli, ...args]);

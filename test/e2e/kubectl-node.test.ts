@@ -1,16 +1,15 @@
 /** The verbs of kubectl that need a node and running containers. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
-import { busyboxImage } from "../kit/images.ts";
+import { describe, expect, test } from "vitest";
+import { eventually } from "../kit/cluster.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
 import { tool } from "../kit/tools.ts";
+import { image, useCluster } from "./use-cluster.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: kubectl on a node ${reason}`);
 
-const image = "docker.io/library/busybox:e2e";
 const deployment = `
 apiVersion: apps/v1
 kind: Deployment
@@ -26,14 +25,7 @@ spec:
 `;
 
 describe.skipIf(reason)("kubectl", () => {
-  let cluster: Cluster;
-  beforeAll(async () => {
-    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })], args: ["--disable", "traefik"] });
-    await cluster.start();
-    await cluster.apply(deployment);
-    await cluster.kubectl("rollout", "status", "deployment/app", "--timeout=60s");
-  });
-  afterAll(() => cluster?.dispose());
+  const cluster = useCluster({ args: ["--disable", "traefik"], manifest: deployment, until: ["rollout", "status", "deployment/app"] });
 
   const pod = () => cluster.kubectl("get", "pods", "-l", "app=app", "-o", "jsonpath={.items[0].metadata.name}");
   const gone = async (args: readonly string[]) => (await cluster.tryKubectl(["get", ...args])).stderr.includes("NotFound");

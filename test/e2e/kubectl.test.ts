@@ -1,10 +1,10 @@
 /** kubectl's everyday commands print and do what they do against upstream. */
 import { spawn } from "node:child_process";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, eventually, httpGet, type Cluster } from "../kit/cluster.ts";
-import { busyboxImage } from "../kit/images.ts";
+import { describe, expect, test } from "vitest";
+import { eventually, httpGet } from "../kit/cluster.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
 import { tool } from "../kit/tools.ts";
+import { useCluster } from "./use-cluster.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: kubectl ${reason}`);
@@ -27,14 +27,7 @@ spec:
 `;
 
 describe.skipIf(reason)("kubectl", () => {
-  let cluster: Cluster;
-  beforeAll(async () => {
-    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
-    await cluster.start();
-    await cluster.apply(manifest);
-    await cluster.kubectl("rollout", "status", "deployment/app", "--timeout=60s");
-  });
-  afterAll(() => cluster?.dispose());
+  const cluster = useCluster({ manifest, until: ["rollout", "status", "deployment/app"] });
 
   const firstPod = async () => (await cluster.kubectl("get", "pods", "-l", "app=app", "--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}")).trim();
   /** kubectl under a terminal of a given size, as `script` makes one. */

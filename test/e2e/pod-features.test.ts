@@ -1,22 +1,16 @@
 /** What pods may ask for that takes the whole cluster: other sizes, volumes of their own, sidecars, and Jobs that forgive a drain. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createCluster, eventually, type Cluster } from "../kit/cluster.ts";
-import { busyboxImage } from "../kit/images.ts";
+import { describe, expect, test } from "vitest";
+import { eventually } from "../kit/cluster.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
+import { image, useCluster } from "./use-cluster.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: features of pods ${reason}`);
 
-const image = "docker.io/library/busybox:e2e";
 const container = (name: string, command: readonly string[], more: object = {}) => ({ name, image, command, ...more });
 
 describe.skipIf(reason)("pods", () => {
-  let cluster: Cluster;
-  beforeAll(async () => {
-    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })], args: ["--disable", "traefik,metrics-server"] });
-    await cluster.start();
-  });
-  afterAll(() => cluster?.dispose());
+  const cluster = useCluster({ args: ["--disable", "traefik,metrics-server"] });
 
   const put = (kind: string, name: string, spec: object) =>
     cluster.apply(JSON.stringify({ apiVersion: kind === "Job" ? "batch/v1" : "v1", kind, metadata: { name }, spec }));

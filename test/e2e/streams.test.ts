@@ -1,11 +1,11 @@
 /** exec, attach, port-forward, cp and logs over WebSockets, by the real kubectl and by clients that speak the protocol themselves. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { dirname, join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Cluster, createCluster, eventually, httpGet } from "../kit/cluster.ts";
-import { busyboxImage } from "../kit/images.ts";
+import { describe, expect, test } from "vitest";
+import { eventually, httpGet } from "../kit/cluster.ts";
 import { sandboxUnavailable } from "../kit/sandbox.ts";
 import { tool } from "../kit/tools.ts";
+import { useCluster } from "./use-cluster.ts";
 
 const reason = sandboxUnavailable();
 if (reason) console.log(`skipped: streams ${reason}`);
@@ -49,14 +49,7 @@ spec:
 `;
 
 describe.skipIf(reason)("streams over WebSockets", () => {
-  let cluster: Cluster;
-  beforeAll(async () => {
-    cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })] });
-    await cluster.start();
-    await cluster.apply(manifest);
-    await cluster.kubectl("wait", "--for=condition=Ready", "pod/p", "--timeout=60s");
-  });
-  afterAll(() => cluster?.dispose());
+  const cluster = useCluster({ manifest, until: ["wait", "--for=condition=Ready", "pod/p"] });
 
   const exec = (args: readonly string[], stdin?: string) =>
     cluster.tryKubectl(["exec", "-v=8", ...args], stdin === undefined ? {} : { stdin });
