@@ -104,6 +104,21 @@ test("an unchanged file is applied again at start, and writes nothing when all i
   expect(kube.writes.slice(before).filter((w) => w.resource === "configmaps")).toEqual([expect.objectContaining({ verb: "create", name: "b" })]);
 });
 
+test("applies once what a start finds and its plugin deploys, and again what the plugin deploys later", async () => {
+  const addon = { name: "x", yaml: configMap("a", "1") };
+  const applied = () => recorded.filter((r) => r.includes("AppliedManifest")).length;
+  await begin();
+  await controller.deploy(addon);
+  await controller.stop();
+  await begin({ keep: true });
+  await controller.deploy(addon);
+  expect(applied()).toBe(2);
+  kube.drop(k.configMaps, "a");
+  await controller.deploy(addon);
+  expect(applied()).toBe(3);
+  expect(data("a")).toEqual({ k: "1" });
+});
+
 test("a bad document or object does not stop the others, and nothing is pruned by a broken file", async () => {
   await begin({ fake: { onWrite: ({ name }) => {
     if (name === "bad") throw k.invalid("", "ConfigMap", "bad", [{ type: "FieldValueInvalid", field: "data", message: "Invalid value" }]);

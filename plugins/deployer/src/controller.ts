@@ -59,6 +59,8 @@ export function createController(options: ControllerOptions): Controller {
   /** Path that an AddOn name belongs to; a second file of the same name would prune the first one's objects. */
   const owners = new Map<string, string>();
   const forced = new Set<string>();
+  /** Files of an earlier start that no plugin has deployed yet in this one: the start applies them already. */
+  const awaited = new Set<string>();
   const waiters = new Map<string, Waiter[]>();
   const failing = new Map<string, string>();
   const attempts = new Map<string, number>();
@@ -87,15 +89,17 @@ export function createController(options: ControllerOptions): Controller {
       const changed = stamps.get(path) !== stamp;
       stamps.set(path, stamp);
       if (!changed && !all) continue;
-      if (all) forced.add(path);
+      if (all) {
+        forced.add(path);
+        awaited.add(path);
+      }
       queue.add(isDisabled(root, path, disabled) ? REMOVE + addonNameOf(path) : path);
     }
   }
 
   /** The file is gone; its objects stay, as in K3s. */
   function forget(path: string): void {
-    stamps.delete(path);
-    failing.delete(path);
+    for (const map of [stamps, failing, awaited]) map.delete(path);
     const name = addonNameOf(path);
     if (owners.get(name) !== path) return;
     owners.delete(name);
@@ -136,9 +140,10 @@ export function createController(options: ControllerOptions): Controller {
       return fail(addon, path, "ApplyManifestFailed", `Applying manifest at "${path}" failed: ${message}`, failures.some((f) => f.transient));
     }
     recorder.record(addon, "Normal", "AppliedManifest", `Applied manifest at "${path}"`);
-    log.info({ addon: name, path, objects: objects.length }, `applied ${name}`);
+    const isNew = addon.spec.checksum !== checksum;
+    log[isNew ? "info" : "debug"]({ addon: name, path, objects: objects.length }, `applied ${name}`);
     done(path);
-    if (addon.spec.checksum !== checksum) await warnUnknownFields(addon, path, objects);
+    if (isNew) await warnUnknownFields(addon, path, objects);
   }
 
   /** The server drops fields that it does not know; whoever wrote the file should hear of a misspelt one. */
@@ -230,7 +235,7 @@ export function createController(options: ControllerOptions): Controller {
         return;
       }
       await writeManifest(path, substitute(addon.yaml, variables));
-      forced.add(path);
+      if (!awaited.delete(path)) forced.add(path);
       return finished(path);
     },
     remove: (name) => finished(REMOVE + addonNameOf(name)),
