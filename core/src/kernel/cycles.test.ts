@@ -8,7 +8,7 @@ import { growth, liveResources, type ResourceCount } from "@k3s-p/plugin-api/con
 import { healthCheck } from "@k3s-p/plugin-api/points";
 import { cni, datastore } from "@k3s-p/plugin-api/slots";
 import { inlineHost } from "./hosts/inline.ts";
-import { processHost } from "./hosts/process.ts";
+import { processHost } from "../isolation/process.ts";
 import type { Manifest } from "./manifest.ts";
 import { kernelOf, type Fake } from "./testing.ts";
 

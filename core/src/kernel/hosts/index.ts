@@ -32,7 +32,7 @@ export interface HostOptions extends Pick<HostsOptions, "paths" | "dirs" | "hear
 
 const modes: Readonly<Record<Manifest["isolation"], (options: HostOptions) => Promise<PluginHost>>> = {
   inline: async ({ manifest }) => inlineHost(manifest),
-  process: async (options) => (await import("./process.ts")).processHost(options),
+  process: async (options) => (await import("../../isolation/process.ts")).processHost(options),
   exec: async (options) => (await import("../../isolation/exec.ts")).execHost(options),
   rpc: async (options) => (await import("../../isolation/rpc.ts")).rpcHost(options),
 };

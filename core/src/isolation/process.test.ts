@@ -7,13 +7,13 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { definePlugin, type HealthResult, type Logger } from "@k3s-p/plugin-api";
 import { healthCheck } from "@k3s-p/plugin-api/points";
 import { runtime } from "@k3s-p/plugin-api/slots";
-import type { KernelOptions } from "../lifecycle.ts";
-import type { Manifest } from "../manifest.ts";
-import { kernelOf, type Fake, type Fakes } from "../testing.ts";
-import { inlineHost } from "./inline.ts";
+import type { KernelOptions } from "../kernel/lifecycle.ts";
+import type { Manifest } from "../kernel/manifest.ts";
+import { kernelOf, type Fake, type Fakes } from "../kernel/testing.ts";
+import { inlineHost } from "../kernel/hosts/inline.ts";
 import { processHost } from "./process.ts";
 
-const api = join(import.meta.dirname, "../../../../plugin-api/src");
+const api = join(import.meta.dirname, "../../../plugin-api/src");
 let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "process-"))));
 afterEach(() => rmSync(dir, { recursive: true }));

@@ -7,15 +7,15 @@ import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { k3spError, type K3spError, type Logger, type PluginContext } from "@k3s-p/plugin-api";
 import { createBridge, type Bridge } from "@k3s-p/plugin-api/wire/bridge";
-import type { Manifest } from "../manifest.ts";
-import { slotById } from "../board.ts";
-import type { ChildContext, ChildDeclared, FarSlot } from "../../isolation/child.ts";
-import { pidOf, type Calls, type Declared, type PluginHost } from "./host.ts";
-import type { HostOptions } from "./index.ts";
-import { attachFlags, debuggerHint } from "../../isolation/attach.ts";
-import { forwardOutput, limitLog } from "../../isolation/child-output.ts";
-import { watchBeat } from "../../isolation/heartbeat.ts";
-import { memoryOf, permissionFlags } from "../../isolation/permissions.ts";
+import type { Manifest } from "../kernel/manifest.ts";
+import { slotById } from "../kernel/board.ts";
+import type { ChildContext, ChildDeclared, FarSlot } from "./child.ts";
+import { pidOf, type Calls, type Declared, type PluginHost } from "../kernel/hosts/host.ts";
+import type { HostOptions } from "../kernel/hosts/index.ts";
+import { attachFlags, debuggerHint } from "./attach.ts";
+import { forwardOutput, limitLog } from "./child-output.ts";
+import { watchBeat } from "./heartbeat.ts";
+import { memoryOf, permissionFlags } from "./permissions.ts";
 
 type Context = PluginContext<any, any, any>;
 
@@ -83,7 +83,7 @@ export function processHost(options: HostOptions): PluginHost {
 
 function spawnChild({ manifest, paths, dirs, attach }: HostOptions): ChildProcess {
   const { PATH = "", TZ, LANG } = process.env;
-  return fork(new URL("../../isolation/child.ts", import.meta.url), [], {
+  return fork(new URL("./child.ts", import.meta.url), [], {
     serialization: "advanced", stdio: ["ignore", "pipe", "pipe", "ipc"],
     // The compile cache is its own, so that it cannot put code into another's; a start with it takes a third of the time.
     env: { PATH, ...(TZ && { TZ }), ...(LANG && { LANG }), NODE_COMPILE_CACHE: join(dirs.data, manifest.id, ".compile-cache") },
