@@ -110,42 +110,38 @@ export function start(deps: ControllerDeps): void {
     if (!schedule) return idle();
     const at = now();
     const { due, missed, next } = runsSince(schedule, earliest(cronJob, at), at);
-    const wait = next ? next.getTime() - at.getTime() + 100 : undefined;
-    if (missed)
-      event(
-        cronJob,
-        "Warning",
-        "TooManyMissedTimes",
-        "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew",
-      );
-    if (!due || due.getTime() === Date.parse(status.lastScheduleTime ?? "")) return idle(wait);
-    const deadline = cronJob.spec?.startingDeadlineSeconds;
+    const waitMs = next ? next.getTime() - at.getTime() + 100 : undefined;
+    if (missed) {
+      const message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
+      event(cronJob, "Warning", "TooManyMissedTimes", message);
+    }
+    if (!due || due.getTime() === Date.parse(status.lastScheduleTime ?? "")) return idle(waitMs);
+    const running = owned.filter((job) => !endOf(job));
+    if (!mayStart(cronJob, due, at, running)) return idle(waitMs);
+    return { next: await startJob(cronJob, status, due, running), waitMs };
+  }
+
+  /** Whether it is not too late for a run, and those that still run allow it. */
+  function mayStart(cronJob: CronJob, due: Date, at: Date, running: readonly Job[]): boolean {
+    const { startingDeadlineSeconds: deadline, concurrencyPolicy } = cronJob.spec ?? {};
     if (deadline !== undefined && due.getTime() + deadline * 1000 < at.getTime()) {
       event(cronJob, "Warning", "MissSchedule", `Missed scheduled time to start a job: ${due.toUTCString()}`);
-      return idle(wait);
+      return false;
     }
-    const running = owned.filter((job) => !endOf(job));
-    if (cronJob.spec?.concurrencyPolicy === "Forbid" && running.length) {
-      event(
-        cronJob,
-        "Normal",
-        "JobAlreadyActive",
-        "Not starting job because prior execution is running and concurrency policy is Forbid",
-      );
-      return idle(wait);
-    }
-    let active = status.active ?? [];
-    if (cronJob.spec?.concurrencyPolicy === "Replace") {
-      for (const job of running) await remove(cronJob, job);
-      active = [];
-    }
+    if (concurrencyPolicy !== "Forbid" || running.length === 0) return true;
+    const message = "Not starting job because prior execution is running and concurrency policy is Forbid";
+    event(cronJob, "Normal", "JobAlreadyActive", message);
+    return false;
+  }
+
+  /** The status with the new Job; as it was when none can be made because the namespace is being deleted. */
+  async function startJob(cronJob: CronJob, status: Status, due: Date, running: readonly Job[]): Promise<Status> {
+    const replaces = cronJob.spec?.concurrencyPolicy === "Replace";
+    if (replaces) for (const job of running) await remove(cronJob, job);
     const job = await createJob(cronJob, due);
-    if (!job) return idle(wait);
-    const kept = active.filter((ref) => ref.uid !== job.metadata.uid);
-    return {
-      next: { ...status, active: [...kept, jobReference(job)], lastScheduleTime: timestamp(due) as any },
-      waitMs: wait,
-    };
+    if (!job) return status;
+    const kept = replaces ? [] : (status.active ?? []).filter((ref) => ref.uid !== job.metadata.uid);
+    return { ...status, active: [...kept, jobReference(job)], lastScheduleTime: timestamp(due) as any };
   }
 
   function readSchedule(cronJob: CronJob): Schedule | undefined {

@@ -64,38 +64,38 @@ export function start(deps: ControllerDeps): void {
     if (covered.length === 0)
       c.events.record(referenceTo(podDisruptionBudgets, budget), "Normal", "NoPods", "No matching pods found");
     try {
-      const { expected, desired } = await expectation(budget, covered);
-      const { disrupted, waitMs } = disruptedPods(budget, covered);
-      const healthy = covered.filter(
-        (pod) => !pod.metadata.deletionTimestamp && !Object.hasOwn(disrupted, pod.metadata.name!) && isReady(pod),
-      ).length;
-      const allowed = expected > 0 ? Math.max(0, healthy - desired) : 0;
-      await write(budget, {
-        ...budget.status,
-        currentHealthy: healthy,
-        desiredHealthy: desired,
-        expectedPods: expected,
-        disruptionsAllowed: allowed,
-        disruptedPods: disrupted as any,
-        observedGeneration: budget.metadata.generation,
-        conditions: conditions(budget, allowed > 0 ? "SufficientPods" : "InsufficientPods", allowed > 0, ""),
-      });
+      const { status, waitMs } = await statusOf(budget, covered);
+      await write(budget, status);
       return waitMs;
     } catch (error) {
-      c.events.record(
-        referenceTo(podDisruptionBudgets, budget),
-        "Warning",
-        "CalculateExpectedPodCountFailed",
-        `Failed to calculate the number of expected pods: ${messageOf(error)}`,
-      );
-      await write(budget, {
-        ...(budget.status ?? { currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 }),
-        disruptionsAllowed: 0,
-        observedGeneration: budget.metadata.generation,
-        conditions: conditions(budget, "SyncFailed", false, messageOf(error)),
-      });
+      await reportFailure(budget, messageOf(error));
       throw error;
     }
+  }
+
+  async function statusOf(budget: PodDisruptionBudget, covered: readonly Pod[]): Promise<{ status: Status; waitMs: number | undefined }> {
+    const { expected, desired } = await expectation(budget, covered);
+    const { disrupted, waitMs } = disruptedPods(budget, covered);
+    const healthy = covered.filter(
+      (pod) => !pod.metadata.deletionTimestamp && !Object.hasOwn(disrupted, pod.metadata.name!) && isReady(pod),
+    ).length;
+    const allowed = expected > 0 ? Math.max(0, healthy - desired) : 0;
+    const status: Status = {
+      ...budget.status, currentHealthy: healthy, desiredHealthy: desired, expectedPods: expected, disruptionsAllowed: allowed,
+      disruptedPods: disrupted as any, observedGeneration: budget.metadata.generation,
+      conditions: conditions(budget, allowed > 0 ? "SufficientPods" : "InsufficientPods", allowed > 0, ""),
+    };
+    return { status, waitMs };
+  }
+
+  /** Nothing may be evicted while it is not known how many pods there should be. */
+  async function reportFailure(budget: PodDisruptionBudget, problem: string): Promise<void> {
+    const message = `Failed to calculate the number of expected pods: ${problem}`;
+    c.events.record(referenceTo(podDisruptionBudgets, budget), "Warning", "CalculateExpectedPodCountFailed", message);
+    await write(budget, {
+      ...(budget.status ?? { currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 }),
+      disruptionsAllowed: 0, observedGeneration: budget.metadata.generation, conditions: conditions(budget, "SyncFailed", false, problem),
+    });
   }
 
   const conditions = (budget: PodDisruptionBudget, reason: string, allowed: boolean, message: string) =>

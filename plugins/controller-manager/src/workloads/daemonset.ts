@@ -16,6 +16,15 @@ import { buildDaemonPod, HASH, hashOf, isUpdated, placement } from "./daemonset-
 const BURST = 250;
 type Status = NonNullable<DaemonSet["status"]>;
 
+interface Prepared {
+  readonly claimed: readonly Pod[];
+  /** Of the template. */
+  readonly revision: ControllerRevision;
+  /** All of the set, the template's last. */
+  readonly revisions: readonly ControllerRevision[];
+  readonly collisionCount: number;
+}
+
 export function start(deps: ControllerDeps): void {
   const { client, now } = deps;
   const c = createController(deps, "daemonset", { workers: 2 });
@@ -65,54 +74,36 @@ export function start(deps: ControllerDeps): void {
     const set = setInformer.get(name, namespace);
     if (!set) return expectations.forget(key);
     if (selectsEverything(set)) {
-      return c.events.record(
-        referenceTo(daemonSets, set),
-        "Warning",
-        "SelectingAll",
-        "This daemon set is selecting all pods. A non-empty selector is required.",
-      );
+      const message = "This daemon set is selecting all pods. A non-empty selector is required.";
+      return c.events.record(referenceTo(daemonSets, set), "Warning", "SelectingAll", message);
     }
     if (isTerminating(set as any)) return;
-    const revisions = await claim({
-      client,
-      resource: controllerRevisions,
-      owner: { resource: daemonSets, object: set },
-      matches: (revision) => matchesSelector(set.spec?.selector, revision.metadata.labels),
-      candidates: candidatesOf(revisionInformer, set),
-    });
-    const { revision, collisionCount } = await syncRevision(
-      client,
-      {
-        resource: daemonSets,
-        object: set,
-        template: set.spec!.template,
-        collisionCount: set.status?.collisionCount ?? 0,
-        hashLabel: HASH,
-      },
-      revisions,
-    );
+    const { claimed, revisions, revision, collisionCount } = await prepare(set);
     const hash = hashOf(revision);
-    const claimed = await claim({
-      client, resource: pods, owner: { resource: daemonSets, object: set },
-      matches: (pod) => matchesSelector(set.spec?.selector, pod.metadata.labels), candidates: candidatesOf(podInformer, set),
-    });
     let waitMs: number | undefined;
     let failure: unknown;
     if (expectations.satisfied(key)) {
       const plan = planPods(set, claimed, hash);
       waitMs = plan.waitMs;
       failure = await carryOut(set, plan, hash);
-      const all = [...revisions.filter((r) => r.metadata.uid !== revision.metadata.uid), revision];
-      await trimHistory(
-        client,
-        all,
-        (r) => r === revision || claimed.some((pod) => isUpdated(pod, hashOf(r))),
-        set.spec?.revisionHistoryLimit ?? 10,
-      );
+      const isLive = (r: ControllerRevision) => r === revision || claimed.some((pod) => isUpdated(pod, hashOf(r)));
+      await trimHistory(client, revisions, isLive, set.spec?.revisionHistoryLimit ?? 10);
     }
     await writeStatus(set, claimed, hash, collisionCount);
     if (failure !== undefined && !isTerminatingNamespace(failure)) throw failure;
     return waitMs ?? nextAvailable(claimed, set.spec?.minReadySeconds ?? 0, now());
+  }
+
+  /** Adopts pods and revisions, and makes the revision of the template if it is new. */
+  async function prepare(set: DaemonSet): Promise<Prepared> {
+    const owner = { resource: daemonSets, object: set };
+    const matches = (object: Pod | ControllerRevision) => matchesSelector(set.spec?.selector, object.metadata.labels);
+    const before = await claim({ client, resource: controllerRevisions, owner, matches, candidates: candidatesOf(revisionInformer, set) });
+    const { revision, collisionCount } = await syncRevision(client, {
+      ...owner, template: set.spec!.template, collisionCount: set.status?.collisionCount ?? 0, hashLabel: HASH,
+    }, before);
+    const claimed = await claim({ client, resource: pods, owner, matches, candidates: candidatesOf(podInformer, set) });
+    return { claimed, revision, collisionCount, revisions: [...before.filter((r) => r.metadata.uid !== revision.metadata.uid), revision] };
   }
 
   async function carryOut(set: DaemonSet, plan: Plan, hash: string): Promise<unknown> {
