@@ -1,13 +1,14 @@
 // Brings a machine to the point where Node 26 can run k3s-p. Plain JavaScript for Node >= 18, no dependencies.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, constants, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const lockStamp = join(root, "node_modules/.k3s-p-lock");
-const buildStamp = join(root, "node_modules/.k3s-p-build");
+/** Beside what the builds make and not in node_modules, which may be a copy of another checkout's. */
+const buildStamp = join(root, ".k3s-p-build");
 const node26 = join(root, "node_modules/node/bin/node");
 const compileCache = join(root, "node_modules/.cache/k3s-p");
 
@@ -30,6 +31,7 @@ export function installDependencies() {
     say("installing dependencies (npm ci)");
     must("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"], "check that the npm registry is reached, then run npm ci by hand to see why");
     writeFileSync(lockStamp, lock);
+    rmSync(buildStamp, { force: true });
   }
   const build = hashOf([lockStamp, ...buildFiles()]);
   if (isStamped(buildStamp, build)) return;
