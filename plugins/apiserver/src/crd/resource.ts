@@ -1,10 +1,11 @@
 /** One served version of a CustomResourceDefinition as a row of the registry. */
-import { apiError, badRequest, type FieldError } from "@k3s-p/plugin-api/kube";
+import { apiError, type FieldError } from "@k3s-p/plugin-api/kube";
 import type { Shape } from "../patch/shape.ts";
 import { allVerbs } from "../resources/row.ts";
 import { keepStatus } from "../resources/strategy.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { FieldValidation } from "../verbs/engine.ts";
+import { strictError } from "../verbs/undecodable.ts";
 import { type ColumnProps, customColumns } from "./columns.ts";
 import { type ConversionProps, type Convert, convertedSteps } from "./convert.ts";
 import { parseJsonPath } from "./jsonpath.ts";
@@ -105,9 +106,6 @@ export function customRow(input: CustomRowInput): CustomDef {
     schema: { get: () => input.readSchema() }, shape: { get: () => shapeOfNode(node()) },
   }) as CustomDef;
 }
-
-const strictError = ({ version, kind }: Pick<ResourceDef, "version" | "kind">, warnings: readonly string[]): Error =>
-  badRequest(`${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: strict decoding error: ${warnings.join(", ")}`);
 
 type Strategy = Pick<ResourceDef, "prepareCreate" | "prepareUpdate" | "prepareStatusUpdate" | "generationOf">;
 

@@ -6,9 +6,9 @@
  * Codes of types: `s` text, `b` boolean, `i` int32, `l` int64, `d` double, `q` quantity, `o` int or string, `t` time,
  * `y` base64, `*` anything, `[x` list, `{x` map, `@package/version.Type` struct; `-` in front = empty says nothing.
  */
-import { type ApiError, badRequest } from "@k3s-p/plugin-api/kube";
 import { packageOf } from "../patch/shape.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
+import { strictError, Undecodable } from "../verbs/undecodable.ts";
 import { fieldTable } from "./generated.ts";
 
 /** The fields that the kind does not have, such as `spec.foo` or `spec.containers[0].bar`. */
@@ -17,8 +17,8 @@ export const unknownFields = (group: string, version: string, kind: string, obje
 
 /**
  * For `fieldValidation`: drops unknown fields, nulls and (unless told to keep them) empty values from the body in place,
- * and returns one warning for each unknown field. Throws 400 for values of a wrong type, and under `Strict` for unknown
- * fields.
+ * and returns one warning for each unknown field. Throws `Undecodable` for values of a wrong type, and under `Strict` for
+ * unknown fields.
  */
 export function checkFields(
   def: Pick<ResourceDef, "group" | "version" | "kind">, body: Obj, mode: string, keepEmpty = false,
@@ -26,12 +26,9 @@ export function checkFields(
   const unknown = inspect(def.group, def.version, def.kind, body, true, keepEmpty);
   if (unknown.length === 0 || mode === "Ignore") return [];
   const warnings = unknown.map((field) => `unknown field ${JSON.stringify(field)}`);
-  if (mode === "Strict") throw undecodable(def, `strict decoding error: ${warnings.join(", ")}`);
+  if (mode === "Strict") throw strictError(def, warnings);
   return warnings;
 }
-
-const undecodable = ({ version, kind }: Pick<ResourceDef, "version" | "kind">, why: string): ApiError =>
-  badRequest(`${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: ${why}`);
 
 interface Walk {
   readonly def: Pick<ResourceDef, "version" | "kind">;
@@ -169,14 +166,34 @@ const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const base64Pattern = /^(?:[A-Za-z0-9+/\r\n]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?[\r\n]*$/;
 const goNames: Readonly<Record<string, string>> = { s: "string", b: "bool", i: "int32", l: "int64", d: "float64" };
 
-function wrongType(walk: Walk, owner: Struct, type: Type, value: unknown, at: Place): ApiError {
+function wrongType(walk: Walk, owner: Struct, type: Type, value: unknown, at: Place): Undecodable {
   if (type.tag === "scalar" && typeof value === "string") {
-    if (type.code === "q") return undecodable(walk.def, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
-    if (type.code === "t") return undecodable(walk.def, `parsing time ${JSON.stringify(value)} as "2006-01-02T15:04:05Z07:00": cannot parse ${JSON.stringify(value)} as "2006"`);
-    if (type.code === "y") return undecodable(walk.def, `illegal base64 data at input byte ${Math.max(0, value.search(/[^A-Za-z0-9+/]/))}`);
+    if (type.code === "q") return new Undecodable(walk.def, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+    if (type.code === "t") return new Undecodable(walk.def, `parsing time ${JSON.stringify(value)} as "2006-01-02T15:04:05Z07:00": cannot parse ${JSON.stringify(value)} as "2006"`);
+    if (type.code === "y") {
+      const why = `illegal base64 data at input byte ${Math.max(0, value.search(/[^A-Za-z0-9+/]/))}`;
+      return new Undecodable(walk.def, why, `error decoding from json: ${why}`);
+    }
   }
   const path = fieldsOf(at).join(".");
-  return undecodable(walk.def, `json: cannot unmarshal ${jsonKind(value)} into Go struct field ${owner.name}.${path} of type ${goType(type)}`);
+  const why = `json: cannot unmarshal ${jsonKind(value)} into Go struct field ${owner.name}.${path} of type ${goType(type)}`;
+  return new Undecodable(walk.def, why, whyNotRestored(type, value));
+}
+
+function whyNotRestored(type: Type, value: unknown): string | undefined {
+  switch (type.tag) {
+    case "list": return `cannot restore slice from ${goKind(value)}`;
+    case "map": return `cannot restore map from ${goKind(value)}`;
+    case "struct": return `cannot restore struct from: ${goKind(value)}`;
+    case "scalar": return goNames[type.code] && `unrecognized type: ${goNames[type.code]}`;
+    case "any": return undefined;
+  }
+}
+
+function goKind(value: unknown): string {
+  if (typeof value === "number") return Number.isInteger(value) ? "int64" : "float64";
+  if (typeof value === "object") return Array.isArray(value) ? "slice" : "map";
+  return typeof value === "boolean" ? "bool" : typeof value;
 }
 
 function jsonKind(value: unknown): string {

@@ -103,9 +103,32 @@ describe("field validation", () => {
   test("covers the results of patches", async () => {
     await api.http("POST", CM, { metadata: { name: "p" } });
     const patch = (mode: string): Promise<any> => api.http("PATCH", `${CM}/p?fieldValidation=${mode}`, { extra: 1 }, { "content-type": "application/merge-patch+json" });
-    expect((await patch("Strict")).status).toBe(400);
+    const strict = await patch("Strict");
+    expect([strict.status, strict.body.message]).toEqual([422, expect.stringMatching(/^ "" is invalid: patch: Invalid value: "\{.*\}": strict decoding error: unknown field "extra"$/)]);
     const warned = await patch("Warn");
     expect([warned.status, warned.body.extra, warned.headers["warning"]]).toEqual([200, undefined, ['299 - "unknown field \\"extra\\""']]);
+  });
+
+  const deployments = "/apis/apps/v1/namespaces/default/deployments";
+  const fromJson = (field: string, kind: string, type: string): string => `json: cannot unmarshal ${kind} into Go struct field ${field} of type ${type}`;
+  test.each([
+    ["merge", { spec: { replicas: "two" } }, /^\{.*"replicas":"two".*\}$/, fromJson("DeploymentSpec.spec.replicas", "string", "int32")],
+    ["merge", { metadata: "x" }, /"metadata":"x"/, fromJson("Deployment.metadata", "string", "v1.ObjectMeta")],
+    ["json", [{ op: "replace", path: "/spec/template", value: [] }], /"template":\[\]/, fromJson("DeploymentSpec.spec.template", "array", "v1.PodTemplateSpec")],
+    ["strategic", { spec: { replicas: "two", paused: null } }, /^map\[spec:map\[paused:<nil> replicas:two\]\]$/, "unrecognized type: int32"],
+    ["strategic", { metadata: { labels: { a: 1 } } }, /^map\[metadata:map\[labels:map\[a:1\]\]\]$/, "unrecognized type: string"],
+    ["strategic", { spec: { strategy: "x" } }, /^map/, "cannot restore struct from: string"],
+    ["strategic", { metadata: { labels: "x" } }, /^map/, "cannot restore map from string"],
+  ])("refuses a %s patch that leaves a value of a wrong type: %j", async (type, body, value, why) => {
+    await api.http("POST", deployments, {
+      metadata: { name: "wrong" },
+      spec: { selector: { matchLabels: { a: "b" } }, template: { metadata: { labels: { a: "b" } }, spec: { containers: [{ name: "c", image: "i" }] } } },
+    });
+    const contentType = type === "strategic" ? "application/strategic-merge-patch+json" : `application/${type === "json" ? "json-patch" : "merge-patch"}+json`;
+    const { status, body: answer } = await api.http("PATCH", `${deployments}/wrong`, body as object, { "content-type": contentType });
+    const [, shown, reason] = /^ "" is invalid: patch: Invalid value: ("(?:[^"\\]|\\.)*"): (.*)$/s.exec(answer.message) ?? [];
+    expect([status, answer.reason, JSON.parse(shown ?? '""'), reason]).toEqual([422, "Invalid", expect.stringMatching(value), why]);
+    expect(answer.details).toEqual({ causes: [{ reason: "FieldValueInvalid", field: "patch", message: answer.message.slice(' "" is invalid: patch: '.length) }] });
   });
 
   test("refuses values of a wrong type", async () => {

@@ -239,7 +239,6 @@ describe("scale", () => {
     ["of another object", { metadata: { name: "other" } }, "the name of the object (other) does not match the name on the URL (unscaled)"],
     ["of another kind", { kind: "Deployment" }, 'Deployment in version "v1" cannot be handled as a Scale: converting (autoscaling/v1.Deployment) to (autoscaling/v1.Scale): unknown conversion'],
     ["of another version", { apiVersion: "apps/v1" }, "the API version in the data (apps/v1) does not match the expected API version (autoscaling/v1)"],
-    ["in words", { spec: { replicas: "a" } }, 'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32'],
   ])("%s is refused", async (_, body, message) => {
     await api.http("POST", DEPLOY, deployment("unscaled"));
     for (const [method, headers] of [["PUT", {}], ["PATCH", merge]] as const) {
@@ -247,6 +246,15 @@ describe("scale", () => {
       expect([answer.status, answer.body.message]).toEqual([400, message]);
     }
     expect((await api.http("GET", `${DEPLOY}/unscaled`)).body.spec.replicas).toBe(1);
+  });
+
+  test("in words is refused, with 400 as a body and 422 as a patch", async () => {
+    await api.http("POST", DEPLOY, deployment("unscaled"));
+    const why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+    const put = await api.http("PUT", `${DEPLOY}/unscaled/scale`, { spec: { replicas: "a" } });
+    expect([put.status, put.body.message]).toEqual([400, `Scale in version "v1" cannot be handled as a Scale: ${why}`]);
+    const patch = await api.http("PATCH", `${DEPLOY}/unscaled/scale`, { spec: { replicas: "a" } }, merge);
+    expect([patch.status, patch.body.message]).toEqual([422, expect.stringMatching(/^ "" is invalid: patch: Invalid value: .*: json: cannot unmarshal string into/)]);
   });
 });
 

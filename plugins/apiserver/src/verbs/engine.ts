@@ -1,12 +1,13 @@
 /** What every verb works with: the server's parts, and who asks for what. */
 import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, UserInfo } from "@k3s-p/plugin-api/slots";
-import { apiError, badRequest, timestamp, type FieldError, type KubeObject } from "@k3s-p/plugin-api/kube";
+import { apiError, timestamp, type FieldError, type KubeObject } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef, StrategyContext } from "../resources/types.ts";
 import type { Duplicates } from "../server/duplicates.ts";
 import type { Registry } from "../server/registry.ts";
 import { canonicalize, type Canonical, Entry, toEntry } from "../store/entry.ts";
 import type { Collection, Store } from "../store/store.ts";
+import { strictError } from "./undecodable.ts";
 
 /** The admission plugins as one. `mutate` returns the object to go on with. */
 export interface AdmissionChain {
@@ -18,9 +19,9 @@ export interface AdmissionChain {
 
 /**
  * Drops what the kind does not have (and nulls) from a body in place; returns a warning for each unknown field. Throws
- * 400 for values of a wrong type, and for unknown fields when the mode is `Strict`.
+ * `Undecodable` for values of a wrong type, and for unknown fields when the mode is `Strict`. `keepEmpty` for what is not
+ * an object yet, such as an applied configuration.
  */
-/** `keepEmpty` for what is not an object yet, such as an applied configuration. */
 export type FieldCheck = (def: ResourceDef, body: Obj, mode: FieldValidation, keepEmpty?: boolean) => readonly string[];
 export type FieldValidation = "Ignore" | "Warn" | "Strict";
 
@@ -96,10 +97,7 @@ export interface Call {
 export function checkBody(engine: Engine, call: Pick<Call, "def" | "fieldValidation" | "warn" | "duplicates">, body: Obj): void {
   const { def, fieldValidation = "Ignore", duplicates } = call;
   const unknown = engine.checkFields?.(def, body, duplicates && fieldValidation === "Strict" ? "Warn" : fieldValidation) ?? [];
-  if (duplicates && fieldValidation === "Strict") {
-    throw badRequest(`${def.kind} in version ${JSON.stringify(def.version)} cannot be handled as a ${def.kind}: ` +
-      `strict decoding error: ${duplicates.strict(unknown, def.custom === true).join(", ")}`);
-  }
+  if (duplicates && fieldValidation === "Strict") throw strictError(def, duplicates.strict(unknown, def.custom === true));
   const warnings = duplicates ? duplicates.warnings(unknown, def.custom === true) : unknown;
   if (warnings.length > 0) call.warn?.(warnings);
 }

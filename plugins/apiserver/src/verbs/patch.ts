@@ -7,6 +7,7 @@ import type { Obj } from "../resources/types.ts";
 import type { Duplicates } from "../server/duplicates.ts";
 import { apiVersion, type Call, checkBody, currentTime, type Engine, isPlainObject, privateCopy } from "./engine.ts";
 import { checkType } from "./create.ts";
+import { checkPatched, strictError } from "./undecodable.ts";
 import { modify, type Modified } from "./update.ts";
 
 export interface PatchInput {
@@ -30,7 +31,7 @@ export async function patch(engine: Engine, asked: Call, input: PatchInput): Pro
   if (input.type === "apply") return serverSideApply(engine, call, input);
   return modify(engine, call, {
     next(old) {
-      return checked(engine, call, named(call, patched(call, old, input)), old);
+      return checkPatched(input, patched(call, old, input), (made) => named(call, checked(engine, call, made, old)));
     },
   });
 }
@@ -93,10 +94,7 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
 /** Drops them; what is empty is owned all the same, and left out of the result. */
 function unknownFields(engine: Engine, { def, duplicates, fieldValidation, warn }: Call, applied: Obj): string[] {
   const warnings = engine.checkFields?.(def, applied, "Warn", true) ?? [];
-  if (duplicates && fieldValidation === "Strict") {
-    throw badRequest(`${def.kind} in version ${JSON.stringify(def.version)} cannot be handled as a ${def.kind}: ` +
-      `strict decoding error: ${duplicates.strict([], def.custom === true).join(", ")}`);
-  }
+  if (duplicates && fieldValidation === "Strict") throw strictError(def, duplicates.strict([], def.custom === true));
   if (duplicates && fieldValidation === "Warn") warn?.(duplicates.warnings([], def.custom === true));
   return warnings.map((warning) => JSON.parse(warning.slice("unknown field ".length)) as string);
 }

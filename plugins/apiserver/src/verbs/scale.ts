@@ -6,6 +6,7 @@ import type { Entry } from "../store/entry.ts";
 import { checkType } from "./create.ts";
 import { type Call, checkBody, clone, collectionOf, type Engine, present, unstored } from "./engine.ts";
 import { patched, type PatchInput } from "./patch.ts";
+import { checkPatched } from "./undecodable.ts";
 import { modify } from "./update.ts";
 
 /** The row under which a Scale is answered, whatever it scales. */
@@ -19,12 +20,13 @@ export async function getScale(engine: Engine, call: Call): Promise<Entry> {
 }
 
 export async function updateScale(engine: Engine, call: Call, object: Obj): Promise<Entry> {
-  return writeScale(engine, call, () => object);
+  return writeScale(engine, call, () => checked(engine, call, object));
 }
 
 export async function patchScale(engine: Engine, call: Call, input: PatchInput): Promise<Entry> {
-  if (input.type === "apply") return writeScale(engine, call, (current) => patched({ def: scaleDef(call.def) }, current, { ...input, type: "merge" }));
-  return writeScale(engine, call, (current) => patched({ def: scaleDef(call.def) }, current, input));
+  const merged: PatchInput = input.type === "apply" ? { ...input, type: "merge" } : input;
+  return writeScale(engine, call, (current) =>
+    checkPatched(merged, patched({ def: scaleDef(call.def) }, current, merged), (scale) => checked(engine, call, scale)));
 }
 
 const scaleDef = (def: ResourceDef): ResourceDef => ({ ...def, ...scaleRow, custom: false });
@@ -43,7 +45,7 @@ async function writeScale(engine: Engine, call: Call, wanted: (current: Obj) => 
   const { def } = call;
   const result = await modify(engine, { ...call, subresource: "scale" }, {
     next(old) {
-      const scale = checked(engine, call, wanted(scaleObject(def, old)));
+      const scale = wanted(scaleObject(def, old));
       const replicas = scale.spec?.replicas ?? 0;
       if (replicas < 0) {
         throw invalid(scaleRow.group, scaleRow.kind, call.name, [{
