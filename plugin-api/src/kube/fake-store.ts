@@ -4,7 +4,8 @@ import { conflict, notFound } from "./errors.ts";
 import { unknownIndex } from "./indexes.ts";
 import { timestamp } from "./meta.ts";
 import { apiVersionOf, type Resource } from "./resources.ts";
-import { matches, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
+import { parseFieldSelector, parseLabelSelector } from "./parse-selector.ts";
+import { matches } from "./selectors.ts";
 import type { KubeObject } from "./types.ts";
 
 type Obj = any;

@@ -4,9 +4,10 @@ import { apiError, conflict, invalid, isConflict, isNotFound, notFound } from ".
 import { eventRecorder } from "./events.ts";
 import { fakeKube } from "./fake.ts";
 import { controllerRef, keyOf, splitKey } from "./meta.ts";
+import { parseFieldSelector, parseLabelSelector } from "./parse-selector.ts";
 import { canonicalQuantity, compareQuantity, quantityMilli, quantityValue } from "./quantity.ts";
 import { events } from "./resources.ts";
-import { formatSelector, matches, matchesSelector, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
+import { formatSelector, matches, matchesSelector } from "./selectors.ts";
 import { workQueue } from "./workqueue.ts";
 
 test.each([
@@ -37,10 +38,56 @@ test.each([
   expect(matches(parseLabelSelector(text), labels as Record<string, string>)).toBe(result);
 });
 
-test("a bad selector is refused, in upstream's words", () => {
-  expect(() => parseLabelSelector("a in (b")).toThrow("unable to parse requirement");
-  expect(() => parseLabelSelector("a=b c")).toThrow("unable to parse requirement");
-  expect(() => parseFieldSelector("x")).toThrow("invalid selector");
+const NAME = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character " +
+  "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const VALUE = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character " +
+  "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const OPERATORS = ", expected: in, notin, =, ==, !=, gt, lt";
+
+test.each([
+  ["a in b", "unable to parse requirement: found 'b' expected: '('"],
+  ["a in", "unable to parse requirement: found '' expected: '('"],
+  ["a in (b", "unable to parse requirement: found '', expected: ',' or ')'"],
+  ["a in (b c)", "unable to parse requirement: found 'c', expected: ',' or ')'"],
+  ["a in (b,", "unable to parse requirement: found '', expected: ',', or identifier"],
+  ["a in (=", "unable to parse requirement: found '=', expected: ',', ')' or identifier"],
+  ["a b", `unable to parse requirement: found 'b'${OPERATORS}`],
+  ["a (b)", `unable to parse requirement: found '('${OPERATORS}`],
+  ["a constructor", `unable to parse requirement: found 'constructor'${OPERATORS}`],
+  ["a==>", "unable to parse requirement: found '>', expected: identifier"],
+  ["!", "unable to parse requirement: found '', expected: identifier"],
+  ["!a=b", "found '=', expected: ',' or 'end of string'"],
+  ["a=b c", "found 'c', expected: ',' or 'end of string'"],
+  ["a,", "found '', expected: identifier after ','"],
+  [",a", "found ',', expected: !, identifier, or 'end of string'"],
+  ["a>b", "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer"],
+  ["-a=b", `unable to parse requirement: <nil>: Invalid value: "-a": name part ${NAME}`],
+  ["/a", 'unable to parse requirement: <nil>: Invalid value: "/a": prefix part must be non-empty'],
+  ["x/y/z", `unable to parse requirement: <nil>: Invalid value: "x/y/z": a qualified name ${NAME} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`],
+  ["a=-b", `unable to parse requirement: values[0][a]: Invalid value: "-b": ${VALUE}`],
+  ["a in (c,-b)", `unable to parse requirement: values[0][a]: Invalid value: "-b": ${VALUE}`],
+  [`a=${"x".repeat(64)}`, `unable to parse requirement: values[0][a]: Invalid value: "${"x".repeat(64)}": must be no more than 63 bytes`],
+])("selector %j is refused in upstream's words", (text, message) => {
+  expect(() => parseLabelSelector(text)).toThrow(new SyntaxError(message));
+});
+
+test("a selector takes operators as values, empty values, and white space anywhere", () => {
+  const values = (text: string) => parseLabelSelector(text).map((r) => r.values);
+  expect(values(" in in ( in ,\tnotin,,in ) , b = , c!=,d notin (),e in (,)")).toEqual([["", "in", "notin"], [""], [""], [""], [""]]);
+});
+
+test.each([
+  ["x", "invalid selector: 'x'; can't understand 'x'"], ["a=b,c", "invalid selector: 'a=b,c'; can't understand 'c'"],
+  ["a=b=c", "invalid field selector: unescaped character in value: 61"], ["a=b\\c", "invalid field selector: invalid escape sequence: \\c"],
+  ["a=b\\", "invalid field selector: invalid escape sequence: \\"],
+])("field selector %j is refused in upstream's words", (text, message) => {
+  expect(() => parseFieldSelector(text)).toThrow(new SyntaxError(message));
+});
+
+test("a field selector takes what a backslash stands before", () => {
+  expect(parseFieldSelector("a=b\\,c\\=d\\\\,,e!=f,g==")).toEqual([
+    { path: "a", equal: true, value: "b,c=d\\" }, { path: "e", equal: false, value: "f" }, { path: "g", equal: true, value: "" },
+  ]);
 });
 
 test("the object form: undefined matches nothing, empty matches all", () => {

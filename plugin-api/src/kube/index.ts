@@ -8,5 +8,6 @@ export * from "./meta.ts";
 export * from "./quantity.ts";
 export * from "./resources.ts";
 export * from "./selectors.ts";
+export * from "./parse-selector.ts";
 export type * from "./types.ts";
 export * from "./workqueue.ts";

@@ -58,7 +58,7 @@ describe("a list", () => {
   });
 
   const refusals: readonly [string, number, string][] = [
-    ["labelSelector=a+b", 400, ""],
+    ["labelSelector=a+in+b", 400, "unable to parse requirement: found 'b' expected: '('"],
     ["fieldSelector=spec.x%3Dy", 400, '"spec.x" is not a known field selector: only "metadata.name", "metadata.namespace"'],
     ["limit=x", 400, "invalid syntax"],
     ["resourceVersion=x", 422, "resourceVersion"],
