@@ -5,7 +5,7 @@ import {
 } from "@k3s-p/plugin-api/kube";
 import { createController, type ControllerDeps } from "../controller.ts";
 import { referenceTo } from "../lib/pod-control.ts";
-import { semanticEqual } from "../lib/values.ts";
+import { bind, pend, setVolumePhase, unreserve } from "./binding.ts";
 import {
   annotation, bestMatch, classOfClaim, defaultClass, has, mismatch, namesNoClass, refersTo,
 } from "./volumes.ts";
@@ -58,16 +58,11 @@ export function start(deps: ControllerDeps): void {
   /** A claim that was bound once is bound still, or has lost its data. */
   async function checkBound(claim: PersistentVolumeClaim): Promise<void> {
     const name = claim.spec?.volumeName;
-    if (!name)
-      return lose(
-        claim,
-        "ClaimLost",
-        "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!",
-      );
+    if (!name) return lose(claim, "ClaimLost", "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!");
     const volume = volumes.get(name);
     if (!volume) return lose(claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
     const ref = volume.spec?.claimRef;
-    if (!ref || ref.uid === claim.metadata.uid) return bind(volume, claim);
+    if (!ref || ref.uid === claim.metadata.uid) return bind(client, volume, claim);
     return lose(claim, "ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly");
   }
 
@@ -84,17 +79,17 @@ export function start(deps: ControllerDeps): void {
 
   async function bindRequested(claim: PersistentVolumeClaim, name: string): Promise<void> {
     const volume = volumes.get(name);
-    if (!volume) return pend(claim);
+    if (!volume) return pend(client, claim);
     if (volume.spec?.claimRef && !refersTo(volume, claim)) {
       claimEvent(claim, "Warning", "FailedBinding", `volume "${name}" already bound to a different claim.`);
-      return pend(claim);
+      return pend(client, claim);
     }
     const why = volume.spec?.claimRef?.uid ? undefined : mismatch(volume, claim);
     if (why) {
       claimEvent(claim, "Warning", "VolumeMismatch", `Cannot bind to requested volume "${name}": ${why}`);
-      return pend(claim);
+      return pend(client, claim);
     }
-    return bind(volume, claim);
+    return bind(client, volume, claim);
   }
 
   async function bindAny(claim: PersistentVolumeClaim): Promise<void> {
@@ -108,17 +103,11 @@ export function start(deps: ControllerDeps): void {
     }
     const waits = waitsForConsumer(claim);
     const volume = bestMatch(volumes.list(), claim, waits);
-    if (volume) return bind(volume, claim);
+    if (volume) return bind(client, volume, claim);
     if (waits) tellWaiting(claim);
     else if (classOfClaim(claim)) return provision(claim);
-    else
-      claimEvent(
-        claim,
-        "Normal",
-        "FailedBinding",
-        "no persistent volumes available for this claim and no storage class is set",
-      );
-    return pend(claim);
+    else claimEvent(claim, "Normal", "FailedBinding", "no persistent volumes available for this claim and no storage class is set");
+    return pend(client, claim);
   }
 
   /** Such claims are bound when the scheduler has chosen a node for their first pod. */
@@ -133,13 +122,9 @@ export function start(deps: ControllerDeps): void {
       .filter((pod) => !pod.spec?.nodeName)
       .map((pod) => pod.metadata.name)
       .sort();
-    if (waiting.length === 0)
-      return claimEvent(
-        claim,
-        "Normal",
-        "WaitForFirstConsumer",
-        "waiting for first consumer to be created before binding",
-      );
+    if (waiting.length === 0) {
+      return claimEvent(claim, "Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+    }
     const subject = waiting.length > 1 ? `pods ${waiting.join(",")}` : `pod ${waiting[0]}`;
     return claimEvent(claim, "Normal", "WaitForPodScheduled", `waiting for ${subject} to be scheduled`);
   }
@@ -149,9 +134,9 @@ export function start(deps: ControllerDeps): void {
     const sc = classes.get(classOfClaim(claim));
     if (!sc) {
       claimEvent(claim, "Warning", "ProvisioningFailed", `storageclass.storage.k8s.io "${classOfClaim(claim)}" not found`);
-      return pend(claim);
+      return pend(client, claim);
     }
-    if (sc.provisioner === NO_PROVISIONER) return pend(claim);
+    if (sc.provisioner === NO_PROVISIONER) return pend(client, claim);
     const wanted = { [annotation.provisioner]: sc.provisioner, [annotation.betaProvisioner]: sc.provisioner };
     const missing = Object.entries(wanted).some(([key, value]) => claim.metadata.annotations?.[key] !== value);
     const named = missing
@@ -163,86 +148,21 @@ export function start(deps: ControllerDeps): void {
     claimEvent(named, "Normal", "ExternalProvisioning",
       `Waiting for a volume to be created either by the external provisioner '${sc.provisioner}' or manually by the system administrator. ` +
       "If volume creation is delayed, please verify that the provisioner is running and correctly registered.");
-    return pend(named);
-  }
-
-  async function pend(claim: PersistentVolumeClaim): Promise<void> {
-    if (claim.status?.phase === "Pending") return;
-    await client.update(
-      persistentVolumeClaims,
-      { ...claim, status: { ...claim.status, phase: "Pending" } },
-      { subresource: "status" },
-    );
-  }
-
-  /** Writes both sides, the volume first: a crash in between leaves a volume that is reserved for this claim. */
-  async function bind(volume: PersistentVolume, claim: PersistentVolumeClaim): Promise<void> {
-    const reserved = await reserve(volume, claim);
-    await setVolumePhase(reserved, "Bound");
-    const named = await nameVolume(claim, reserved);
-    const capacity = { ...named.status?.capacity, ...reserved.spec?.capacity };
-    const status = { ...named.status, phase: "Bound", accessModes: reserved.spec?.accessModes, capacity };
-    const known = named.status?.phase === "Bound" ? { ...status, capacity: named.status.capacity } : status;
-    if (semanticEqual(known, named.status)) return;
-    await client.update(persistentVolumeClaims, { ...named, status: known }, { subresource: "status" });
-  }
-
-  async function reserve(volume: PersistentVolume, claim: PersistentVolumeClaim): Promise<PersistentVolume> {
-    const ref = volume.spec?.claimRef;
-    if (ref?.uid === claim.metadata.uid) return volume;
-    const claimRef = {
-      kind: "PersistentVolumeClaim",
-      apiVersion: "v1",
-      namespace: claim.metadata.namespace,
-      name: claim.metadata.name,
-      uid: claim.metadata.uid,
-      resourceVersion: claim.metadata.resourceVersion,
-    };
-    const annotations = ref
-      ? volume.metadata.annotations
-      : { ...volume.metadata.annotations, [annotation.boundByController]: "yes" };
-    return client.update(persistentVolumes, {
-      ...volume,
-      metadata: { ...volume.metadata, ...(annotations && { annotations }) },
-      spec: { ...volume.spec!, claimRef },
-    });
-  }
-
-  async function nameVolume(claim: PersistentVolumeClaim, volume: PersistentVolume): Promise<PersistentVolumeClaim> {
-    if (has(claim, annotation.bindCompleted) && claim.spec?.volumeName === volume.metadata.name) return claim;
-    const annotations = {
-      ...claim.metadata.annotations, [annotation.bindCompleted]: "yes",
-      ...(claim.spec?.volumeName !== volume.metadata.name && { [annotation.boundByController]: "yes" }),
-    };
-    return client.update(persistentVolumeClaims, {
-      ...claim, metadata: { ...claim.metadata, annotations }, spec: { ...claim.spec!, volumeName: volume.metadata.name },
-    });
-  }
-
-  async function setVolumePhase(
-    volume: PersistentVolume, phase: string, message?: string,
-  ): Promise<PersistentVolume> {
-    if (volume.status?.phase === phase && volume.status.message === message) return volume;
-    const { message: _, reason: __, ...status } = volume.status ?? {};
-    return client.update(
-      persistentVolumes,
-      { ...volume, status: { ...status, phase, ...(message && { message }) } },
-      { subresource: "status" },
-    );
+    return pend(client, named);
   }
 
   async function reconcileVolume(name: string): Promise<void> {
     const volume = volumes.get(name);
     if (!volume) return;
     const ref = volume.spec?.claimRef;
-    if (!ref?.uid) return void (await setVolumePhase(volume, "Available"));
+    if (!ref?.uid) return void (await setVolumePhase(client, volume, "Available"));
     const claim = await claimOf(volume);
     if (!claim) return release(volume);
     if (!claim.spec?.volumeName) return c.enqueue(claimKey(claim));
-    if (claim.spec.volumeName === name) return void (await setVolumePhase(volume, "Bound"));
+    if (claim.spec.volumeName === name) return void (await setVolumePhase(client, volume, "Bound"));
     return isProvisioned(volume) && volume.spec?.persistentVolumeReclaimPolicy === "Delete"
       ? release(volume)
-      : unreserve(volume);
+      : unreserve(client, volume);
   }
 
   /** The claim that a volume is bound to; the server is asked before it is taken for gone. */
@@ -262,24 +182,11 @@ export function start(deps: ControllerDeps): void {
   /** The claim is gone. Whoever provisioned the volume deletes it; one that nobody can delete fails. */
   async function release(volume: PersistentVolume): Promise<void> {
     const failed = volume.status?.phase === "Failed";
-    const released = failed ? volume : await setVolumePhase(volume, "Released");
+    const released = failed ? volume : await setVolumePhase(client, volume, "Released");
     if (volume.spec?.persistentVolumeReclaimPolicy !== "Delete" || isProvisioned(volume) || volume.spec.csi || failed)
       return;
     const message = "no deletable volume plugin matched";
-    await setVolumePhase(released, "Failed", message);
+    await setVolumePhase(client, released, "Failed", message);
     c.events.record(referenceTo(persistentVolumes, volume), "Warning", "VolumeFailedDelete", message);
-  }
-
-  /** The claim is bound to another volume: this one is free again, or reserved as its author wrote it. */
-  async function unreserve(volume: PersistentVolume): Promise<void> {
-    const { [annotation.boundByController]: byController, ...annotations } = volume.metadata.annotations ?? {};
-    const { claimRef, ...spec } = volume.spec!;
-    const { uid: _, resourceVersion: __, ...reservation } = claimRef!;
-    const freed = await client.update(persistentVolumes, {
-      ...volume,
-      metadata: { ...volume.metadata, annotations },
-      spec: byController ? spec : { ...spec, claimRef: reservation },
-    });
-    await setVolumePhase(freed, "Available");
   }
 }
