@@ -132,65 +132,47 @@ export function start(deps: ControllerDeps): void {
   }
 }
 
-function nextConditions(before: Condition[] | undefined, sweep: Sweep, at: string): Condition[] {
-  const list = (counts: ReadonlyMap<string, number>, word: string) =>
-    [...counts]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, n]) => `${name} ${word} ${n} resource instances`)
-      .join(", ");
-  const wanted: readonly (readonly [type: string, bad: boolean, reason: string, message: string])[] = [
-    sweep.discovery.length
-      ? [
-          "NamespaceDeletionDiscoveryFailure",
-          true,
-          "DiscoveryFailed",
-          `Discovery failed for some groups, ${sweep.discovery.length} failing: ${sweep.discovery.join("; ")}`,
-        ]
-      : ["NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", "All resources successfully discovered"],
-    [
-      "NamespaceDeletionGroupVersionParsingFailure",
-      false,
-      "ParsedGroupVersions",
-      "All legacy kube types successfully parsed",
-    ],
-    sweep.failures.length
-      ? [
-          "NamespaceDeletionContentFailure",
-          true,
-          "ContentDeletionFailed",
-          `Failed to delete all resource types, ${sweep.failures.length} remaining: ${[...sweep.failures].sort().join(", ")}`,
-        ]
-      : [
-          "NamespaceDeletionContentFailure",
-          false,
-          "ContentDeleted",
-          "All content successfully deleted, may be waiting on finalization",
-        ],
-    sweep.remaining.size
-      ? [
-          "NamespaceContentRemaining",
-          true,
-          "SomeResourcesRemain",
-          `Some resources are remaining: ${list(sweep.remaining, "has")}`,
-        ]
-      : ["NamespaceContentRemaining", false, "ContentRemoved", "All content successfully removed"],
-    sweep.finalizers.size
-      ? [
-          "NamespaceFinalizersRemaining",
-          true,
-          "SomeFinalizersRemain",
-          `Some content in the namespace has finalizers remaining: ${list(sweep.finalizers, "in")}`,
-        ]
-      : ["NamespaceFinalizersRemaining", false, "ContentHasNoFinalizers", "All content-preserving finalizers finished"],
+interface Finding {
+  readonly type: string;
+  readonly bad: boolean;
+  readonly reason: string;
+  readonly message: string;
+}
+
+function findingsOf({ discovery, failures, remaining, finalizers }: Sweep): readonly Finding[] {
+  const either = (type: string, problem: readonly [string, string] | false, fine: readonly [string, string]): Finding => {
+    const [reason, message] = problem || fine;
+    return { type, bad: problem !== false, reason, message };
+  };
+  return [
+    either("NamespaceDeletionDiscoveryFailure",
+      discovery.length > 0 && ["DiscoveryFailed", `Discovery failed for some groups, ${discovery.length} failing: ${discovery.join("; ")}`],
+      ["ResourcesDiscovered", "All resources successfully discovered"]),
+    either("NamespaceDeletionGroupVersionParsingFailure", false, ["ParsedGroupVersions", "All legacy kube types successfully parsed"]),
+    either("NamespaceDeletionContentFailure",
+      failures.length > 0 && ["ContentDeletionFailed", `Failed to delete all resource types, ${failures.length} remaining: ${[...failures].sort().join(", ")}`],
+      ["ContentDeleted", "All content successfully deleted, may be waiting on finalization"]),
+    either("NamespaceContentRemaining",
+      remaining.size > 0 && ["SomeResourcesRemain", `Some resources are remaining: ${instances(remaining, "has")}`],
+      ["ContentRemoved", "All content successfully removed"]),
+    either("NamespaceFinalizersRemaining",
+      finalizers.size > 0 && ["SomeFinalizersRemain", `Some content in the namespace has finalizers remaining: ${instances(finalizers, "in")}`],
+      ["ContentHasNoFinalizers", "All content-preserving finalizers finished"]),
   ];
-  const next = wanted.map(([type, bad, reason, message]): Condition => {
+}
+
+const instances = (counts: ReadonlyMap<string, number>, word: string): string =>
+  [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, n]) => `${name} ${word} ${n} resource instances`).join(", ");
+
+/** The same list when nothing has changed. */
+function nextConditions(before: Condition[] | undefined, sweep: Sweep, at: string): Condition[] {
+  const next = findingsOf(sweep).map(({ type, bad, reason, message }): Condition => {
     const old = before?.find((condition) => condition.type === type);
     const status = bad ? "True" : "False";
     if (old?.status === status && old.reason === reason && old.message === message) return old;
     return { type, status, reason, message, lastTransitionTime: old?.status === status ? old.lastTransitionTime : at };
   });
-  const others = (before ?? []).filter((condition) => !wanted.some(([type]) => type === condition.type));
-  const same =
-    others.length === 0 && before?.length === next.length && next.every((condition, i) => condition === before[i]);
+  const others = (before ?? []).filter((condition) => !next.some(({ type }) => type === condition.type));
+  const same = others.length === 0 && before?.length === next.length && next.every((condition, i) => condition === before[i]);
   return same ? before! : [...others, ...next];
 }

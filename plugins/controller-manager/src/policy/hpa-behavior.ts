@@ -63,52 +63,25 @@ export function prune(spec: Spec, history: History, now: number): History {
   };
 }
 
+/** Messages of the ScalingLimited condition, by reason. */
+const limits = {
+  ScaleUpLimit: "the desired replica count is increasing faster than the maximum scale rate",
+  TooManyReplicas: "the desired replica count is more than the maximum replica count",
+  ScaleDownLimit: "the desired replica count is decreasing faster than the maximum scale rate",
+  TooFewReplicas: "the desired replica count is less than the minimum replica count",
+} as const;
+
 export function limit(spec: Spec, current: number, wanted: number, history: History, now: number): Limited {
-  const min = spec.minReplicas ?? 1;
+  const { minReplicas: min = 1, maxReplicas: max } = spec;
   const stable = stabilize(spec, current, wanted, history, now);
   const stabilized = stable === wanted ? undefined : stable > wanted ? "down" : "up";
+  const held = (count: number, reason: keyof typeof limits): Limited => ({ count, stabilized, limit: { reason, message: limits[reason] } });
   if (stable > current) {
     const allowed = Math.max(current, allowedUp(rulesOf(spec, "scaleUp"), current, history, now));
-    if (stable > Math.min(allowed, spec.maxReplicas)) {
-      return allowed < spec.maxReplicas
-        ? {
-            count: allowed,
-            stabilized,
-            limit: {
-              reason: "ScaleUpLimit",
-              message: "the desired replica count is increasing faster than the maximum scale rate",
-            },
-          }
-        : {
-            count: spec.maxReplicas,
-            stabilized,
-            limit: {
-              reason: "TooManyReplicas",
-              message: "the desired replica count is more than the maximum replica count",
-            },
-          };
-    }
+    if (stable > Math.min(allowed, max)) return allowed < max ? held(allowed, "ScaleUpLimit") : held(max, "TooManyReplicas");
   } else if (stable < current) {
     const allowed = Math.min(current, allowedDown(rulesOf(spec, "scaleDown"), current, history, now));
-    if (stable < Math.max(allowed, min)) {
-      return allowed > min
-        ? {
-            count: allowed,
-            stabilized,
-            limit: {
-              reason: "ScaleDownLimit",
-              message: "the desired replica count is decreasing faster than the maximum scale rate",
-            },
-          }
-        : {
-            count: min,
-            stabilized,
-            limit: {
-              reason: "TooFewReplicas",
-              message: "the desired replica count is less than the minimum replica count",
-            },
-          };
-    }
+    if (stable < Math.max(allowed, min)) return allowed > min ? held(allowed, "ScaleDownLimit") : held(min, "TooFewReplicas");
   }
   return { count: stable, stabilized, limit: undefined };
 }
