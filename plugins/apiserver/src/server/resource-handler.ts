@@ -251,7 +251,8 @@ const kindOf = (value: unknown): string => (Array.isArray(value) ? "array" : val
 export function warn(res: ApiResponse, warnings: readonly string[]): void {
   if (warnings.length === 0) return;
   const before = (res.getHeader("warning") as string[] | undefined) ?? [];
-  res.setHeader("warning", [...before, ...warnings.map((text) => `299 - ${headerText(JSON.stringify(text))}`)]);
+  const lines = warnings.map((text) => `299 - ${headerText(JSON.stringify(text))}`);
+  res.setHeader("warning", [...new Set([...before, ...lines])]);
 }
 
 /** Headers take bytes: UTF-8 in the disguise of Latin-1. */

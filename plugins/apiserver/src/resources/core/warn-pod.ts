@@ -3,6 +3,7 @@ import { parseNano } from "@k3s-p/plugin-api/kube";
 import { isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { dns1123Label } from "../validate/names.ts";
+import { warnOfOverlaps } from "./warn-volume.ts";
 
 /** Labels of nodes that have been replaced: since when, and by what. */
 export const oldLabels: Readonly<Record<string, string>> = {
@@ -57,6 +58,7 @@ export function warnOfTemplate(at: string, template: unknown): string[] {
     ...items(spec, "volumes").flatMap((volume, i) => Object.keys(volume).filter((name) => oldVolumes[name]).map((name) => `${root}spec.volumes[${i}].${name}: ${oldVolumes[name]}`)),
     ...items(spec, "volumes").flatMap(({ ephemeral }, i) =>
       warnOfFraction(`${root}spec.volumes[${i}].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]`, ephemeral?.volumeClaimTemplate?.spec?.resources?.requests?.storage)),
+    ...warnOfOverlaps(items(spec, "volumes")),
     ...warnOfTwice(`${root}spec.hostAliases`, spec, "hostAliases", "ip"),
     ...warnOfTwice(`${root}spec.imagePullSecrets`, spec, "imagePullSecrets", "name"),
     ...items(spec, "imagePullSecrets").flatMap(({ name }, i) => (name ? [] : [`${root}spec.imagePullSecrets[${i}].name: invalid empty name ""`])),
