@@ -7,20 +7,14 @@ import {
   type EventRecorder, type Job, type KubeClient, type Pod,
 } from "@k3s-p/plugin-api/kube";
 import { referenceTo } from "../lib/pod-control.ts";
-import { isTerminal } from "../lib/pods.ts";
 import { semanticEqual } from "../lib/values.ts";
-import { applyFailurePolicy } from "./failure-policy.ts";
 import { formatIndexes } from "./indexes.ts";
 import type { Step } from "./job.ts";
-import {
-  hasIndexLimit, hasTracking, indexOf, isIndexed, isSuspended, TRACKING, type JobState, type Outcome,
-} from "./job-state.ts";
+import { hasIndexLimit, isIndexed, isSuspended, TRACKING, type JobState, type Outcome } from "./job-state.ts";
+import { countable, settle, type Tally } from "./job-tally.ts";
 
 type Status = NonNullable<Job["status"]>;
 type Condition = NonNullable<Status["conditions"]>[number];
-
-/** Pods that one pass counts, as many as fit into a status. */
-const BATCH = 500;
 
 export interface JobStatusDeps {
   readonly client: KubeClient;
@@ -37,57 +31,21 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
 
   /** `before` is the Job as the server has it; the state's may have a start time that is not written yet. */
   async function write(before: Job, state: JobState, outcome: Outcome | undefined, step: Step): Promise<void> {
-    const { tally, release } = countable(state);
+    const { tally, release } = countable(state, counted);
     const announced = withSuspension(state.job, announce(state, outcome, step, tally), step, outcome);
     const written = await save(before, announced);
     const removed = await releaseAll(release);
-    const done = settle(written, state, removed);
+    const done = settle(written, state, (uid) => removed.has(uid) || counted.has(uid));
     const final = outcome && isOver(done, step) ? conclude(done, outcome) : done;
     const after = await save(written, final);
     if (final !== done) reportEnd(after, outcome!);
   }
 
-  /** Finished pods of this pass: those whose uid must be noted, and those whose finalizer can go. */
-  function countable(state: JobState): { tally: Pick<Status, "uncountedTerminatedPods">; release: Pod[] } {
-    const { job } = state;
-    const before = job.status?.uncountedTerminatedPods ?? {};
-    const succeeded = [...(before.succeeded ?? [])];
-    const failed = [...(before.failed ?? [])];
-    const release: Pod[] = [];
-    const fresh = new Set([...state.newSucceeded, ...state.newFailed]);
-    for (const pod of state.pods) {
-      const uid = pod.metadata.uid!;
-      if (!hasTracking(pod) || counted.has(uid) || succeeded.length + failed.length >= BATCH) continue;
-      const known = succeeded.includes(uid) || failed.includes(uid);
-      const ending =
-        isTerminal(pod) ||
-        fresh.has(pod) ||
-        (pod.metadata.deletionTimestamp !== undefined && job.metadata.deletionTimestamp !== undefined);
-      if (!known && !ending) continue;
-      release.push(pod);
-      if (known || !belongs(job, pod)) continue;
-      if (pod.status?.phase === "Succeeded") {
-        if (!isIndexed(job)) succeeded.push(uid);
-      } else if (applyFailurePolicy(job.spec?.podFailurePolicy, pod).action !== "Ignore") failed.push(uid);
-    }
-    return {
-      release,
-      tally: { uncountedTerminatedPods: { ...(succeeded.length && { succeeded }), ...(failed.length && { failed }) } },
-    };
-  }
-
-  /** Pods of an index that the Job does not have are let go without being counted. */
-  const belongs = (job: Job, pod: Pod): boolean => {
-    if (!isIndexed(job)) return true;
-    const index = indexOf(pod);
-    return index !== undefined && index < (job.spec?.completions ?? 0);
-  };
-
   function announce(
     { job, succeededIndexes, failedIndexes }: JobState,
     outcome: Outcome | undefined,
     step: Step,
-    tally: Pick<Status, "uncountedTerminatedPods">,
+    tally: Tally,
   ): Status {
     const conditions = job.status?.conditions ?? [];
     const news = outcome && !conditions.some((c) => c.type === outcome.type && c.status === "True");
@@ -134,26 +92,6 @@ export function createJobStatus({ client, now, events, counted }: JobStatusDeps)
       // Gone, or another pod of that name: there is no finalizer left to remove.
       if (!isNotFound(error) && !isConflict(error) && !isInvalid(error)) throw error;
     }
-  }
-
-  /** Moves uids whose pods are free of the finalizer into the counters. */
-  function settle(job: Job, state: JobState, removed: ReadonlySet<string>): Job {
-    const uncounted = job.status?.uncountedTerminatedPods ?? {};
-    const held = new Set(
-      state.pods
-        .filter((pod) => hasTracking(pod) && !removed.has(pod.metadata.uid!) && !counted.has(pod.metadata.uid!))
-        .map((pod) => pod.metadata.uid),
-    );
-    const succeeded = (uncounted.succeeded ?? []).filter((uid) => held.has(uid));
-    const failed = (uncounted.failed ?? []).filter((uid) => held.has(uid));
-    const status: Status = {
-      ...job.status,
-      uncountedTerminatedPods: { ...(succeeded.length && { succeeded }), ...(failed.length && { failed }) },
-      failed: (job.status?.failed ?? 0) + (uncounted.failed?.length ?? 0) - failed.length,
-    };
-    if (!isIndexed(job))
-      status.succeeded = (job.status?.succeeded ?? 0) + (uncounted.succeeded?.length ?? 0) - succeeded.length;
-    return { ...job, status };
   }
 
   /** Nothing runs, nothing terminates, everything is counted. */
