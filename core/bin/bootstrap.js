@@ -24,22 +24,36 @@ const cniDirs = ["/usr/lib/cni", "/opt/cni/bin"];
 
 const say = (text) => process.stderr.write(`k3s-p: ${text}\n`);
 
-/** Runs `npm ci` when the lock file has changed since the last time, and the builds when it or one of them has. */
+/** One process at a time: on a fresh checkout `npm start` and the first `npx k3s-p kubectl` meet here. */
 export function installDependencies() {
-  const lock = hashOf([join(root, "package-lock.json")]);
-  if (!existsSync(node26) || !isStamped(lockStamp, lock)) {
+  if (isInstalled() && isBuilt()) return;
+  const flock = (...args) => spawnSync("flock", args, { stdio: ["ignore", 2, "inherit"] });
+  if (flock("--nonblock", root, "true").status === 1) say("waiting for the installation that another k3s-p has begun");
+  // The kernel lifts the lock when its holder ends, however that is.
+  const { status, error } = flock("--close", root, process.execPath, join(root, "core/bin/install.js"));
+  if (error) installAlone();
+  else if (status !== 0) process.exit(1);
+}
+
+/** Runs `npm ci` when the lock file has changed since the last time, and the builds when it or one of them has. */
+export function installAlone() {
+  if (!isInstalled()) {
     say("installing dependencies (npm ci)");
     must("npm", ["ci", "--no-fund", "--no-audit", "--loglevel=error"], "check that the npm registry is reached, then run npm ci by hand to see why");
-    writeFileSync(lockStamp, lock);
+    writeFileSync(lockStamp, hashOfLock());
     rmSync(buildStamp, { force: true });
   }
-  const build = hashOf([lockStamp, ...buildFiles()]);
-  if (isStamped(buildStamp, build)) return;
+  if (isBuilt()) return;
   const env = { ...process.env, PATH: `${dirname(node26)}${delimiter}${process.env.PATH}` };
   must("npm", ["run", "build", "--workspaces", "--if-present", "--silent"], "run npm run build --workspaces --if-present by hand to see why", env);
   must(node26, [join(root, "core/src/warm.ts")], "start the server to see why", { ...env, NODE_COMPILE_CACHE: compileCache });
-  writeFileSync(buildStamp, build);
+  writeFileSync(buildStamp, hashOfBuild());
 }
+
+const hashOfLock = () => hashOf([join(root, "package-lock.json")]);
+const hashOfBuild = () => hashOf([lockStamp, ...buildFiles()]);
+const isInstalled = () => existsSync(node26) && isStamped(lockStamp, hashOfLock());
+const isBuilt = () => existsSync(lockStamp) && isStamped(buildStamp, hashOfBuild());
 
 /** The programs behind `npm run build`: each plugin keeps its own in `build`. */
 function buildFiles() {
