@@ -69,7 +69,7 @@ describe.skipIf(reason)("plugins of the user's own", () => {
     expect(cluster.output()).toContain('secrets is forbidden: User \\"system:serviceaccount:kube-system:k3s-p-noter\\" cannot list');
     expect(await accounts()).toContain("serviceaccount/k3s-p-noter");
     expect([await canI("list", "configmaps", "k3s-p-noter"), await canI("list", "secrets", "k3s-p-noter")]).toEqual(["yes", "no"]);
-    expect(await plugin("inspect", "noter")).toMatch(/^permissions: +\["kube configmaps: create, get, list","use: kube"\]\napproval: +approved$/m);
+    expect(await plugin("inspect", "noter")).toMatch(/^permissions: +kube configmaps: create, get, list; use: kube\napproval: +approved$/m);
   });
 
   test("it goes with its account and its rights, and comes back by its name", async () => {
@@ -143,7 +143,7 @@ describe.skipIf(reason)("plugins of the user's own", () => {
     await cluster.start({ args: ["--plugin", file] });
     expect(cluster.output()).toContain("K3SP_PLUGIN_UNAPPROVED noter 3.0.0 asks for more than was approved; it is optional, so the start goes on without it");
     expect(cluster.output()).not.toMatch(/"plugin":"noter","msg":"restart in/);
-    expect(await plugin("inspect", "noter")).toMatch(/^approval: +pending\nnotApproved: +\["kube nodes: delete"\]$/m);
+    expect(await plugin("inspect", "noter")).toMatch(/^approval: +pending\nnotApproved: +kube nodes: delete$/m);
     expect(await plugin("approve", "noter", "--yes")).toContain("noter is approved\nnoter 3.0.0 is ready\n");
   });
 

@@ -50,6 +50,9 @@ test.each([
   [["toString"], 'K3SP_COMMAND_UNKNOWN  unknown command "toString"\n  fix: see k3s-p --help\n'],
   [["help", "plugins"], 'K3SP_COMMAND_UNKNOWN  unknown command "plugins"; did you mean "plugin"?\n  fix: see k3s-p --help\n'],
   [["token"], "K3SP_COMMAND_UNKNOWN  token needs a subcommand\n  fix: use k3s-p token create|list|delete|generate|rotate\n"],
+  [["plugin", "inspect"], "K3SP_COMMAND_UNKNOWN  plugin inspect NAME [--json]: 0 arguments, 1 expected\n  fix: use k3s-p plugin inspect NAME [--json]\n"],
+  [["plugin", "enable", "a", "b"], "K3SP_COMMAND_UNKNOWN  plugin enable NAME|SOURCE: 2 arguments, 1 expected\n  fix: use k3s-p plugin enable NAME|SOURCE\n"],
+  [["plugin", "list", "--jsn"], 'K3SP_FLAG_UNKNOWN  unknown flag --jsn; did you mean "json"?\n  fix: use k3s-p plugin list [--json]\n'],
   [["plugin", "lst"], 'K3SP_COMMAND_UNKNOWN  unknown command "plugin lst"; did you mean "list"?\n  fix: use k3s-p plugin plan|new|test|approve|list|inspect|enable|disable|reload|replace|graph|timeline|logs\n'],
 ])("k3s-p %j is refused", async (argv, err) => {
   expect(await told(...argv)).toEqual({ code: 1, out: "", err });

@@ -25,7 +25,15 @@ function age(ms: number): string {
 export function inspectText(plugin: Readonly<Record<string, unknown>>): string {
   const rows = Object.entries(plugin).filter(([, value]) => !isEmpty(value));
   const width = Math.max(...rows.map(([key]) => key.length)) + 2;
-  return rows.map(([key, value]) => `${`${key}:`.padEnd(width)}${typeof value === "string" ? value : JSON.stringify(key === "since" ? new Date(value as number) : value)}\n`).join("");
+  return rows.map(([key, value]) => `${`${key}:`.padEnd(width)}${key === "since" ? new Date(value as number).toISOString() : valueText(value)}\n`).join("");
+}
+
+/** Lists of words read better without brackets; the rest is JSON. */
+function valueText(value: unknown): string {
+  const isText = (part: unknown): part is string => typeof part === "string";
+  if (isText(value)) return value;
+  if (Array.isArray(value) && value.every(isText)) return value.join("; ");
+  return JSON.stringify(value);
 }
 
 const isEmpty = (value: unknown): boolean => value === "" || (typeof value === "object" && value !== null && Object.keys(value).length === 0);

@@ -1,25 +1,18 @@
 /** `k3s-p plugin VERB`: `plan` resolves and validates without running plugin code, the others ask a running server. */
-import { k3spError } from "@k3s-p/plugin-api";
 import { ask } from "../admin/client.ts";
 import { adminSocket } from "../admin/path.ts";
 import type { ChangeResult, GraphResult, ListResult, Request, TimelineResult } from "../admin/protocol.ts";
 import type { LogLine } from "../admin/logs.ts";
-import { didYouMean } from "../kernel/manifest.ts";
 import { nodePaths } from "../node/identity.ts";
 import { readSettings } from "../plan.ts";
 import { absoluteSource } from "../sources/locate.ts";
-import { verbOf } from "./words.ts";
+import { parseWords, verbOf, type Words } from "./words.ts";
 import { graphAs, inspectText, listText, logText, timelineText } from "./plugin-format.ts";
-
-interface Arguments {
-  readonly words: readonly string[];
-  readonly flags: ReadonlyMap<string, string>;
-}
 
 interface Verb {
   readonly usage: string;
   readonly words: number;
-  readonly run: (args: Arguments, to: string) => Promise<string>;
+  readonly run: (args: Words, to: string) => Promise<string>;
 }
 
 const change = (op: string, words: number, usage: string): Verb => ({
@@ -100,23 +93,10 @@ export async function run(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-const flagsOf = (verb: Verb): readonly string[] => [...verb.usage.matchAll(/--(\w+)/g)].map((m) => m[1]!);
-const withValue = ["data-dir", "format"];
+const valued = ["data-dir", "format"];
 
-function parse(argv: readonly string[], verb: Verb): Arguments {
-  const words: string[] = [];
-  const flags = new Map<string, string>();
-  for (let i = 0; i < argv.length; i++) {
-    const [name = "", inline] = argv[i]!.split(/=(.*)/s);
-    if (!name.startsWith("-")) {
-      words.push(argv[i]!);
-      continue;
-    }
-    const flag = name === "-f" ? "follow" : name.replace(/^--/, "");
-    const known = [...flagsOf(verb), "data-dir"];
-    if (!known.includes(flag)) throw k3spError("K3SP_FLAG_UNKNOWN", { message: `unknown flag ${name}${didYouMean(flag, known)}`, fix: `use k3s-p plugin ${verb.usage}` });
-    flags.set(flag, inline ?? (withValue.includes(flag) ? (argv[++i] ?? "") : ""));
-  }
-  if (words.length !== verb.words) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `plugin ${verb.usage}: ${verb.words} arguments are expected, not ${words.length}`, fix: `use k3s-p plugin ${verb.usage}` });
-  return { words, flags };
+function parse(argv: readonly string[], { usage, words }: Verb): Words {
+  const flags = [...usage.matchAll(/--(\w+)/g)].map((m) => m[1]!);
+  const isValued = (flag: string): boolean => valued.includes(flag);
+  return parseWords(argv, `plugin ${usage}`, words, ["data-dir", ...flags.filter(isValued)], flags.filter((flag) => !isValued(flag)));
 }

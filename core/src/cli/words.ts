@@ -9,7 +9,7 @@ export interface Words {
 
 /** One letter for flags of several commands; which one is meant is the one that the command has. */
 const letters: Readonly<Record<string, readonly string[]>> = {
-  d: ["data-dir"], f: ["force"], i: ["install"], o: ["output"], s: ["service", "server"], t: ["token"], y: ["yes"],
+  d: ["data-dir"], f: ["force", "follow"], i: ["install"], o: ["output"], s: ["service", "server"], t: ["token"], y: ["yes"],
 };
 
 /** `count` words, or between two counts; `valued` flags take a value (`--slot cni` or `--slot=cni`), the `plain` ones none. */
@@ -31,7 +31,7 @@ export function parseWords(argv: readonly string[], usage: string, count: number
   }
   const [fewest, most] = typeof count === "number" ? [count, count] : count;
   if (words.length < fewest || words.length > most) {
-    throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `${usage}: ${words.length} arguments, ${words.length < fewest ? fewest : most} expected`, fix });
+    throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `${usage}: ${words.length} argument${words.length === 1 ? "" : "s"}, ${words.length < fewest ? fewest : most} expected`, fix });
   }
   return { words, flags };
 }
