@@ -1,7 +1,7 @@
 /** Starts one container and stops one container, with their images, hooks, logs, messages and events. */
-import { mkdir, rm, symlink } from "node:fs/promises";
+import { rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf } from "@k3s-p/plugin-api";
+import { makeFolder, messageOf } from "@k3s-p/plugin-api";
 import type { ContainerConfig, ContainerStatus, Image, PodSandboxConfig } from "@k3s-p/plugin-api/slots";
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import { goDuration } from "./backoff.ts";
@@ -76,7 +76,7 @@ function startSteps(
         pod, ref, restartCount, image, volumes: request.volumes, memoryCapacity: services.memoryCapacity,
         env: envSources(services, request), ...targetOf(services, pod, ref),
       });
-      await mkdir(join(sandbox.logDirectory, ref.spec.name), { recursive: true, mode: 0o755 });
+      await makeFolder(join(sandbox.logDirectory, ref.spec.name), 0o755);
       return "";
     }],
     ["CreateContainerError", async () => {
@@ -150,7 +150,7 @@ async function linkLog(services: PodServices, pod: Pod, ref: ContainerRef, id: s
   const { paths } = services.node;
   const link = containerLogLink(paths, pod, ref.spec.name, id);
   try {
-    await mkdir(paths.containerLogs, { recursive: true, mode: 0o755 });
+    await makeFolder(paths.containerLogs, 0o755);
     await symlink(join(podLogDir(paths, pod), containerLogName(ref.spec.name, restart)), link);
   } catch (error) {
     services.log.debug({ err: messageOf(error), link }, "log symlink not made");

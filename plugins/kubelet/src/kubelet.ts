@@ -1,10 +1,9 @@
 /** Puts the kubelet together: who knows what, and who is told when something changes. */
 import { eventRecorder, isConflict, isNotFound, pods, runtimeClasses, services as serviceResource, type Pod } from "@k3s-p/plugin-api/kube";
 import type { KubeClient } from "@k3s-p/plugin-api/kube";
-import type { Logger } from "@k3s-p/plugin-api";
+import { makeFolder, type Logger } from "@k3s-p/plugin-api";
 import type { NodeInfo, Pki, Runner, Runtime } from "@k3s-p/plugin-api/slots";
 import { readFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { backoff } from "./backoff.ts";
 import { cgroups } from "./cgroups.ts";
 import { systemClock } from "./clock.ts";
@@ -56,7 +55,7 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
   defer(() => clock.stop());
   const events = eventRecorder(kube, { component: "kubelet", host: node.name });
   const ctx: KubeletContext = { node, kube, runtime, runner, log, clock, options, events, cgroupRoot: "/sys/fs/cgroup" };
-  await mkdir(node.paths.kubelet, { recursive: true, mode: 0o750 });
+  await makeFolder(node.paths.kubelet, 0o750);
   const machine = await readMachine({ maxPods: options.maxPods, nodefs: node.paths.kubelet, evictionPercent: options.evictionPercent });
   const { runtimeName, runtimeVersion } = await runtime.version();
 

@@ -9,7 +9,7 @@
  * server process takes running pods over as they are.
  */
 import { mkdir } from "node:fs/promises";
-import { messageOf } from "@k3s-p/plugin-api";
+import { makeFolder, messageOf } from "@k3s-p/plugin-api";
 import { timestamp, type Pod } from "@k3s-p/plugin-api/kube";
 import { resizeContainer, startContainer, stopContainer } from "./container-runner.ts";
 import { podEvent } from "./context.ts";
@@ -147,7 +147,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     services.objects.acquire(uid, pod);
     await services.cgroups.ensurePod(pod, sized);
     sized ??= pod;
-    await mkdir(podLogDir(node.paths, pod), { recursive: true, mode: 0o755 });
+    await makeFolder(podLogDir(node.paths, pod), 0o755);
     await mkdir(podDir(node.paths, uid), { recursive: true, mode: 0o750 });
     stale = false;
     try {

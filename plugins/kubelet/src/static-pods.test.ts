@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -11,11 +11,14 @@ import { staticPods, type StaticPods } from "./static-pods.ts";
 let dir: string;
 let events: string[];
 let watched: StaticPods;
+const watchAt = (folder: string) => staticPods(
+  { kube: fakeKube(), node: { name: "n" }, log: silentLogger, clock: { now: () => Date.now() } } as unknown as KubeletContext,
+  folder, { added: (pod) => void events.push(`+${nameOf(pod)}`), removed: (pod) => void events.push(`-${nameOf(pod)}`) },
+);
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "static-pods-"));
   events = [];
-  const ctx = { kube: fakeKube(), node: { name: "n" }, log: silentLogger, clock: { now: () => Date.now() } } as unknown as KubeletContext;
-  watched = staticPods(ctx, dir, { added: (pod) => void events.push(`+${nameOf(pod)}`), removed: (pod) => void events.push(`-${nameOf(pod)}`) });
+  watched = watchAt(dir);
   write("kind: Pod\napiVersion: v1\nmetadata: { name: a }\nspec: { containers: [{ name: c, image: i }] }\n");
   await watched.start();
 });
@@ -36,4 +39,13 @@ it("removes the pod with its manifest", async () => {
   rmSync(join(dir, "a.yaml"));
   await settle();
   expect(events).toEqual(["+a-n", "-a-n"]);
+});
+
+it("makes the folder that pod-manifest-path names, and refuses one that cannot be made", async () => {
+  const fresh = watchAt(join(dir, "a/b"));
+  await fresh.start();
+  fresh.stop();
+  expect(statSync(join(dir, "a/b")).mode & 0o777).toBe(0o700);
+  // There is nothing to be made below /proc, and Node's own recursive mkdir would try for ever.
+  await expect(watchAt("/proc/manifests").start()).rejects.toMatchObject({ code: "ENOENT" });
 });

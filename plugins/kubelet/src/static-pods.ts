@@ -1,9 +1,9 @@
 /** Static pods: files in `agent/pod-manifests` become pods of this node, and mirror pods show them in the API. */
 import { createHash } from "node:crypto";
 import { watch } from "node:fs";
-import { mkdir, readFile, readdir } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf } from "@k3s-p/plugin-api";
+import { makeFolder, messageOf } from "@k3s-p/plugin-api";
 import { isAlreadyExists, isNotFound, nodes, pods, timestamp, type Pod } from "@k3s-p/plugin-api/kube";
 import type { KubeletContext } from "./context.ts";
 import { annotationsOf, nameOf, namespaceOf, uidOf } from "./pod.ts";
@@ -105,7 +105,7 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
 
   return {
     async start() {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await makeFolder(folder, 0o700);
       watcher = watch(folder, { persistent: false }, reread);
       await read();
     },
