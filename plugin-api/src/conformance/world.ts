@@ -8,7 +8,7 @@ import { apiVersionOf, defineResource, type Resource } from "../kube/resources.t
 import type { KubeObject } from "../kube/types.ts";
 import type { Deployer } from "../slots/cluster.ts";
 import type { NodeInfo, Pki } from "../refs.ts";
-import { freePort, localRunner, testNode } from "../testing.ts";
+import { localRunner, testNode } from "../testing.ts";
 import { memoryDatastore } from "../testing-datastore.ts";
 import { fakeRuntime, type FakeRuntime } from "./fake-runtime.ts";
 import { certificate, privateKey } from "./certificate.fixture.ts";
@@ -36,7 +36,7 @@ const addons = defineResource("k3s.cattle.io", "v1", "addons", "Addon");
 
 export async function createWorld(dir: string, options: WorldOptions = {}): Promise<World> {
   const { podCidr = "10.42.0.0/24", kube = fakeKube({ serve: [...builtin, addons] }) } = options;
-  const node = testNode(dir, options.node, { bindAddress: "127.0.0.1", httpsListenPort: await freePort() });
+  const node = testNode(dir, options.node, { bindAddress: "127.0.0.1", httpsListenPort: 0 });
   for (const name of ["default", "kube-system"]) kube.put(resources.namespaces, { metadata: { name }, status: { phase: "Active" } });
   kube.put(resources.nodes, {
     metadata: { name: node.name, labels: { "kubernetes.io/hostname": node.name } }, spec: { podCIDR: podCidr, podCIDRs: [podCidr] },
