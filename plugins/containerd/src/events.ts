@@ -12,7 +12,7 @@ const topics: Readonly<Record<string, { readonly type: RuntimeEvent["type"]; rea
 };
 const taskExitProcessField = 2;
 
-export const eventFilters: readonly string[] = Object.keys(topics).map((topic) => `namespace=="k8s.io",topic=="${topic}"`);
+const eventFilters: readonly string[] = Object.keys(topics).map((topic) => `namespace=="k8s.io",topic=="${topic}"`);
 
 /** Undefined for events that are none of the slot's: the exit of an exec'ed process has the container's id but another id of its own. */
 export function decodeEvent(envelope: Envelope): RuntimeEvent | undefined {

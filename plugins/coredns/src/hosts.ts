@@ -51,7 +51,7 @@ export function hostsHandler(options: HostsOptions): Handler {
   };
 }
 
-export function parseHosts(text: string) {
+function parseHosts(text: string) {
   const byName = new Map<string, string[]>();
   const byIp = new Map<string, string[]>();
   for (const line of text.split("\n")) {

@@ -9,7 +9,7 @@ const uint16 = (...values: readonly number[]): Buffer => {
   return buffer;
 };
 
-export function addressBytes(ip: string): Buffer {
+function addressBytes(ip: string): Buffer {
   if (isIP(ip) === 4) return Buffer.from(ip.split(".").map(Number));
   return Buffer.from(ipToInt(ip).toString(16).padStart(32, "0"), "hex");
 }

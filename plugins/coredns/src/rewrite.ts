@@ -92,7 +92,7 @@ export function templateHandler(options: TemplateOptions): Handler {
 }
 
 /** The part of Go's template language that DNS templates use: fields, groups and `index .Match n`. */
-export function expandTemplate(text: string, name: string, zone: string, type: number, match: RegExpExecArray): string {
+function expandTemplate(text: string, name: string, zone: string, type: number, match: RegExpExecArray): string {
   return text.replace(/\{\{-?\s*(.*?)\s*-?\}\}/g, (_, expression: string) => {
     const group = /^\.Group\.(\w+)$/.exec(expression)?.[1] ?? /^index \.Group "(\w+)"$/.exec(expression)?.[1];
     if (group !== undefined) return match.groups?.[group] ?? match[Number(group)] ?? "";
@@ -120,7 +120,7 @@ const recordTypes: Readonly<Record<string, (name: string, ttl: number, data: rea
 };
 
 /** `name [ttl] [class] TYPE data...`, as in a zone file. */
-export function parseRecord(text: string): Rr {
+function parseRecord(text: string): Rr {
   const words = text.match(/"[^"]*"|\S+/g) ?? [];
   const name = normalName(words.shift() ?? "");
   let ttl = 3600;

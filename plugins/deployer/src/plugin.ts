@@ -46,7 +46,7 @@ export default definePlugin({
 });
 
 /** K3s's names for what manifests may refer to. */
-export function templateVariables({ cluster, paths }: NodeInfo): Readonly<Record<string, string>> {
+function templateVariables({ cluster, paths }: NodeInfo): Readonly<Record<string, string>> {
   return {
     CLUSTER_DNS: cluster.clusterDns[0] ?? "",
     CLUSTER_DNS_LIST: `[${cluster.clusterDns.join(",")}]`,

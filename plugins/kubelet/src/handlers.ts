@@ -87,7 +87,7 @@ function httpRequest(target: Target, action: HttpAction, timeout: number, defaul
 }
 
 /** A number, or the name of one of the container's ports. */
-export function resolvePort(spec: ContainerSpec, port: unknown): number {
+function resolvePort(spec: ContainerSpec, port: unknown): number {
   const text = String(port);
   const number = /^\d+$/.test(text) ? Number(text) : spec.ports?.find((p) => p.name === text)?.containerPort;
   if (number === undefined || number < 1 || number > 65_535) throw new Error(`couldn't find port: "${text}"`);

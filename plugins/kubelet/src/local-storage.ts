@@ -64,7 +64,7 @@ async function limitOveruse({ node, view }: Storage, pod: Pod, writable: Readonl
 }
 
 /** Bytes in files below the folder. */
-export async function diskUsage(folder: string): Promise<number> {
+async function diskUsage(folder: string): Promise<number> {
   let sum = 0;
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => [])) {
     if (entry.isFile()) sum += await stat(join(entry.parentPath, entry.name)).then((s) => s.blocks * 512, () => 0);

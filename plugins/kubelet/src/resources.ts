@@ -32,7 +32,7 @@ const positive = (list: Amounts | undefined): string[] =>
 
 export const milliToShares = (milli: number): number =>
   Math.min(262_144, Math.max(MIN_SHARES, Math.floor((milli * 1024) / 1000)));
-export const milliToQuota = (milli: number): number =>
+const milliToQuota = (milli: number): number =>
   milli > 0 ? Math.max(MIN_QUOTA, Math.floor((milli * CPU_PERIOD) / 1000)) : 0;
 
 /** Requests or limits of the whole pod: sidecars add up, plain init containers count one at a time, plus overhead. */

@@ -60,7 +60,7 @@ export function sandboxSecurity(pod: Pod, root: string): LinuxSandboxSecurityCon
 }
 
 /** fsGroup and supplementalGroups of the pod. */
-export function podGroups(pod: Pod): number[] {
+function podGroups(pod: Pod): number[] {
   const own = pod.spec?.securityContext;
   return [...(own?.fsGroup !== undefined ? [own.fsGroup] : []), ...(own?.supplementalGroups ?? [])];
 }

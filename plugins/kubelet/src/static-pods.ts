@@ -120,7 +120,7 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
 }
 
 /** Reads a manifest and gives it what the API server would have: uid, node, defaults. */
-export async function parsePod(text: string, nodeName: string, now: string): Promise<Pod> {
+async function parsePod(text: string, nodeName: string, now: string): Promise<Pod> {
   const { parse } = await import("yaml");
   const manifest = parse(text) as Pod;
   if (manifest?.kind !== "Pod" || !manifest.metadata?.name) throw new Error("not a Pod with a name");

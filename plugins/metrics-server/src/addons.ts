@@ -5,7 +5,7 @@ import type { Deployer } from "@k3s-p/plugin-api/slots";
 const folder = new URL("../../../manifests/metrics-server/", import.meta.url);
 
 /** K3s splits them for historical reasons, and users name them in `--disable` and `.skip`. */
-export const addonNames: readonly string[] = [
+const addonNames: readonly string[] = [
   "aggregated-metrics-reader", "auth-delegator", "auth-reader", "metrics-apiservice", "metrics-server-deployment",
   "metrics-server-service", "resource-reader",
 ];

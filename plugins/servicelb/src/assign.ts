@@ -6,9 +6,9 @@ import { isIP } from "node:net";
 export const loadBalancerClass = "io.cattle.k3s/servicelb";
 
 /** A node with this label, whatever its value, makes the labelled ones (`true`) the only nodes that serve. */
-export const enableLabel = "svccontroller.k3s.cattle.io/enablelb";
+const enableLabel = "svccontroller.k3s.cattle.io/enablelb";
 /** On a Service: only nodes with the same value serve it. Counts together with `enableLabel`. */
-export const poolLabel = "svccontroller.k3s.cattle.io/lbpool";
+const poolLabel = "svccontroller.k3s.cattle.io/lbpool";
 
 export interface Assignment {
   /** Addresses in the order of the Service's families; empty while no node can serve. */

@@ -4,7 +4,7 @@ import {
 } from "@k3s-p/plugin-api/kube";
 import { compileRoutes, type RouteTable, unsupportedAnnotation } from "./routes.ts";
 
-export const CONTROLLER = "traefik.io/ingress-controller";
+const CONTROLLER = "traefik.io/ingress-controller";
 export const NAMESPACE = "kube-system";
 export const SERVICE = "traefik";
 

@@ -13,7 +13,7 @@ const FIRST_BACKOFF_MS = 10_000;
 const LONGEST_BACKOFF_MS = 600_000;
 const ENV = "JOB_COMPLETION_INDEX";
 
-export const backoffMs = (failures: number): number =>
+const backoffMs = (failures: number): number =>
   failures === 0 ? 0 : Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(failures - 1, 20));
 
 /** Failures in a row since the last success, and when the last one was. */

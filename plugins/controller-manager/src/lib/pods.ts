@@ -9,7 +9,7 @@ export const isActive = (pod: Pod): boolean => !isTerminal(pod) && !isTerminatin
 
 export const isReady = (pod: Pod): boolean => findCondition(pod.status?.conditions, "Ready")?.status === "True";
 
-export const readySince = (pod: Pod): number | undefined => {
+const readySince = (pod: Pod): number | undefined => {
   const condition = findCondition(pod.status?.conditions, "Ready");
   if (condition?.status !== "True" || !condition.lastTransitionTime) return undefined;
   return Date.parse(condition.lastTransitionTime);
@@ -20,7 +20,7 @@ export function isAvailable(pod: Pod, minReadySeconds: number, now: Date): boole
 }
 
 /** Milliseconds until a ready pod counts as available; 0 = now, undefined = not ready. */
-export function availableIn(pod: Pod, minReadySeconds: number, now: Date): number | undefined {
+function availableIn(pod: Pod, minReadySeconds: number, now: Date): number | undefined {
   if (!isReady(pod)) return undefined;
   if (minReadySeconds === 0) return 0;
   const since = readySince(pod);
@@ -34,7 +34,7 @@ export function nextAvailable(pods: readonly Pod[], minReadySeconds: number, now
   return waits.length ? Math.min(...(waits as number[])) : undefined;
 }
 
-export const restartsOf = (pod: Pod): number =>
+const restartsOf = (pod: Pod): number =>
   Math.max(0, ...(pod.status?.containerStatuses ?? []).map((status) => status.restartCount ?? 0));
 
 const deletionCost = (pod: Pod): number => {

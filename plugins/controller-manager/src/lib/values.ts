@@ -56,7 +56,7 @@ export function hashSuffix(text: string): string {
   return safeEncode(String(hash));
 }
 
-export const safeEncode = (text: string): string =>
+const safeEncode = (text: string): string =>
   [...text].map((char) => alphabet[char.charCodeAt(0) % alphabet.length]).join("");
 
 /** A count, or a percentage of `total`. */

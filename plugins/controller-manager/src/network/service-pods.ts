@@ -84,7 +84,7 @@ function endpointChanged(before: Pod, after: Pod): boolean {
   );
 }
 
-export function sameLabels(
+function sameLabels(
   a: Readonly<Record<string, string>> = {}, b: Readonly<Record<string, string>> = {},
 ): boolean {
   const keys = Object.keys(a);

@@ -21,7 +21,7 @@ export const has = (object: Annotated, name: string): boolean => object.metadata
 /** The beta annotation wins over the field, as upstream still has it. */
 export const classOfClaim = (claim: PersistentVolumeClaim): string =>
   claim.metadata.annotations?.[annotation.betaClass] ?? claim.spec?.storageClassName ?? "";
-export const classOfVolume = (volume: PersistentVolume): string =>
+const classOfVolume = (volume: PersistentVolume): string =>
   volume.metadata.annotations?.[annotation.betaClass] ?? volume.spec?.storageClassName ?? "";
 /** A claim that names no class at all; `""` is a choice. */
 export const namesNoClass = (claim: PersistentVolumeClaim): boolean =>

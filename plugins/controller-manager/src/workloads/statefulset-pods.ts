@@ -8,8 +8,8 @@ import { podFromTemplate } from "../lib/pod-control.ts";
 import { isTerminating } from "../lib/pods.ts";
 
 export const HASH = "controller-revision-hash";
-export const POD_NAME = "statefulset.kubernetes.io/pod-name";
-export const POD_INDEX = "apps.kubernetes.io/pod-index";
+const POD_NAME = "statefulset.kubernetes.io/pod-name";
+const POD_INDEX = "apps.kubernetes.io/pod-index";
 
 export const replicasOf = (set: StatefulSet): number => set.spec?.replicas ?? 1;
 export const startOf = (set: StatefulSet): number => set.spec?.ordinals?.start ?? 0;
@@ -58,7 +58,7 @@ export function buildPod(set: StatefulSet, ordinal: number, revision: Revision):
 }
 
 /** Volumes of the claim templates, in place of volumes of the same name. */
-export function withStorage(set: StatefulSet, ordinal: number, pod: Pod): Pod {
+function withStorage(set: StatefulSet, ordinal: number, pod: Pod): Pod {
   const templates = claimTemplates(set);
   if (templates.length === 0) return pod;
   const claimed = templates.map((template) => ({

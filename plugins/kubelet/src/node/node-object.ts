@@ -5,7 +5,7 @@ import type { Image, NodeInfo } from "@k3s-p/plugin-api/slots";
 import type { KubeletOptions } from "../options.ts";
 import type { Machine } from "./machine.ts";
 
-export const KUBELET_VERSION = "v1.36.0+k3sp1";
+const KUBELET_VERSION = "v1.36.0+k3sp1";
 const INSTANCE_TYPE = "k3s";
 const MAX_IMAGES = 50;
 const MAX_IMAGE_NAMES = 5;
@@ -46,7 +46,7 @@ export function newNode(node: NodeInfo, options: KubeletOptions, machine: Machin
 }
 
 /** `key=value:Effect` or `key:Effect`. */
-export function parseTaint(text: string): Taint {
+function parseTaint(text: string): Taint {
   const [pair = "", effect = ""] = text.split(":");
   const [key = "", value] = pair.split("=");
   return { key, effect, ...(value && { value }) } as Taint;

@@ -72,7 +72,7 @@ async function readFrom(file: FileHandle, offset: number): Promise<{ text: strin
 }
 
 /** Byte offset at which the last `lines` lines begin, found from the end. */
-export async function tailOffset(file: FileHandle, lines: number): Promise<number> {
+async function tailOffset(file: FileHandle, lines: number): Promise<number> {
   const { size } = await file.stat();
   if (lines <= 0) return size;
   let found = 0;
