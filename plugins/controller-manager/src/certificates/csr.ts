@@ -8,6 +8,7 @@ import {
 import type { CaName } from "@k3s-p/plugin-api/slots";
 import { createController, type ControllerDeps } from "../controller.ts";
 import { signerOf } from "./signers.ts";
+import type { ParsedRequest } from "./x509.ts";
 
 type Condition = NonNullable<NonNullable<CertificateSigningRequest["status"]>["conditions"]>[number];
 
@@ -107,32 +108,12 @@ export function startSigner(deps: ControllerDeps): void {
     const signer = signerOf(csr?.spec.signerName);
     if (!csr || !signer || !has(csr, "Approved") || has(csr, "Denied") || has(csr, "Failed") || csr.status?.certificate)
       return;
-    const { parseRequest, signRequest } = await import("./x509.ts");
-    const usages = csr.spec.usages ?? [];
+    const { parseRequest } = await import("./x509.ts");
     let failure: string | undefined;
     try {
       const request = await parseRequest(pemOf(csr));
-      failure = signer.refuse({ ...request.facts, usages });
-      if (failure === undefined) {
-        const ca = await authority(signer.ca);
-        const at = now().getTime();
-        const lifetime = Math.min(deps.tuning.signingDuration, (csr.spec.expirationSeconds ?? Infinity) * 1000);
-        // Long lives include the backdating; short ones are given in full.
-        const end = at + lifetime - (lifetime > SHORT_MS ? BACKDATE_MS : 0);
-        const pem = await signRequest({
-          request,
-          usages,
-          ca,
-          notBefore: new Date(at - BACKDATE_MS),
-          notAfter: new Date(end),
-        });
-        await client.update(
-          certificateSigningRequests,
-          { ...csr, status: { ...csr.status, certificate: Buffer.from(pem).toString("base64") } },
-          { subresource: "status" },
-        );
-        return;
-      }
+      failure = signer.refuse({ ...request.facts, usages: csr.spec.usages ?? [] });
+      if (failure === undefined) return await issue(csr, request, signer.ca);
     } catch (error) {
       if (!/request's signature|ASN|parse|PEM/i.test(messageOf(error))) throw error;
       failure = `unable to parse csr: ${messageOf(error)}`;
@@ -143,6 +124,19 @@ export function startSigner(deps: ControllerDeps): void {
       { subresource: "status" },
     );
   });
+
+  async function issue(csr: CertificateSigningRequest, request: ParsedRequest, authorityName: CaName): Promise<void> {
+    const { signRequest } = await import("./x509.ts");
+    const at = now().getTime();
+    const lifetime = Math.min(deps.tuning.signingDuration, (csr.spec.expirationSeconds ?? Infinity) * 1000);
+    // Long lives include the backdating; short ones are given in full.
+    const end = at + lifetime - (lifetime > SHORT_MS ? BACKDATE_MS : 0);
+    const pem = await signRequest({
+      request, usages: csr.spec.usages ?? [], ca: await authority(authorityName), notBefore: new Date(at - BACKDATE_MS), notAfter: new Date(end),
+    });
+    const status = { ...csr.status, certificate: Buffer.from(pem).toString("base64") };
+    await client.update(certificateSigningRequests, { ...csr, status }, { subresource: "status" });
+  }
 
   /** The key lies beside the certificate, as in K3s. */
   async function authority(name: CaName): Promise<{ cert: string; key: string }> {

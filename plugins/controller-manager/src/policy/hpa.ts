@@ -75,15 +75,9 @@ export function start(deps: ControllerDeps): void {
   }
 
   async function scaleOnce(key: string, hpa: HorizontalPodAutoscaler, draft: Draft): Promise<void> {
-    const namespace = hpa.metadata.namespace!;
-    const target = {
-      apiVersion: hpa.spec!.scaleTargetRef.apiVersion ?? "v1",
-      kind: hpa.spec!.scaleTargetRef.kind,
-      name: hpa.spec!.scaleTargetRef.name,
-    };
     let scale: Scale;
     try {
-      scale = await scales.read(target, namespace);
+      scale = await scales.read(targetOf(hpa), hpa.metadata.namespace!);
     } catch (error) {
       event(hpa, "Warning", "FailedGetScale", messageOf(error));
       note(draft, "AbleToScale", "False", "FailedGetScale", `the HPA controller was unable to get the target's current scale: ${messageOf(error)}`);
@@ -128,7 +122,7 @@ export function start(deps: ControllerDeps): void {
     const failures: Failure[] = [];
     for (const metric of hpa.spec!.metrics ?? []) {
       try {
-        found.push(await one(hpa, scale, current, metric));
+        found.push(await askedBy(metric, hpa, scale, current));
       } catch (error) {
         failures.push({ reason: `FailedGet${metric.type}Metric`, message: messageOf(error), metric: nameOfMetric(metric) });
       }
@@ -157,9 +151,8 @@ export function start(deps: ControllerDeps): void {
     note(draft, "ScalingActive", "False", reason, `the HPA was unable to compute the replica count: ${message}`);
   }
 
-  async function one(
-    hpa: HorizontalPodAutoscaler, scale: Scale, current: number, metric: Parameters<typeof sourceOf>[0],
-  ): Promise<Replicas> {
+  /** The count that one metric asks for. */
+  async function askedBy(metric: MetricSpec, hpa: HorizontalPodAutoscaler, scale: Scale, current: number): Promise<Replicas> {
     const selector = scale.status?.selector as unknown as string | undefined;
     if (!selector) throw new Error("selector is required");
     const namespace = hpa.metadata.namespace!;
@@ -204,15 +197,8 @@ export function start(deps: ControllerDeps): void {
   async function rescale(
     key: string, hpa: HorizontalPodAutoscaler, scale: Scale, current: number, wanted: Wanted, draft: Draft,
   ): Promise<void> {
-    const ref = hpa.spec!.scaleTargetRef;
-    const path = await scales.path(
-      { apiVersion: ref.apiVersion ?? "v1", kind: ref.kind, name: ref.name },
-      hpa.metadata.namespace!,
-    );
-    const { status, body } = await client.request("PUT", path!, {
-      ...scale,
-      spec: { ...scale.spec, replicas: wanted.count },
-    });
+    const path = await scales.path(targetOf(hpa), hpa.metadata.namespace!);
+    const { status, body } = await client.request("PUT", path!, { ...scale, spec: { ...scale.spec, replicas: wanted.count } });
     if (status >= 300) {
       const message = (body as { message?: string } | undefined)?.message ?? `status ${status}`;
       event(hpa, "Warning", "FailedRescale", `New size: ${wanted.count}; reason: ${wanted.reason}; error: ${message}`);
@@ -229,6 +215,11 @@ export function start(deps: ControllerDeps): void {
         changes: [...history.changes, { at: now().getTime(), change: wanted.count - current }],
       });
   }
+}
+
+function targetOf({ spec }: HorizontalPodAutoscaler): { readonly apiVersion: string; readonly kind: string; readonly name: string } {
+  const { apiVersion = "v1", kind, name } = spec!.scaleTargetRef;
+  return { apiVersion, kind, name };
 }
 
 /** As the messages about its value name a metric. */
