@@ -4,6 +4,9 @@ import { criticalPath } from "../kernel/graph.ts";
 import type { Kernel } from "../kernel/lifecycle.ts";
 import type { GraphResult, ListResult, TimelineResult } from "./protocol.ts";
 
+/** Milliseconds in which nothing starts: what comes after is a change of the running server. */
+const PAUSE = 500;
+
 type Told = Pick<Kernel, "status" | "plan" | "timings">;
 
 export const listOf = (kernel: Told): ListResult => ({ plugins: kernel.status(), leftOut: kernel.plan().leftOut });
@@ -13,10 +16,13 @@ export function graphOf(kernel: Told): GraphResult {
   return { plugins: plugins.map((m) => ({ id: m.id, slots: Object.keys(m.provides), after: edges.get(m.id) ?? [] })) };
 }
 
-export const timelineOf = ({ plan, timings }: Told): TimelineResult => ({
-  steps: [...timings].map(([id, t]) => ({ id, ...t })).sort((a, b) => a.started - b.started || a.ready - b.ready),
-  criticalPath: criticalPath(plan().edges, timings),
-});
+export function timelineOf({ plan, timings }: Told): TimelineResult {
+  const all = [...timings].map(([id, t]) => ({ id, ...t })).sort((a, b) => a.started - b.started || a.ready - b.ready);
+  const end = all.findIndex(({ started }, i) => i > 0 && started - Math.max(...all.slice(0, i).map((s) => s.ready)) > PAUSE);
+  const steps = end < 0 ? all : all.slice(0, end);
+  const ofStart = new Map(steps.map(({ id, ...t }) => [id, t]));
+  return { steps, later: all.slice(steps.length), criticalPath: criticalPath(plan().edges, ofStart) };
+}
 
 export const debugPlugins = (kernel: Told): DebugPage => ({
   name: "plugins",

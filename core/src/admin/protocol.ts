@@ -37,8 +37,19 @@ export interface GraphResult {
   readonly plugins: readonly { readonly id: string; readonly slots: readonly string[]; readonly after: readonly string[] }[];
 }
 
+export interface TimelineStep {
+  readonly id: string;
+  /** Milliseconds since boot when its needs were ready, and when it was ready itself. */
+  readonly started: number;
+  readonly ready: number;
+}
+
 export interface TimelineResult {
-  readonly steps: readonly { readonly id: string; readonly started: number; readonly ready: number }[];
+  /** Of the server's start. */
+  readonly steps: readonly TimelineStep[];
+  /** Of plugins that were started, or started again, since. */
+  readonly later: readonly TimelineStep[];
+  /** Of the server's start. */
   readonly criticalPath: readonly { readonly id: string; readonly ms: number }[];
 }
 

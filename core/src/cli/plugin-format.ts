@@ -60,15 +60,16 @@ export function graphAs(format: string, graph: GraphResult): string {
 const barWidth = 50;
 
 /** One bar a plugin, from when its needs were ready to when it was ready itself. */
-export function timelineText({ steps, criticalPath }: TimelineResult): string {
+export function timelineText({ steps, later, criticalPath }: TimelineResult): string {
   const end = Math.max(1, ...steps.map((s) => s.ready));
   const at = (ms: number): number => Math.round((ms / end) * barWidth);
-  const width = Math.max(0, ...steps.map((s) => s.id.length));
+  const width = Math.max(0, ...[...steps, ...later].map((s) => s.id.length));
   const critical = new Set(criticalPath.map((step) => step.id));
   const bars = steps.map(({ id, started, ready }) => {
     const bar = (critical.has(id) ? "#" : "=").repeat(Math.max(1, at(ready) - at(started)));
     return `${id.padEnd(width)} |${`${" ".repeat(at(started))}${bar}`.padEnd(barWidth + 1)}| ${(ready - started).toFixed(0).padStart(5)} ms\n`;
   });
   const path = criticalPath.map((step) => `${step.id} ${step.ms.toFixed(0)} ms`).join(" -> ");
-  return `${bars.join("")}critical path (#): ${path}\n`;
+  const since = later.map(({ id, started, ready }) => `${id.padEnd(width)} ${`${age(started)} after the server`.padEnd(barWidth + 3)} ${(ready - started).toFixed(0).padStart(5)} ms\n`);
+  return `${bars.join("")}critical path (#): ${path}\n${since.join("")}`;
 }
