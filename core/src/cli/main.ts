@@ -43,4 +43,13 @@ function withoutGlobals(argv: readonly string[]): readonly string[] {
 
 const unexpected = async (error: unknown): Promise<string> => (await import("../server.ts")).describeError(error);
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
+/** Whoever reads has enough, as `head` does after ten lines: nobody is left to tell. */
+const endQuietly = (error: NodeJS.ErrnoException): never => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+};
+
+if (import.meta.main) {
+  process.stdout.on("error", endQuietly);
+  process.exitCode = await main(process.argv.slice(2));
+}

@@ -106,7 +106,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 function check(name: string, slot: string, folder: string): void {
   if (!/^[a-z][a-z0-9-]{0,40}[a-z0-9]$/.test(name)) {
-    throw k3spError("K3SP_FLAG_INVALID", { message: `"${name}" cannot be a plugin's name`, fix: "use lower-case letters, digits and dashes, such as my-cni" });
+    throw k3spError("K3SP_FLAG_INVALID", { message: `"${name}" cannot be a plugin's name`, fix: "use 2 to 42 lower-case letters, digits and dashes, such as my-cni" });
   }
   if (!Object.hasOwn(templates, slot)) {
     const known = slotCatalogue.filter((s) => !s.derive && !kernelSlots.includes(s.id)).map((s) => s.id).sort();
