@@ -105,8 +105,9 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, { tracke
   if (!sharesSpec) def.defaults?.(scoped);
   if (!tracked) trackFields(engine, call, old, scoped, context.now);
   const request = admissionRequest(call, "UPDATE", scoped, old);
-  const mayChange = sharesSpec && !engine.admission.changesNothing(request);
-  const next = await engine.admission.mutate(mayChange ? { ...request, object: privateCopy(scoped) } : request);
+  const mayChange = call.subresource in scopes && !engine.admission.changesNothing(request);
+  const mutated = await engine.admission.mutate(mayChange && sharesSpec ? { ...request, object: privateCopy(scoped) } : request);
+  const next = mayChange ? confine(call, mutated, old) : mutated;
   if (call.subresource === "status" && def.prepareStatusUpdate) def.prepareStatusUpdate(next, old, context);
   else if (!call.subresource) def.prepareUpdate?.(next, old, context);
   share(next, old);
@@ -138,6 +139,14 @@ function restrict(call: Call, next: Obj, old: Obj, isOwn = false): Obj {
   const scope = scopes[call.subresource];
   if (scope) return privateCopy(scope(next, old));
   return isOwn ? next : privateCopy(next);
+}
+
+/** What admission has changed beside the subresource's part does not count. */
+function confine(call: Call, mutated: Obj, old: Obj): Obj {
+  const { managedFields } = mutated.metadata ?? {};
+  const next = privateCopy(scopes[call.subresource]!(mutated, old));
+  next.metadata = { ...next.metadata, ...(managedFields && { managedFields }) };
+  return next;
 }
 
 /** For the most frequent write of all: the current object with another status, defaulted. Only metadata and status are private. */
