@@ -112,8 +112,6 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
 
   let admitted = false;
   let mounted: MountedVolumes | undefined;
-  /** The pod for which its cgroup was last made. */
-  let sized: Pod | undefined;
   let stale = true;
 
   async function syncPod(): Promise<void> {
@@ -145,8 +143,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     const tokensDue = services.volumes.refreshAt(uid) ?? Infinity;
     if (mounted && !stale && tokensDue > clock.now()) return;
     services.objects.acquire(uid, pod);
-    await services.cgroups.ensurePod(pod, sized);
-    sized ??= pod;
+    await services.cgroups.ensurePod(pod, resize.inForce(pod));
     await makeFolder(podLogDir(node.paths, pod), 0o755);
     await mkdir(podDir(node.paths, uid), { recursive: true, mode: 0o750 });
     stale = false;
@@ -241,7 +238,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     resize.setError(error);
     if (error !== undefined) return wakeAt(clock.now() + RETRY[1]);
     if (allContainers(pod).some((ref) => isRunning(ref) && resize.open(ref) !== "no")) return;
-    await services.cgroups.ensurePod((sized = pod));
+    await services.cgroups.ensurePod(pod);
     resize.complete(pod);
     services.roomMade();
   }

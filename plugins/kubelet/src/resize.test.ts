@@ -99,6 +99,18 @@ describe("a resize in place", () => {
     await h.until(() => condition("web", "PodResizeInProgress") === undefined);
   });
 
+  it("leaves the pod's limits as large as what its containers still run with, after a restart of the server too", async () => {
+    await run(sized("web", size("100m", "100Mi")));
+    resize("web", size("100m", "10Mi"));
+    await h.until(() => condition("web", "PodResizeInProgress")?.reason === "Error");
+    h = await h.restart();
+    const from: unknown[] = [];
+    Object.assign(h.services.cgroups, { ensurePod: async (pod: Pod, before = pod) => void from.push(before.spec!.containers[0]!.resources) });
+    resize("web", size("100m", "20Mi"));
+    await h.until(() => condition("web", "PodResizeInProgress")?.message?.includes("limit (20971520)") === true);
+    expect(from.at(-1)).toEqual(size("100m", "100Mi"));
+  });
+
   it("that waits still waits after a restart of the server, with the old size", async () => {
     await run(sized("web", size("100m")));
     resize("web", size("5"));

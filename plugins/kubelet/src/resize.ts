@@ -22,6 +22,8 @@ export interface ResizeNews {
 export interface PodResize {
   /** The pod with the resources that were granted to its containers. */
   granted(desired: Pod): Pod;
+  /** The pod with the resources that its containers still run with while they are brought to what was granted. */
+  inForce(granted: Pod): Pod;
   /** Asks for what is desired when it is not granted yet; returns whether more or less is granted now. */
   consider(desired: Pod, refuse: (pod: Pod) => ResizeRefusal | undefined): boolean;
   /** The resources that the runtime was last told for a container; without a name, those of the pod as a whole. */
@@ -53,14 +55,14 @@ const NAMES = ["cpu", "memory"] as const;
 
 export function podResize(first: Pod, tell: (news: ResizeNews) => void): PodResize {
   const grants = new Map<string, ResourceRequirements>();
-  const inForce = new Map<string, ResourceRequirements>();
+  const applied = new Map<string, ResourceRequirements>();
   let pending: (ResizeRefusal & { readonly generation: number | undefined }) | undefined;
   let progress: { readonly generation: number | undefined; readonly error?: string } | undefined;
   const left = findCondition(first.status?.conditions, "PodResizeInProgress");
   if (left) progress = { generation: left.observedGeneration };
 
   for (const [name, resources] of reported(first)) {
-    inForce.set(name, resources.actuated);
+    applied.set(name, resources.actuated);
     grants.set(name, resources.granted);
   }
 
@@ -69,19 +71,8 @@ export function podResize(first: Pod, tell: (news: ResizeNews) => void): PodResi
   const isAllMet = (desired: Pod): boolean => sizedParts(desired).every(isMet);
 
   return {
-    granted(desired) {
-      if (isAllMet(desired)) return desired;
-      const sized = <T extends ContainerSpec>(list: readonly T[] | undefined): T[] | undefined =>
-        list?.map((spec) => (isMet(spec) ? spec : { ...spec, resources: grantOf(spec) }));
-      const { containers, initContainers, resources } = desired.spec!;
-      return {
-        ...desired,
-        spec: {
-          ...desired.spec!, containers: sized(containers)!, ...(initContainers && { initContainers: sized(initContainers)! }),
-          ...(resources && { resources: grantOf({ name: WHOLE, resources }) }),
-        },
-      };
-    },
+    granted: (desired) => (isAllMet(desired) ? desired : withSizes(desired, (part) => (isMet(part) ? undefined : grantOf(part)))),
+    inForce: (granted) => (progress ? withSizes(granted, ({ name }) => applied.get(name)) : granted),
     consider(desired, refuse) {
       const { generation } = desired.metadata;
       const isMore = !isAllMet(desired);
@@ -95,16 +86,16 @@ export function podResize(first: Pod, tell: (news: ResizeNews) => void): PodResi
       }
       pending = undefined;
       for (const { name, resources } of sizedParts(desired)) grants.set(name, resources ?? {});
-      if (!inForce.has(WHOLE)) inForce.set(WHOLE, desired.spec?.resources ?? {});
+      if (!applied.has(WHOLE)) applied.set(WHOLE, desired.spec?.resources ?? {});
       if (!isMore) return false;
       progress = { generation };
       tell({ reason: "ResizeStarted", message: `Pod resize started: ${describe(desired)}` });
       return true;
     },
-    actuated: (name = WHOLE) => inForce.get(name),
-    setActuated: ({ spec }) => void inForce.set(spec.name, spec.resources ?? {}),
+    actuated: (name = WHOLE) => applied.get(name),
+    setActuated: ({ spec }) => void applied.set(spec.name, spec.resources ?? {}),
     open({ spec }) {
-      const before = inForce.get(spec.name);
+      const before = applied.get(spec.name);
       if (!before || sameSize(before, spec.resources)) return "no";
       const restarts = (spec.resizePolicy ?? []).some(({ resourceName, restartPolicy }) =>
         restartPolicy === "RestartContainer" && !sameSize(before, spec.resources, [resourceName]));
@@ -117,7 +108,7 @@ export function podResize(first: Pod, tell: (news: ResizeNews) => void): PodResi
     },
     complete(pod) {
       progress = undefined;
-      inForce.set(WHOLE, pod.spec?.resources ?? {});
+      applied.set(WHOLE, pod.spec?.resources ?? {});
       tell({ reason: "ResizeCompleted", message: `Pod resize completed: ${describe(pod)}` });
     },
     get inProgress() {
@@ -130,6 +121,22 @@ export function podResize(first: Pod, tell: (news: ResizeNews) => void): PodResi
       ...(pending ? [condition("PodResizePending", pending.generation, pending.reason, pending.message)] : []),
       ...(progress ? [condition("PodResizeInProgress", progress.generation, progress.error && "Error", progress.error)] : []),
     ],
+  };
+}
+
+/** The pod with other resources for those of its parts that have some. */
+function withSizes(pod: Pod, sizeOf: (part: Sized) => ResourceRequirements | undefined): Pod {
+  const sized = <T extends Sized>(part: T): T => {
+    const resources = sizeOf(part);
+    return resources ? { ...part, resources } : part;
+  };
+  const { containers, initContainers, resources } = pod.spec!;
+  return {
+    ...pod,
+    spec: {
+      ...pod.spec!, containers: containers.map(sized), ...(initContainers && { initContainers: initContainers.map(sized) }),
+      ...(resources && { resources: sized({ name: WHOLE, resources }).resources! }),
+    },
   };
 }
 
