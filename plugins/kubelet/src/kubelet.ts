@@ -1,5 +1,5 @@
 /** Puts the kubelet together: who knows what, and who is told when something changes. */
-import { eventRecorder, isConflict, isNotFound, pods, runtimeClasses, services as serviceResource, type Pod } from "@k3s-p/plugin-api/kube";
+import { conditionIsTrue, eventRecorder, isConflict, isNotFound, pods, runtimeClasses, services as serviceResource, type Pod } from "@k3s-p/plugin-api/kube";
 import type { KubeClient } from "@k3s-p/plugin-api/kube";
 import { makeFolder, type Logger } from "@k3s-p/plugin-api";
 import type { NodeInfo, Pki, Runner, Runtime } from "@k3s-p/plugin-api/slots";
@@ -80,13 +80,12 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
   defer(() => server.close());
   agent = nodeAgent(ctx, machine, () => server.port, async () => ({
     images: await runtime.listImages().catch(() => []), runtimeVersion: `${runtimeName}://${runtimeVersion}`,
-    problem: nodeProblem(), ...keeper.state(),
+    problem: health.nodeProblem(conditionIsTrue(agent?.node()?.status?.conditions, "Ready")), ...keeper.state(),
   }), async () => {
     await health.check();
     await keeper.check();
   });
   defer(() => agent?.stop());
-  const nodeProblem = (): string | undefined => health.runtimeProblem() ?? health.networkProblem();
   input.onRuntimeReplaced(() => {
     services.view.resume();
     void health.check();

@@ -9,10 +9,15 @@ export interface RuntimeHealth {
   networkProblem(): string | undefined;
   /** Undefined when the runtime works. */
   runtimeProblem(): string | undefined;
+  /** Why the node is not ready. One that was stays so while what it lacks may be back in a moment. */
+  nodeProblem(wasReady: boolean): string | undefined;
   /** Asks the runtime now. */
   check(): Promise<void>;
   stop(): void;
 }
+
+/** A runtime or network plugin that starts with the server or takes another's place needs less; upstream gives a runtime 30 s. */
+const GRACE = 10_000;
 
 /** The runtime notices new files by itself, a little later: the waits until it has, milliseconds. */
 const lag = [0, 20, 50, 100, 200, 400, 800, 1600];
@@ -23,11 +28,15 @@ export function runtimeHealth(
   const { runtime, clock, log } = ctx;
   let network: string | undefined = "container runtime status has not been reported yet";
   let broken: string | undefined;
+  let lostAt = clock.now();
   let settling = false;
   const stopping = new AbortController();
 
+  const problem = (): string | undefined => broken ?? network;
+
   async function check(): Promise<void> {
     const before = [network, broken].join();
+    const wasWell = problem() === undefined;
     try {
       const status = await runtime.status();
       broken = status.runtimeReady ? undefined : `container runtime is down: ${status.message}`;
@@ -35,6 +44,7 @@ export function runtimeHealth(
     } catch (error) {
       broken = `container runtime status check may not have completed yet: ${messageOf(error)}`;
     }
+    if (wasWell && problem() !== undefined) lostAt = clock.now();
     if ([network, broken].join() !== before) onChange();
   }
 
@@ -56,6 +66,7 @@ export function runtimeHealth(
   return {
     networkProblem: () => network,
     runtimeProblem: () => broken,
+    nodeProblem: (wasReady) => (wasReady && clock.now() - lostAt < GRACE ? undefined : problem()),
     check,
     stop() {
       stopping.abort();
