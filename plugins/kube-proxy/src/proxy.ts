@@ -120,7 +120,9 @@ export function startProxy(options: ProxyOptions): Proxy {
     const [namespace = "", name = ""] = key.split("/");
     const service = serviceInformer.get(name, namespace);
     const before = table.get(key);
-    const after = service ? serviceRules(service, sliceInformer.byIndex("service", key), { ...options.context, zone: zoneOf(nodeInformer.get(options.context.nodeName)) }) : undefined;
+    const { context } = options;
+    const here = { ...context, zone: zoneOf(nodeInformer.get(context.nodeName)) };
+    const after = service ? serviceRules(service, sliceInformer.byIndex("service", key), here) : undefined;
     table.set(key, after);
     options.health.set(key, after?.health);
     stale.push(...staleFlows(before, after ?? noRules));
