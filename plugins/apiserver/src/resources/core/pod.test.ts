@@ -209,6 +209,7 @@ describe("an existing Pod", () => {
   it.each<[string, (o: Obj) => void, string]>([
     ["another command", (o) => (o.spec.containers[0].command = ["a"]), frozen],
     ["another node", (o) => (o.spec.nodeName = "n"), frozen],
+    ["another command, and shows it", (o) => (o.spec.containers[0].command = ["a"]), ' (allow it to be set to 1 if it was previously negative)\n@@ -2,6 +2,9 @@\n  "ActiveDeadlineSeconds": 60,\n  "Containers": [\n   {\n+   "Command": [\n+    "a"\n+   ],\n'],
     ["another container", (o) => o.spec.containers.push(container({ name: "d" })), "spec.containers: Forbidden: pod updates may not add or remove containers"],
     ["a longer deadline", (o) => (o.spec.activeDeadlineSeconds = 90), "spec.activeDeadlineSeconds: Invalid value: 90: must be less than or equal to previous value"],
     ["no deadline", (o) => delete o.spec.activeDeadlineSeconds, "spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value"],

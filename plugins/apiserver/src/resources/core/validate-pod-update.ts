@@ -3,6 +3,7 @@ import { isObject, items, same } from "../fields.ts";
 import type { Obj, StrategyContext } from "../types.ts";
 import { type FieldError, forbidden, invalidValue } from "../validate/field.ts";
 import { qosClass } from "./pod-defaults.ts";
+import { specDiff } from "./spec-diff.ts";
 import { validateImages } from "./validate-container.ts";
 import { validatePodSpec } from "./validate-pod.ts";
 
@@ -25,7 +26,7 @@ export function validatePodUpdate(pod: Obj, old: Obj, ctx: StrategyContext): Fie
   ];
   const masked = mutableParts(pod.spec, old.spec);
   if (items(old.spec, "schedulingGates").length > 0) errors.push(...maskPlacement(masked, old.spec));
-  if (!same(masked, old.spec)) errors.push(forbidden("spec", MUTABLE));
+  if (!same(masked, old.spec)) errors.push(forbidden("spec", `${MUTABLE}\n${specDiff(old.spec, masked)}`));
   return errors;
 }
 
