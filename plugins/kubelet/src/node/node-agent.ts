@@ -34,6 +34,8 @@ export function nodeAgent(
   let written: NodeStatus | undefined;
   let writtenAt = 0;
   let cancelBeat = (): void => {};
+  /** Before the Node is known, what it was cannot be told from what it is. */
+  let known = false;
   let stopped = false;
 
   const now = (): string => timestamp(new Date(clock.now()));
@@ -49,10 +51,10 @@ export function nodeAgent(
       writtenAt = clock.now();
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
-      const known = await kube.get(nodes, self.name);
+      const found = await kube.get(nodes, self.name);
       const { labels, annotations } = newNode(self, options, machine, status).metadata;
-      const kept = { ...known.metadata.labels, ...ownLabels(self, machine) };
-      if (same(kept, known.metadata.labels) && same({ ...known.metadata.annotations, ...annotations }, known.metadata.annotations)) return;
+      const kept = { ...found.metadata.labels, ...ownLabels(self, machine) };
+      if (same(kept, found.metadata.labels) && same({ ...found.metadata.annotations, ...annotations }, found.metadata.annotations)) return;
       await kube.patch(nodes, self.name, { metadata: { labels: labels && kept, annotations } });
     }
   }
@@ -90,7 +92,7 @@ export function nodeAgent(
   let writing: Promise<void> | undefined;
   let again = false;
   function sync(): Promise<void> {
-    if (stopped) return Promise.resolve();
+    if (!known || stopped) return Promise.resolve();
     if (writing) {
       again = true;
       return writing;
@@ -130,6 +132,7 @@ export function nodeAgent(
       await register();
       informer = kube.informer(nodes, { fieldSelector: `metadata.name=${self.name}` });
       await informer.synced;
+      known = true;
       informer.on({ updated: (node, old) => void (same(node.status?.capacity, old.status?.capacity) || sync()) });
       events.record(reference(), "Normal", "Starting", "Starting kubelet.");
       if (written) reportTransitions(undefined, written);
