@@ -100,8 +100,42 @@ async function writeInEachWay(id: string): Promise<void> {
   expect(after.metadata.managedFields.map((entry: Body) => entry.manager)).not.toContain("dry");
 }
 
+/** Two kinds of one's own, with a status apart and without. */
+async function defineCustom(plural: string, subresources: object): Promise<string> {
+  const any = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
+  await api.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {
+    metadata: { name: `${plural}.status.example.com` },
+    spec: {
+      group: "status.example.com", scope: "Namespaced", names: { plural, kind: plural.toUpperCase() },
+      versions: [{ name: "v1", served: true, storage: true, subresources, schema: { openAPIV3Schema: { type: "object", required: ["spec"], properties: { spec: { ...any, required: ["a"] }, status: any } } } }],
+    },
+  });
+  const path = `/apis/status.example.com/v1/namespaces/default/${plural}`;
+  await vi.waitFor(() => api.post(path, { apiVersion: "status.example.com/v1", kind: plural.toUpperCase(), metadata: { name: "one" }, spec: { a: 1 } }));
+  return `${path}/one`;
+}
+
+async function writeCustom(at: string): Promise<void> {
+  const before = await api.get(at);
+  const { resourceVersion } = before.metadata;
+  const put = await api.put(`${at}/status`, { ...before, metadata: { ...before.metadata, resourceVersion, labels: { x: "y" } }, spec: { a: 2 }, status: { by: "put" } });
+  expect([put.spec, put.status, put.metadata.labels, put.metadata.generation]).toEqual([{ a: 1 }, { by: "put" }, undefined, 1]);
+  const patched = [
+    await api.patch(`${at}/status`, { spec: { a: 2 }, status: { by: "merge" } }, "merge"),
+    await api.patch(`${at}/status`, [{ op: "remove", path: "/spec" }, { op: "replace", path: "/status/by", value: "json" }], "json"),
+    await api.patch(`${at}/status?fieldManager=me&force=true`, { apiVersion: before.apiVersion, kind: before.kind, spec: { a: 2 }, status: { by: "apply" } }, "apply"),
+  ];
+  expect(patched.map(({ spec, status }) => [spec, status.by])).toEqual([[{ a: 1 }, "merge"], [{ a: 1 }, "json"], [{ a: 1 }, "apply"]]);
+}
+
 describe("alone", () => {
   test.each(Object.keys(statuses))("%s", writeInEachWay);
+  test("a custom kind with a status of its own", async () => writeCustom(await defineCustom("apart", { status: {} })));
+  test("a custom kind without one writes it with the rest, and has no such subresource", async () => {
+    const at = await defineCustom("whole", {});
+    expect(await api.patch(at, { spec: { a: 2 }, status: { by: "merge" } }, "merge")).toMatchObject({ spec: { a: 2 }, status: { by: "merge" }, metadata: { generation: 2 } });
+    for (const method of ["GET", "PUT", "PATCH"]) expect((await api.call(method, `${at}/status`, method === "GET" ? undefined : {}, method === "PATCH" ? { "content-type": "application/merge-patch+json" } : {})).status).toBe(404);
+  });
 });
 
 test("writers that name no resourceVersion all get through, and none takes back another's labels", async () => {
@@ -115,7 +149,7 @@ test("writers that name no resourceVersion all get through, and none takes back 
   expect(now.spec.minReadySeconds % 2).toBe(0);
 });
 
-describe("under a policy that takes the spec away and adds a label", () => {
+describe("under a policy that takes the spec and the annotations away", () => {
   beforeAll(async () => {
     const rules = [{ operations: ["UPDATE"], apiGroups: ["*"], apiVersions: ["*"], resources: ["*/status"] }];
     await api.post("/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies", {
@@ -132,4 +166,5 @@ describe("under a policy that takes the spec away and adds a label", () => {
   });
 
   test.each(Object.keys(statuses).filter((id) => !id.startsWith("admissionregistration")))("%s", writeInEachWay);
+  test("a custom kind", async () => writeCustom(await defineCustom("again", { status: {} })));
 });
