@@ -70,3 +70,11 @@ test.each([["token", "list"], ["token", "delete", "abcdef"], ["secrets-encrypt",
     code: 1, out: "", err: "K3SP_SERVER_NOT_RUNNING  no server answers: connect ECONNREFUSED 127.0.0.1:1\n  fix: start one with k3s-p server, or name its folder with --data-dir\n",
   });
 });
+
+test("a dump is not restored to where no folder can be made", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "k3s-p-help-"));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  writeFileSync(join(dir, "dump"), "");
+  const { code, err } = await told("datastore", "restore", join(dir, "dump"), "--data-dir", "/proc/k3s-p");
+  expect([code, err.split("\n")[0]]).toEqual([1, "K3SP_PERMISSION_DENIED  data-dir: /proc/k3s-p cannot be made or written: its file system takes no folders"]);
+});

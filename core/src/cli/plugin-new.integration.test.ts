@@ -90,6 +90,7 @@ test.each([
   ["an unknown slot", ["new", "x1", "--slot", "cmi"], 'K3SP_SLOT_UNKNOWN  no slot is named "cmi"; did you mean "cni"?'],
   ["a name that cannot be", ["new", "My_Plugin"], 'K3SP_FLAG_INVALID  "My_Plugin" cannot be a plugin\'s name'],
   ["a folder that is not there", ["test", "./nothing"], "K3SP_PLUGIN_NOT_FOUND  ./nothing: no such file or folder"],
+  ["a folder that cannot be made", ["new", "/proc/my-x"], "K3SP_PERMISSION_DENIED  /proc/my-x cannot be made: ENOENT"],
   ["no name", ["new"], "K3SP_COMMAND_UNKNOWN  plugin new NAME [--slot SLOT]: 0 arguments, 1 expected"],
 ])("%s is refused", async (_, args, message) => {
   const { status, output } = await k3sp("plugin", ...args);

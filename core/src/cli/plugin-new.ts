@@ -1,9 +1,9 @@
 /** `k3s-p plugin new NAME [--slot SLOT]`: writes a plugin that works, to go on from. */
-import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { findPackageJSON } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { isPlugin, k3spError, type Plugin, type Slot } from "@k3s-p/plugin-api";
+import { isPlugin, k3spError, makeFolder, type Plugin, type Slot } from "@k3s-p/plugin-api";
 import { kernelSlots, slotCatalogue } from "@k3s-p/plugin-api/slots";
 import { didYouMean } from "../kernel/manifest.ts";
 import { parseWords } from "./words.ts";
@@ -87,12 +87,15 @@ export async function run(argv: readonly string[]): Promise<number> {
   const folder = resolve(where);
   const name = folder.split("/").at(-1)!;
   check(name, slot, folder);
+  await makeFolder(folder).catch((cause: Error) => {
+    throw k3spError("K3SP_PERMISSION_DENIED", { message: `${folder} cannot be made: ${cause.message}`, fix: "name a folder that this user may write", cause });
+  });
   const files = await render(name, slot);
   for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    await makeFolder(dirname(join(folder, path)));
     writeFileSync(join(folder, path), text);
   }
-  link(folder);
+  await link(folder);
   const { unfinished, inline } = templates[slot]!;
   const lines = [
     ...Object.keys(files).map((path) => `  ${join(where, path)}`), "",
@@ -186,7 +189,7 @@ jobs:
 `;
 
 /** The plugin finds the API of the k3s-p that made it; `npm install` puts a released one in its place. */
-function link(folder: string): void {
-  mkdirSync(join(folder, "node_modules/@k3s-p"), { recursive: true });
+async function link(folder: string): Promise<void> {
+  await makeFolder(join(folder, "node_modules/@k3s-p"));
   symlinkSync(apiFolder(), join(folder, "node_modules/@k3s-p/plugin-api"), "dir");
 }

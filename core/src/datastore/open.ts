@@ -1,10 +1,11 @@
 /** The configured datastore alone, on a data directory that no server uses: a plan of one plugin, started and stopped. */
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { k3spError, type Logger } from "@k3s-p/plugin-api";
 import type { Datastore } from "@k3s-p/plugin-api/slots";
 import { createHosts } from "../kernel/hosts/index.ts";
 import { createKernel, type Kernel } from "../kernel/lifecycle.ts";
+import { makeDataFolders } from "../node/data-folders.ts";
 import { createPki } from "../pki/pki.ts";
 import type { ServerPlan } from "../plan.ts";
 import { createRunner } from "../runner/runner.ts";
@@ -15,7 +16,7 @@ export async function withDatastore<T>({ plan, configs, node }: ServerPlan, crea
   if (!create && !existsSync(paths.server)) {
     throw k3spError("K3SP_FLAG_INVALID", { message: `data-dir: ${paths.dataDir} holds no cluster`, fix: "name the folder of a server with --data-dir" });
   }
-  mkdirSync(paths.server, { recursive: true, mode: 0o700 });
+  if (create) await makeDataFolders(paths);
   const provider = plan.plugins.filter((m) => "datastore" in m.provides);
   const runner = createRunner();
   const refs = { node, runner, pki: createPki(paths.tls) };

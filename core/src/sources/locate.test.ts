@@ -206,6 +206,12 @@ describe.skipIf(!npm)("a package", { timeout: 120_000 }, () => {
     expect(existsSync(join(packages(), "no-such-plugin@1.0.0"))).toBe(false);
   });
 
+  test("that has no place is refused before it is asked for", async () => {
+    await expect(namedManifests([{ spec: "from-npm", label: "--plugin from-npm" }], "/proc/packages")).rejects.toMatchObject({
+      code: "K3SP_PERMISSION_DENIED", message: expect.stringContaining("/proc/packages cannot be made: ENOENT"),
+    });
+  });
+
   test("without a network says what to do instead", async () => {
     vi.stubEnv("npm_config_registry", "http://127.0.0.1:1/");
     vi.stubEnv("npm_config_fetch_retries", "0");

@@ -1,10 +1,10 @@
 /** Plugins from npm packages: installed once below the data directory, without scripts, and found there afterwards. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { findPackageJSON } from "node:module";
 import { basename, dirname, join } from "node:path";
-import { k3spError, type K3spError } from "@k3s-p/plugin-api";
+import { k3spError, makeFolder, type K3spError } from "@k3s-p/plugin-api";
 import type { Place } from "./locate.ts";
 
 /** `my-cni@1.2.0`. A tag or range is looked up when it is first seen; the version that came then stays. */
@@ -26,7 +26,9 @@ async function installed(name: string, spec: string, folder: string): Promise<Pl
 
 /** Made aside and renamed, so that what is there is whole. */
 async function install(name: string, spec: string, folder: string): Promise<void> {
-  mkdirSync(dirname(folder), { recursive: true });
+  await makeFolder(dirname(folder)).catch((cause: Error) => {
+    throw k3spError("K3SP_PERMISSION_DENIED", { message: `${dirname(folder)} cannot be made: ${cause.message}`, fix: "name a folder that this user may write with --data-dir", cause });
+  });
   const temporary = mkdtempSync(`${folder}.`);
   // Programs that are no root read it too.
   chmodSync(temporary, 0o755);
