@@ -252,3 +252,17 @@ describe("delete", () => {
     expect(await api.kubectl(["delete", "pod", "nope", "--ignore-not-found"])).toEqual({ code: 0, out: "" });
   });
 });
+
+describe("what is refused is told", () => {
+  beforeAll(() => api.post("/api/v1/namespaces/default/pods", { metadata: { name: "refuses" }, spec: { containers: [{ name: "c", image: "example.com/c" }] } }));
+
+  test.each<[string[], string]>([
+    [["patch", "pod", "refuses", "-p", '{"spec":{"priority":"high"}}'], 'The request is invalid: patch: Invalid value: "map[spec:map[priority:high]]": unrecognized type: int32\n'],
+    [["patch", "pod", "refuses", "--type=merge", "-p", '{"spec":{"hostNetwork":true}}'], 'The Pod "refuses" is invalid: spec: Forbidden: pod updates may not change fields other than'],
+    [["get", "pods", "-l", "a in b"], "unable to parse requirement: found 'b' expected: '('\n"],
+    [["get", "pods", "--field-selector", "a"], "invalid selector: 'a'; can't understand 'a'\n"],
+  ])("%j", async (args, message) => {
+    const { code, out } = await api.kubectl(args);
+    expect([code, out]).toEqual([1, expect.stringContaining(message)]);
+  });
+});
