@@ -1,6 +1,7 @@
 /** The folders behind volumes: made and removed below known roots only, never through a symlink. */
 import { chmod, lstat, mkdir, realpath, rm } from "node:fs/promises";
 import { dirname, relative, resolve, sep } from "node:path";
+import { makeFolder } from "@k3s-p/plugin-api";
 
 /** A path that must not be touched; trying again would not help. */
 export class RefusedPath extends Error {
@@ -10,7 +11,7 @@ export class RefusedPath extends Error {
 /** Makes `path` (mode 0777) below `root`; its parent becomes 0700, so that only root and pods reach the volume. */
 export async function makeDirectory(root: string, path: string): Promise<void> {
   assertBelow(root, path);
-  await mkdir(root, { recursive: true, mode: 0o700 });
+  await makeFolder(root, 0o700);
   await refuseSymlinks(root, path);
   await mkdir(path, { recursive: true, mode: 0o777 });
   await chmod(path, 0o777);

@@ -149,6 +149,13 @@ it("fills in the class's path pattern, and refuses one that leads out", async ()
   await vi.waitFor(() => expect(messages("ProvisioningFailed")[0]).toContain("is not below the storage path"));
 });
 
+it("says that it cannot make the root", async () => {
+  root = "/proc/local-storage";
+  await start();
+  addClaim();
+  await vi.waitFor(() => expect(messages("ProvisioningFailed")[0]).toContain("ENOENT"));
+});
+
 it("works in a root that exists with open permissions", async () => {
   mkdirSync(root);
   chmodSync(root, 0o755);

@@ -152,7 +152,7 @@ describe("the file", () => {
   test("is private, is put aside when full, and keeps a number of old ones", async () => {
     let second = 0;
     const path = join(folder, "logs", "audit.log");
-    const log = openLog({ path, maxSize: 20, maxBackups: 2, now: () => new Date(Date.UTC(2026, 0, 1, 0, 0, second++)) });
+    const log = await openLog({ path, maxSize: 20, maxBackups: 2, now: () => new Date(Date.UTC(2026, 0, 1, 0, 0, second++)) });
     for (let i = 0; i < 9; i++) log.write(`line number ${i}`);
     await log.close();
     const names = readdirSync(join(folder, "logs")).sort();
@@ -170,6 +170,9 @@ describe("the file", () => {
     expect(warnings).toEqual(["an audit log needs both audit-policy-file and audit-log-path"]);
     await expect(open(`audit-policy-file=${file}`, `audit-log-path=${path}`)).rejects.toMatchObject({ code: "K3SP_FLAG_INVALID", message: expect.stringContaining("ENOENT") });
     writeFileSync(file, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n");
+    await expect(open(`audit-policy-file=${file}`, "audit-log-path=/proc/audit/audit.log")).rejects.toMatchObject({
+      code: "K3SP_FLAG_INVALID", message: expect.stringContaining("kube-apiserver-arg audit-log-path: /proc/audit/audit.log cannot be written: ENOENT"),
+    });
     const opened = (await open(`--audit-policy-file=${file}`, `audit-log-path=${path}`, "audit-log-maxsize=1"))!;
     await using api = await startTestServer({ audit: opened.audit });
     await api.http("GET", "/version");

@@ -1,6 +1,7 @@
 /** The audit log's file: lines are appended in order, and a full file is put aside under its time. */
-import { createWriteStream, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync, type WriteStream } from "node:fs";
+import { createWriteStream, openSync, readdirSync, renameSync, rmSync, statSync, type WriteStream } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
+import { makeFolder } from "@k3s-p/plugin-api";
 
 export interface LineSink {
   write(line: string): void;
@@ -20,10 +21,10 @@ export interface FileOptions {
 
 const MAX_SIZE = 100 * 1024 * 1024;
 
-export function openLog(options: FileOptions): LineSink {
+export async function openLog(options: FileOptions): Promise<LineSink> {
   const { path, maxSize = MAX_SIZE, onError = () => {} } = options;
   if (path === "-") return { write: (line) => void process.stdout.write(`${line}\n`), close: async () => {} };
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(path), 0o700);
   let size = sizeOf(path);
   let stream = open(path, onError);
   return {

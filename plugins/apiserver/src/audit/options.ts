@@ -22,7 +22,9 @@ export async function auditOf(args: ServerArgs, warn: (message: string) => void,
   const policy = await readPolicy(policyFile);
   const megabytes = numberArg(args, "audit-log-maxsize");
   const maxBackups = numberArg(args, "audit-log-maxbackup");
-  const log: LineSink = openLog({ path, onError, ...(megabytes && { maxSize: megabytes * 1024 * 1024 }), ...(maxBackups && { maxBackups }) });
+  const log: LineSink = await openLog({ path, onError, ...(megabytes && { maxSize: megabytes * 1024 * 1024 }), ...(maxBackups && { maxBackups }) }).catch((cause: Error) => {
+    throw argError("audit-log-path", `${path} cannot be written: ${cause.message}`, "name a file that this user may write", cause);
+  });
   return { audit: createAudit({ policy, sink: log }), close: () => log.close() };
 }
 
