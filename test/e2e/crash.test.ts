@@ -84,12 +84,19 @@ describe.skipIf(reason)("a server that dies", () => {
 
   test("SIGTERM: a clean stop within 10 s, and the pods stay", async () => {
     const before = await containers();
+    const readySince = () => cluster.kubectl("get", "nodes", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")]['status','lastTransitionTime']}`);
+    const since = await readySince();
     const running = await processes();
     const start = Date.now();
+    // A terminal sends the signal to the whole group, and what started the server passes it on once more.
+    process.kill(cluster.pid(), "SIGTERM");
     expect(await cluster.stop("SIGTERM")).toBe(0);
+    expect(cluster.output()).toContain('"msg":"stopped"');
     expect(Date.now() - start).toBeLessThan(10_000);
     expect(await processes()).toBe(running);
     await cluster.start();
     await eventually(async () => (await containers()) === before, "the same containers", 20_000);
+    expect(await readySince()).toBe(since);
+    expect(await cluster.kubectl("get", "events", "--field-selector", "reason=NodeNotReady", "-o", "name")).toBe("");
   });
 });

@@ -7,6 +7,9 @@ import { createLogger } from "../log.ts";
 import { planServer } from "../plan.ts";
 import { attributeStrayErrors, describeError, startServer, type RunningServer } from "../server.ts";
 
+/** A second signal does not wait. But the first may come twice at once: from the terminal, and passed on by the parent. */
+const ECHO = 1000;
+
 export const usages = (): readonly string[] => ["server [flags]"];
 
 export async function run(argv: readonly string[]): Promise<number> {
@@ -25,15 +28,16 @@ export async function run(argv: readonly string[]): Promise<number> {
   });
   const signalled = Promise.withResolvers<void>();
   const abort = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.once(signal, () => {
+  let since: number | undefined;
+  const stopAt = (signal: NodeJS.Signals): void => {
+    if (since === undefined) {
+      since = performance.now();
       log("kernel").info(`${signal}: stopping`);
       signalled.resolve();
       abort.abort();
-      // A second signal does not wait.
-      process.once(signal, () => process.exit(1));
-    });
-  }
+    } else if (performance.now() - since > ECHO) process.exit(1);
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, stopAt);
   const starting = startServer(plan, { log, onFatal: fail, signal: abort.signal });
   const outcome = await Promise.race([
     starting.then(() => "started" as const, (error: unknown) => {
