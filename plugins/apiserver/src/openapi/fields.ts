@@ -8,7 +8,7 @@
  */
 import { packageOf } from "../patch/shape.ts";
 import type { Obj, ResourceDef } from "../resources/types.ts";
-import { strictError, Undecodable } from "../verbs/undecodable.ts";
+import { goText, strictError, Undecodable } from "../verbs/undecodable.ts";
 import { fieldTable } from "./generated.ts";
 
 /** The fields that the kind does not have, such as `spec.foo` or `spec.containers[0].bar`. */
@@ -172,12 +172,13 @@ function wrongType(walk: Walk, owner: Struct, type: Type, value: unknown, at: Pl
     if (type.code === "t") return new Undecodable(walk.def, `parsing time ${JSON.stringify(value)} as "2006-01-02T15:04:05Z07:00": cannot parse ${JSON.stringify(value)} as "2006"`);
     if (type.code === "y") {
       const why = `illegal base64 data at input byte ${Math.max(0, value.search(/[^A-Za-z0-9+/]/))}`;
-      return new Undecodable(walk.def, why, `error decoding from json: ${why}`);
+      return new Undecodable(walk.def, why, { whyFromMap: `error decoding from json: ${why}` });
     }
   }
   const path = fieldsOf(at).join(".");
   const why = `json: cannot unmarshal ${jsonKind(value)} into Go struct field ${owner.name}.${path} of type ${goType(type)}`;
-  return new Undecodable(walk.def, why, whyNotRestored(type, value));
+  const untyped = whyUntyped(type, value);
+  return new Undecodable(walk.def, why, { whyFromMap: whyNotRestored(type, value), untyped: untyped ? { path: textOf(at), why: untyped } : undefined });
 }
 
 function whyNotRestored(type: Type, value: unknown): string | undefined {
@@ -188,6 +189,29 @@ function whyNotRestored(type: Type, value: unknown): string | undefined {
     case "scalar": return goNames[type.code] && `unrecognized type: ${goNames[type.code]}`;
     case "any": return undefined;
   }
+}
+
+function whyUntyped(type: Type, value: unknown): string | undefined {
+  switch (type.tag) {
+    case "list": return `expected list, got &{${goText(value)}}`;
+    case "map": case "struct": return `expected map, got &{${goText(value)}}`;
+    case "scalar": return whyOtherScalar(type.code, value);
+    case "any": return undefined;
+  }
+}
+
+/** Undefined when the type has no say in it: quantities, times and numbers out of range are read later. */
+function whyOtherScalar(code: string, value: unknown): string | undefined {
+  if (code === "b") return `expected boolean, got &{${goText(value)}}`;
+  if (code === "s") return `expected string, got &value.valueUnstructured{Value:${goSyntax(value)}}`;
+  if (!"ild".includes(code) || typeof value === "number") return undefined;
+  return `expected numeric (int or float), got ${Array.isArray(value) ? "[]interface {}" : typeof value === "object" ? "map[string]interface {}" : jsonKind(value)}`;
+}
+
+function goSyntax(value: unknown): string {
+  if (Array.isArray(value)) return `[]interface {}{${value.map(goSyntax).join(", ")}}`;
+  if (typeof value !== "object" || value === null) return value === null ? "interface {}(nil)" : JSON.stringify(value);
+  return `map[string]interface {}{${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}:${goSyntax(item)}`).sort().join(", ")}}`;
 }
 
 function goKind(value: unknown): string {

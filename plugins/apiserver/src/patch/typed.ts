@@ -1,4 +1,4 @@
-/** What server-side apply refuses in a configuration: fields that the kind does not have, and items of lists without a place of their own. */
+/** What server-side apply refuses in a configuration: fields that the kind does not have or not so, and items of lists without a place of their own. */
 import { apiError } from "@k3s-p/plugin-api/kube";
 import type { Obj } from "../resources/types.ts";
 import type { ApplyInput } from "../verbs/engine.ts";
@@ -10,7 +10,7 @@ type Json = Record<string, unknown>;
 /** Throws 500 with what is wrong, as upstream does whatever the field validation. */
 export function checkTyped(input: ApplyInput, applied: Obj, shape: Shape): void {
   const problems = [
-    ...(input.unknown ?? []).map((path) => `${placeOf(path, applied, shape)}: field not declared in schema`),
+    ...(input.problems ?? []).map(({ path, why }) => `${placeOf(path, applied, shape)}: ${why}`),
     ...listProblems(applied, shape, ""),
   ];
   if (problems.length === 0) return;

@@ -40,8 +40,8 @@ export interface ApplyInput {
   readonly kind: string;
   readonly subresource: string;
   readonly now: string;
-  /** Fields of what was applied that the kind does not have, such as `spec.containers[0].foo`. */
-  readonly unknown?: readonly string[];
+  /** What does not fit the kind, by fields such as `spec.containers[0].foo`. */
+  readonly problems?: readonly { readonly path: string; readonly why: string }[];
 }
 export interface TrackInput {
   readonly live: Obj | undefined;

@@ -5,9 +5,9 @@ import { applyMergePatch } from "../patch/merge.ts";
 import { applyStrategicPatch } from "../patch/strategic.ts";
 import type { Obj } from "../resources/types.ts";
 import type { Duplicates } from "../server/duplicates.ts";
-import { apiVersion, type Call, checkBody, currentTime, type Engine, isPlainObject, privateCopy } from "./engine.ts";
+import { apiVersion, type ApplyInput, type Call, checkBody, currentTime, type Engine, isPlainObject, privateCopy } from "./engine.ts";
 import { checkType } from "./create.ts";
-import { checkPatched, strictError } from "./undecodable.ts";
+import { checkPatched, strictError, Undecodable } from "./undecodable.ts";
 import { modify, type Modified } from "./update.ts";
 
 export interface PatchInput {
@@ -79,10 +79,10 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
   const { group, version, kind } = call.def;
   const applied = input.patch as unknown as Obj;
   checkApplied(call, applied);
-  const unknown = unknownFields(engine, call, applied);
+  const problems = problemsOf(engine, call, applied);
   const apply = (live: Obj | undefined): Obj => fields.apply({
     live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
-    now: currentTime(engine), unknown,
+    now: currentTime(engine), problems,
   });
   return modify(engine, call, {
     next: (old) => unpinned(checked(engine, { def: call.def }, apply(old), old), applied),
@@ -91,12 +91,17 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
   });
 }
 
-/** Drops them; what is empty is owned all the same, and left out of the result. */
-function unknownFields(engine: Engine, { def, duplicates, fieldValidation, warn }: Call, applied: Obj): string[] {
-  const warnings = engine.checkFields?.(def, applied, "Warn", true) ?? [];
+/** What does not fit the kind. Unknown fields are dropped; what is empty is owned all the same, and left out of the result. */
+function problemsOf(engine: Engine, { def, duplicates, fieldValidation, warn }: Call, applied: Obj): ApplyInput["problems"] {
   if (duplicates && fieldValidation === "Strict") throw strictError(def, duplicates.strict([], def.custom === true));
   if (duplicates && fieldValidation === "Warn") warn?.(duplicates.warnings([], def.custom === true));
-  return warnings.map((warning) => JSON.parse(warning.slice("unknown field ".length)) as string);
+  try {
+    const warnings = engine.checkFields?.(def, applied, "Warn", true) ?? [];
+    return warnings.map((warning) => ({ path: JSON.parse(warning.slice("unknown field ".length)) as string, why: "field not declared in schema" }));
+  } catch (error) {
+    if (error instanceof Undecodable && error.other.untyped) return [error.other.untyped];
+    throw error;
+  }
 }
 
 function unpinned(object: Obj, applied: Obj): Obj {

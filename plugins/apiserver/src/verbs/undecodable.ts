@@ -4,14 +4,22 @@ import type { Obj, ResourceDef } from "../resources/types.ts";
 
 type Form = Pick<ResourceDef, "version" | "kind">;
 
-/** 400 of a body. `why` is the decoder's reason, `whyFromMap` that of upstream's other decoder, for strategic merge patches. */
+/** The same in the words of upstream's other decoders. */
+export interface OtherWords {
+  /** Of strategic merge patches. */
+  readonly whyFromMap?: string | undefined;
+  /** Of server-side apply, with the path of the field, such as `spec.containers[0].image`. */
+  readonly untyped?: { readonly path: string; readonly why: string } | undefined;
+}
+
+/** 400 of a body; `why` is the decoder's reason. */
 export class Undecodable extends ApiError {
   readonly why: string;
-  readonly whyFromMap: string;
-  constructor({ version, kind }: Form, why: string, whyFromMap = why) {
+  readonly other: OtherWords;
+  constructor({ version, kind }: Form, why: string, other: OtherWords = {}) {
     super(badRequest(`${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: ${why}`).status);
     this.why = why;
-    this.whyFromMap = whyFromMap;
+    this.other = other;
   }
 }
 
@@ -31,14 +39,14 @@ export function checkPatched(input: Patch, made: Obj, check: (made: Obj) => Obj)
 }
 
 /** Names no object, as upstream: the patch is at fault. */
-function invalidPatch({ type, patch }: Patch, made: Obj, { why, whyFromMap }: Undecodable): ApiError {
-  const [value, reason] = type === "strategic" ? [goText(patch), whyFromMap] : [JSON.stringify(made), why];
+function invalidPatch({ type, patch }: Patch, made: Obj, { why, other }: Undecodable): ApiError {
+  const [value, reason] = type === "strategic" ? [goText(patch), other.whyFromMap ?? why] : [JSON.stringify(made), why];
   const message = `Invalid value: ${JSON.stringify(value)}: ${reason}`;
   return apiError(422, "Invalid", ` "" is invalid: patch: ${message}`, { causes: [{ reason: "FieldValueInvalid", message, field: "patch" }] });
 }
 
 /** As Go prints maps and lists. */
-function goText(value: unknown): string {
+export function goText(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(goText).join(" ")}]`;
   if (value === null) return "<nil>";
   if (typeof value !== "object") return String(value);
