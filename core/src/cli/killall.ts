@@ -3,7 +3,7 @@
  * installation, then removes mounts, network namespaces, links, nftables tables and cgroups. Data stays.
  */
 import { spawnSync } from "node:child_process";
-import { readFileSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
 import { flags } from "../config/flags.ts";
@@ -27,10 +27,11 @@ export async function run(argv: readonly string[]): Promise<number> {
   const links = removeLinks();
   const tables = removeTables();
   removeForwardRules();
-  for (const dir of namespaceFiles()) rmSync(dir, { force: true });
+  const left = removeNamespaces();
   removeCgroups();
   process.stdout.write(`stopped ${stopped} processes, removed ${mounts} mounts, ${links} links, ${tables} nftables tables\n`);
-  return 0;
+  for (const line of left) process.stderr.write(`not removed: ${line}\n`);
+  return left.length ? 1 : 0;
 }
 
 function processes(): Process[] {
@@ -89,7 +90,17 @@ function unmount(prefixes: readonly string[]): number {
   return ours.length;
 }
 
-const namespaceFiles = (): string[] => list("/run/netns").filter((name) => name.startsWith("cni-")).map((name) => join("/run/netns", name));
+/** Says which ones stay: those that something else is mounted over (`ip netns add` in a private mount namespace) are busy. */
+function removeNamespaces(): string[] {
+  return list("/run/netns").filter((name) => name.startsWith("cni-")).map((name) => join("/run/netns", name)).flatMap((file) => {
+    try {
+      unlinkSync(file);
+      return [];
+    } catch (error) {
+      return [`${file} (${(error as NodeJS.ErrnoException).code})`];
+    }
+  });
+}
 
 function list(dir: string): string[] {
   try {
