@@ -9,12 +9,26 @@ let dir: string;
 beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "plan-"))));
 afterEach(() => rmSync(dir, { recursive: true }));
 
-describe("a cluster to join", () => {
-  const plan = (argv: readonly string[], env = {}, text = "") => {
-    writeFileSync(join(dir, "config.yaml"), text);
-    return planServer(["--config", join(dir, "config.yaml"), "--node-name", "node1", ...argv], env);
-  };
+const plan = (argv: readonly string[], env = {}, text = "") => {
+  writeFileSync(join(dir, "config.yaml"), text);
+  return planServer(["--config", join(dir, "config.yaml"), "--node-name", "node1", ...argv], env);
+};
 
+describe("another database", () => {
+  test.each([
+    ["mysql://root:secret@tcp(db:3306)/k3s", "mysql"], ["postgres://u:secret@db/k3s", "postgres"], ["https://etcd:2379,https://b:2379", "https"],
+  ])("is refused without its password: %s", async (endpoint, shown) => {
+    await expect(plan([], { K3S_DATASTORE_ENDPOINT: endpoint })).rejects.toMatchObject({
+      code: "K3SP_CONFIG_INVALID", message: `datastore-endpoint: ${shown} is not a database that this datastore speaks to`, detail: ["from K3S_DATASTORE_ENDPOINT"],
+    });
+  });
+
+  test.each(["", "sqlite", "sqlite:///var/lib/x.db"])("is what is here anyway: %j", async (endpoint) => {
+    expect((await plan(["--datastore-endpoint", endpoint])).plan.plugins.length).toBeGreaterThan(10);
+  });
+});
+
+describe("a cluster to join", () => {
   test.each([
     ["K3SP_FLAG_INVALID", () => "--server", () => plan(["--server", "https://a:6443", "--token", "x"])],
     ["K3SP_FLAG_INVALID", () => "--server", () => plan(["-s", "https://a:6443"])],

@@ -50,7 +50,7 @@ export async function planFrom(settings: Settings, overrides: Overrides = noOver
     manifests, role: "server", roles: agent ? ["server", "agent"] : ["server"], disabled,
     slots: new Map([...slotChoices(settings), ...overrides.slots]),
   });
-  checkAlone(plan.plugins, settings);
+  checkUnmet(plan.plugins, settings);
   checkModules(plan.plugins, settings);
   checkSections(settings, manifests);
   const configs = await pluginConfigs(plan.plugins, settings);
@@ -59,11 +59,34 @@ export async function planFrom(settings: Settings, overrides: Overrides = noOver
   return { settings, plan, configs, node };
 }
 
-/** Who names a cluster to join must not get another one instead; a plugin that reads the flag may know how to join. */
-function checkAlone(plugins: readonly Manifest[], settings: Settings): void {
-  const url = settings.values.get("server")?.value;
-  if (!url || plugins.some((m) => "server" in m.flags)) return;
-  throw refused("server", String(url), settings, "cannot be joined: one machine is a cluster", "leave it out, and a cluster of its own starts on this machine");
+interface Unmet {
+  /** What is asked for, as it may be shown; undefined = nothing that is not here. */
+  readonly asked: (value: string) => string | undefined;
+  readonly why: string;
+  readonly fix: string;
+}
+
+/** What must not be passed over: who asks for another cluster or another database must not get a new one instead. */
+const unmet: Readonly<Record<string, Unmet>> = {
+  server: {
+    asked: (url) => url, why: "cannot be joined: one machine is a cluster",
+    fix: "leave it out, and a cluster of its own starts on this machine",
+  },
+  "datastore-endpoint": {
+    // The rest of the address may hold a password.
+    asked: (endpoint) => (endpoint.startsWith("sqlite") ? undefined : (/^\w+(?=:\/\/)/.exec(endpoint)?.[0] ?? endpoint.split(":", 1)[0]!)),
+    why: "is not a database that this datastore speaks to",
+    fix: "leave it out, and the data is kept in SQLite; or name a plugin that provides the slot datastore with --plugin",
+  },
+};
+
+/** A plugin that reads the flag may do what it asks for. */
+function checkUnmet(plugins: readonly Manifest[], settings: Settings): void {
+  for (const [name, { asked, why, fix }] of Object.entries(unmet)) {
+    const value = settings.values.get(name)?.value;
+    const what = value && !plugins.some((m) => name in m.flags) ? asked(String(value)) : undefined;
+    if (what) throw refused(name, what, settings, why, fix);
+  }
 }
 
 /** Code that did not come with the server runs in its process only when both the manifest and the user say so. */
