@@ -13,6 +13,7 @@ import { filesIn, secretsEncryption, type SecretsEncryption } from "./encryption
 import { encryptionRoutes } from "./encryption/routes.ts";
 import { createSealer, type SwitchableSealer } from "./encryption/sealer.ts";
 import type { Conversions } from "./crd/convert.ts";
+import { requireBuild } from "./openapi/generated.ts";
 import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
 import { createApiServer, loopbackUser } from "./server/api-server.ts";
 import { keepingFresh, localAddress, servingCertificate, servingNames, writeKubeconfig, writeTokens } from "./server/credentials.ts";
@@ -37,6 +38,7 @@ export default definePlugin({
   provides: apiserver,
   needs: { datastore, node, pki },
   async start(ctx) {
+    requireBuild();
     const { node: self, pki: keys } = ctx.needs;
     const { cluster, paths } = self;
     let listener: Listener | undefined;

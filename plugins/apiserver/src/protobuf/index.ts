@@ -8,7 +8,6 @@ import { decodeMessage } from "./read.ts";
 import { type Message, protobufSchema } from "./schema.ts";
 import { BackwardWriter, encodeMessage, writeMessage } from "./write.ts";
 
-export const protobufType = "application/vnd.kubernetes.protobuf";
 const magic = Buffer.from("k8s\0");
 
 interface Unknown {

@@ -1,7 +1,7 @@
 /** What every verb works with: the server's parts, and who asks for what. */
 import type { AdmissionRequest } from "@k3s-p/plugin-api/points";
 import type { ClusterSettings, UserInfo } from "@k3s-p/plugin-api/slots";
-import { apiError, timestamp, type FieldError, type KubeObject } from "@k3s-p/plugin-api/kube";
+import { timestamp, type KubeObject } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef, StrategyContext } from "../resources/types.ts";
 import type { Duplicates } from "../server/duplicates.ts";
 import type { Registry } from "../server/registry.ts";
@@ -200,13 +200,6 @@ export function privateCopy(object: Obj): Obj {
   const copy = clone({ ...object, metadata: rest }) as Obj;
   copy.metadata!.managedFields = managedFields;
   return copy;
-}
-
-export const fieldError = (type: FieldError["type"], field: string, message: string): FieldError => ({ type, field, message });
-
-export function internalError(error: unknown): Error {
-  const text = error instanceof Error ? error.message : String(error);
-  return apiError(500, "InternalError", `Internal error occurred: ${text}`, { causes: [{ message: text }] });
 }
 
 export const isPlainObject = (value: unknown): value is Record<string, unknown> =>
