@@ -100,3 +100,14 @@ describe("a container's log", () => {
     await r.done;
   });
 });
+
+it("without following ends with what was there when it was asked for", async () => {
+  writeFileSync(path, record(1, "one") + record(2, "two"));
+  let text = "";
+  const source = { path, running: () => true, onChange: () => () => {} };
+  await streamLog(source, { follow: false, timestamps: false, tailLines: 1 }, async (part) => {
+    text += part;
+    appendFileSync(path, record(3, "three"));
+  }, new AbortController().signal);
+  expect(text).toBe("two\n");
+});

@@ -34,12 +34,15 @@ export async function streamLog(
   const format = formatter(options);
   const change = changes(source, signal);
   try {
-    let offset = options.tailLines === undefined ? 0 : await tailOffset(file, options.tailLines);
+    const { size } = await file.stat();
+    // Who does not follow gets what was there when he asked: of a busy log the last line, and not those that came since.
+    const end = options.follow ? Number.POSITIVE_INFINITY : size;
+    let offset = options.tailLines === undefined ? 0 : await tailOffset(file, options.tailLines, size);
     let rest = "";
     for (;;) {
       // Asked before the read, so that what was written before the end is read.
       const more = options.follow && source.running();
-      const read = await readFrom(file, offset);
+      const read = await readFrom(file, offset, end);
       offset = read.offset;
       const lines = (rest + read.text).split("\n");
       rest = lines.pop()!;
@@ -47,6 +50,7 @@ export async function streamLog(
       if (text) await write(text);
       if (full || signal.aborted) return;
       if (read.text) continue;
+      if (!options.follow) return;
       const next = await rotated(file, source.path);
       if (next) {
         await file.close();
@@ -62,9 +66,9 @@ export async function streamLog(
   }
 }
 
-async function readFrom(file: FileHandle, offset: number): Promise<{ text: string; offset: number }> {
+async function readFrom(file: FileHandle, offset: number, limit: number): Promise<{ text: string; offset: number }> {
   const chunk = Buffer.allocUnsafe(BLOCK);
-  const { bytesRead } = await file.read(chunk, 0, BLOCK, offset);
+  const { bytesRead } = await file.read(chunk, 0, Math.min(BLOCK, limit - offset), offset);
   const part = chunk.subarray(0, bytesRead);
   // A character that is cut in two is left for the next read.
   const end = bytesRead === BLOCK ? part.lastIndexOf(NEWLINE) + 1 || bytesRead : bytesRead;
@@ -72,8 +76,7 @@ async function readFrom(file: FileHandle, offset: number): Promise<{ text: strin
 }
 
 /** Byte offset at which the last `lines` lines begin, found from the end. */
-async function tailOffset(file: FileHandle, lines: number): Promise<number> {
-  const { size } = await file.stat();
+async function tailOffset(file: FileHandle, lines: number, size: number): Promise<number> {
   if (lines <= 0) return size;
   let found = 0;
   for (let end = size; end > 0; ) {
