@@ -108,7 +108,7 @@ async function nextPage(engine: Engine, def: ResourceDef, namespace: string, que
   await engine.store.recall(revision);
   const all = collectionOf(engine, def).listAt(revision, namespace);
   if (!all) throw expiredToken(token);
-  const rest = all.filter((entry) => keyOf(entry) > token.start);
+  const rest = all.slice(firstAfter(all, token.start));
   if (def.prepareRead) await def.prepareRead(rest);
   return page(engine, def, rest, revision, query);
 }
@@ -117,6 +117,17 @@ function expiredToken(token: Token): ApiError {
   const error = gone(EXPIRED_CONTINUE);
   error.status.metadata["continue"] = encodeToken(-1, token.start);
   return error;
+}
+
+/** Where a list, which is in the order of its keys, goes on after a key. */
+function firstAfter(entries: readonly Entry[], key: string): number {
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (keyOf(entries[middle]!) > key) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 const keyOf = (entry: Entry): string => (entry.namespace ? `${entry.namespace}/${entry.name}` : entry.name);
