@@ -41,17 +41,19 @@ async function memory({ child, port, tls }: ApiServerProcess, idle: number, when
   record({ name: "  of it for each pod, as a multiple of its JSON", value: ratio, unit: "x", goal: "<= 3 x", met: ratio <= 3 });
 }
 
-async function lists({ port, tls, child }: ApiServerProcess): Promise<void> {
-  const connection = await open({ port, tls });
-  const pid = child.pid!;
+async function lists(server: ApiServerProcess): Promise<void> {
+  const connection = await open(server);
+  const pid = server.child.pid!;
   for (const count of [100, 1000, 10_000, PODS]) {
     const { cpu, ms } = await repeated(pid, Math.max(1, Math.round(PODS / count)), () => connection.send(text("GET", `${pods}?limit=${count}`)));
     record({ name: `LIST of ${count}, CPU per object`, value: (cpu / count) * 1e6, unit: "us", against: `${ms.toFixed(1)} ms each` });
   }
-  const [before, start] = [cpuSeconds(pid), performance.now()];
-  const pages = await walk({ port, tls });
-  const ms = performance.now() - start;
-  record({ name: `all ${PODS} in pages of ${PAGE}, CPU per object`, value: ((cpuSeconds(pid) - before) / PODS) * 1e6, unit: "us", against: `${pages} pages, ${ms.toFixed(0)} ms` });
+  await paged(server, "", () => Promise.resolve());
+  let written = 0;
+  const write = () => text("PATCH", `${pods}/s-0-0/status`, `{"status":{"message":"written ${written++} times"}}`, "application/merge-patch+json");
+  await paged(server, ", a pod written before each", async () => {
+    if ((await connection.send(write())).status !== 200) throw new Error("the pod could not be written");
+  });
   connection.end();
 }
 
@@ -62,14 +64,19 @@ async function repeated(pid: number, times: number, step: () => Promise<unknown>
   return { cpu: (cpuSeconds(pid) - before) / times, ms: (performance.now() - start) / times };
 }
 
-async function walk(server: Pick<ApiServerProcess, "port" | "tls">): Promise<number> {
+/** A list in pages, and what it costs for each object. */
+async function paged(server: ApiServerProcess, how: string, before: () => Promise<void>): Promise<void> {
   const connection: Connection = await open(server, true);
+  const [cpu, start] = [cpuSeconds(server.child.pid!), performance.now()];
   let [pages, next] = [0, ""];
   do {
+    await before();
     const { body } = await connection.send(text("GET", `${pods}?limit=${PAGE}${next && `&continue=${next}`}`));
     next = /"continue":"([^"]+)"/.exec(body!.slice(0, 2000))?.[1] ?? "";
     pages++;
   } while (next);
+  const ms = performance.now() - start;
+  const each = ((cpuSeconds(server.child.pid!) - cpu) / PODS) * 1e6;
+  record({ name: `all ${PODS} in pages of ${PAGE}${how}, CPU per object`, value: each, unit: "us", against: `${pages} pages, ${ms.toFixed(0)} ms` });
   connection.end();
-  return pages;
 }

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createCollection } from "./collection.ts";
 import { canonicalize, deepFreeze, rawBytes, sameContent, toEntry, withRevision, type Entry } from "./entry.ts";
@@ -62,6 +63,35 @@ describe("a collection", () => {
     expect(collection.listAt(3, "")).toBeUndefined();
     expect(collection.since(3)).toBeUndefined();
     expect(collection.since(4)!.map((event) => `${event.type} ${event.entry.name}@${event.revision}`)).toEqual(["MODIFIED b@5", "DELETED a@6"]);
+  });
+
+  test("shows what it showed at every revision, whatever was written since", () => {
+    const write = fc.record({ name: fc.constantFrom("a", "b", "c", "a-b"), namespace: fc.constantFrom("ns", "ns-2", "other"), remove: fc.boolean() });
+    fc.assert(fc.property(fc.array(write, { maxLength: 40 }), (writes) => {
+      const collection = createCollection("", "configmaps", { since: 0, onError: () => {} });
+      const seen: (readonly (string[] | undefined)[])[] = [];
+      const now = (revision: number) => ["", "ns", "other"].map((namespace) => names(collection.listAt(revision, namespace)));
+      for (const [i, { name, namespace, remove }] of writes.entries()) {
+        seen.push(["", "ns", "other"].map((at) => names(collection.list(at))));
+        collection.apply(i + 1, name, namespace, remove ? undefined : entry(name, i + 1, namespace));
+        expect(now(i)).toEqual(seen[i]);
+      }
+      for (const [revision, lists] of seen.entries()) expect(now(revision)).toEqual(lists);
+    }));
+  });
+
+  test("gives every page of a snapshot from one list, until the snapshot leaves the history", () => {
+    const collection = filled();
+    const snapshot = collection.listAt(4, "ns");
+    collection.apply(7, "c", "ns", entry("c", 7));
+    expect(collection.listAt(4, "ns")).toBe(snapshot);
+    for (let revision = 8; revision < 20; revision++) {
+      collection.apply(revision, "c", "ns", entry("c", revision));
+      collection.listAt(revision - 1, "ns");
+    }
+    expect(names(collection.listAt(4, "ns"))).toEqual(names(snapshot));
+    collection.expire(5);
+    expect(collection.listAt(4, "ns")).toBeUndefined();
   });
 
   test("keeps its history within bounds, however many writes there are", () => {

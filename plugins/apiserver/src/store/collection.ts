@@ -55,9 +55,16 @@ interface Slot {
   entry: Entry;
 }
 
+interface Snapshot {
+  readonly revision: number;
+  readonly entries: readonly Entry[];
+}
+
 /** Bounds of the history of one collection. */
 const MAX_EVENTS = 10_000;
 const MAX_BYTES = 32 << 20;
+/** So many states of the past are kept, for lists that are read in pages while somebody writes. */
+const MAX_SNAPSHOTS = 4;
 
 export function createCollection(group: string, plural: string, options: CollectionOptions): MutableCollection {
   const { since, onError, isLost = () => false } = options;
@@ -65,6 +72,7 @@ export function createCollection(group: string, plural: string, options: Collect
   const all = createSorted<Slot>();
   const spaces = new Map<string, Sorted<Slot>>();
   const lists = new Map<string, readonly Entry[]>();
+  const snapshots = new Map<string, Snapshot>();
   const subscribers = new Set<(event: CacheEvent) => void>();
   let history: CacheEvent[] = [];
   let oldest = since;
@@ -100,6 +108,22 @@ export function createCollection(group: string, plural: string, options: Collect
     for (let i = 0; i < count; i++) bytes -= history[i]!.entry.bytes.length;
     oldest = Math.max(oldest, history[count - 1]!.revision);
     history = history.slice(count);
+    forgetSnapshots();
+  }
+
+  function forgetSnapshots(): void {
+    for (const [key, { revision }] of snapshots) if (revision < oldest) snapshots.delete(key);
+  }
+
+  /** The state before the events from `at` on. */
+  function undo(at: number, namespace: string): readonly Entry[] {
+    const before = new Map<string, Entry | undefined>();
+    for (let i = history.length - 1; i >= at; i--) {
+      const { entry, previous } = history[i]!;
+      if (!namespace || entry.namespace === namespace) before.set(keyOf(entry.namespace, entry.name), previous);
+    }
+    const slots = (namespace ? spaces.get(namespace) : all)?.items() ?? [];
+    return overlay(slots, before);
   }
 
   /** Index of the first event after `revision`. */
@@ -128,16 +152,15 @@ export function createCollection(group: string, plural: string, options: Collect
     },
     listAt(revision, namespace) {
       if (revision < oldest || isLost(revision)) return undefined;
-      const undone = history.slice(firstAfter(revision));
-      if (undone.length === 0) return this.list(namespace);
-      const state = new Map(all.items().map((slot) => [slot.key, slot.entry]));
-      for (const event of undone.reverse()) {
-        const key = keyOf(event.entry.namespace, event.entry.name);
-        if (event.previous) state.set(key, event.previous);
-        else state.delete(key);
-      }
-      return [...state].filter(([, entry]) => !namespace || entry.namespace === namespace)
-        .sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
+      const at = firstAfter(revision);
+      if (at === history.length) return this.list(namespace);
+      const key = `${revision} ${namespace}`;
+      const kept = snapshots.get(key);
+      if (kept) return kept.entries;
+      const entries = undo(at, namespace);
+      if (snapshots.size === MAX_SNAPSHOTS) snapshots.delete(snapshots.keys().next().value!);
+      snapshots.set(key, { revision, entries });
+      return entries;
     },
     since: (revision) => (revision < oldest || isLost(revision) ? undefined : history.slice(firstAfter(revision))),
     subscribe(fn) {
@@ -175,6 +198,7 @@ export function createCollection(group: string, plural: string, options: Collect
     expire(revision) {
       drop(firstAfter(revision));
       oldest = Math.max(oldest, revision);
+      forgetSnapshots();
     },
     recall(after, events) {
       // What followed the start is gone already: nothing can be put in front of that.
@@ -185,6 +209,22 @@ export function createCollection(group: string, plural: string, options: Collect
       oldest = first > 0 ? events[first - 1]!.revision : after;
     },
   };
+}
+
+/** What is in the slots, but for the keys in `before`, which hold that or nothing; in key order. */
+function overlay(slots: readonly Slot[], before: ReadonlyMap<string, Entry | undefined>): Entry[] {
+  const entries: Entry[] = [];
+  const others = [...before].sort(([a], [b]) => (a < b ? -1 : 1));
+  let next = 0;
+  const upTo = (key: string): void => {
+    for (; next < others.length && others[next]![0] <= key; next++) if (others[next]![1]) entries.push(others[next]![1]!);
+  };
+  for (const { key, entry } of slots) {
+    upTo(key);
+    if (!before.has(key)) entries.push(entry);
+  }
+  upTo("\uffff");
+  return entries;
 }
 
 const keyOf = (namespace: string, name: string): string => (namespace ? `${namespace}/${name}` : name);

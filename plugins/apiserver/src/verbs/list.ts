@@ -42,8 +42,7 @@ export async function list(engine: Engine, def: ResourceDef, namespace: string, 
     ? [collection.get(selection.name!, namespace)].filter((entry) => entry !== undefined)
     : revision === undefined ? collection.list(namespace) : collection.listAt(revision, namespace);
   if (!entries) throw gone("The resourceVersion for the provided list is too old.");
-  if (def.prepareRead) await def.prepareRead(entries);
-  return page(engine, def, entries, revision ?? engine.store.revision, query);
+  return page(engine, def, { entries, from: 0, revision: revision ?? engine.store.revision }, query);
 }
 
 function checkQuery(query: ListQuery): void {
@@ -108,9 +107,7 @@ async function nextPage(engine: Engine, def: ResourceDef, namespace: string, que
   await engine.store.recall(revision);
   const all = collectionOf(engine, def).listAt(revision, namespace);
   if (!all) throw expiredToken(token);
-  const rest = all.slice(firstAfter(all, token.start));
-  if (def.prepareRead) await def.prepareRead(rest);
-  return page(engine, def, rest, revision, query);
+  return page(engine, def, { entries: all, from: firstAfter(all, token.start), revision }, query);
 }
 
 function expiredToken(token: Token): ApiError {
@@ -132,19 +129,32 @@ function firstAfter(entries: readonly Entry[], key: string): number {
 
 const keyOf = (entry: Entry): string => (entry.namespace ? `${entry.namespace}/${entry.name}` : entry.name);
 
-function page(engine: Engine, def: ResourceDef, entries: readonly Entry[], revision: number, query: ListQuery): Page {
-  const { limit } = query;
+interface Source {
+  readonly entries: readonly Entry[];
+  /** Index of the first that the page may show. */
+  readonly from: number;
+  readonly revision: number;
+}
+
+async function page(engine: Engine, def: ResourceDef, { entries, from, revision }: Source, query: ListQuery): Promise<Page> {
+  const limit = query.limit || Infinity;
   const selection = compileSelection(def, query.labelSelector, query.fieldSelector);
-  const shown = def.storedAs ? entries.map((entry) => present(engine, def, entry)) : entries;
-  if (!limit) return { entries: selection.everything ? shown : shown.filter((entry) => selection.matches(entry.object)), revision };
+  const whole = selection.everything && from === 0 && entries.length <= limit && !def.storedAs;
+  if (whole && !def.prepareRead) return { entries, revision };
   const taken: Entry[] = [];
-  for (const [i, entry] of shown.entries()) {
-    if (!selection.everything && !selection.matches(entry.object)) continue;
-    if (taken.length === limit) {
-      const token = encodeToken(revision, keyOf(taken.at(-1)!));
-      return { entries: taken, revision, continue: token, ...(selection.everything && { remainingItemCount: shown.length - i }) };
+  // No more is converted than the page may need: the rest of a long list is another page's.
+  for (let at = from; at < entries.length; at += limit + 1) {
+    const part = entries.slice(at, at + limit + 1);
+    if (def.prepareRead) await def.prepareRead(part);
+    for (const [i, entry] of part.entries()) {
+      const shown = present(engine, def, entry);
+      if (!selection.everything && !selection.matches(shown.object)) continue;
+      if (taken.length === limit) {
+        const token = encodeToken(revision, keyOf(taken.at(-1)!));
+        return { entries: taken, revision, continue: token, ...(selection.everything && { remainingItemCount: entries.length - at - i }) };
+      }
+      taken.push(shown);
     }
-    taken.push(entry);
   }
   return { entries: taken, revision };
 }
