@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { Entry } from "../store/entry.ts";
 import type { ApiResponse } from "./request.ts";
 import type { WatchEncoder } from "./watch-encoder.ts";
@@ -101,5 +101,39 @@ describe("a watch's stream", () => {
     expect(client.pieces.map(String)).toEqual(["one\n"]);
     expect(client.writableEnded).toBe(true);
     await stream.ended;
+  });
+});
+
+describe("a turn", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  /** Each fan-out takes so many milliseconds; returns when the steps ran that are asked for one after another. */
+  function fanOuts(took: number, gaps: readonly number[]): number[] {
+    vi.useFakeTimers({ now: 0 });
+    const times: number[] = [];
+    const turn = createTurn(() => Date.now());
+    for (const gap of gaps) {
+      vi.advanceTimersByTime(gap);
+      turn.atEnd(() => {
+        times.push(Date.now());
+        vi.setSystemTime(Date.now() + took);
+      });
+      vi.advanceTimersByTime(0);
+    }
+    vi.advanceTimersByTime(1000);
+    return times;
+  }
+
+  test("ends at once when there is little to send", () => {
+    expect(fanOuts(0, [0, 0, 1])).toEqual([0, 0, 1]);
+  });
+
+  test("leaves as much time to others as sending took, so that events gather", () => {
+    expect(fanOuts(6, [0, 0, 1, 2])).toEqual([0, 12, 18, 24]);
+  });
+
+  test("waits ten milliseconds at most, and not at all when nothing was sent for a while", () => {
+    expect(fanOuts(300, [0, 0])).toEqual([0, 310]);
+    expect(fanOuts(6, [0, 20])).toEqual([0, 26]);
   });
 });

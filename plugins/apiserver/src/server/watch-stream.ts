@@ -1,6 +1,7 @@
 /**
- * The sending side of watches. Events gather for one turn of the event loop and go out as one piece, which is made once
- * for all watchers that get the same; a slow client is waited for, and cut off when it leaves too much unread.
+ * The sending side of watches. Events gather for one turn of the event loop, or longer when there are many watchers and
+ * many events, and go out as one piece, which is made once for all watchers that get the same; a slow client is waited
+ * for, and cut off when it leaves too much unread.
  */
 import type { Writable } from "node:stream";
 import type { CacheEvent } from "../store/collection.ts";
@@ -16,21 +17,36 @@ const MAX_UNREAD = 16 << 20;
 const MAX_ENCODED = 1 << 20;
 const MAX_PIECE = 256 << 10;
 
+/** After so many milliseconds of sending, others come first for as long, but not for longer than MAX_PAUSE. */
+const LONG = 1;
+const MAX_PAUSE = 10;
+
 /** Runs steps together at the end of the turn, after the writers have been answered. */
 export interface Turn {
   atEnd(step: () => void): void;
 }
 
-export function createTurn(): Turn {
+/**
+ * Sending to hundreds of watchers takes milliseconds. When events come faster than they can be sent one by one, they
+ * gather while requests are served, and each watcher gets several at the price of one.
+ */
+export function createTurn(now: () => number = () => performance.now()): Turn {
   let steps: (() => void)[] = [];
+  let notBefore = 0;
   const run = (): void => {
+    const start = now();
     const due = steps;
     steps = [];
     for (const step of due) step();
+    const end = now();
+    notBefore = end - start < LONG ? 0 : end + Math.min(end - start, MAX_PAUSE);
   };
   return {
     atEnd(step) {
-      if (steps.push(step) === 1) setImmediate(run);
+      if (steps.push(step) > 1) return;
+      const pause = notBefore === 0 ? 0 : notBefore - now();
+      if (pause > 0) setTimeout(run, pause);
+      else setImmediate(run);
     },
   };
 }
