@@ -1,5 +1,5 @@
 /**
- * A machine of its own for one cluster under test: a network namespace with an outside peer, and a mount namespace
+ * A machine of its own for one node under test: a network namespace with an outside peer, and a mount namespace
  * in which /run, /etc/rancher, /var/lib/rancher, /var/lib/kubelet and the log folders are private.
  */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
@@ -10,6 +10,8 @@ import { join } from "node:path";
 export interface Sandbox {
   /** Folder of the sandbox on the host; `private` below it holds what is bound over the system's folders. */
   readonly dir: string;
+  /** The network namespace of the outside peer, whose bridge all machines of one network hang on. */
+  readonly network: string;
   /** Address of the machine, and of the outside peer on the same network. */
   readonly ip: string;
   readonly peerIp: string;
@@ -19,7 +21,13 @@ export interface Sandbox {
   run(command: readonly string[], options?: RunOptions): Promise<Result>;
   runPeer(command: readonly string[], options?: RunOptions): Promise<Result>;
   spawn(command: readonly string[], env?: Record<string, string>): ChildProcess;
+  /** Ends the machine; the one that was first on its network takes the network along. */
   dispose(): void;
+}
+
+export interface SandboxOptions {
+  /** A machine on whose network this one shall be; default a network of its own. */
+  readonly lan?: Sandbox;
 }
 
 export interface RunOptions {
@@ -45,40 +53,70 @@ export function sandboxUnavailable(): string | undefined {
   return status === 0 ? undefined : "needs the right to make mount namespaces";
 }
 
-export function createSandbox(): Sandbox {
+export function createSandbox({ lan }: SandboxOptions = {}): Sandbox {
   reapStale();
-  const id = freeId();
-  const name = `${prefix}${id}`;
-  const dir = mkdtempSync(join(tmpdir(), `${prefix}-`));
-  writeFileSync(join(dir, "owner"), `${process.pid} ${name}`);
-  const ip = `172.31.${id}.2`;
+  const network = lan?.network ?? createNetwork();
+  const [, id] = /(\d+)$/.exec(network)!;
   const peerIp = `172.31.${id}.1`;
-  const must = (command: string, ...args: string[]) => {
-    const { status, stderr } = spawnSync(command, args, { encoding: "utf8" });
-    if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stderr}`);
-  };
-  for (const [ns, link, address] of [[name, "eth0", ip], [`${name}p`, "eth0p", peerIp]] as const) {
-    must("ip", "netns", "add", ns);
-    must("ip", "-n", ns, "link", "set", "lo", "up");
-    if (link === "eth0p") must("ip", "-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", link, "netns", ns);
-    if (link === "eth0p") for (const [n, l, a] of [[name, "eth0", ip], [ns, link, address]] as const) configure(n, l, a);
-  }
-  function configure(ns: string, link: string, address: string): void {
-    must("ip", "-n", ns, "addr", "add", `${address}/24`, "dev", link);
-    must("ip", "-n", ns, "link", "set", link, "up");
-  }
-  must("ip", "-n", name, "route", "add", "default", "via", peerIp);
+  const { name, ip } = addMachine(network, peerIp);
+  const dir = mkdtempSync(join(tmpdir(), `${prefix}-`));
+  const namespaces = lan ? [name] : [name, network];
+  writeFileSync(join(dir, "owner"), [process.pid, ...namespaces].join(" "));
   const holder = holdMounts(name, dir);
   const enter = ["nsenter", `--target=${holder}`, "--mount", "--net"];
-  const enterPeer = ["ip", "netns", "exec", `${name}p`];
+  const enterPeer = ["ip", "netns", "exec", network];
   return {
-    dir, ip, peerIp, enter, enterPeer,
+    dir, network, ip, peerIp, enter, enterPeer,
     run: (command, options) => execute([...enter, ...command], options),
     runPeer: (command, options) => execute([...enterPeer, ...command], options),
     spawn: (command, env = {}) =>
       spawn(enter[0]!, [...enter.slice(1), ...command], { env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"] }),
-    dispose: () => remove(dir, name, holder),
+    dispose: () => remove(dir, namespaces, holder),
   };
+}
+
+/** The outside peer with its bridge; returns the name of its namespace. */
+function createNetwork(): string {
+  const id = freeNumber(new RegExp(`^${prefix}(\\d+)`), 100 + (process.pid % 100), 250);
+  const name = `${prefix}${id}`;
+  iproute("netns", "add", name);
+  iproute("-n", name, "link", "set", "lo", "up");
+  // An address given keeps the bridge from taking that of each new port, which the machines before would not know.
+  iproute("-n", name, "link", "add", "lan0", "address", "02:00:00:00:00:01", "type", "bridge");
+  configure(name, "lan0", `172.31.${id}.1`);
+  return name;
+}
+
+/** A namespace with a cable to the bridge, and the next free address. */
+function addMachine(network: string, gateway: string): { readonly name: string; readonly ip: string } {
+  const number = freeNumber(new RegExp(`^${network}n(\\d+)`), 2, 250);
+  const name = `${network}n${number}`;
+  const address = gateway.replace(/\d+$/, String(number));
+  iproute("netns", "add", name);
+  iproute("-n", name, "link", "set", "lo", "up");
+  iproute("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", `port${number}`, "netns", network);
+  iproute("-n", network, "link", "set", `port${number}`, "master", "lan0", "up");
+  configure(name, "eth0", address);
+  iproute("-n", name, "route", "add", "default", "via", gateway);
+  return { name, ip: address };
+}
+
+function configure(namespace: string, link: string, address: string): void {
+  iproute("-n", namespace, "addr", "add", `${address}/24`, "dev", link);
+  iproute("-n", namespace, "link", "set", link, "up");
+}
+
+function iproute(...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync("ip", args, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`ip ${args.join(" ")}: ${stderr}`);
+  return stdout;
+}
+
+/** The first number from `from` on that no namespace has which the pattern finds. */
+function freeNumber(pattern: RegExp, from: number, end: number): number {
+  const used = new Set(iproute("netns", "list").split("\n").map((line) => Number(pattern.exec(line)?.[1])));
+  for (let number = from; number < end; number++) if (!used.has(number)) return number;
+  throw new Error("too many sandboxes");
 }
 
 /** A process that keeps the mount namespace; returns its pid once the mounts stand. */
@@ -131,17 +169,17 @@ function execute(command: readonly string[], options: RunOptions = {}): Promise<
 }
 
 /** Ends every process of the machine, then its namespaces and files. */
-function remove(dir: string, name: string, holder: number): void {
-  for (const ns of [name, `${name}p`]) {
+function remove(dir: string, namespaces: readonly string[], holder: number): void {
+  for (const [index, namespace] of namespaces.entries()) {
     for (let i = 0; i < 20; i++) {
-      const pids = (spawnSync("ip", ["netns", "pids", ns], { encoding: "utf8" }).stdout ?? "").split("\n").map(Number).filter(Boolean);
-      const all = ns === name ? new Set([...pids, ...inMountNamespace(holder)]) : new Set(pids);
+      const pids = (spawnSync("ip", ["netns", "pids", namespace], { encoding: "utf8" }).stdout ?? "").split("\n").map(Number).filter(Boolean);
+      const all = new Set(index === 0 ? [...pids, ...inMountNamespace(holder)] : pids);
       all.delete(process.pid);
       if (!all.size) break;
       for (const pid of all) kill(pid);
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
     }
-    spawnSync("ip", ["netns", "del", ns]);
+    spawnSync("ip", ["netns", "del", namespace]);
   }
   rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
 }
@@ -152,7 +190,8 @@ function inMountNamespace(holder: number): number[] {
   for (const pid of readdirSync("/proc").map(Number).filter(Boolean)) {
     try {
       const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-      all.set(pid, Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
+      const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      if (state !== "Z") all.set(pid, Number(parent));
     } catch {
       // It ended while we were reading.
     }
@@ -183,21 +222,14 @@ function kill(pid: number): void {
   }
 }
 
-function freeId(): number {
-  const taken = (spawnSync("ip", ["netns", "list"], { encoding: "utf8" }).stdout ?? "").matchAll(new RegExp(`${prefix}(\\d+)`, "g"));
-  const used = new Set([...taken].map((m) => Number(m[1])));
-  for (let id = 100 + (process.pid % 100); id < 250; id++) if (!used.has(id)) return id;
-  throw new Error("too many sandboxes");
-}
-
 /** Removes what a killed test run left behind. */
 function reapStale(): void {
   for (const entry of readdirSync(tmpdir()).filter((n) => n.startsWith(`${prefix}-`))) {
     const dir = join(tmpdir(), entry);
     try {
-      const [pid = "", name = ""] = readFileSync(join(dir, "owner"), "utf8").split(" ");
+      const [pid = "", ...namespaces] = readFileSync(join(dir, "owner"), "utf8").split(" ");
       process.kill(Number(pid), 0);
-      if (!name) throw new Error("no name");
+      if (!namespaces.length) throw new Error("no name");
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "EPERM") continue;
       removeStale(dir);
@@ -207,9 +239,9 @@ function reapStale(): void {
 
 function removeStale(dir: string): void {
   try {
-    const [, name = ""] = readFileSync(join(dir, "owner"), "utf8").split(" ");
+    const [, ...namespaces] = readFileSync(join(dir, "owner"), "utf8").split(" ");
     const holder = existsSync(join(dir, "holder")) ? Number(readFileSync(join(dir, "holder"), "utf8")) : -1;
-    remove(dir, name, holder || -1);
+    remove(dir, namespaces, holder || -1);
   } catch {
     rmSync(dir, { recursive: true, force: true });
   }
