@@ -3,8 +3,10 @@ import { definePoint } from "../contract.ts";
 import type { UserInfo } from "../slots/apiserver.ts";
 import type { KubeObject } from "../kube/types.ts";
 import { authenticator, authorizer } from "./access.ts";
+import { route } from "./route.ts";
 
 export * from "./access.ts";
+export * from "./route.ts";
 
 /** What an admission plugin sees of a write. */
 export interface AdmissionRequest {
@@ -122,4 +124,4 @@ export interface DebugPage {
 }
 export const debugPage = definePoint<DebugPage>("debug.page");
 
-export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource, slotHealth] as const;
+export const pointCatalogue = [admission, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource, route, slotHealth] as const;
