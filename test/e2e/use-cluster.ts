@@ -1,12 +1,12 @@
 /** One cluster for the tests of a describe block: with an image to run, and with the objects that they look at. */
 import { afterAll, beforeAll } from "vitest";
-import { createCluster, type Cluster, type ClusterOptions } from "../kit/cluster.ts";
+import { createCluster, type Cluster, type NodeOptions } from "../kit/cluster.ts";
 import { busyboxImage } from "../kit/images.ts";
 
 /** The image that the cluster has. */
 export const image = "docker.io/library/busybox:e2e";
 
-export interface UseClusterOptions extends Pick<ClusterOptions, "args"> {
+export interface UseClusterOptions extends Pick<NodeOptions, "args"> {
   /** Applied when the server is ready. */
   readonly manifest?: string;
   /** What kubectl waits for after that, such as `["wait", "--for=condition=Ready", "pod/p"]`. */
