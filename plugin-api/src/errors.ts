@@ -44,6 +44,8 @@ export const errorCatalogue = {
   K3SP_DATASTORE_FAILED: { title: "the database did not take a write", fix: "see the cause (disk full, permissions)" },
   K3SP_ENCRYPTION_KEY: { title: "a stored object cannot be decrypted", fix: "put back the server/cred/encryption-config.json that holds the key" },
   K3SP_ENCRYPTION_REFUSED: { title: "the server did not change the encryption of Secrets", fix: "see k3s-p secrets-encrypt status for the stage" },
+  K3SP_JOIN_UNTRUSTED: { title: "the server is not the one that the token is for", fix: "take the token of /var/lib/rancher/k3s/server/node-token on the server; if it is that one, somebody is in between" },
+  K3SP_JOIN_REFUSED: { title: "the server does not let this node join", fix: "see what the server says" },
   K3SP_PROGRAM_MISSING: { title: "a program that is needed is not installed", fix: "apt-get install containerd runc containernetworking-plugins nftables iproute2 conntrack" },
   K3SP_RUNTIME_FAILED: { title: "the container runtime did not start", fix: "see its log" },
   K3SP_ROOT_REQUIRED: { title: "this must run as root", fix: "run it with sudo" },

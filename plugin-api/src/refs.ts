@@ -32,6 +32,12 @@ export interface ClusterSettings {
   readonly disabled: readonly string[];
   /** Path, mode and, if one was asked for, group id of the admin kubeconfig. */
   readonly kubeconfig: { readonly path: string; readonly mode: number; readonly gid?: number };
+  /** What agents take over: flag -> value in force. Empty on an agent, as the two below. */
+  readonly shared: Readonly<Record<string, string | number | boolean | readonly string[]>>;
+  /** Slots whose provider is to be the same on every node -> plugin: `{ cni: "flannel", proxy: "kube-proxy" }`. */
+  readonly nodeSlots: Readonly<Record<string, string>>;
+  /** Plugins that agents may run under their accounts, whether they run here or not. */
+  readonly agentPlugins: readonly string[];
 }
 
 /** K3s's file layout, absolute paths. */
@@ -101,6 +107,13 @@ export interface Pki {
   ca(name: CaName): { readonly cert: string; readonly certPath: string };
   /** With `renewal` the certificate is followed until it is no longer needed; else it is renewed at the next start. */
   issue(request: LeafRequest, renewal?: Renewal): Promise<KeyPair>;
+  /**
+   * Certifies the key of a PKCS#10 request (PEM) for another machine: subject and names are those given here, never the
+   * request's. Resolves to PEM with the CA behind; a request that is not signed by its own key, or whose key is weak,
+   * rejects with `K3SP_CERTIFICATE_INVALID`. On an agent it always rejects, and so do `serviceAccountKey` and the
+   * `ca("request-header-ca")`: the keys for these are on servers alone.
+   */
+  certify(csr: string, request: Omit<LeafRequest, "name" | "dir">): Promise<string>;
   /** PEM of the ServiceAccount token key pair (`service.key`), created once. More private keys may follow the first, which signs. */
   serviceAccountKey(): Promise<{ readonly publicKey: string; readonly privateKey: string; readonly path: string }>;
 }

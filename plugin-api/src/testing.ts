@@ -67,6 +67,7 @@ export function testNode(root: string, node: Partial<NodeInfo> = {}, cluster: Pa
       clusterCidr: ["10.42.0.0/16"], serviceCidr: ["10.43.0.0/16"], clusterDns: ["10.43.0.10"],
       clusterDomain: "cluster.local", serviceNodePortRange: [30000, 32767], bindAddress: "0.0.0.0", httpsListenPort: 6443,
       advertiseAddress: "127.0.0.1", tlsSan: [], disabled: [], kubeconfig: { path: join(root, "k3s.yaml"), mode: 0o600 },
+      shared: {}, nodeSlots: {}, agentPlugins: [],
       ...cluster,
     },
     ...node,

@@ -5,7 +5,7 @@ import { ensurePluginAccount, pluginAccount, pluginLabel } from "@k3s-p/plugin-a
 import type { Manifest } from "../kernel/manifest.ts";
 
 /** What acts as the node needs no account beside it. */
-const hasAccount = ({ needs, wants, permissions: { kube } }: Manifest): boolean => kube !== "node" && ("kube" in needs || "kube" in wants || kube !== undefined);
+export const hasAccount = ({ needs, wants, permissions: { kube } }: Manifest): boolean => kube !== "node" && ("kube" in needs || "kube" in wants || kube !== undefined);
 
 /**
  * Only where the API server runs: what an agent does not know may be a plugin of its server. Nothing is written when all

@@ -1,4 +1,5 @@
 /** K3s's flags as tables: type, environment variable, and who reads them. */
+import type { Role } from "@k3s-p/plugin-api";
 
 export interface Flag {
   readonly name: string;
@@ -11,13 +12,17 @@ export interface Flag {
   /** Commas separate values too. */
   readonly commas?: boolean;
   readonly hidden?: boolean;
+  /** Unknown to an agent. */
+  readonly on?: "server";
+  /** The same on every node: agents take over what is in force on the server. */
+  readonly shared?: boolean;
   /** Shown in help; the code that reads the flag holds the default itself. */
   readonly default?: string;
 }
 
 const flag = (name: string, type: Flag["type"], help: string, more: Partial<Flag> = {}): Flag => ({ name, type, help, ...more });
-const hidden = (names: string, type: Flag["type"]): readonly Flag[] =>
-  names.split(" ").map((name) => flag(name, type, "of K3s", { hidden: true, ...hiddenForms[name] }));
+const hidden = (names: string, type: Flag["type"], more: Partial<Flag> = {}): readonly Flag[] =>
+  names.split(" ").map((name) => flag(name, type, "of K3s", { hidden: true, ...hiddenForms[name], ...more }));
 
 /** How else K3s takes some of those flags: what the environment says is not to be lost in silence either. */
 const hiddenForms: Readonly<Record<string, Partial<Flag>>> = {
@@ -36,23 +41,23 @@ const coreFlags: readonly Flag[] = [
   flag("debug", "bool", "turn on debug logs", { env: "K3S_DEBUG" }),
   flag("data-dir", "string", "folder that holds state", { short: "d", env: "K3S_DATA_DIR", default: "/var/lib/rancher/k3s" }),
   flag("bind-address", "string", "IP address to listen on", { default: "0.0.0.0" }),
-  flag("https-listen-port", "int", "HTTPS port of the API server", { default: "6443" }),
-  flag("advertise-address", "string", "IP address that other members reach the API server at"),
-  flag("tls-san", "list", "additional names or addresses in the server's certificate", { commas: true }),
-  flag("cluster-cidr", "list", "IPv4/IPv6 network of pods", { commas: true, default: "10.42.0.0/16" }),
-  flag("service-cidr", "list", "IPv4/IPv6 network of services", { commas: true, default: "10.43.0.0/16" }),
-  flag("service-node-port-range", "string", "port range of NodePort services", { default: "30000-32767" }),
-  flag("cluster-dns", "list", "ClusterIP of the DNS service", { commas: true, default: "10.43.0.10" }),
-  flag("cluster-domain", "string", "DNS domain of the cluster", { default: "cluster.local" }),
-  flag("write-kubeconfig", "string", "write the admin kubeconfig to FILE", { short: "o", env: "K3S_KUBECONFIG_OUTPUT", default: "/etc/rancher/k3s/k3s.yaml" }),
-  flag("write-kubeconfig-mode", "string", "octal mode of the admin kubeconfig", { env: "K3S_KUBECONFIG_MODE", default: "0600" }),
-  flag("write-kubeconfig-group", "string", "group of the admin kubeconfig", { env: "K3S_KUBECONFIG_GROUP" }),
-  flag("disable", "list", "plugin or AddOn that is not deployed, and whose objects are deleted", { commas: true }),
-  flag("disable-scheduler", "bool", "same as --disable scheduler"),
-  flag("disable-kube-proxy", "bool", "same as --disable kube-proxy"),
-  flag("disable-network-policy", "bool", "same as --disable network-policy"),
-  flag("disable-controller-manager", "bool", "same as --disable controller-manager", { hidden: true }),
-  flag("disable-agent", "bool", "run no pods on this server", { hidden: true }),
+  flag("https-listen-port", "int", "HTTPS port of the API server", { default: "6443", on: "server" }),
+  flag("advertise-address", "string", "IP address that other members reach the API server at", { on: "server" }),
+  flag("tls-san", "list", "additional names or addresses in the server's certificate", { commas: true, on: "server" }),
+  flag("cluster-cidr", "list", "IPv4/IPv6 network of pods", { commas: true, default: "10.42.0.0/16", on: "server", shared: true }),
+  flag("service-cidr", "list", "IPv4/IPv6 network of services", { commas: true, default: "10.43.0.0/16", on: "server", shared: true }),
+  flag("service-node-port-range", "string", "port range of NodePort services", { default: "30000-32767", on: "server", shared: true }),
+  flag("cluster-dns", "list", "ClusterIP of the DNS service", { commas: true, default: "10.43.0.10", on: "server", shared: true }),
+  flag("cluster-domain", "string", "DNS domain of the cluster", { default: "cluster.local", on: "server", shared: true }),
+  flag("write-kubeconfig", "string", "write the admin kubeconfig to FILE", { short: "o", env: "K3S_KUBECONFIG_OUTPUT", default: "/etc/rancher/k3s/k3s.yaml", on: "server" }),
+  flag("write-kubeconfig-mode", "string", "octal mode of the admin kubeconfig", { env: "K3S_KUBECONFIG_MODE", default: "0600", on: "server" }),
+  flag("write-kubeconfig-group", "string", "group of the admin kubeconfig", { env: "K3S_KUBECONFIG_GROUP", on: "server" }),
+  flag("disable", "list", "plugin or AddOn that is not deployed, and whose objects are deleted", { commas: true, on: "server" }),
+  flag("disable-scheduler", "bool", "same as --disable scheduler", { on: "server" }),
+  flag("disable-kube-proxy", "bool", "same as --disable kube-proxy", { on: "server" }),
+  flag("disable-network-policy", "bool", "same as --disable network-policy", { on: "server" }),
+  flag("disable-controller-manager", "bool", "same as --disable controller-manager", { hidden: true, on: "server" }),
+  flag("disable-agent", "bool", "run no pods on this server", { hidden: true, on: "server" }),
   flag("node-name", "string", "name of the node", { env: "K3S_NODE_NAME", default: "hostname" }),
   flag("node-ip", "list", "addresses to advertise for the node", { short: "i", commas: true }),
   flag("node-external-ip", "list", "external addresses to advertise for the node", { commas: true }),
@@ -62,41 +67,61 @@ const coreFlags: readonly Flag[] = [
   flag("allow-inline", "list", "run the plugin NAME in the server's own process, as its manifest asks for", { commas: true }),
   flag("attach", "list", "let the process of the plugin NAME wait for a debugger before it loads", { commas: true }),
   flag("slot", "list", "choose the provider of a slot: SLOT=PLUGIN, or SLOT=none"),
-  flag("profile", "string", "start only a part: full, api (datastore and API server)", { default: "full" }),
+  flag("profile", "string", "start only a part: full, api (datastore and API server)", { default: "full", on: "server" }),
 ];
 
 /** Read by the plugins that name them in their manifests. */
 const pluginFlags: readonly Flag[] = [
   flag("token", "string", "shared secret to join servers and agents", { short: "t", env: "K3S_TOKEN" }),
   flag("token-file", "string", "file that holds the token", { env: "K3S_TOKEN_FILE" }),
-  flag("agent-token", "string", "shared secret to join agents, in place of the token", { env: "K3S_AGENT_TOKEN" }),
-  flag("agent-token-file", "string", "file that holds the agents' token", { env: "K3S_AGENT_TOKEN_FILE" }),
-  flag("secrets-encryption", "bool", "encrypt Secrets in the datastore"),
-  flag("secrets-encryption-provider", "string", "what new keys are made for: aescbc, aesgcm, secretbox", { default: "aescbc" }),
+  flag("agent-token", "string", "shared secret to join agents, in place of the token", { env: "K3S_AGENT_TOKEN", on: "server" }),
+  flag("agent-token-file", "string", "file that holds the agents' token", { env: "K3S_AGENT_TOKEN_FILE", on: "server" }),
+  flag("secrets-encryption", "bool", "encrypt Secrets in the datastore", { on: "server" }),
+  flag("secrets-encryption-provider", "string", "what new keys are made for: aescbc, aesgcm, secretbox", { default: "aescbc", on: "server" }),
   flag("kubelet-arg", "list", "option for the kubelet, KEY=VALUE"),
-  flag("kube-apiserver-arg", "list", "option for the API server, KEY=VALUE"),
-  flag("kube-controller-manager-arg", "list", "option for the controllers, KEY=VALUE", { alias: "kube-controller-arg" }),
-  flag("kube-scheduler-arg", "list", "option for the scheduler, KEY=VALUE"),
+  flag("kube-apiserver-arg", "list", "option for the API server, KEY=VALUE", { on: "server" }),
+  flag("kube-controller-manager-arg", "list", "option for the controllers, KEY=VALUE", { alias: "kube-controller-arg", on: "server" }),
+  flag("kube-scheduler-arg", "list", "option for the scheduler, KEY=VALUE", { on: "server" }),
   flag("kube-proxy-arg", "list", "option for the proxy, KEY=VALUE"),
-  flag("flannel-backend", "string", "backend of the pod network: vxlan, host-gw, none", { default: "vxlan" }),
+  flag("flannel-backend", "string", "backend of the pod network: vxlan, host-gw, none", { default: "vxlan", on: "server", shared: true }),
   flag("flannel-iface", "string", "interface of the pod network"),
-  flag("default-local-storage-path", "string", "folder of local-path volumes"),
+  flag("default-local-storage-path", "string", "folder of local-path volumes", { on: "server" }),
 ];
 
 /** Parsed so that K3s's install scripts work; unless a plugin reads one, a warning says that it has no effect. */
 const otherFlags: readonly Flag[] = [
-  ...hidden("disable-cloud-controller disable-helm-controller disable-apiserver disable-etcd cluster-init cluster-reset alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices disable-default-registry-endpoint enable-pprof rootless prefer-bundled-bin embedded-registry supervisor-metrics tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure with-node-id", "bool"),
-  ...hidden("v vmodule log server advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir system-default-registry lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter private-registry airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout node-internal-dns node-external-dns", "string"),
-  ...hidden("kube-cloud-controller-manager-arg etcd-arg helm-controller-arg", "list"),
+  ...hidden("alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices disable-default-registry-endpoint enable-pprof rootless prefer-bundled-bin with-node-id", "bool"),
+  ...hidden("disable-cloud-controller disable-helm-controller disable-apiserver disable-etcd cluster-init cluster-reset embedded-registry supervisor-metrics tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure", "bool", { on: "server" }),
+  ...hidden("v vmodule log server lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter private-registry airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file node-internal-dns node-external-dns", "string"),
+  ...hidden("advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir system-default-registry etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout", "string", { on: "server" }),
+  ...hidden("kube-cloud-controller-manager-arg etcd-arg helm-controller-arg", "list", { on: "server" }),
 ];
 
+/** The flags of `k3s-p server`. */
 export const flags: readonly Flag[] = [...coreFlags, ...pluginFlags, ...otherFlags];
 
-const readByCore = new Set(coreFlags.map((f) => f.name));
+/** Read by the core of an agent; what a server takes for these is hidden or a plugin's. */
+const joinFlags: readonly Flag[] = [
+  flag("server", "string", "URL of the server to join: https://HOST:6443", { short: "s", env: "K3S_URL" }),
+  flag("token", "string", "token of the server: see its /var/lib/rancher/k3s/server/node-token", { short: "t", env: "K3S_TOKEN" }),
+  flag("token-file", "string", "file that holds the token", { env: "K3S_TOKEN_FILE" }),
+  flag("with-node-id", "bool", "append an id of this machine to the node's name"),
+];
+
+const names = (list: readonly Flag[]): readonly string[] => list.map(({ name }) => name);
+const joinNames = new Set(names(joinFlags));
+const agentFlags = [...joinFlags, ...flags.filter(({ name, on }) => on !== "server" && !joinNames.has(name))];
+
+export const flagsOf = (role: Role): readonly Flag[] => (role === "server" ? flags : agentFlags);
+
+const readByCore: Readonly<Record<Role, ReadonlySet<string>>> = {
+  server: new Set(names(coreFlags)),
+  agent: new Set(names([...joinFlags, ...coreFlags]).filter((name) => name !== "bind-address")),
+};
 
 /** Warnings for settings that nobody reads, so that none is lost in silence. */
-export function unreadFlags(settings: ReadonlyMap<string, { readonly source: string }>, claimed: ReadonlySet<string>): string[] {
+export function unreadFlags(settings: ReadonlyMap<string, { readonly source: string }>, claimed: ReadonlySet<string>, role: Role = "server"): string[] {
   return [...settings]
-    .filter(([name]) => !readByCore.has(name) && !claimed.has(name))
+    .filter(([name]) => !readByCore[role].has(name) && !claimed.has(name))
     .map(([name, { source }]) => `${name} (${source}) is accepted and has no effect`);
 }

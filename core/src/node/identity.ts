@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { addressAt, k3spError, parseCidr } from "@k3s-p/plugin-api";
+import { addressAt, k3spError, parseCidr, type Role } from "@k3s-p/plugin-api";
 import type { ClusterSettings, NodeInfo, Paths } from "@k3s-p/plugin-api/slots";
 import type { Settings } from "../config/load.ts";
 import { checkCidrs, checkDomain, checkIp, checkLabel, checkName, checkTaint, groupId, invalid, portRange } from "./checks.ts";
@@ -14,7 +14,7 @@ type Get = <T>(name: string) => T | undefined;
 export const nodePaths = (settings: Settings): Paths =>
   layout(dataDirOf(<T>(name: string) => settings.values.get(name)?.value as T | undefined));
 
-export function nodeInfo(settings: Settings, disabled: readonly string[]): NodeInfo {
+export function nodeInfo(settings: Settings, disabled: readonly string[], role: Role = "server"): NodeInfo {
   const get: Get = <T>(name: string) => settings.values.get(name)?.value as T | undefined;
   const paths = layout(dataDirOf(get));
   const ip = get<string[]>("node-ip")?.[0] ?? defaultAddress();
@@ -26,7 +26,7 @@ export function nodeInfo(settings: Settings, disabled: readonly string[]): NodeI
   const taints = get<string[]>("node-taint") ?? [];
   for (const taint of taints) checkTaint("node-taint", taint, settings);
   return Object.freeze({
-    name: nodeName(get<string>("node-name")), ip, role: "server", paths,
+    name: nodeName(get<string>("node-name")), ip, role, paths,
     ...(externalIp && { externalIp }),
     labels: Object.fromEntries(labels.map((l) => [l.split("=")[0]!, l.slice(l.indexOf("=") + 1)])),
     taints,
@@ -75,6 +75,7 @@ function clusterSettings(get: Get, settings: Settings, ip: string, externalIp: s
     serviceNodePortRange: portRange(get<string>("service-node-port-range") ?? "30000-32767", settings),
     httpsListenPort: port,
     kubeconfig: { path: get<string>("write-kubeconfig") ?? defaultKubeconfig(paths), mode: Number.parseInt(mode, 8), ...(group && { gid: groupId(group, settings) }) },
+    shared: {}, nodeSlots: {}, agentPlugins: [],
   });
 }
 

@@ -29,7 +29,7 @@ export function fakeContext(view: CacheView = fakeView(), cluster: Partial<Strat
     cluster: {
       clusterCidr: ["10.42.0.0/16"], serviceCidr: ["10.43.0.0/16"], clusterDns: ["10.43.0.10"], clusterDomain: "cluster.local",
       serviceNodePortRange: [30000, 32767], bindAddress: "", httpsListenPort: 6443, advertiseAddress: "", tlsSan: [], disabled: [],
-      kubeconfig: { path: "", mode: 0o600 }, ...cluster,
+      kubeconfig: { path: "", mode: 0o600 }, shared: {}, nodeSlots: {}, agentPlugins: [], ...cluster,
     },
   };
 }

@@ -10,7 +10,7 @@ import { extensions } from "./extensions.ts";
 export const testCluster: ClusterSettings = Object.freeze({
   clusterCidr: ["10.42.0.0/16"], serviceCidr: ["10.43.0.0/16"], clusterDns: ["10.43.0.10"], clusterDomain: "cluster.local",
   serviceNodePortRange: [30000, 32767] as const, bindAddress: "127.0.0.1", httpsListenPort: 6443, advertiseAddress: "192.0.2.1",
-  tlsSan: [], disabled: [], kubeconfig: { path: "", mode: 0o600 },
+  tlsSan: [], disabled: [], kubeconfig: { path: "", mode: 0o600 }, shared: {}, nodeSlots: {}, agentPlugins: [],
 });
 
 export const adminUser: UserInfo = Object.freeze({ name: "system:admin", groups: ["system:masters", "system:authenticated"] });
