@@ -5,6 +5,9 @@ export const defaultPlugins: readonly string[] = [
   "kubelet", "local-storage", "metrics-server", "network-policy", "scheduler", "servicelb", "traefik",
 ];
 
+/** By command, not by role: a server with a node of its own has the role agent too. */
+export const agentPlugins: readonly string[] = [];
+
 /** Profile -> the plugins it keeps; undefined keeps all. */
 export const profiles: Readonly<Record<string, readonly string[] | undefined>> = {
   full: undefined,

@@ -36,8 +36,8 @@ describe("a cluster to join", () => {
     ["K3SP_CONFIG_INVALID", () => `${dir}/config.yaml:2:1`, () => plan([], {}, "token: x\nserver: https://a:6443\n")],
   ])("is refused with %s, which names the place", async (code, source, planned) => {
     await expect(planned()).rejects.toMatchObject({
-      code, message: "server: https://a:6443 cannot be joined: one machine is a cluster", detail: [`from ${source()}`],
-      fix: "leave it out, and a cluster of its own starts on this machine",
+      code, message: "server: https://a:6443 cannot be joined by a second server", detail: [`from ${source()}`],
+      fix: "use k3s-p agent to join this machine as a node; or leave it out, and a cluster of its own starts here",
     });
   });
 

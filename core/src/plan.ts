@@ -1,6 +1,7 @@
 /** From settings to a checked plan: everything before any plugin code runs. */
-import { k3spError } from "@k3s-p/plugin-api";
-import { flags } from "./config/flags.ts";
+import { k3spError, type Role } from "@k3s-p/plugin-api";
+import { forAgents } from "./agent/shared-settings.ts";
+import { flagsOf } from "./config/flags.ts";
 import { loadSettings, type Settings } from "./config/load.ts";
 import { pluginConfigs } from "./config/plugins.ts";
 import { disableFlags, profiles } from "./defaults.ts";
@@ -33,31 +34,44 @@ export const addedPlugin = (spec: string): NamedPlugin => ({ spec, label: `k3s-p
 export const noOverrides: Overrides = { disabled: new Map(), enabled: new Set(), plugins: new Map(), slots: new Map() };
 
 type Env = Readonly<Record<string, string | undefined>>;
-export const readSettings = (argv: readonly string[], env: Env = process.env): Settings => loadSettings({ argv, env, flags });
+export const readSettings = (argv: readonly string[], env: Env = process.env, role: Role = "server"): Settings =>
+  loadSettings({ argv, env, flags: flagsOf(role) });
 
 export const planServer = async (argv: readonly string[], env: Env = process.env): Promise<ServerPlan> => planFrom(readSettings(argv, env));
 
-export async function planFrom(settings: Settings, overrides: Overrides = noOverrides): Promise<ServerPlan> {
+export interface PlanOptions {
+  readonly role?: Role;
+  readonly overrides?: Overrides;
+}
+
+export async function planFrom(settings: Settings, { role = "server", overrides = noOverrides }: PlanOptions = {}): Promise<ServerPlan> {
   const packages = packagesFolder(settings);
   const changed = await namedManifests([...overrides.plugins.values()].map(addedPlugin), packages);
-  const others = [...defaultManifests(), ...(await namedManifests(namedPlugins(settings), packages))];
+  const others = [...defaultManifests(role), ...(await namedManifests(namedPlugins(settings), packages))];
   const manifests = [...others.filter((m) => !changed.some((c) => c.id === m.id)), ...changed].map((m) => isolated(m, settings));
   const disabled = disabledPlugins(settings, manifests);
   for (const [id, why] of overrides.disabled) disabled.set(id, why);
   for (const id of overrides.enabled) disabled.delete(id);
-  const agent = settings.values.get("disable-agent")?.value !== true;
+  const hasNode = settings.values.get("disable-agent")?.value !== true;
   const plan = resolvePlan({
-    manifests, role: "server", roles: agent ? ["server", "agent"] : ["server"], disabled,
+    manifests, role, roles: role === "server" && hasNode ? ["server", "agent"] : [role], disabled,
     slots: new Map([...slotChoices(settings), ...overrides.slots]),
   });
-  checkUnmet(plan.plugins, settings);
+  if (role === "server") checkUnmet(plan.plugins, settings);
   checkModules(plan.plugins, settings);
   checkSections(settings, manifests);
   const configs = await pluginConfigs(plan.plugins, settings);
-  const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort());
+  const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort(), role);
   if (plan.plugins.some((m) => "dns" in m.provides)) checkDnsAddresses(node.cluster, settings);
-  return { settings, plan, configs, node };
+  if (role === "agent") return { settings, plan, configs, node };
+  const agents = hasNode ? forAgents(plan, configs, node.cluster) : (await planFrom(withNode(settings), { overrides })).node.cluster;
+  const { shared, nodeSlots, agentPlugins } = agents;
+  const cluster = Object.freeze({ ...node.cluster, shared, nodeSlots, agentPlugins });
+  return { settings, plan, configs, node: Object.freeze({ ...node, cluster }) };
 }
+
+/** Agents run what the server itself would run, though it has no node of its own. */
+const withNode = (settings: Settings): Settings => ({ ...settings, values: new Map([...settings.values].filter(([name]) => name !== "disable-agent")) });
 
 interface Unmet {
   /** What is asked for, as it may be shown; undefined = nothing that is not here. */
@@ -69,8 +83,8 @@ interface Unmet {
 /** What must not be passed over: who asks for another cluster or another database must not get a new one instead. */
 const unmet: Readonly<Record<string, Unmet>> = {
   server: {
-    asked: (url) => url, why: "cannot be joined: one machine is a cluster",
-    fix: "leave it out, and a cluster of its own starts on this machine",
+    asked: (url) => url, why: "cannot be joined by a second server",
+    fix: "use k3s-p agent to join this machine as a node; or leave it out, and a cluster of its own starts here",
   },
   "datastore-endpoint": {
     // The rest of the address may hold a password.

@@ -41,7 +41,7 @@ export function createOperations(options: AdminOptions): Operations {
   /** Plans anew with what was changed by hand, goes there, and remembers it when that worked. */
   async function change(next: Overrides): Promise<ChangeResult> {
     const before = kernel.plan();
-    const { plan, configs } = await planFrom(settings, next);
+    const { plan, configs } = await planFrom(settings, { role: node.role, overrides: next });
     const changes = await kernel.apply(plan, new Map([...configs, ...kernel.configs()]));
     overrides = next;
     await keepAccounts(kernel.slot("kube"), plan.plugins, logs.log("kernel"));
@@ -115,7 +115,7 @@ export function createOperations(options: AdminOptions): Operations {
   }
 
   async function fromName(name: string): Promise<Manifest> {
-    const { plan } = await planFrom(settings, overrides);
+    const { plan } = await planFrom(settings, { role: node.role, overrides });
     const known = [...plan.plugins, ...plan.spare];
     const found = known.find((m) => m.id === name);
     if (found) return found;

@@ -2,9 +2,9 @@
 import { realpathSync } from "node:fs";
 import { findPackageJSON } from "node:module";
 import { dirname, join } from "node:path";
-import { k3spError } from "@k3s-p/plugin-api";
+import { k3spError, type Role } from "@k3s-p/plugin-api";
 import type { Settings } from "../config/load.ts";
-import { defaultPlugins } from "../defaults.ts";
+import { agentPlugins, defaultPlugins } from "../defaults.ts";
 import { readManifest, type Manifest, type PluginSource, type Problem } from "../kernel/manifest.ts";
 import { nodePaths } from "../node/identity.ts";
 import { locate } from "./locate.ts";
@@ -18,7 +18,7 @@ export interface NamedPlugin {
 /** What npm installs for plugins; programs that are no root must be able to read it. */
 export const packagesFolder = (settings: Settings): string => join(nodePaths(settings).dataDir, "plugin-packages");
 
-export const defaultManifests = (): Manifest[] => readAll(defaultPlugins.map((id) => {
+export const defaultManifests = (role: Role): Manifest[] => readAll([...defaultPlugins, ...(role === "agent" ? agentPlugins : [])].map((id) => {
   const file = findPackageJSON(`@k3s-p/plugin-${id}`, import.meta.url);
   return { kind: "default", label: "the default plugins", path: file ? dirname(realpathSync(file)) : id };
 }), []);
