@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Contributions, definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
-import { admission, type ApiGrant, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource, slotHealth, type ResourceConversion } from "@k3s-p/plugin-api/points";
+import { admission, type ApiGrant, apiGrant, authenticator, authorizer, conversion, debugPage, healthCheck, metricsSource, nativeResource, route, slotHealth, type ResourceConversion } from "@k3s-p/plugin-api/points";
 import { apiserver, datastore, node, pki } from "@k3s-p/plugin-api/slots";
 import { pluginNames } from "./admission/index.ts";
 import type { Audit } from "./audit/index.ts";
@@ -22,6 +22,7 @@ import type { Route } from "./server/handler.ts";
 import type { Listener } from "./server/listener.ts";
 import { limitArgs, limitsOf } from "./server/limits.ts";
 import { serveNative } from "./server/native.ts";
+import { pluginRoutes } from "./server/plugin-routes.ts";
 import { type Authorities, openTrust, trustArgs } from "./server/trust.ts";
 
 interface Config {
@@ -64,6 +65,10 @@ export default definePlugin({
     const server = await createApiServer({
       datastore: ctx.needs.datastore, cluster, sealer,
       routes: encryptionRoutes({ open: encryption.open, reseal: () => server.engine.store.reseal(secretsResource) }),
+      served: pluginRoutes({
+        contributions: ctx.contributions(route),
+        onError: (plugin, path, why) => ctx.log.error(`${path} of plugin ${plugin} is not served: ${why}`),
+      }),
       extend: (deps) => extensions({ cluster, pki: keepingFresh(keys, ctx.signal), authorities: trust.current, serviceAccountKey: accountKey.privateKey, granted: grantsOf(ctx.contributions(apiGrant)), admission: settings, issuer, outside, conversions: conversionsOf(ctx.contributions(conversion)) }, deps),
       open: openRoutes(serverCa),
       metrics: () => figures.list().map(({ impl }) => impl.render()).join(""),

@@ -24,6 +24,7 @@ import { healthRoutes } from "./health.ts";
 import { createWatchHub } from "./http-watch.ts";
 import { type Listener, listen, type ListenerOptions } from "./listener.ts";
 import { createMetrics } from "./metrics.ts";
+import type { ServedPath } from "./plugin-routes.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 import type { ApiRequest, RequestInfo } from "./request.ts";
 import { methodNotAllowed, type SubresourceHandler } from "./resource-handler.ts";
@@ -70,6 +71,8 @@ export interface ApiServerOptions {
   readonly open?: ReadonlyMap<string, Route>;
   /** What the server's owner answers itself, to those whom RBAC lets have the path. */
   readonly routes?: (path: string, method: string) => Route | undefined;
+  /** What plugins answer, to those whom they name. */
+  readonly served?: (path: string) => ServedPath | undefined;
   /** How values are stored; default: as they are. */
   readonly sealer?: Sealer;
   /** Checks that plugins contribute. */
@@ -170,6 +173,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<Runnin
   const handler = createHandler({
     engine, hub, flow, requestTimeout: options.limits?.requestTimeout ?? REQUEST_TIMEOUT, handlers: new Map([...(extensions.handlers ?? []), ["componentstatuses", statuses]]),
     authenticate: extensions.authenticate ?? (() => undefined), authorize: extensions.authorize ?? superusersOnly, open: options.open ?? new Map(),
+    served: options.served ?? (() => undefined),
     routes: (req) => options.routes?.(req.info.path, req.method) ?? builtin(req),
     aggregate: extensions.aggregate ?? (() => undefined),
     observe: metrics,

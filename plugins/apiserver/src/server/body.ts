@@ -5,15 +5,16 @@ import { countKeys, type Duplicates, jsonDuplicates, measureJson, yamlDuplicates
 
 export const MAX_BODY = 3 * 1024 * 1024;
 
-export function readBody(stream: Readable): Promise<Buffer> {
+/** Rejects with 413 beyond the limit. */
+export function readBody(stream: Readable, limit = MAX_BODY): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
     stream.on("data", (chunk: Buffer) => {
       size += chunk.length;
-      if (size <= MAX_BODY) return void chunks.push(chunk);
+      if (size <= limit) return void chunks.push(chunk);
       chunks.length = 0;
-      reject(apiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${MAX_BODY}`));
+      reject(apiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${limit}`));
     });
     stream.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
     stream.on("error", reject);

@@ -8,7 +8,7 @@ export interface ContributedCall {
   readonly what: string;
   /** Milliseconds that one answer may take; default 10 s. */
   readonly timeout?: number | undefined;
-  readonly measure: (seconds: number, failed: boolean) => void;
+  readonly measure?: (seconds: number, failed: boolean) => void;
 }
 
 /** As long as a webhook that says nothing else may take. */
@@ -29,7 +29,7 @@ export async function callContributed<T>({ plugin, what, timeout = TIMEOUT, meas
   } catch (error) {
     throw error instanceof Error && error.name === "ApiError" ? error : fail(`failed: ${error instanceof Error ? error.message : String(error)}`, error);
   } finally {
-    measure((performance.now() - start) / 1000, failed);
+    measure?.((performance.now() - start) / 1000, failed);
   }
 }
 

@@ -9,6 +9,7 @@ import { type FlowControl, isLongRunning, type Ticket } from "../flowcontrol/ind
 import { decodeBody, readBody } from "./body.ts";
 import { deadlineOf, withDeadline } from "./deadline.ts";
 import type { Metrics } from "./metrics.ts";
+import type { ServedPath } from "./plugin-routes.ts";
 import { handleResource, methodNotAllowed, pathNotFound, type ResourceRoutes } from "./resource-handler.ts";
 import { accessedBy, type ApiRequest, type ApiResponse, parseRequestInfo, type RequestInfo } from "./request.ts";
 import { sendError, sendText, statusOf } from "./respond.ts";
@@ -41,6 +42,8 @@ export interface HandlerOptions extends ResourceRoutes {
   readonly authorize: (user: UserInfo, info: RequestInfo) => void | Promise<void>;
   /** Paths that answer without authentication: `/ping`, `/cacerts`. */
   readonly open: ReadonlyMap<string, Route>;
+  /** Paths that plugins serve to those whom they name. */
+  readonly served: (path: string) => ServedPath | undefined;
   /** Everything that is not a resource: health, version, metrics, discovery, OpenAPI. Undefined = 404. */
   readonly routes: (req: ApiRequest) => Route | undefined;
   /** Groups that another server answers for (APIServices). Undefined = not aggregated. */
@@ -87,7 +90,8 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     };
     let pending: void | Promise<void>;
     try {
-      pending = options.authorize(user, accessedBy(info, incoming.url));
+      const served = info.isResource ? undefined : options.served(info.path);
+      pending = served ? served.authorize(user, info.verb) : options.authorize(user, accessedBy(info, incoming.url));
     } catch (error) {
       return refused(error);
     }
@@ -101,7 +105,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
       const def = options.engine.registry.get(info.group, info.version, info.resource);
       if (def) return handleResource(options, def, req, res);
     }
-    const found = options.aggregate(info) ?? options.routes(req);
+    const found = options.aggregate(info) ?? options.served(info.path)?.answer ?? options.routes(req);
     return found ? found(req, res) : notFound(info, res);
   }
 
