@@ -51,15 +51,20 @@ function headerLength(value: Uint8Array): number {
 
 export const content = (value: Uint8Array): Buffer => Buffer.from(value.subarray(headerLength(value)));
 
-/** The values that a constructed one is made of, each with its header. */
+/** The values that a constructed one is made of, each with its header; throws a RangeError when one ends too early. */
 export function parts(value: Uint8Array): Buffer[] {
   const rest = content(value);
   const found: Buffer[] = [];
   for (let at = 0; at < rest.length; ) {
     const header = headerLength(rest.subarray(at));
     const size = header === 2 ? rest[at + 1]! : rest.readUIntBE(at + 2, header - 2);
+    if (at + header + size > rest.length) throw new RangeError("a DER value ends before it should");
     found.push(rest.subarray(at, at + header + size));
     at += header + size;
   }
   return found;
 }
+
+/** PEM (RFC 7468). */
+export const pem = (label: string, value: Uint8Array): string =>
+  `-----BEGIN ${label}-----\n${Buffer.from(value).toString("base64").replace(/(.{64})/g, "$1\n").trimEnd()}\n-----END ${label}-----\n`;

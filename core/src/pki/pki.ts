@@ -31,6 +31,8 @@ interface Authority {
   readonly keyPath: string;
 }
 
+type Certified = Parameters<Pki["certify"]>[1];
+
 export function createPki(tlsDir: string, { now = () => new Date(), warn = () => {} }: PkiOptions = {}): Pki {
   const cas = new Map<CaName, Authority>();
   const renewals = createRenewals(issue, warn);
@@ -60,6 +62,12 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
     return loaded;
   }
 
+  /** The CA follows the leaf, as in K3s, so that a client can present the whole chain. */
+  function certificateFor(key: KeyObject, { ca, commonName, organizations = [], usage, sans = [] }: Certified): string {
+    const issuer = authority(ca);
+    return issueCertificate({ commonName, organizations, usage, sans, days: LEAF_DAYS, now: now(), key, issuer }) + issuer.cert;
+  }
+
   async function issue(request: LeafRequest, renewal?: Renewal): Promise<KeyPair> {
     const dir = request.dir ?? tlsDir;
     prepare();
@@ -70,10 +78,7 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
     const keyText = existingKey(keyPath) ?? keyPem(newKey());
     const key = createPrivateKey(keyText);
     if (!existsSync(certPath) || !stillGood(read(certPath), request, ca.cert, key, now())) {
-      const { commonName, organizations = [], usage, sans = [] } = request;
-      const cert = issueCertificate({ commonName, organizations, usage, sans, days: LEAF_DAYS, now: now(), key, issuer: ca });
-      // The CA follows the leaf, as in K3s, so that a client can present the whole chain.
-      writePair(certPath, cert + ca.cert, keyPath, keyText, false);
+      writePair(certPath, certificateFor(key, request), keyPath, keyText, false);
     }
     const pair = { cert: read(certPath), key: keyText, certPath, keyPath };
     if (renewal) renewals.follow(request, renewal, pair);
@@ -83,6 +88,10 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
   return {
     ca: (name) => ({ cert: authority(name).cert, certPath: authority(name).certPath }),
     issue,
+    async certify(csr, request) {
+      const { requestedKey } = await import("./csr.ts");
+      return certificateFor(requestedKey(csr), request);
+    },
     async serviceAccountKey() {
       prepare();
       const path = join(tlsDir, "service.key");

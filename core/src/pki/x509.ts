@@ -1,4 +1,4 @@
-/** Issues X.509 v3 certificates for ECDSA P-256 keys (RFC 5280); the issuer may have a key of another kind. */
+/** Issues X.509 v3 certificates (RFC 5280). */
 import { X509Certificate, createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from "node:crypto";
 import { isIP } from "node:net";
 import { intToIp, ipToInt } from "@k3s-p/plugin-api";
@@ -11,7 +11,7 @@ export interface CertificateRequest {
   readonly sans?: readonly string[];
   readonly days: number;
   readonly now: Date;
-  /** The key to certify. */
+  /** The key to certify; the public half is enough with an issuer. */
   readonly key: KeyObject;
   /** PEM of the CA, or undefined for self-signed. */
   readonly issuer?: { readonly cert: string; readonly key: string };
@@ -41,7 +41,8 @@ export function issueCertificate(request: CertificateRequest): string {
   if (!signature) throw new Error(`a CA key of type ${signer.asymmetricKeyType} cannot sign; use an EC, RSA or Ed25519 key`);
   const { algorithm, digest } = signature;
   const subject = name(request.commonName, request.organizations ?? []);
-  const spki = createPublicKey(request.key).export({ type: "spki", format: "der" });
+  const publicKey = request.key.type === "public" ? request.key : createPublicKey(request.key);
+  const spki = publicKey.export({ type: "spki", format: "der" });
   // A minute back, so that a peer whose clock is a little behind accepts it.
   const from = new Date(request.now.getTime() - 60_000);
   const to = new Date(request.now.getTime() + request.days * 86_400_000);
@@ -56,7 +57,7 @@ export function issueCertificate(request: CertificateRequest): string {
     d.explicit(3, d.sequence(...extensions(request, spki, issuerCert))),
   );
   const certificate = d.sequence(tbs, algorithm, d.bits(sign(digest, tbs, signer)));
-  return `-----BEGIN CERTIFICATE-----\n${certificate.toString("base64").replace(/(.{64})/g, "$1\n").trimEnd()}\n-----END CERTIFICATE-----\n`;
+  return d.pem("CERTIFICATE", certificate);
 }
 
 function name(commonName: string, organizations: readonly string[]): Buffer {

@@ -87,6 +87,7 @@ function fakePki(dir: string): Pki {
   return {
     ca: () => ({ cert: certificate, certPath }),
     issue: async () => ({ cert: certificate, key: privateKey, certPath, keyPath }),
+    certify: async () => certificate,
     async serviceAccountKey() {
       const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
       const pem = { publicKey: pair.publicKey.export({ type: "spki", format: "pem" }), privateKey: pair.privateKey.export({ type: "pkcs8", format: "pem" }) };

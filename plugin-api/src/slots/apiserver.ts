@@ -19,11 +19,16 @@ export interface ApiServer {
   /** `https://127.0.0.1:6443` */
   readonly url: string;
   readonly port: number;
-  /** A client inside this process that reads the server's own object cache by reference. */
+  /** A client inside this process; the server's own reads its object cache by reference. */
   client(user: UserInfo): KubeClient;
+  /**
+   * What a plugin in a process of its own connects with. For a provider that cannot make tokens, as it is not the server
+   * itself; without it the plugin gets a token of its ServiceAccount.
+   */
+  link?(user: UserInfo): Promise<KubeConnection>;
 }
 
-export const apiserver = defineSlot<ApiServer>("apiserver", { required: ["server"], fixed: true });
+export const apiserver = defineSlot<ApiServer>("apiserver", { contract: "1.1", required: ["server"], fixed: true });
 
 /** The ServiceAccount that a plugin acts as; it has the rights that the plugin's manifest declares. */
 export function pluginAccount(plugin: string): { readonly namespace: string; readonly name: string; readonly user: string } {
@@ -74,12 +79,13 @@ function userOf({ id, admin, asNode }: PluginIdentity, refs: Refs): UserInfo {
 const operator: UserInfo = { name: "system:apiserver", groups: ["system:masters", "system:authenticated"] };
 const year = 365 * 24 * 3600;
 
-/** For one that runs outside of the server's process: a token that ends with its ServiceAccount, or the node's certificate. */
+/** For one that runs outside of the server's process: the node's certificate, what the provider gives, or a token that ends with its ServiceAccount. */
 async function linkTo(server: ApiServer, plugin: PluginIdentity, refs: Refs): Promise<KubeConnection> {
   if (plugin.asNode) {
     const { cert, key } = await refs.pki.issue({ name: "client-kubelet", ca: "client-ca", commonName: nodeUser(refs), organizations: [NODES], usage: "client" });
     return { url: server.url, ca: refs.pki.ca("server-ca").cert, cert, key };
   }
+  if (server.link) return server.link(userOf(plugin, refs));
   const admin = server.client(operator);
   await ensurePluginAccount(admin, plugin.id);
   const { namespace, name } = pluginAccount(plugin.id);

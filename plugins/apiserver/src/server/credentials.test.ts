@@ -47,7 +47,7 @@ test("a certificate that is asked for at every use is issued once, and is the re
   const issued: Renewal[] = [];
   const pair = (cert: string): KeyPair => ({ cert, key: "", certPath: "", keyPath: "" });
   const pki = keepingFresh({
-    ca: () => ({ cert: "", certPath: "" }), serviceAccountKey: () => Promise.reject(new Error("unused")),
+    ca: () => ({ cert: "", certPath: "" }), serviceAccountKey: () => Promise.reject(new Error("unused")), certify: () => Promise.reject(new Error("unused")),
     issue: async (_, renewal) => (issued.push(renewal!), pair("first")),
   }, new AbortController().signal);
   const request = { name: "a", ca: "client-ca", commonName: "a", usage: "client" } as const;

@@ -45,7 +45,7 @@ export function createHarness(
   const deps: ControllerDeps = {
     client, log, now, signal: abort.signal, cluster: { clusterCidr: ["10.42.0.0/16"], ...cluster }, self: { name: "server-1" },
     tuning: defaultTuning, random: () => (seed = (seed + 0.37) % 1),
-    pki: { ca: (name) => ({ cert: `CERT ${name}`, certPath: `/${name}.crt` }), issue: unused, serviceAccountKey: async () => accountKey },
+    pki: { ca: (name) => ({ cert: `CERT ${name}`, certPath: `/${name}.crt` }), issue: unused, serviceAccountKey: async () => accountKey, certify: unused },
     informer: sharedInformers(client, (fn) => undo.push(fn)),
     defer: (fn) => undo.push(fn),
   };
