@@ -1,6 +1,7 @@
 /** Registers the kubelet: runs the pods of this node. */
 import { definePlugin } from "@k3s-p/plugin-api";
 import { kube, kubelet, node, pki, runner, runtime, type Kubelet } from "@k3s-p/plugin-api/slots";
+import { checkNodeLabels } from "./node/labels.ts";
 import { kubeletOptions, type KubeletConfig } from "./options.ts";
 
 interface ObservedKubelet extends Kubelet {
@@ -13,6 +14,7 @@ export default definePlugin({
   needs: { kube, node, pki, runner, runtime },
   async start(ctx) {
     const options = kubeletOptions(ctx.config as unknown as KubeletConfig);
+    checkNodeLabels({ ...ctx.needs.node.labels, ...options.labels });
     const { startKubelet } = await import("./kubelet.ts");
     const running = await startKubelet({
       ...ctx.needs, log: ctx.log, options, signal: ctx.signal,
