@@ -1,6 +1,6 @@
 /** Puts the kubelet together: who knows what, and who is told when something changes. */
 import { conditionIsTrue, eventRecorder, isConflict, isNotFound, pods, runtimeClasses, services as serviceResource, type Pod } from "@k3s-p/plugin-api/kube";
-import type { KubeClient } from "@k3s-p/plugin-api/kube";
+import type { Informer, KubeClient, Service } from "@k3s-p/plugin-api/kube";
 import { makeFolder, type Logger } from "@k3s-p/plugin-api";
 import type { NodeInfo, Pki, Runner, Runtime } from "@k3s-p/plugin-api/slots";
 import { readFileSync } from "node:fs";
@@ -67,8 +67,10 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
     void agent?.sync();
   });
   defer(() => health.stop());
+  const serviceInformer = kube.informer(serviceResource);
+  defer(() => serviceInformer.stop());
   const services = podServices(ctx, {
-    wake, health, memory: machine.memoryBytes, allocatable: machine.allocatable, hostDns: await hostDns(options.resolvConf),
+    wake, health, serviceInformer, memory: machine.memoryBytes, allocatable: machine.allocatable, hostDns: await hostDns(options.resolvConf),
     refresh: (uid) => manager?.worker(uid)?.refresh(),
     manager: () => manager!, agent: () => agent!, pressure: () => keeper.pressure(), defer,
   });
@@ -90,7 +92,8 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
     services.view.resume();
     void health.check();
   });
-  for (const step of [health.check, services.view.start, agent.start, manager.start]) {
+  // Services are in the environment of every container: the first one must not be without.
+  for (const step of [health.check, services.view.start, agent.start, () => serviceInformer.synced, manager.start]) {
     signal.throwIfAborted();
     await step();
   }
@@ -101,6 +104,7 @@ interface Wiring {
   readonly wake: (uid: string) => void;
   readonly refresh: (uid: string) => void;
   readonly health: { networkProblem(): string | undefined };
+  readonly serviceInformer: Informer<Service>;
   readonly memory: number;
   readonly allocatable: Readonly<Record<string, string>>;
   readonly hostDns: PodServices["hostDns"];
@@ -112,14 +116,12 @@ interface Wiring {
 
 function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
   const { kube, node, clock, runner, options } = ctx;
-  const { allocatable, defer } = wiring;
+  const { allocatable, serviceInformer, defer } = wiring;
   const objects = referencedObjects(kube, wiring.refresh);
   defer(() => objects.stop());
   const mounts = mounter(runner);
   const tokens = tokenSource(kube, clock);
   const status = statusManager(ctx);
-  const serviceInformer = kube.informer(serviceResource);
-  defer(() => serviceInformer.stop());
   const view = runtimeView(ctx, wiring.wake);
   defer(() => view.stop());
   const apiUid = (pod: Pod): string | undefined => wiring.manager().apiObject(pod)?.metadata.uid;

@@ -1,6 +1,6 @@
 /** The ConfigMaps and Secrets that this node's pods name: each watched alone, for as long as a pod names it. Claims and volumes are read when they are mounted. */
 import {
-  configMaps, persistentVolumeClaims, persistentVolumes, secrets, type ConfigMap, type Informer, type KubeClient,
+  configMaps, isNotFound, persistentVolumeClaims, persistentVolumes, secrets, type ConfigMap, type Informer, type KubeClient,
   type KubeObject, type PersistentVolume, type PersistentVolumeClaim, type Pod, type Resource, type Secret,
 } from "@k3s-p/plugin-api/kube";
 import { allContainers, isStatic, namespaceOf } from "./pod.ts";
@@ -72,13 +72,18 @@ export function referencedObjects(kube: KubeClient, onChange: (uid: string) => v
     },
     configMap: (namespace, name) => read<ConfigMap>("configmap", namespace, name),
     secret: (namespace, name) => read<Secret>("secret", namespace, name),
-    claim: async (namespace, name) => kube.get(persistentVolumeClaims, name, namespace).catch(() => undefined),
-    volume: async (name) => kube.get(persistentVolumes, name).catch(() => undefined),
+    claim: (namespace, name) => kube.get(persistentVolumeClaims, name, namespace).catch(absent),
+    volume: (name) => kube.get(persistentVolumes, name).catch(absent),
     stop() {
       for (const { informer } of watched.values()) informer.stop();
       watched.clear();
     },
   };
+}
+
+/** A server that cannot be asked has not said that there is none. */
+function absent(error: unknown): undefined {
+  if (!isNotFound(error)) throw error;
 }
 
 /** Keys `kind/namespace/name` of everything that the pod's volumes, environment and pull secrets name. */

@@ -24,6 +24,10 @@ export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "cont
   readonly allowedUnsafeSysctls: readonly string[];
   /** The cgroup that `kubepods` lies in; empty for the topmost one. */
   readonly cgroupRoot: string;
+  /** The Node's `spec.providerID`, when not K3s's. */
+  readonly providerId: string | undefined;
+  /** A cloud controller of the user's own looks after the Node. */
+  readonly externalCloud: boolean;
 }
 
 type Draft = { -readonly [K in keyof KubeletOptions]: KubeletOptions[K] };
@@ -38,6 +42,8 @@ const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
   "register-with-taints": (d, v) => (d.taints = [...d.taints, ...v.split(",")]),
   "allowed-unsafe-sysctls": (d, v) => (d.allowedUnsafeSysctls = [...d.allowedUnsafeSysctls, ...v.split(",")]),
   "cgroup-root": (d, v) => (d.cgroupRoot = v),
+  "provider-id": (d, v) => (d.providerId = v),
+  "cloud-provider": (d, v) => (d.externalCloud = external(v)),
   "image-gc-high-threshold": (d, v) => (d.imageGcHighPercent = whole("image-gc-high-threshold", v)),
   "image-gc-low-threshold": (d, v) => (d.imageGcLowPercent = whole("image-gc-low-threshold", v)),
   "container-log-max-files": (d, v) => (d.containerLogMaxFiles = whole("container-log-max-files", v)),
@@ -50,6 +56,7 @@ export function kubeletOptions(config: KubeletConfig): KubeletOptions {
   const draft: Draft = {
     ...rest, logMaxBytes: bytes(containerLogMaxSize), podManifests: undefined, labels: {}, taints: [],
     allowedUnsafeSysctls: ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"], cgroupRoot: "",
+    providerId: undefined, externalCloud: false,
   };
   for (const arg of kubeletArg) applyArg(draft, arg);
   return Object.freeze(draft);
@@ -70,6 +77,11 @@ function applyArg(draft: Draft, arg: string): void {
 function whole(name: string, value: string): number {
   if (/^\d+$/.test(value)) return Number(value);
   throw k3spError("K3SP_FLAG_INVALID", { message: `--kubelet-arg ${name}: "${value}" is not a whole number` });
+}
+
+function external(value: string): boolean {
+  if (value === "external" || value === "") return value === "external";
+  throw k3spError("K3SP_FLAG_INVALID", { message: `--kubelet-arg cloud-provider: "${value}" is not supported`, detail: ["supported: external"] });
 }
 
 const units: Readonly<Record<string, number>> = { "": 1, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, k: 1e3, M: 1e6, G: 1e9 };

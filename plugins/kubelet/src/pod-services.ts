@@ -47,7 +47,7 @@ export interface PodServices extends KubeletContext {
   roomMade(): void;
   /** Writes the pod's status to the API (for a static pod to its mirror). */
   publish(pod: Pod, status: PodStatus): void;
-  /** Resolves when what was published has been written. */
+  /** Resolves when what was published has been written; rejects when that will be later. */
   published(pod: Pod): Promise<void>;
   /** The pod is gone for good: drop what is remembered of it. */
   forget(uid: string): void;

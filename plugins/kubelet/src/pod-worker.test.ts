@@ -2,7 +2,7 @@ import { mkdtempSync, existsSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { pods } from "@k3s-p/plugin-api/kube";
+import { apiError, pods } from "@k3s-p/plugin-api/kube";
 import { harness, testPod, type Harness } from "./testing/harness.ts";
 
 let h: Harness;
@@ -80,6 +80,23 @@ describe("a pod's life", () => {
     await h.until(() => h.worker("web") === undefined);
     expect(existsSync(join(h.paths.kubelet, "pods", "uid-web"))).toBe(false);
     expect(h.events()).toContain("Killing Stopping container c");
+  });
+
+  it("deletes no pod whose end the API server has not heard of yet", async () => {
+    h.run(testPod("web"));
+    await h.until(() => h.api("web")?.status?.phase === "Running");
+    h.kube.onWrite = ({ resource }) => {
+      if (resource === "pods/status") throw apiError(503, "ServiceUnavailable", "the server is away");
+    };
+    h.markDeleted("web", 7);
+    await h.until(() => h.runtime.calls.includes("stopPodSandbox web"));
+    await h.settle();
+    expect(h.kube.writes.filter(({ verb }) => verb === "delete")).toEqual([]);
+    h.kube.onWrite = undefined;
+    h.advance(30_000);
+    await h.until(() => h.api("web") === undefined);
+    const ends = h.kube.writes.filter(({ resource, body }) => resource === "pods/status" && body.status.containerStatuses?.[0].state.terminated);
+    expect(ends.length).toBeGreaterThan(0);
   });
 
   it("kills what runs when the object was removed by force", async () => {

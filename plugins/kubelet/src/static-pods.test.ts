@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { apiError, nodes, pods } from "@k3s-p/plugin-api/kube";
 import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import type { KubeletContext } from "./context.ts";
@@ -11,8 +12,8 @@ import { staticPods, type StaticPods } from "./static-pods.ts";
 let dir: string;
 let events: string[];
 let watched: StaticPods;
-const watchAt = (folder: string) => staticPods(
-  { kube: fakeKube(), node: { name: "n" }, log: silentLogger, clock: { now: () => Date.now() } } as unknown as KubeletContext,
+const watchAt = (folder: string, kube = fakeKube()) => staticPods(
+  { kube, node: { name: "n" }, log: silentLogger, clock: { now: () => Date.now() } } as unknown as KubeletContext,
   folder, { added: (pod) => void events.push(`+${nameOf(pod)}`), removed: (pod) => void events.push(`-${nameOf(pod)}`) },
 );
 beforeEach(async () => {
@@ -40,6 +41,22 @@ it("removes the pod with its manifest", async () => {
   await settle();
   expect(events).toEqual(["+a-n", "-a-n"]);
 });
+
+it("tries again to make a mirror until the API server answers and the node is registered", async () => {
+  const kube = fakeKube();
+  let outage = 2;
+  kube.onWrite = () => {
+    if (outage-- > 0) throw apiError(503, "ServiceUnavailable", "the server is away");
+  };
+  const other = watchAt(dir, kube);
+  await other.start();
+  await settle();
+  expect(kube.writes).toEqual([]);
+  kube.put(nodes, { metadata: { name: "n", uid: "node-uid" } });
+  await vi.waitFor(() => expect(kube.read(pods, "a-n")?.metadata.ownerReferences?.[0]?.uid).toBe("node-uid"), 10_000);
+  expect(kube.writes.map(({ verb }) => verb)).toEqual(["create", "create", "create"]);
+  other.stop();
+}, 15_000);
 
 it("makes the folder that pod-manifest-path names, and refuses one that cannot be made", async () => {
   const fresh = watchAt(join(dir, "a/b"));

@@ -4,9 +4,10 @@ import { watch } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder, messageOf } from "@k3s-p/plugin-api";
-import { isAlreadyExists, isNotFound, nodes, pods, timestamp, type Pod } from "@k3s-p/plugin-api/kube";
+import { isAlreadyExists, isNotFound, nodes, pods, timestamp, workQueue, type Pod } from "@k3s-p/plugin-api/kube";
 import type { KubeletContext } from "./context.ts";
 import { annotationsOf, nameOf, namespaceOf, uidOf } from "./pod.ts";
+import { RETRY } from "./turns.ts";
 
 export interface StaticPods {
   /** Reads the folder and follows it. */
@@ -46,13 +47,13 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
       if (found.get(key) && uidOf(found.get(key)!) === uidOf(pod)) continue;
       known.delete(key);
       handlers.removed(pod);
-      reconcile(key);
+      mirrorQueue.add(key);
     }
     for (const [key, pod] of found) {
       if (known.has(key)) continue;
       known.set(key, pod);
       handlers.added(pod);
-      reconcile(key);
+      mirrorQueue.add(key);
     }
   }
 
@@ -79,28 +80,35 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
     });
   }
 
+  const mirrorQueue = workQueue({
+    name: "mirror-pods", backoff: RETRY, reconcile,
+    onError: (key, error) => log.warn({ pod: key, err: messageOf(error) }, "mirror pod not written"),
+  });
+
   /** One mirror for each static pod, and none without. */
-  function reconcile(key: string): void {
+  async function reconcile(key: string): Promise<void> {
     const pod = known.get(key);
     const mirror = mirrors.get(key);
-    const failed = (error: unknown): void => {
-      if (!isNotFound(error) && !isAlreadyExists(error)) log.warn({ pod: key, err: messageOf(error) }, "mirror pod not written");
-    };
     const wrong = mirror && (!pod || mirror.metadata.annotations?.[annotationsOf.mirror] !== uidOf(pod) || mirror.metadata.deletionTimestamp);
-    if (wrong) void removeMirror(mirror).catch(failed);
-    else if (pod && !mirror) void createMirror(pod).catch(failed);
+    if (wrong) await removeMirror(mirror);
+    else if (pod && !mirror) await createMirror(pod);
   }
 
-  const removeMirror = (mirror: Pod): Promise<unknown> => kube.delete(pods, nameOf(mirror), {
-    namespace: namespaceOf(mirror), gracePeriodSeconds: 0, preconditions: { uid: mirror.metadata.uid! },
-  });
+  async function removeMirror(mirror: Pod): Promise<void> {
+    const options = { namespace: namespaceOf(mirror), gracePeriodSeconds: 0, preconditions: { uid: mirror.metadata.uid! } };
+    await kube.delete(pods, nameOf(mirror), options).catch((error: unknown) => {
+      if (!isNotFound(error)) throw error;
+    });
+  }
 
   async function createMirror(pod: Pod): Promise<void> {
     const { uid, ...metadata } = pod.metadata;
     const annotations = { ...metadata.annotations, [annotationsOf.mirror]: uid! };
     const owner = (await kube.get(nodes, node.name)).metadata.uid;
     const ownerReferences = [{ apiVersion: "v1", kind: "Node", name: node.name, uid: owner!, controller: true }];
-    await kube.create(pods, { ...pod, metadata: { ...metadata, annotations, ownerReferences } });
+    await kube.create(pods, { ...pod, metadata: { ...metadata, annotations, ownerReferences } }).catch((error: unknown) => {
+      if (!isAlreadyExists(error)) throw error;
+    });
   }
 
   return {
@@ -113,9 +121,12 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
     mirrorSeen(key, mirror) {
       if (mirror) mirrors.set(key, mirror);
       else mirrors.delete(key);
-      reconcile(key);
+      mirrorQueue.add(key);
     },
-    stop: () => watcher?.close(),
+    stop() {
+      watcher?.close();
+      void mirrorQueue.stop();
+    },
   };
 }
 

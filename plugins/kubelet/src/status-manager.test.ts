@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { apiError, pods, type PodStatus } from "@k3s-p/plugin-api/kube";
+import { apiError, invalid, pods, type PodStatus } from "@k3s-p/plugin-api/kube";
 import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { statusManager, statusPatch } from "./status-manager.ts";
@@ -67,11 +67,23 @@ describe("the writer of statuses", () => {
     const pod = kube.put(pods, testPod("squid"));
     const manager = statusManager({ kube, clock: systemClock(), log: silentLogger });
     manager.publish(pod, status("Running"));
-    await manager.flush("uid-squid");
+    await expect(manager.flush("uid-squid")).rejects.toThrow("could not be written");
     expect(manager.last("uid-squid")).toMatchObject({ phase: "Running" });
     kube.put(pods, { ...testPod("squid"), metadata: { ...testPod("squid").metadata, uid: "another" } });
     await vi.waitFor(() => expect(manager.last("uid-squid")).toBeUndefined());
     expect(kube.read(pods, "squid")!.status!.phase).toBe("Pending");
+  });
+
+  it("does not wait for what the API server will never take", async () => {
+    const kube = fakeKube();
+    kube.onWrite = () => {
+      throw invalid("", "Pod", "web", []);
+    };
+    const pod = kube.put(pods, testPod("web"));
+    const manager = statusManager({ kube, clock: systemClock(), log: silentLogger });
+    manager.publish(pod, status("Running"));
+    await manager.flush("uid-web");
+    expect(kube.writes).toHaveLength(1);
   });
 
   it("gives up on a pod that is gone", async () => {

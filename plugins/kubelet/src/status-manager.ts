@@ -2,7 +2,7 @@
  * The only writer of pod status: it sends what changed, one patch a pod at a time, and never holds a worker up.
  * While a patch is under way, newer statuses of the pod replace each other, and the last one is sent.
  */
-import { isConflict, isNotFound, pods, type KubeClient, type Pod, type PodStatus } from "@k3s-p/plugin-api/kube";
+import { isConflict, isInvalid, isNotFound, pods, type KubeClient, type Pod, type PodStatus } from "@k3s-p/plugin-api/kube";
 import { messageOf, type Logger } from "@k3s-p/plugin-api";
 import type { Clock } from "./clock.ts";
 import { nameOf, namespaceOf } from "./pod.ts";
@@ -13,7 +13,7 @@ export interface StatusManager {
   publish(pod: Pod, status: PodStatus): void;
   /** The status last published for the pod's API uid. */
   last(uid: string): PodStatus | undefined;
-  /** Resolves when everything published for the pod has been sent (or the pod is gone). */
+  /** Resolves when everything published for the pod has been sent (or refused for good, or the pod is gone); rejects when it will be sent later. */
   flush(uid: string): Promise<void>;
   forget(uid: string): void;
 }
@@ -27,6 +27,8 @@ interface Entry {
   revision: number;
   running: Promise<void> | undefined;
   failures: number;
+  /** Why the last write failed. */
+  error?: unknown;
 }
 
 export function statusManager(ctx: { kube: KubeClient; clock: Clock; log: Logger }): StatusManager {
@@ -55,6 +57,7 @@ export function statusManager(ctx: { kube: KubeClient; clock: Clock; log: Logger
       // A pod that is gone, or that gave way to another one of its name (the patch says its uid), needs no status any more.
       if (isNotFound(error) || isConflict(error)) return void entries.delete(uid);
       entry.failures++;
+      entry.error = error;
       log.warn({ pod: `${namespaceOf(pod)}/${nameOf(pod)}`, err: messageOf(error) }, "pod status not written");
       clock.after(Math.min(30_000, 100 * 2 ** entry.failures), () => {
         if (entries.get(uid) === entry) pump(uid, entry);
@@ -79,6 +82,7 @@ export function statusManager(ctx: { kube: KubeClient; clock: Clock; log: Logger
       while (entry && entries.get(uid) === entry && (entry.running || (entry.failures === 0 && statusPatch(entry.sent, entry.status)))) {
         await (entry.running ?? Promise.resolve(pump(uid, entry)));
       }
+      if (entry && entries.get(uid) === entry && entry.failures > 0 && !isInvalid(entry.error)) throw entry.error;
     },
     forget: (uid) => void entries.delete(uid),
   };

@@ -1,14 +1,15 @@
 /** Keeps the Node object and its Lease: registers, renews, and writes status only when it changed. */
 import { messageOf } from "@k3s-p/plugin-api";
-import { isAlreadyExists, isNotFound, leases, microTimestamp, nodes, timestamp, type Informer, type Lease, type Node } from "@k3s-p/plugin-api/kube";
+import { isAlreadyExists, isForbidden, isInvalid, isNotFound, leases, microTimestamp, nodes, timestamp, type Informer, type Lease, type Node } from "@k3s-p/plugin-api/kube";
 import type { ObjectReference } from "@k3s-p/plugin-api/kube";
+import { sleep } from "../clock.ts";
 import type { KubeletContext } from "../context.ts";
 import { same } from "../status-manager.ts";
 import type { Machine } from "./machine.ts";
-import { newNode, nodeStatus, ownLabels, statusPatch, transitionReasons, type NodeState } from "./node-object.ts";
+import { newNode, nodeStatus, ownLabels, registrationPatch, statusPatch, transitionReasons, type NodeState } from "./node-object.ts";
 
 export interface NodeAgent {
-  /** Registers the node, then renews lease and status on its own. */
+  /** Registers the node, trying until the API server has taken or refused it, then renews lease and status on its own. */
   start(): Promise<void>;
   /** Writes the status now when it changed; calls while one is under way are joined into one more. */
   sync(): Promise<void>;
@@ -22,6 +23,8 @@ const LEASE_NAMESPACE = "kube-node-lease";
 const LEASE_SECONDS = 40;
 const BEAT = 10_000;
 const FULL_REPORT = 300_000;
+/** Waits between attempts to register, milliseconds: upstream's. */
+const REGISTER_RETRY = [100, 7000] as const;
 
 type NodeStatus = NonNullable<Node["status"]>;
 
@@ -36,7 +39,7 @@ export function nodeAgent(
   let cancelBeat = (): void => {};
   /** Before the Node is known, what it was cannot be told from what it is. */
   let known = false;
-  let stopped = false;
+  const stopping = new AbortController();
 
   const now = (): string => timestamp(new Date(clock.now()));
   const current = (): Node | undefined => informer?.get(self.name);
@@ -52,17 +55,30 @@ export function nodeAgent(
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
       const found = await kube.get(nodes, self.name);
-      const { labels, annotations } = newNode(self, options, machine, status).metadata;
-      const kept = { ...found.metadata.labels, ...ownLabels(self, machine) };
-      if (same(kept, found.metadata.labels) && same({ ...found.metadata.annotations, ...annotations }, found.metadata.annotations)) return;
-      await kube.patch(nodes, self.name, { metadata: { labels: labels && kept, annotations } });
+      const patch = registrationPatch(found, newNode(self, options, machine, status), ownLabels(self, machine));
+      if (patch) await kube.patch(nodes, self.name, patch);
+    }
+  }
+
+  /** What the API server does not accept from this node will not get better by waiting. */
+  async function registered(): Promise<void> {
+    for (let delay: number = REGISTER_RETRY[0]; ; delay = Math.min(delay * 2, REGISTER_RETRY[1])) {
+      try {
+        return await register();
+      } catch (error) {
+        if (isForbidden(error) || isInvalid(error)) throw error;
+        log.warn({ err: messageOf(error) }, "node not registered");
+        await sleep(clock, delay, stopping.signal);
+        stopping.signal.throwIfAborted();
+      }
     }
   }
 
   async function writeStatus(): Promise<void> {
     const before = current()?.status ?? written;
     const next = nodeStatus(self, port(), machine, await state(), before, now());
-    const due = clock.now() - writtenAt >= FULL_REPORT;
+    // A Node that somebody deleted is not seen: the answer to the write tells, and it is registered again.
+    const due = !current() || clock.now() - writtenAt >= FULL_REPORT;
     if (!due && before && !differs(before, next)) return;
     try {
       await kube.patch(nodes, self.name, { status: statusPatch(before, next, machine) }, { subresource: "status", type: "strategic" });
@@ -92,7 +108,7 @@ export function nodeAgent(
   let writing: Promise<void> | undefined;
   let again = false;
   function sync(): Promise<void> {
-    if (!known || stopped) return Promise.resolve();
+    if (!known || stopping.signal.aborted) return Promise.resolve();
     if (writing) {
       again = true;
       return writing;
@@ -101,7 +117,7 @@ export function nodeAgent(
       do {
         again = false;
         await writeStatus().catch((error: unknown) => log.warn({ err: messageOf(error) }, "node status not written"));
-      } while (again && !stopped);
+      } while (again && !stopping.signal.aborted);
     })().finally(() => (writing = undefined));
     return writing;
   }
@@ -124,12 +140,12 @@ export function nodeAgent(
     await renewLease().catch(failed("node lease not renewed"));
     await beat().catch(failed("node checks failed"));
     await sync();
-    if (!stopped) cancelBeat = clock.after(BEAT, () => void onBeat());
+    if (!stopping.signal.aborted) cancelBeat = clock.after(BEAT, () => void onBeat());
   }
 
   return {
     async start() {
-      await register();
+      await registered();
       informer = kube.informer(nodes, { fieldSelector: `metadata.name=${self.name}` });
       await informer.synced;
       known = true;
@@ -143,7 +159,7 @@ export function nodeAgent(
     node: current,
     reference,
     stop() {
-      stopped = true;
+      stopping.abort();
       cancelBeat();
       informer?.stop();
     },

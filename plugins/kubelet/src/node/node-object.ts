@@ -3,10 +3,12 @@ import type { Node, Taint } from "@k3s-p/plugin-api/kube";
 import { findCondition } from "@k3s-p/plugin-api/kube";
 import type { Image, NodeInfo } from "@k3s-p/plugin-api/slots";
 import type { KubeletOptions } from "../options.ts";
+import { same } from "../status-manager.ts";
 import type { Machine } from "./machine.ts";
 
 const KUBELET_VERSION = "v1.36.0+k3sp1";
 const INSTANCE_TYPE = "k3s";
+const PROVIDER = "k3s";
 const MAX_IMAGES = 50;
 const MAX_IMAGE_NAMES = 5;
 
@@ -26,8 +28,13 @@ export function ownLabels(node: NodeInfo, machine: Machine): Record<string, stri
   };
 }
 
+/** Of a cluster whose cloud provider is another program, that one gives the id; else K3s's own does. */
+const providerId = (node: NodeInfo, { providerId: given, externalCloud }: KubeletOptions): string | undefined =>
+  given ?? (externalCloud ? undefined : `${PROVIDER}://${node.name}`);
+
 export function newNode(node: NodeInfo, options: KubeletOptions, machine: Machine, status: NodeStatus): Node {
-  const taints = [...node.taints, ...options.taints].map(parseTaint);
+  const taints = [...node.taints, ...options.taints, ...(options.externalCloud ? [UNINITIALIZED] : [])].map(parseTaint);
+  const id = providerId(node, options);
   return {
     apiVersion: "v1", kind: "Node",
     metadata: {
@@ -40,10 +47,22 @@ export function newNode(node: NodeInfo, options: KubeletOptions, machine: Machin
         "volumes.kubernetes.io/controller-managed-attach-detach": "true",
       },
     },
-    spec: taints.length > 0 ? { taints } : {},
+    spec: { ...(id && { providerID: id }), ...(taints.length > 0 && { taints }) },
     status,
   } as Node;
 }
+
+/** What a Node that is there already lacks of the one that would be made; undefined when that is nothing. Taints are its owner's. */
+export function registrationPatch({ metadata, spec }: Node, wanted: Node, own: Readonly<Record<string, string>>): object | undefined {
+  const labels = { ...metadata.labels, ...own };
+  const { annotations } = wanted.metadata;
+  const lacksId = !spec?.providerID && wanted.spec?.providerID !== undefined;
+  if (!lacksId && same(labels, metadata.labels) && same({ ...metadata.annotations, ...annotations }, metadata.annotations)) return undefined;
+  return { metadata: { labels, annotations }, ...(lacksId && { spec: { providerID: wanted.spec!.providerID } }) };
+}
+
+/** Taken away by the cloud controller once it knows the node. */
+const UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized=true:NoSchedule";
 
 /** `key=value:Effect` or `key:Effect`. */
 function parseTaint(text: string): Taint {

@@ -78,6 +78,7 @@ function testClock(): Clock & { advance(ms: number): void } {
 export const testOptions: KubeletOptions = {
   port: 0, maxPods: 110, resolvConf: "/dev/null", evictionPercent: 5, imageGcHighPercent: 85, imageGcLowPercent: 80,
   containerLogMaxFiles: 5, logMaxBytes: 10 * 2 ** 20, podManifests: undefined, labels: {}, taints: [], allowedUnsafeSysctls: [], cgroupRoot: "",
+  providerId: undefined, externalCloud: false,
 };
 
 export function testNode(root: string): NodeInfo {

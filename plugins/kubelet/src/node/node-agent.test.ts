@@ -1,0 +1,86 @@
+/** The Node of this machine, on an API server that is away, that refuses, and from which somebody deletes it. */
+import { apiError, forbidden, leases, nodes, type Node } from "@k3s-p/plugin-api/kube";
+import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
+import { silentLogger } from "@k3s-p/plugin-api/testing";
+import { expect, onTestFinished, test, vi } from "vitest";
+import type { KubeletContext } from "../context.ts";
+import { testNode, testOptions } from "../testing/harness.ts";
+import type { Machine } from "./machine.ts";
+import { nodeAgent } from "./node-agent.ts";
+import type { NodeState } from "./node-object.ts";
+
+const machine = { capacity: { cpu: "2" }, allocatable: { cpu: "2" }, architecture: "amd64", info: {} } as unknown as Machine;
+const state: NodeState = { images: [], runtimeVersion: "x", problem: undefined, diskPressure: false, memoryPressure: false, pidPressure: false };
+
+/** Its clock does not wait: what is due in less than a beat runs at once, and beats run on demand. */
+function start(options: Partial<typeof testOptions> = {}) {
+  const kube = fakeKube();
+  const node = { ...testNode("/nowhere"), labels: { tier: "edge" } };
+  let beat = (): void => {};
+  const waits: number[] = [];
+  const clock: KubeletContext["clock"] = {
+    now: () => Date.now(),
+    after(ms, fn) {
+      if (ms >= 10_000) beat = fn;
+      else waits.push(ms), queueMicrotask(fn);
+      return () => {};
+    },
+  };
+  const ctx = { kube, node, clock, log: silentLogger, events: { record: () => {} }, options: { ...testOptions, ...options } } as unknown as KubeletContext;
+  const agent = nodeAgent(ctx, machine, () => 10250, async () => state, async () => {});
+  onTestFinished(() => agent.stop());
+  return { kube, agent, waits, beat: () => beat(), node: () => kube.read(nodes, "n1") as Node | undefined };
+}
+
+test("an API server that is away is asked again until it has taken the node", async () => {
+  const { kube, agent, waits, node } = start();
+  let outage = 8;
+  kube.onWrite = () => {
+    if (outage-- > 0) throw apiError(503, "ServiceUnavailable", "the server is away");
+  };
+  await agent.start();
+  expect(waits).toEqual([100, 200, 400, 800, 1600, 3200, 6400, 7000]);
+  expect(node()).toMatchObject({
+    metadata: { labels: { tier: "edge", "kubernetes.io/hostname": "n1", "node.kubernetes.io/instance-type": "k3s" }, annotations: { "k3s.io/hostname": "n1", "k3s.io/internal-ip": "192.0.2.1" } },
+    spec: { providerID: "k3s://n1" },
+    status: { addresses: [{ type: "InternalIP", address: "192.0.2.1" }, { type: "Hostname", address: "n1" }] },
+  });
+});
+
+test("what the API server refuses is an error at once", async () => {
+  const { kube, agent, waits } = start();
+  kube.onWrite = () => {
+    throw forbidden(nodes, "n1", "node \"n1\" is not allowed to set the following labels: x");
+  };
+  await expect(agent.start()).rejects.toThrow("not allowed to set the following labels");
+  expect(waits).toEqual([]);
+});
+
+test("a Node that somebody deleted is registered again with the next beat, and so is its Lease", async () => {
+  const { kube, agent, beat, node } = start();
+  await agent.start();
+  const first = node()!.metadata.uid;
+  await kube.delete(nodes, "n1");
+  await kube.delete(leases, "n1", { namespace: "kube-node-lease" });
+  beat();
+  await vi.waitFor(() => expect(node()).toMatchObject({ metadata: { labels: { tier: "edge" } }, spec: { providerID: "k3s://n1" } }));
+  expect(node()!.metadata.uid).not.toBe(first);
+  beat();
+  await vi.waitFor(() => expect(kube.read(leases, "n1", "kube-node-lease")?.metadata.ownerReferences?.[0]).toMatchObject({ uid: node()!.metadata.uid }));
+});
+
+test("a Node of an earlier version gets the id of its provider, one that has another keeps it, and nothing else is touched", async () => {
+  for (const [before, after] of [[undefined, "k3s://n1"], ["hcloud://7", "hcloud://7"]] as const) {
+    const { kube, agent, node } = start();
+    kube.put(nodes, { metadata: { name: "n1", labels: { mine: "kept" } }, spec: { ...(before && { providerID: before }), podCIDR: "10.42.1.0/24", unschedulable: true } });
+    await agent.start();
+    expect(node()).toMatchObject({ metadata: { labels: { mine: "kept" } }, spec: { providerID: after, podCIDR: "10.42.1.0/24", unschedulable: true } });
+    expect(node()!.metadata.labels).not.toHaveProperty("tier");
+  }
+});
+
+test("with a cloud controller of one's own, that one names the node's provider and takes the taint away", async () => {
+  const { agent, node } = start({ externalCloud: true });
+  await agent.start();
+  expect(node()!.spec).toEqual({ taints: [{ key: "node.cloudprovider.kubernetes.io/uninitialized", value: "true", effect: "NoSchedule" }] });
+});
