@@ -77,3 +77,6 @@ export const isConflict = (e: unknown): boolean => reasonOf(e) === "Conflict";
 export const isForbidden = (e: unknown): boolean => reasonOf(e) === "Forbidden";
 export const isInvalid = (e: unknown): boolean => reasonOf(e) === "Invalid";
 export const isExpired = (e: unknown): boolean => reasonOf(e) === "Expired";
+/** The server has not come as far as the asked version; after it has lost some of its past it never will. */
+export const isTooLargeResourceVersion = (e: unknown): boolean =>
+  e instanceof Error && e.name === "ApiError" && ((e as ApiError).status.details?.causes?.some(({ reason }) => reason === "ResourceVersionTooLarge") ?? false);

@@ -1,7 +1,7 @@
 /** The objects behind the fake client: revisions, finalizers and grace periods, and informers that are told at once. */
 import type { DeleteOptions, Informer, InformerHandlers, InformerOptions, ListOptions } from "./client.ts";
 import { conflict, notFound } from "./errors.ts";
-import { unknownIndex } from "./indexes.ts";
+import { createIndexes } from "./indexes.ts";
 import { timestamp } from "./meta.ts";
 import { apiVersionOf, type Resource } from "./resources.ts";
 import { parseFieldSelector, parseLabelSelector } from "./parse-selector.ts";
@@ -140,13 +140,14 @@ function informer<T extends KubeObject>({ resource, rows, watchers }: Table, opt
   const selected = selector(options);
   const seen = new Map<string, T>([...rows].filter(([, object]) => selected(object)));
   const handlers = new Set<InformerHandlers<T>>();
-  const indexes = new Map<string, Map<string, T[]>>();
+  const indexes = createIndexes(resource, options);
+  for (const object of seen.values()) indexes.put(undefined, object);
   const watcher: Watcher = (id, object) => {
     const before = seen.get(id);
     const after = object && selected(object) ? (object as T) : undefined;
     if (after) seen.set(id, after);
     else seen.delete(id);
-    indexes.clear();
+    indexes.put(before, after);
     for (const h of [...handlers]) {
       if (before && after) h.updated?.(after, before);
       else if (after) h.added?.(after);
@@ -154,17 +155,11 @@ function informer<T extends KubeObject>({ resource, rows, watchers }: Table, opt
     }
   };
   watchers.add(watcher);
-  const indexed = (name: string) => {
-    const keysOf = options.indexes?.[name];
-    if (!keysOf) throw unknownIndex(resource, options, name);
-    if (!indexes.has(name)) indexes.set(name, indexBy([...seen.values()], keysOf));
-    return indexes.get(name)!;
-  };
   return {
     synced: Promise.resolve(),
     get: (name, namespace) => seen.get(idOf(resource, name, namespace)),
     list: (namespace) => [...seen.values()].filter((object) => !namespace || object.metadata!.namespace === namespace),
-    byIndex: (index, key) => indexed(index).get(key) ?? [],
+    byIndex: indexes.find,
     on(each) {
       handlers.add(each);
       for (const object of [...seen.values()]) each.added?.(object);
@@ -172,12 +167,6 @@ function informer<T extends KubeObject>({ resource, rows, watchers }: Table, opt
     },
     stop: () => void watchers.delete(watcher),
   };
-}
-
-function indexBy<T>(objects: readonly T[], keysOf: (object: T) => readonly string[]): Map<string, T[]> {
-  const found = new Map<string, T[]>();
-  for (const object of objects) for (const key of new Set(keysOf(object))) found.set(key, [...(found.get(key) ?? []), object]);
-  return found;
 }
 
 function freeze<T>(value: T): T {

@@ -1,21 +1,27 @@
-/** The Kubernetes client of a plugin in a process of its own: the same interface, over HTTPS. */
-import { Agent, request as httpsRequest } from "node:https";
-import type { IncomingMessage } from "node:http";
-import { createInterface } from "node:readline";
+/** The Kubernetes client of who is not in the server's process: the same interface, over HTTPS. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CreateOptions, DeleteOptions, KubeClient, ListOptions, PatchOptions, PatchType, WriteOptions } from "./client.ts";
 import { ApiError, apiError } from "./errors.ts";
+import { createOutage } from "./outage.ts";
 import { remoteInformer } from "./remote-informer.ts";
 import { apiVersionOf, type Resource } from "./resources.ts";
+import { createTransport, type Answer, type Call, type KubeConnection } from "./transport.ts";
 import type { KubeObject, Status, WatchEvent } from "./types.ts";
 
-/** Plain data, so that it can be handed to another process. PEM. */
-export interface KubeConnection {
-  readonly url: string;
-  readonly ca: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly token?: string;
+export type { KubeConnection } from "./transport.ts";
+
+export interface HttpsClientOptions {
+  /** What informers meet and outlive; once for each reason until that is overcome. Calls reject and are not told of here. */
+  readonly onError?: (what: string, error: Error) => void;
+  /** Milliseconds in which the server must begin to answer, and go on. */
+  readonly deadline?: number;
+  /** Milliseconds after which a watch without a line ends; the server sends a bookmark each minute. */
+  readonly silence?: number;
+}
+
+export interface HttpsClient extends KubeClient {
+  /** Ends informers, watches and requests; what is asked afterwards rejects. */
+  close(): void;
 }
 
 const patchTypes: Readonly<Record<PatchType, string>> = {
@@ -26,54 +32,40 @@ const patchTypes: Readonly<Record<PatchType, string>> = {
 /** As often as Kubernetes' own client. */
 const MAX_RETRIES = 10;
 
-type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+type Query = NonNullable<Call["query"]>;
 
-interface Call {
-  readonly method: string;
-  readonly path: string;
-  readonly query?: Query;
-  readonly body?: object | undefined;
-  readonly contentType?: string;
-  readonly signal?: AbortSignal | undefined;
-}
+/** With a function each connection is made to what it answers by then, so that a renewed certificate is used. */
+export function createHttpsClient(connection: KubeConnection | (() => Promise<KubeConnection>), options: HttpsClientOptions = {}): HttpsClient {
+  const { onError, deadline = 30_000, silence = 150_000 } = options;
+  const closing = new AbortController();
+  const outage = createOutage(onError);
+  const send = createTransport({ connection: typeof connection === "function" ? connection : () => connection, deadline, closing: closing.signal });
 
-export function createHttpsClient(connection: KubeConnection): KubeClient {
-  const { ca, cert, key, token } = connection;
-  const agent = new Agent({ keepAlive: true, ca, ...(cert && { cert }), ...(key && { key }) });
-
-  function open({ method, path, query = {}, body, contentType = "application/json", signal }: Call): Promise<IncomingMessage> {
-    const text = body && JSON.stringify(body);
-    const headers = {
-      accept: "application/json", ...(token && { authorization: `Bearer ${token}` }),
-      ...(text !== undefined && { "content-type": contentType, "content-length": Buffer.byteLength(text) }),
-    };
-    return new Promise((resolve, reject) => {
-      const url = new URL(path, connection.url);
-      for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== false) url.searchParams.set(name, String(value));
-      httpsRequest(url, { method, agent, headers, ...(signal && { signal }) }, resolve).on("error", reject).end(text);
-    });
+  async function open(call: Call): Promise<Answer> {
+    const answer = await send(call);
+    outage.answered();
+    return answer;
   }
 
   /** A server that has too much to do says when to come again. */
-  async function patient(call: Call): Promise<IncomingMessage> {
+  async function patient(call: Call): Promise<{ readonly status: number; readonly body: unknown }> {
     for (let attempt = 0; ; attempt++) {
-      const response = await open(call);
-      const { statusCode = 0, headers } = response;
-      const seconds = Number(headers["retry-after"]);
-      if (attempt >= MAX_RETRIES || !(seconds >= 0) || (statusCode !== 429 && statusCode < 500)) return response;
-      response.resume();
-      await sleep(seconds * 1000, undefined, { ...(call.signal && { signal: call.signal }) });
+      const answer = await open(call);
+      const { status } = answer;
+      const body = await bodyOf(answer);
+      const seconds = Number(answer.headers["retry-after"]);
+      if (attempt >= MAX_RETRIES || !(seconds >= 0) || (status !== 429 && status < 500)) return { status, body };
+      await sleep(seconds * 1000, undefined, { signal: closing.signal });
     }
   }
 
   async function json<T>(call: Call): Promise<T> {
-    const response = await patient(call);
-    const body = await bodyOf(response);
-    if (response.statusCode! >= 400) throw statusError(response.statusCode!, body);
+    const { status, body } = await patient(call);
+    if (status >= 400) throw statusError(status, body);
     return body as T;
   }
 
-  const client: KubeClient = {
+  const client: HttpsClient = {
     get: (resource, name, namespace) => json({ method: "GET", path: pathOf(resource, namespace, name) }),
     list: (resource, { namespace, ...query } = {}) => json({ method: "GET", path: pathOf(resource, namespace), query: query as Query }),
     create<T extends KubeObject, R extends KubeObject = T>(resource: Resource<T>, object: R, options: CreateOptions = {}) {
@@ -91,13 +83,16 @@ export function createHttpsClient(connection: KubeConnection): KubeClient {
       const { namespace, labelSelector, fieldSelector } = options;
       await json({ method: "DELETE", path: pathOf(resource, namespace), query: { labelSelector, fieldSelector }, body: deleteBody(options) });
     },
-    watch: (resource, { namespace, signal, ...query }, onEvent) =>
-      watchLines(() => open({ method: "GET", path: pathOf(resource, namespace), query: { ...(query as Query), watch: true, allowWatchBookmarks: true }, signal }), signal, onEvent),
-    informer: (resource, options) => remoteInformer(client, resource, options),
+    watch: (resource, { namespace, signal, ...query }, onEvent) => watchLines(
+      () => open({ method: "GET", path: pathOf(resource, namespace), query: { ...(query as Query), watch: true, allowWatchBookmarks: true }, signal, silence }),
+      signal, onEvent,
+    ),
+    informer: (resource, wanted) => remoteInformer(client, resource, wanted, { outage, closing: closing.signal }),
     async request(method, path, body) {
-      const response = await open({ method, path, body });
-      return { status: response.statusCode!, body: await bodyOf(response) };
+      const answer = await open({ method, path, body });
+      return { status: answer.status, body: await bodyOf(answer) };
     },
+    close: () => closing.abort(new Error("the client is closed")),
   };
   return client;
 }
@@ -117,11 +112,11 @@ const deleteBody = ({ gracePeriodSeconds, propagationPolicy, preconditions, dryR
   ...(gracePeriodSeconds !== undefined && { gracePeriodSeconds }), ...(propagationPolicy && { propagationPolicy }), ...(preconditions && { preconditions }),
 });
 
-async function bodyOf(response: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
-  const text = Buffer.concat(chunks).toString("utf8");
-  return response.headers["content-type"]?.startsWith("application/json") ? (JSON.parse(text) as unknown) : text;
+async function bodyOf({ body, headers }: Answer): Promise<unknown> {
+  const parts: Buffer[] = [];
+  for await (const part of body) parts.push(part);
+  const text = Buffer.concat(parts).toString("utf8");
+  return headers["content-type"]?.startsWith("application/json") ? (JSON.parse(text) as unknown) : text;
 }
 
 function statusError(code: number, body: unknown): ApiError {
@@ -135,11 +130,11 @@ const reasons: Readonly<Record<number, string>> = {
 };
 
 /** Resolves when the server or the signal ends the watch; an `ERROR` event rejects with its status. */
-async function watchLines<T extends KubeObject>(open: () => Promise<IncomingMessage>, signal: AbortSignal | undefined, onEvent: (event: WatchEvent<T>) => void): Promise<void> {
+async function watchLines<T extends KubeObject>(open: () => Promise<Answer>, signal: AbortSignal | undefined, onEvent: (event: WatchEvent<T>) => void): Promise<void> {
   try {
-    const response = await open();
-    if (response.statusCode! >= 400) throw statusError(response.statusCode!, await bodyOf(response));
-    for await (const line of createInterface({ input: response })) {
+    const answer = await open();
+    if (answer.status >= 400) throw statusError(answer.status, await bodyOf(answer));
+    for await (const line of linesOf(answer.body)) {
       const event = JSON.parse(line) as { type: string; object: unknown };
       if (event.type === "ERROR") throw new ApiError(event.object as Status);
       onEvent(event as WatchEvent<T>);
@@ -149,3 +144,13 @@ async function watchLines<T extends KubeObject>(open: () => Promise<IncomingMess
   }
 }
 
+/** Whole lines alone: what a server that dies has not ended is no event. */
+async function* linesOf(parts: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const part of parts) {
+    const lines = (rest + decoder.decode(part, { stream: true })).split("\n");
+    rest = lines.pop()!;
+    yield* lines;
+  }
+}

@@ -1,16 +1,11 @@
 /** Informers of this process: views over the object cache that hold nothing but their indexes. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { unknownIndex, type Informer, type InformerHandlers, type InformerOptions, type KubeObject, type Resource } from "@k3s-p/plugin-api/kube";
+import { createIndexes, type Informer, type InformerHandlers, type InformerOptions, type KubeObject, type Resource } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import type { CacheEvent, Collection } from "../store/collection.ts";
 import type { Entry } from "../store/entry.ts";
 import { compileSelection, type Selection } from "../store/selectors.ts";
 import { collectionOf, type Engine, present } from "../verbs/engine.ts";
-
-interface Index {
-  readonly keysOf: (object: never) => readonly string[];
-  readonly buckets: Map<string, Map<string, Obj>>;
-}
 
 interface Listener<T> {
   readonly handlers: InformerHandlers<T>;
@@ -29,8 +24,7 @@ interface Source {
 export function createInformer<T extends KubeObject>(engine: Engine, resource: Resource<T>, options: InformerOptions<T> = {}): Informer<T> {
   const { namespace = "" } = options;
   const listeners = new Set<Listener<T>>();
-  const indexes = new Map<string, Index>();
-  for (const [name, keysOf] of Object.entries(options.indexes ?? {})) indexes.set(name, { keysOf: keysOf as Index["keysOf"], buckets: new Map() });
+  const indexes = createIndexes(resource, options);
   const { promise: synced, resolve: setSynced } = Promise.withResolvers<void>();
   let source: Source | undefined;
   let stopWaiting = (): void => {};
@@ -42,7 +36,7 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
     const collection = collectionOf(engine, def);
     const selection = compileSelection(def, options.labelSelector, options.fieldSelector);
     source = { def, collection, selection, unsubscribe: collection.subscribe(receive) };
-    if (indexes.size > 0) for (const entry of selected(namespace)) index(undefined, entry.object);
+    if (options.indexes) for (const entry of selected(namespace)) indexes.put(undefined, entry.object as unknown as T);
     setSynced();
     return true;
   }
@@ -66,16 +60,9 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
     const before = previous && accepts(previous) ? previous : undefined;
     const after = event.type !== "DELETED" && accepts(object) ? object : undefined;
     if (!before && !after) return;
-    index(before, after);
+    indexes.put(before as unknown as T | undefined, after as unknown as T | undefined);
     const last = event.type === "DELETED" ? object : before;
     for (const { handlers, run } of [...listeners]) guarded(() => run(notify, handlers as InformerHandlers<KubeObject>, before, after, last));
-  }
-
-  function index(before: Obj | undefined, after: Obj | undefined): void {
-    for (const { keysOf, buckets } of indexes.values()) {
-      for (const key of before ? keysOf(before as never) : []) dropFrom(buckets, key, before!);
-      for (const key of after ? keysOf(after as never) : []) addTo(buckets, key, after!);
-    }
   }
 
   if (!connect()) {
@@ -109,11 +96,7 @@ export function createInformer<T extends KubeObject>(engine: Engine, resource: R
       return accepts(object) ? (object as unknown as T) : undefined;
     },
     list: (space = "") => selected(space).map((entry) => entry.object as unknown as T),
-    byIndex(name, key) {
-      const index = indexes.get(name);
-      if (!index) throw unknownIndex(resource, options, name);
-      return [...(index.buckets.get(key)?.values() ?? [])] as unknown as T[];
-    },
+    byIndex: indexes.find,
     on(handlers) {
       replay(handlers);
       const listener: Listener<T> = { handlers, run: AsyncLocalStorage.snapshot() };
@@ -137,18 +120,4 @@ function notify(handler: InformerHandlers<KubeObject>, before: Obj | undefined, 
   if (before && after) handler.updated?.(after, before);
   else if (after) handler.added?.(after);
   else handler.deleted?.(last!);
-}
-
-const idOf = (object: Obj): string => `${object.metadata!.namespace ?? ""}/${object.metadata!.name}`;
-
-function addTo(buckets: Index["buckets"], key: string, object: Obj): void {
-  const bucket = buckets.get(key);
-  if (bucket) bucket.set(idOf(object), object);
-  else buckets.set(key, new Map([[idOf(object), object]]));
-}
-
-function dropFrom(buckets: Index["buckets"], key: string, object: Obj): void {
-  const bucket = buckets.get(key);
-  bucket?.delete(idOf(object));
-  if (bucket?.size === 0) buckets.delete(key);
 }
