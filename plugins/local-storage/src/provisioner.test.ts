@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { configMaps, events, nodes, persistentVolumeClaims, persistentVolumes, storageClasses, type CoreEvent, type PersistentVolume } from "@k3s-p/plugin-api/kube";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
@@ -154,6 +154,39 @@ it("says that it cannot make the root", async () => {
   await start();
   addClaim();
   await vi.waitFor(() => expect(messages("ProvisioningFailed")[0]).toContain("ENOENT"));
+});
+
+describe("on an agent", () => {
+  const startAgent = async () => {
+    running = startProvisioner({ client: kube, log: silentLogger, node: "n1", path: undefined });
+    await running.synced;
+  };
+  const config = (paths: readonly string[]) => kube.put(configMaps, {
+    metadata: { name: "local-path-config", namespace: "kube-system" },
+    data: { "config.json": JSON.stringify({ nodePathMap: [{ node: "DEFAULT_PATH_FOR_NON_LISTED_NODES", paths }] }) },
+  });
+
+  it("volumes go where the server's ConfigMap says, also when that comes later, and go with their claim", async () => {
+    await startAgent();
+    addClaim();
+    await vi.waitFor(() => expect(messages("ProvisioningFailed")).toEqual([expect.stringContaining("no local path available on node n1")]));
+    config([root]);
+    await vi.waitFor(() => expect(volume()?.spec?.local?.path).toBe(join(root, "pvc-u1_web_data")));
+    release();
+    await vi.waitFor(() => expect([volume(), existsSync(join(root, "pvc-u1_web_data"))]).toEqual([undefined, false]));
+  });
+
+  it("a claim without a node is the server's to refuse: it would be refused by each node", async () => {
+    config([root]);
+    addClass({ volumeBindingMode: "Immediate" });
+    await startAgent();
+    addClaim({});
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(messages("ProvisioningFailed")).toEqual([]);
+    await running!.stop();
+    await start();
+    await vi.waitFor(() => expect(messages("ProvisioningFailed")[0]).toContain("configuration error, no node was specified"));
+  });
 });
 
 it("works in a root that exists with open permissions", async () => {

@@ -12,8 +12,11 @@ export interface ProvisionerOptions {
   readonly log: Logger;
   /** Name of this node; claims that chose another one are that node's business. */
   readonly node: string;
-  /** Default folder for volumes; its volumes may be removed whatever the ConfigMap says. */
-  readonly path: string;
+  /**
+   * Default folder for volumes; its volumes may be removed whatever the ConfigMap says. Undefined on agents: there the
+   * ConfigMap alone says where volumes go.
+   */
+  readonly path: string | undefined;
 }
 
 export interface Provisioner {
@@ -30,7 +33,8 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
   const classes = client.informer(storageClasses);
   const configs = client.informer(configMaps, { namespace: configNamespace, fieldSelector: `metadata.name=${configName}` });
   const recorder = eventRecorder(client, { component: `${provisioner}_${node}`, host: node });
-  let config: PathConfig = parsePathConfig(JSON.stringify({ nodePathMap: [{ node, paths: [path] }] }));
+  const ownPaths = path === undefined ? [] : [path];
+  let config: PathConfig = parsePathConfig(JSON.stringify({ nodePathMap: [{ node, paths: ownPaths }] }));
 
   const claimQueue = workQueue({
     name: "local-path-claims",
@@ -57,7 +61,7 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
     const storageClass = classes.get(spec?.storageClassName ?? "");
     if (spec?.volumeName || metadata.deletionTimestamp || storageClass?.provisioner !== provisioner) return;
     const chosen = metadata.annotations?.[selectedNode];
-    if (chosen ? chosen !== node : storageClass.volumeBindingMode === "WaitForFirstConsumer") return;
+    if (chosen ? chosen !== node : path === undefined || storageClass.volumeBindingMode === "WaitForFirstConsumer") return;
     const volume = `pvc-${metadata.uid}`;
     if (volumes.get(volume)) return;
     const ref = referenceTo("PersistentVolumeClaim", claim);
@@ -98,7 +102,7 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
     const ours = metadata.annotations?.[provisionedBy] === provisioner && nodeOfVolume(volume) === node;
     if (!ours || status?.phase !== "Released" || spec?.persistentVolumeReclaimPolicy !== "Delete") return;
     try {
-      await removeDirectory([...pathsOf(config, node), path], pathOfVolume(volume) ?? "");
+      await removeDirectory([...pathsOf(config, node), ...ownPaths], pathOfVolume(volume) ?? "");
     } catch (error) {
       recorder.record(referenceTo("PersistentVolume", volume), "Warning", "VolumeFailedDelete", messageOf(error));
       if (error instanceof RefusedPath) return;
