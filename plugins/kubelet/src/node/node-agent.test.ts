@@ -22,7 +22,10 @@ function start(options: Partial<typeof testOptions> = {}) {
     now: () => Date.now(),
     after(ms, fn) {
       if (ms >= 10_000) beat = fn;
-      else waits.push(ms), queueMicrotask(fn);
+      else {
+        waits.push(ms);
+        queueMicrotask(fn);
+      }
       return () => {};
     },
   };
