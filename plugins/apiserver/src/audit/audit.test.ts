@@ -47,6 +47,13 @@ describe("the audit log", () => {
     expect(new Set(events.map(({ auditID }) => auditID))).toEqual(new Set(["mine", long]));
   });
 
+  test("gives every request an id, those too that no policy cares for", async () => {
+    await serve(policyOf({ level: "None" }));
+    const ids = await Promise.all([MAPS, "/version", "/nowhere", `${MAPS}/missing`].map(async (path) => (await api.http("GET", path)).headers["audit-id"]));
+    expect(ids).toEqual(ids.map(() => expect.stringMatching(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/)));
+    expect([new Set(ids).size, events]).toEqual([4, []]);
+  });
+
   test("holds bodies as the level says", async () => {
     await serve(policyOf({ level: "Request", verbs: ["create"] }, { level: "RequestResponse", omitManagedFields: true, omitStages: ["RequestReceived"] }));
     await api.http("POST", MAPS, { metadata: { name: "a" }, data: { x: "1" } });

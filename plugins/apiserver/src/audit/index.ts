@@ -33,16 +33,12 @@ export interface AuditOptions {
 /** Bodies beyond this are left out, as a line has to be parsed by somebody. */
 const MAX_BODY = 3 * 1024 * 1024;
 
-/** A client's own id goes back to it, as upstream, with so many characters at most. */
-const SHOWN_ID = 64;
-
 export function createAudit({ policy, sink, now = () => new Date(), newId = randomUUID }: AuditOptions): Audit {
   return {
     begin(incoming, info, user, res, notes) {
       const treatment = treatmentOf(policy, user, info);
       if (treatment.level === "None") return undefined;
-      const record = startRecord({ incoming, info, user, treatment, sink, now, auditID: String(incoming.headers["audit-id"] || newId()) });
-      if (res) res.setHeader("audit-id", record.id.slice(0, SHOWN_ID));
+      const record = startRecord({ incoming, info, user, treatment, sink, now, auditID: res?.auditId ?? String(incoming.headers["audit-id"] || newId()) });
       if (res && treatment.level === "RequestResponse" && info.verb !== "watch") captureBody(res, record.response);
       notes?.forEach((value, key) => record.annotate(key, value));
       record.emit("RequestReceived");
@@ -61,7 +57,7 @@ interface Start {
   readonly auditID: string;
 }
 
-type Recording = AuditRecord & { readonly id: string; emit(stage: Stage, more?: object): void; response(bytes: Buffer): void };
+type Recording = AuditRecord & { emit(stage: Stage, more?: object): void; response(bytes: Buffer): void };
 
 function startRecord({ incoming, info, user, treatment, sink, now, auditID }: Start): Recording {
   const { level, omitStages, omitManagedFields } = treatment;
@@ -74,7 +70,6 @@ function startRecord({ incoming, info, user, treatment, sink, now, auditID }: St
   };
   const holdsBodies = level === "Request" || level === "RequestResponse";
   const record: Recording = {
-    id: auditID,
     emit(stage, more = {}) {
       if (omitStages.has(stage)) return;
       const tail = Object.keys(annotations).length > 0 && stage !== "RequestReceived" ? { annotations } : {};

@@ -1,4 +1,5 @@
 /** One request from the wire to its answer: authenticate, authorize, route; every failure becomes a Status. */
+import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { apiError, badRequest, forbidden } from "@k3s-p/plugin-api/kube";
@@ -52,6 +53,7 @@ export interface HandlerOptions extends ResourceRoutes {
   readonly onError: (error: unknown) => void;
   readonly audit?: Audit | undefined;
   readonly flow: FlowControl;
+  readonly newId?: () => string;
   /** Milliseconds that a request may take, unless it is one of those that last. */
   readonly requestTimeout: number;
 }
@@ -65,6 +67,7 @@ export interface RequestHandler {
 }
 
 export function createHandler(options: HandlerOptions): RequestHandler {
+  const { newId = randomUUID } = options;
   let running = 0;
   let onDrained: (() => void) | undefined;
 
@@ -162,6 +165,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     async handle(incoming, res) {
       const start = performance.now();
       running++;
+      res.auditId = String(incoming.headers["audit-id"] || newId());
       let req: ApiRequest | undefined;
       let failure: unknown;
       try {

@@ -59,6 +59,8 @@ export interface ApiResponse {
   getHeader(name: string): unknown;
   /** Headers of every answer to this request, which `sendHead` adds. */
   common?: Readonly<Record<string, string>>;
+  /** Id of the request, the client's own if it gave one; `sendHead` tells it. */
+  auditId?: string;
   writeHead(status: number, headers?: Readonly<Record<string, string | number | readonly string[]>>): unknown;
   flushHeaders(): void;
   /** False when the caller should wait for `drain`; `sent` is called when the chunk's memory may be used again. */

@@ -16,8 +16,11 @@ const gzipAsync = promisify(gzip);
 
 /** Every answer begins here: what they all have is said together with its own headers, which is much cheaper than one by one. */
 export function sendHead(res: ApiResponse, status: number, headers: Headers): void {
-  res.writeHead(status, res.common ? { ...res.common, ...headers } : headers);
+  res.writeHead(status, { "Audit-Id": shownId(res.auditId), ...res.common, ...headers });
 }
+
+/** Of a client's own id, so many characters go back to it, as upstream. */
+const shownId = (id = ""): string => (id.length > 64 ? id.slice(0, 64) : id);
 
 type Headers = Readonly<Record<string, string | number | readonly string[]>>;
 /** What is at hand is sent at once; a promise is for what has to be encoded or compressed first. */

@@ -93,7 +93,7 @@ export interface ForwardHooks {
 
 /** The whole exchange. A target that cannot be reached is 503 in upstream's words. */
 export async function forward(req: ApiRequest, res: ApiResponse, target: Target, hooks: ForwardHooks = {}): Promise<void> {
-  const headers = hooks.encodings === false ? { ...req.headers, "accept-encoding": undefined } : req.headers;
+  const headers = { ...req.headers, "audit-id": res.auditId, ...(hooks.encodings === false && { "accept-encoding": undefined }) };
   let answer: IncomingMessage;
   try {
     answer = await open(target, { method: req.method, headers, body: req.stream, signal: req.signal });
@@ -101,7 +101,7 @@ export async function forward(req: ApiRequest, res: ApiResponse, target: Target,
     throw unreachable(target, error as Error);
   }
   const passed: Record<string, string | string[]> = {};
-  for (const [name, value] of Object.entries(answer.headers)) if (value !== undefined && !withheld.has(name)) passed[name] = value;
+  for (const [name, value] of Object.entries(answer.headers)) if (value !== undefined && !withheld.has(name) && name !== "audit-id") passed[name] = value;
   const body = hooks.answer?.(answer, passed) ?? answer;
   sendHead(res, answer.statusCode ?? 502, passed);
   res.flushHeaders();
