@@ -6,7 +6,7 @@ import type { Paths } from "@k3s-p/plugin-api/slots";
 import { stringify } from "yaml";
 import { nodePaths } from "../node/identity.ts";
 import { describeFile, leafFiles, ofServices, type CertificateState, type LeafFile } from "../pki/inventory.ts";
-import { RENEW_DAYS } from "../pki/pki.ts";
+import { RENEW_DAYS } from "../pki/leaves.ts";
 import { readSettings } from "../plan.ts";
 import { textTable } from "./table.ts";
 import { localOnly, parseWords, verbOf } from "./words.ts";

@@ -19,14 +19,14 @@ const ecdsa = (arc: number, digest: Signature["digest"]): Signature =>
   ({ keyType: "ec", digest, algorithm: d.sequence(d.oid(`1.2.840.10045.4.3.${arc}`)) });
 const rsa = (arc: number, digest: Signature["digest"]): Signature =>
   ({ keyType: "rsa", digest, algorithm: d.sequence(d.oid(`1.2.840.113549.1.1.${arc}`), d.der(0x05)) });
-const ecdsaSha256 = ecdsa(2, "sha256");
-const signatures: readonly Signature[] = [ecdsaSha256, ecdsa(3, "sha384"), ecdsa(4, "sha512"), rsa(11, "sha256"), rsa(12, "sha384"), rsa(13, "sha512")];
+const signatures: readonly Signature[] = [ecdsa(2, "sha256"), ecdsa(3, "sha384"), ecdsa(4, "sha512"), rsa(11, "sha256"), rsa(12, "sha384"), rsa(13, "sha512")];
 
-/** PEM. For a key of P-256; the subject is empty, as whoever signs decides it. */
+/** PEM. The subject is empty, as whoever signs decides it. */
 export function createRequest(key: KeyObject): string {
   const spki = createPublicKey(key).export({ type: "spki", format: "der" });
   const info = d.sequence(VERSION, d.sequence(), spki, d.der(ATTRIBUTES));
-  const request = d.sequence(info, ecdsaSha256.algorithm, d.bits(sign(ecdsaSha256.digest, info, key)));
+  const { algorithm, digest } = signatures.find(({ keyType }) => keyType === key.asymmetricKeyType)!;
+  const request = d.sequence(info, algorithm, d.bits(sign(digest, info, key)));
   return d.pem("CERTIFICATE REQUEST", request);
 }
 

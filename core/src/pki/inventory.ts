@@ -5,7 +5,7 @@ import { basename, join } from "node:path";
 import { certificatesOf, k3spError } from "@k3s-p/plugin-api";
 import type { Paths } from "@k3s-p/plugin-api/slots";
 import { didYouMean } from "../kernel/manifest.ts";
-import { RENEW_DAYS } from "./pki.ts";
+import { RENEW_DAYS } from "./leaves.ts";
 
 /** K3s's names of services, and the base names of their files. What is not listed is a service of its own name. */
 const files: Readonly<Record<string, readonly string[]>> = {

@@ -5,7 +5,8 @@ import { createServer, connect } from "node:tls";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { createPki, isIssuedBy } from "./pki.ts";
+import { isIssuedBy } from "./leaves.ts";
+import { createPki } from "./pki.ts";
 import { issueCertificate, keyPem, newKey } from "./x509.ts";
 
 let dir: string;

@@ -1,18 +1,16 @@
 /** The cluster's certificate authorities and leaf certificates as files, made once and renewed before they expire. */
-import { X509Certificate, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { certificatesOf, k3spError, messageOf } from "@k3s-p/plugin-api";
+import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { certificatesOf, k3spError } from "@k3s-p/plugin-api";
 import type { CaName, KeyPair, LeafRequest, Pki, Renewal } from "@k3s-p/plugin-api/slots";
 import { readKeyFile } from "./key-file.ts";
-import { issueCertificate, keyPem, newKey, sansOf } from "./x509.ts";
+import { createRenewals, existingKey, read, stillGood, writeAtomic, writePair } from "./leaves.ts";
+import { issueCertificate, keyPem, newKey } from "./x509.ts";
 
-/** K3s's lifetimes: CAs 10 years; leaves 365 days, renewed when fewer than 120 days are left. */
+/** K3s's lifetimes: CAs 10 years; leaves 365 days. */
 const CA_DAYS = 3650;
 const LEAF_DAYS = Number(process.env.CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS) || 365;
-export const RENEW_DAYS = 120;
-/** How often a running server looks whether one is due. */
-const RENEWAL_INTERVAL = 12 * 3_600_000;
 
 const caNames: Readonly<Record<CaName, string>> = {
   "server-ca": "k3s-server-ca", "client-ca": "k3s-client-ca", "request-header-ca": "k3s-request-header-ca",
@@ -102,44 +100,6 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
   };
 }
 
-interface Followed {
-  readonly request: LeafRequest;
-  readonly renewal: Renewal;
-  cert: string;
-}
-
-/** Asks for every followed certificate again from time to time; who issues it decides whether it is due. */
-function createRenewals(issue: (request: LeafRequest) => Promise<KeyPair>, warn: (message: string) => void) {
-  const followed = new Set<Followed>();
-  let timer: NodeJS.Timeout | undefined;
-
-  async function look(entry: Followed): Promise<void> {
-    try {
-      const pair = await issue(entry.request);
-      if (pair.cert === entry.cert) return;
-      entry.cert = pair.cert;
-      entry.renewal.onRenewed(pair);
-    } catch (error) {
-      warn(`the certificate ${entry.request.name} was not renewed: ${messageOf(error)}`);
-    }
-  }
-
-  return {
-    follow(request: LeafRequest, renewal: Renewal, { cert }: KeyPair): void {
-      if (renewal.signal.aborted) return;
-      const entry: Followed = { request, renewal, cert };
-      followed.add(entry);
-      timer ??= setInterval(() => followed.forEach((one) => void look(one)), RENEWAL_INTERVAL).unref();
-      renewal.signal.addEventListener("abort", () => {
-        followed.delete(entry);
-        if (followed.size > 0) return;
-        clearInterval(timer);
-        timer = undefined;
-      }, { once: true });
-    },
-  };
-}
-
 function checkAuthority({ cert, key, certPath, keyPath }: Authority): void {
   const [first] = certificatesOf(cert);
   const isKey = key.includes("PRIVATE KEY");
@@ -149,59 +109,4 @@ function checkAuthority({ cert, key, certPath, keyPath }: Authority): void {
     : !isKey ? `${keyPath} holds no private key`
     : `${certPath} does not belong to the key beside it`;
   throw k3spError("K3SP_CERTIFICATE_INVALID", { message: problem, fix: "restore the pair from a backup, or see k3s-p certificate rotate-ca" });
-}
-
-/** Names alone prove nothing: a CA that was replaced may have kept its name. */
-export const isIssuedBy = (cert: X509Certificate, ca: X509Certificate): boolean => cert.checkIssued(ca) && cert.verify(ca.publicKey);
-
-function stillGood(pem: string, request: LeafRequest, ca: string, key: KeyObject, now: Date): boolean {
-  const [cert] = certificatesOf(pem);
-  if (!cert) return false;
-  const wanted = new Set(request.sans ?? []);
-  const organizations = [...cert.subject.matchAll(/^O=(.*)$/gm)].map((m) => m[1]);
-  return (
-    cert.validToDate.getTime() - now.getTime() > RENEW_DAYS * 86_400_000 &&
-    cert.validFromDate <= now &&
-    cert.checkPrivateKey(key) &&
-    isIssuedBy(cert, new X509Certificate(ca)) &&
-    cert.subject.split("\n").includes(`CN=${request.commonName}`) &&
-    organizations.join() === (request.organizations ?? []).join() &&
-    wanted.isSubsetOf(new Set(sansOf(cert)))
-  );
-}
-
-/** Undefined also for one that a power cut has left empty: a leaf is made again. */
-function existingKey(path: string): string | undefined {
-  const text = existsSync(path) ? readKeyFile(path) : "";
-  return text.includes("PRIVATE KEY") ? text : undefined;
-}
-
-/** The key first: a certificate without its key would look complete at the next start. */
-function writePair(certPath: string, cert: string, keyPath: string, key: string, isDurable: boolean): void {
-  writeAtomic(keyPath, key, 0o600, isDurable);
-  writeAtomic(certPath, cert, 0o644, isDurable);
-}
-
-/** Durable is what cannot be made again: waiting for the disk takes milliseconds, and there are many leaves. */
-function writeAtomic(path: string, text: string, mode: number, isDurable: boolean): void {
-  const fresh = openSync(`${path}.tmp`, "w", mode);
-  try {
-    writeFileSync(fresh, text);
-    if (isDurable) fsyncSync(fresh);
-  } finally {
-    closeSync(fresh);
-  }
-  renameSync(`${path}.tmp`, path);
-  if (!isDurable) return;
-  const folder = openSync(dirname(path), "r");
-  fsyncSync(folder);
-  closeSync(folder);
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    throw k3spError("K3SP_PERMISSION_DENIED", { message: `cannot read ${path}`, cause });
-  }
 }

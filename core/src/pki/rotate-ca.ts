@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { certificatesOf, k3spError, replaceFileDurably } from "@k3s-p/plugin-api";
 import type { CaName } from "@k3s-p/plugin-api/slots";
 import { readKeyFile } from "./key-file.ts";
-import { isIssuedBy } from "./pki.ts";
+import { isIssuedBy } from "./leaves.ts";
 
 const caNames: readonly CaName[] = ["server-ca", "client-ca", "request-header-ca"];
 const SERVICE_KEY = "service.key";
