@@ -67,7 +67,9 @@ export async function ensureVxlan(runner: Runner, { link, nodeIp, podCidr, mtu, 
     ip -d link show ${device} 2> /dev/null | grep -q "${describe}" || {
       ip link delete ${device} 2> /dev/null
       ip link add ${device} type vxlan id ${vni} dev ${link.name} local ${nodeIp} dstport ${port} nolearning
-    } && ip link set ${device} mtu ${mtu} up && ip address replace ${vtepOf(podCidr)}/32 dev ${device} && cat /sys/class/net/${device}/address`;
+    } && ip link set ${device} mtu ${mtu} up && {
+      ip -o address show dev ${device} | grep -qF " ${vtepOf(podCidr)}/32 " || ip address flush dev ${device}
+    } && ip address replace ${vtepOf(podCidr)}/32 dev ${device} && cat /sys/class/net/${device}/address`;
   return (await must(runner, "sh", ["-c", script])).trim();
 }
 

@@ -63,24 +63,36 @@ async function describeNetwork(ctx: Context): Promise<Described> {
 /** Says how this node is reached, and keeps the ways to the others. They stay on a stop, as running pods need them. */
 async function followPeers(ctx: Context, backend: Backend): Promise<void> {
   const { kube: client, runner: run } = ctx.needs;
+  const { nodeName, podCidr } = backend;
   const mac = backend.type === "vxlan" ? await vxlanOrWarn(ctx, backend) : undefined;
   if (backend.type === "vxlan" && !mac) return;
-  await client.patch(nodes, backend.nodeName, { metadata: { annotations: annotationsOf(backend, mac) } });
+  const annotations = annotationsOf(backend, mac);
   const informer = client.informer(nodes);
   ctx.defer(() => informer.stop());
   await informer.synced;
-  const sync = () => syncPeers(run, backend, peersOf(backend, informer.list()));
-  await sync();
-  let known = JSON.stringify(peersOf(backend, informer.list()));
-  const queue = workQueue({ name: "peers", reconcile: sync });
+  const steps: Readonly<Record<string, () => Promise<unknown>>> = {
+    peers: () => syncPeers(run, backend, peersOf(backend, informer.list())),
+    self: async () => lacks(informer.get(nodeName), annotations) && client.patch(nodes, nodeName, { metadata: { annotations } }),
+  };
+  await steps["peers"]!();
+  const onError = (what: string, error: unknown) => ctx.log.warn({ error: messageOf(error) }, what === "self" ? "the other nodes do not know yet how this one is reached" : "the ways to the other nodes are not up to date");
+  const queue = workQueue({ name: "peers", reconcile: async (what) => void (await steps[what]!()), onError, backoff: [1000, 30_000] });
   ctx.defer(() => queue.stop());
-  const changed = () => {
+  let known = JSON.stringify(peersOf(backend, informer.list()));
+  const changed = ({ metadata, spec }: Node) => {
+    // A Node that was deleted and registered again has no annotations, and perhaps another range.
+    if (metadata.name === nodeName && spec?.podCIDR && spec.podCIDR !== podCidr) return ctx.fail(new Error(`spec.podCIDR of node ${nodeName} is ${spec.podCIDR} now, no longer ${podCidr}`));
+    if (metadata.name === nodeName) return queue.add("self");
     const next = JSON.stringify(peersOf(backend, informer.list()));
-    if (next !== known) queue.add("all");
+    if (next !== known) queue.add("peers");
     known = next;
   };
   informer.on({ added: changed, updated: changed, deleted: changed });
 }
+
+/** The Node is there, and without one of the annotations. */
+const lacks = (node: Node | undefined, annotations: Readonly<Record<string, string>>): boolean =>
+  node !== undefined && Object.entries(annotations).some(([key, value]) => node.metadata.annotations?.[key] !== value);
 
 /** Outer Ethernet, IP, UDP and VXLAN headers. */
 const vxlanOverhead = 50;
