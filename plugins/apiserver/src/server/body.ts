@@ -44,7 +44,7 @@ async function decode(bytes: Buffer, contentType: string | undefined, check: boo
   if (type === "" || type === "application/json" || type.endsWith("+json") || type === "application/x-www-form-urlencoded") {
     return parseJson(bytes, check);
   }
-  if (type === "application/yaml" || type.endsWith("+yaml") || type === "text/yaml") return parseYaml(bytes, check);
+  if (type === "application/yaml" || type.endsWith("+yaml") || type === "text/yaml") return jsonOf(bytes, check) ?? parseYaml(bytes, check);
   if (type === "application/vnd.kubernetes.protobuf") return { value: (await import("../protobuf/index.ts")).decodeProtobuf(bytes) };
   throw apiError(415, "UnsupportedMediaType",
     "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
@@ -66,6 +66,19 @@ function parseJson(bytes: Buffer, check: boolean): Decoded {
   }
   return { value, duplicates: check && keys > countKeys(value) ? jsonDuplicates(text) : undefined };
 }
+
+/** JSON is YAML, too, and most of what is applied is JSON. Undefined when the YAML parser has something to tell, or it is none. */
+function jsonOf(bytes: Buffer, check: boolean): Decoded | undefined {
+  if (bytes[0] !== OPENING_BRACE) return undefined;
+  try {
+    const decoded = parseJson(bytes, check);
+    return decoded.duplicates ? undefined : decoded;
+  } catch {
+    return undefined;
+  }
+}
+
+const OPENING_BRACE = 0x7b;
 
 async function parseYaml(bytes: Buffer, check: boolean): Promise<Decoded> {
   const { LineCounter, parseDocument } = await import("yaml");

@@ -99,7 +99,11 @@ describe("keys that a YAML body has twice", () => {
   test("are found in what is applied", async () => {
     const url = `${CONFIGMAPS}/applied?fieldManager=test`;
     expect((await send("PATCH", `${url}&fieldValidation=Strict`, yaml.replace("NAME", "applied").replace("extra: true\n", ""), "application/apply-patch+yaml")).body.message)
-      .toContain('strict decoding error: yaml: unmarshal errors:\n  line 7: key "a" already set in map');
+      .toBe('error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 7: key "a" already set in map\n  line 8: key "data" already set in map');
+    const json = '{"apiVersion":"v1","kind":"ConfigMap",\n"data":{"a":"1",\n"a":"2"}}';
+    expect(await send("PATCH", `${url}&fieldValidation=Strict`, json, "application/apply-patch+yaml"))
+      .toMatchObject({ status: 400, body: { message: 'error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 3: key "a" already set in map' } });
+    expect((await send("PATCH", `${url}&dryRun=All`, json, "application/apply-patch+yaml")).warnings).toEqual(['line 3: key "a" already set in map']);
     expect((await send("PATCH", url, yaml.replace("NAME", "applied").replace("extra: true\n", ""), "application/apply-patch+yaml")).status).toBe(201);
   });
 });

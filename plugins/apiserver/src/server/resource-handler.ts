@@ -265,7 +265,7 @@ async function patchOf({ req, def, call }: Context): Promise<PatchInput> {
     throw apiError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: " +
       `application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml${def.custom ? "" : ", application/strategic-merge-patch+json"}`);
   }
-  const { value, duplicates } = await decoded(call, await req.body(), media);
+  const { value, duplicates } = await decoded(call, await req.body(), type === "apply" ? "application/yaml" : media);
   return { type, patch: value, duplicates, force: isTrue(req.query.get("force") ?? "false") };
 }
 

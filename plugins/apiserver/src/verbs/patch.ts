@@ -7,7 +7,7 @@ import type { Obj } from "../resources/types.ts";
 import type { Duplicates } from "../server/duplicates.ts";
 import { apiVersion, type ApplyInput, type Call, checkBody, currentTime, type Engine, isPlainObject, privateCopy } from "./engine.ts";
 import { checkType } from "./create.ts";
-import { checkPatched, strictError, Undecodable } from "./undecodable.ts";
+import { checkPatched, Undecodable } from "./undecodable.ts";
 import { modify, type Modified } from "./update.ts";
 
 export interface PatchInput {
@@ -80,10 +80,14 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
   const applied = input.patch as unknown as Obj;
   checkApplied(call, applied);
   const problems = problemsOf(engine, call, applied);
-  const apply = (live: Obj | undefined): Obj => fields.apply({
-    live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
-    now: currentTime(engine), problems,
-  });
+  const apply = (live: Obj | undefined): Obj => {
+    const made = fields.apply({
+      live, applied, manager: call.manager, force: input.force, group, version, kind, subresource: call.subresource,
+      now: currentTime(engine), problems,
+    });
+    tellDuplicates(call);
+    return made;
+  };
   return modify(engine, call, {
     next: (old) => unpinned(checked(engine, { def: call.def }, apply(old), old), applied),
     ...(!call.subresource && { fresh: () => unpinned(checked(engine, { def: call.def }, apply(undefined), {}), applied) }),
@@ -92,9 +96,7 @@ async function serverSideApply(engine: Engine, call: Call, input: PatchInput): P
 }
 
 /** What does not fit the kind. Unknown fields are dropped; what is empty is owned all the same, and left out of the result. */
-function problemsOf(engine: Engine, { def, duplicates, fieldValidation, warn }: Call, applied: Obj): ApplyInput["problems"] {
-  if (duplicates && fieldValidation === "Strict") throw strictError(def, duplicates.strict([], def.custom === true));
-  if (duplicates && fieldValidation === "Warn") warn?.(duplicates.warnings([], def.custom === true));
+function problemsOf(engine: Engine, { def }: Call, applied: Obj): ApplyInput["problems"] {
   try {
     const warnings = engine.checkFields?.(def, applied, "Warn", true) ?? [];
     return warnings.map((warning) => ({ path: JSON.parse(warning.slice("unknown field ".length)) as string, why: "field not declared in schema" }));
@@ -102,6 +104,13 @@ function problemsOf(engine: Engine, { def, duplicates, fieldValidation, warn }: 
     if (error instanceof Undecodable && error.other.untyped) return [error.other.untyped];
     throw error;
   }
+}
+
+/** After conflicts and fields that do not fit, as upstream, which reads what is applied as YAML only. */
+function tellDuplicates({ def, duplicates, fieldValidation, warn }: Call): void {
+  if (!duplicates) return;
+  if (fieldValidation === "Strict") throw badRequest(`error strict decoding YAML: error converting YAML to JSON: ${duplicates.strict([], def.custom === true).join(", ")}`);
+  if (fieldValidation === "Warn") warn?.(duplicates.warnings([], def.custom === true));
 }
 
 function unpinned(object: Obj, applied: Obj): Obj {
