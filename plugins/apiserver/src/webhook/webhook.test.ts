@@ -235,6 +235,42 @@ describe("which webhooks are asked", () => {
   });
 });
 
+describe("a write of the status", () => {
+  const deployments = "/apis/apps/v1/namespaces/default/deployments";
+  const writeStatus = (status: object): Promise<TestAnswer> => api.http("PATCH", `${deployments}/d/status`, { status });
+  const rules = (...resources: string[]): object => ({ rules: [{ operations: ["UPDATE"], apiGroups: ["apps"], apiVersions: ["v1"], resources }] });
+  beforeEach(async () => {
+    const [spec, labels] = [{ containers: [{ name: "c", image: "i" }] }, { a: "b" }];
+    await api.http("POST", deployments, { metadata: { name: "d" }, spec: { replicas: 1, selector: { matchLabels: labels }, template: { metadata: { labels }, spec } } });
+  });
+
+  test("is shown to whoever asks for the subresource, and to nobody else", async () => {
+    await register("Validating", "status", rules("deployments/status"));
+    await register("Validating", "all", rules("*/*"));
+    await register("Validating", "main", rules("deployments", "deployments/scale"));
+    expect((await writeStatus({ replicas: 1 })).status).toBe(200);
+    expect(hook.seen.map(({ path }) => path.split("?")[0]).sort()).toEqual(["/all", "/status"]);
+    expect(hook.seen[0]!.request).toMatchObject({
+      operation: "UPDATE", subResource: "status", requestSubResource: "status", resource: { resource: "deployments" },
+      object: { kind: "Deployment", status: { replicas: 1 } }, oldObject: { status: {} }, options: { kind: "PatchOptions" },
+    });
+  });
+
+  test("is refused, and leaves what was there", async () => {
+    hook.behave = () => ({ allowed: false, status: { message: "no" } });
+    await register("Validating", "guard", rules("deployments/status"));
+    expect(outcome(await writeStatus({ replicas: 1 }))).toEqual([400, 'admission webhook "guard.example.com" denied the request: no']);
+    expect((await api.http("GET", `${deployments}/d`)).body.status.replicas).toBeUndefined();
+  });
+
+  test("may be changed, but for what is no status", async () => {
+    hook.behave = () => jsonPatch({ op: "add", path: "/status/readyReplicas", value: 1 }, { op: "replace", path: "/spec/replicas", value: 7 });
+    await register("Mutating", "h", rules("deployments/status"));
+    const { status, body } = await writeStatus({ replicas: 1 });
+    expect([status, body.status, body.spec.replicas, body.metadata.generation]).toEqual([200, { replicas: 1, readyReplicas: 1 }, 1, 1]);
+  });
+});
+
 describe("a mutating webhook", () => {
   const add = (key: string, value: string): object => jsonPatch({ op: "add", path: `/data/${key}`, value });
 
