@@ -3,13 +3,15 @@ import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { ApiError } from "@k3s-p/plugin-api/kube";
 import { unreadFlags } from "./config/flags.ts";
-import { debugPage, metricsSource, slotHealth } from "@k3s-p/plugin-api/points";
+import { apiGrant, debugPage, metricsSource, slotHealth, type ApiGrant } from "@k3s-p/plugin-api/points";
+import type { Pki } from "@k3s-p/plugin-api/slots";
 import { keepAccounts } from "./accounts/accounts.ts";
 import { lockFile, openApprovals } from "./approval/approvals.ts";
 import { debugPlugins } from "./admin/debug.ts";
 import { createHookTimes, pluginMetrics } from "./admin/metrics.ts";
 import { slotHealthOf } from "./admin/slot-health.ts";
 import { createTracing } from "./admin/tracing.ts";
+import { grantOf } from "./isolation/permissions.ts";
 import { checkAttach } from "./isolation/attach.ts";
 import { criticalPath } from "./kernel/graph.ts";
 import { createHosts } from "./kernel/hosts/index.ts";
@@ -30,6 +32,8 @@ export interface RunningServer {
 export interface ServerOptions {
   readonly log?: (plugin: string) => Logger;
   readonly onFatal?: (error: K3spError) => void;
+  /** Of an agent that has joined; a server keeps its own. */
+  readonly pki?: Pki;
   /** Cuts the start off; without effect once the server is ready. */
   readonly signal?: AbortSignal;
 }
@@ -39,9 +43,9 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const { plan, configs, node, settings } = server;
   const log = options.log ?? createLogger({ debug: settings.values.get("debug")?.value === true });
   const kernelLog = log("kernel");
-  await makeDataFolders(node.paths);
+  await makeDataFolders(node.paths, node.role);
   const runner = createRunner();
-  const refs = { node, runner, pki: createPki(node.paths.tls, { warn: (message) => kernelLog.warn(message) }) };
+  const refs = { node, runner, pki: options.pki ?? createPki(node.paths.tls, { warn: (message) => kernelLog.warn(message) }) };
   // Not below `server`, which root alone may enter: programs have users of their own.
   const dirs = { data: join(node.paths.dataDir, "plugins"), run: join(node.paths.run, "plugins") };
   const attach = (settings.values.get("attach")?.value ?? []) as readonly string[];
@@ -63,9 +67,11 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   const stop = async (): Promise<void> => {
     await kernel.stop().finally(() => runner.stop());
   };
-  kernelLog.info(`k3s-p ${version} starting on node ${node.name} (${node.ip}), data in ${node.paths.dataDir}`);
+  for (const grant of agentGrants(server)) kernel.contribute(apiGrant, grant);
+  // An agent said so before it joined.
+  if (node.role === "server") kernelLog.info(`k3s-p ${version} starting on node ${node.name} (${node.ip}), data in ${node.paths.dataDir}`);
   const claimed = new Set(plan.plugins.flatMap((m) => Object.keys(m.flags)));
-  for (const warning of [...settings.warnings, ...unreadFlags(settings.values, claimed)]) kernelLog.warn(warning);
+  for (const warning of [...settings.warnings, ...unreadFlags(settings.values, claimed, node.role)]) kernelLog.warn(warning);
   for (const line of choiceLines(server)) kernelLog.info(line);
   const cutOff = (): void => void stop();
   options.signal?.addEventListener("abort", cutOff, { once: true });
@@ -80,8 +86,14 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
     options.signal?.removeEventListener("abort", cutOff);
   }
   for (const line of summary(server, kernel)) kernelLog.info(line);
-  void keepAccounts(kernel.slot("kube"), kernel.plan().plugins, kernelLog);
+  void keepAccounts(kernel.slot("kube"), kernel.plan(), node, kernelLog);
   return { kernel, stop };
+}
+
+/** On another node the plugin runs whether it does here or not. */
+function agentGrants({ plan, node }: ServerPlan): ApiGrant[] {
+  const known = new Map([...plan.plugins, ...plan.spare].map((m) => [m.id, m]));
+  return node.cluster.agentPlugins.map((id) => grantOf(known.get(id)!)).filter((grant) => grant !== undefined);
 }
 
 /** What is not as by default: replaced, disabled, left empty. */

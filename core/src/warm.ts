@@ -2,11 +2,12 @@
 import { findPackageJSON, flushCompileCache } from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { defaultPlugins } from "./defaults.ts";
+import { agentPlugins, defaultPlugins } from "./defaults.ts";
 
 await import("./cli/server.ts");
+await import("./cli/agent.ts");
 await import("./isolation/exec.ts");
-for (const id of defaultPlugins) {
+for (const id of [...defaultPlugins, ...agentPlugins]) {
   const manifest = findPackageJSON(`@k3s-p/plugin-${id}`, import.meta.url);
   if (manifest) await import(pathToFileURL(join(dirname(manifest), "src/plugin.ts")).href);
 }

@@ -1,11 +1,12 @@
 /** What `k3s-p plugin` can ask of a running server. */
 import { k3spError } from "@k3s-p/plugin-api";
+import type { Settings } from "../config/load.ts";
 import { pluginConfigs } from "../config/plugins.ts";
 import type { Change, Kernel, PluginStatus } from "../kernel/lifecycle.ts";
 import { runsInServer } from "../isolation/program.ts";
 import { didYouMean, type Manifest } from "../kernel/manifest.ts";
 import type { Plan } from "../kernel/resolve.ts";
-import { addedPlugin, noOverrides, planFrom, readSettings, type Overrides, type ServerPlan } from "../plan.ts";
+import { addedPlugin, noOverrides, planFrom, type Overrides, type ServerPlan } from "../plan.ts";
 import { isSource } from "../sources/locate.ts";
 import { namedManifests, packagesFolder } from "../sources/manifests.ts";
 import { datastoreOperations } from "./datastore.ts";
@@ -19,8 +20,8 @@ import type { ChangeResult, PendingResult, Request } from "./protocol.ts";
 export interface AdminOptions {
   readonly kernel: Kernel;
   readonly server: ServerPlan;
-  /** As the server was started, to read its settings again. */
-  readonly argv: readonly string[];
+  /** As at the start, what the files say now. */
+  readonly readAgain: () => Settings;
   readonly logs: LogBook;
 }
 
@@ -44,7 +45,7 @@ export function createOperations(options: AdminOptions): Operations {
     const { plan, configs } = await planFrom(settings, { role: node.role, overrides: next });
     const changes = await kernel.apply(plan, new Map([...configs, ...kernel.configs()]));
     overrides = next;
-    await keepAccounts(kernel.slot("kube"), plan.plugins, logs.log("kernel"));
+    await keepAccounts(kernel.slot("kube"), plan, node, logs.log("kernel"));
     return { lines: describeChange(changes, before, plan) };
   }
 
@@ -127,7 +128,7 @@ export function createOperations(options: AdminOptions): Operations {
     const status = statusOf(name);
     const manifest = manifestOf(name);
     if (!status || !manifest) throw k3spError("K3SP_PLUGIN_UNKNOWN", { message: `${name} is not loaded`, fix: `k3s-p plugin enable ${name}` });
-    const config = (await pluginConfigs([manifest], readSettings(options.argv))).get(name)!;
+    const config = (await pluginConfigs([manifest], options.readAgain())).get(name)!;
     const changes = await kernel.apply(kernel.plan(), new Map([...kernel.configs(), [name, config]]));
     if (changes.length) return { lines: [`${name}: the new configuration is in force`] };
     if (status.state === "ready" && manifest.isolation === "inline") return { lines: [`${name}: the configuration has not changed; new code of an inline plugin needs a restart of the server`] };

@@ -9,6 +9,7 @@ export interface Command {
 
 export const commands: Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command>; readonly passThrough?: boolean }>> = {
   server: { summary: "run the cluster: control plane, datastore and a node", load: () => import("./server.ts") },
+  agent: { summary: "run a node of a cluster whose server runs elsewhere", load: () => import("./agent.ts") },
   plugin: { summary: "write, test, plan and approve plugins; list, inspect and change those of a running server", load: () => import("./plugin.ts") },
   token: { summary: "create, list, delete or generate bootstrap tokens; rotate the server's token", load: () => import("./token.ts") },
   certificate: { summary: "check or rotate the server's certificates; replace its CAs", load: () => import("./certificate.ts") },

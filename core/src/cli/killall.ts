@@ -58,7 +58,7 @@ function mountNamespace(pid: number | "self"): string | undefined {
   }
 }
 
-/** Servers, our containerd and our shims with all their descendants: children first would be restarted. */
+/** Servers and agents, our containerd and our shims with all their descendants: children first would be restarted. */
 function killProcesses(state: string, etc: string): number {
   const all = processes();
   const here = mountNamespace("self");
@@ -66,7 +66,7 @@ function killProcesses(state: string, etc: string): number {
     pid !== process.pid && pid !== process.ppid && mountNamespace(pid) === here &&
     ((command.includes("containerd-shim") && command.includes(state)) ||
       (command.includes("containerd") && command.includes(etc)) ||
-      /core\/src\/(cli\/main|runner\/child)\.ts( server|\s*$)/.test(command));
+      /core\/src\/(cli\/main|runner\/child)\.ts( (server|agent)|\s*$)/.test(command));
   const doomed = new Set(all.filter(isOurs).map((p) => p.pid));
   for (let before = -1; before !== doomed.size; ) {
     before = doomed.size;

@@ -6,7 +6,6 @@ import { commands } from "./commands.ts";
 const aliases: Readonly<Record<string, string>> = { "--help": "help", "-h": "help" };
 /** What does their work here. */
 const commandsOfK3s: Readonly<Record<string, string>> = {
-  agent: "use k3s-p server: one machine is a cluster",
   "etcd-snapshot": "use k3s-p datastore dump FILE, which works while the server runs, and k3s-p datastore restore FILE",
 };
 const isHelp = (arg: string): boolean => arg === "--help" || arg === "-h";

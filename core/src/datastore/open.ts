@@ -16,7 +16,7 @@ export async function withDatastore<T>({ plan, configs, node }: ServerPlan, crea
   if (!create && !existsSync(paths.server)) {
     throw k3spError("K3SP_FLAG_INVALID", { message: `data-dir: ${paths.dataDir} holds no cluster`, fix: "name the folder of a server with --data-dir" });
   }
-  if (create) await makeDataFolders(paths);
+  if (create) await makeDataFolders(paths, "server");
   const provider = plan.plugins.filter((m) => "datastore" in m.provides);
   const runner = createRunner();
   const refs = { node, runner, pki: createPki(paths.tls) };

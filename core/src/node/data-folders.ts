@@ -1,17 +1,18 @@
-/** Makes the folders of the data directory, and finds out before anything starts whether the server can keep its state there. */
+/** Makes the folders of the data directory, and finds out before anything starts whether its owner can keep its state there. */
 import { rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { k3spError, makeFolder } from "@k3s-p/plugin-api";
+import { k3spError, makeFolder, type Role } from "@k3s-p/plugin-api";
 import type { Paths } from "@k3s-p/plugin-api/slots";
 
 /** What a new server writes before it is ready, roughly: keys, certificates and an empty database. */
 const FIRST_BYTES = 256 * 1024;
 
-export async function makeDataFolders({ dataDir, server }: Paths): Promise<void> {
+export async function makeDataFolders({ dataDir, server, agent }: Paths, role: Role): Promise<void> {
+  const [folder, mode] = role === "server" ? [server, 0o700] : [agent];
   try {
     await makeFolder(dataDir);
-    await makeFolder(server, 0o700);
-    tryWriting(server);
+    await makeFolder(folder, mode);
+    tryWriting(folder);
   } catch (cause) {
     const { code = "" } = cause as NodeJS.ErrnoException;
     throw k3spError("K3SP_PERMISSION_DENIED", {

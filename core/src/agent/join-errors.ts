@@ -1,0 +1,39 @@
+/** What an error on the way to the server means: that it refuses this node, that somebody else answers, or that it is away. */
+import { k3spError, type K3spError } from "@k3s-p/plugin-api";
+import { SupervisorError } from "./supervisor-client.ts";
+
+/** Undefined when another attempt may go better. */
+export function refusalOf(error: unknown, url: string): K3spError | undefined {
+  if (error instanceof SupervisorError) return refusals[error.status]?.(error);
+  const code = (error as NodeJS.ErrnoException).code ?? "";
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
+    const { hostname } = new URL(url);
+    return k3spError("K3SP_JOIN_UNTRUSTED", { message: `the certificate of ${url} is not for ${hostname}`, cause: error, fix: `start the server with --tls-san ${hostname}` });
+  }
+  if (!foreign.test(code)) return undefined;
+  return k3spError("K3SP_JOIN_UNTRUSTED", {
+    message: `the certificate of ${url} is not from the cluster's CA (${code})`, cause: error,
+    fix: "if the server has new CAs, give this node its token anew; else somebody is in between",
+  });
+}
+
+const refusals: Readonly<Record<number, (error: SupervisorError) => K3spError>> = {
+  401: (cause) => k3spError("K3SP_JOIN_REFUSED", { message: "the server does not accept the token", cause, fix: "take it anew from /var/lib/rancher/k3s/server/node-token on the server; bootstrap tokens expire" }),
+  400: (cause) => k3spError("K3SP_JOIN_REFUSED", { message: cause.message, cause }),
+  403: (cause) => k3spError("K3SP_JOIN_REFUSED", {
+    message: cause.message, cause,
+    fix: "give this node another name with --node-name or --with-node-id; or, if it is to take the place of the one that has the name, kubectl delete node NAME first",
+  }),
+};
+
+/** Not those of a clock that is wrong, which is set sooner or later. */
+const foreign = /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_SIGNATURE_FAILURE|CERT_UNTRUSTED|CERT_REJECTED|INVALID_CA|INVALID_PURPOSE)/;
+
+/** One line; undefined for what is no trouble of the network or the server. */
+export function waitReason(error: unknown): string | undefined {
+  if (error instanceof SupervisorError) return error.message;
+  // Of several addresses that a name has, the first one speaks for all.
+  const first = error instanceof AggregateError ? (error.errors[0] as unknown) : error;
+  const { code, message, cause } = first as NodeJS.ErrnoException;
+  return code !== undefined || (cause as Error | undefined)?.name === "AbortError" ? message : undefined;
+}

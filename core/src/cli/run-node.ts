@@ -1,0 +1,70 @@
+/** What `k3s-p server` and `k3s-p agent` do from the plan to the exit: start, stay until a signal, stop. */
+import type { Logger } from "@k3s-p/plugin-api";
+import type { Pki } from "@k3s-p/plugin-api/slots";
+import { createLogBook } from "../admin/logs.ts";
+import { createOperations } from "../admin/operations.ts";
+import { adminSocket } from "../admin/path.ts";
+import { listenAdmin, type AdminServer } from "../admin/server.ts";
+import type { Settings } from "../config/load.ts";
+import { createLogger } from "../log.ts";
+import type { ServerPlan } from "../plan.ts";
+import { attributeStrayErrors, describeError, startServer, type RunningServer } from "../server.ts";
+
+/** A second signal does not wait. But the first may come twice at once: from the terminal, and passed on by the parent. */
+const ECHO = 1000;
+
+export interface Prepared {
+  readonly plan: ServerPlan;
+  readonly pki?: Pki;
+  readonly readAgain: () => Settings;
+}
+
+/** `prepare` may take long, as an agent's join does: the signal cuts it off, which is no failure. */
+export async function runNode(settings: Settings, prepare: (log: Logger, signal: AbortSignal) => Promise<Prepared>): Promise<never> {
+  const logs = createLogBook(createLogger({ debug: settings.values.get("debug")?.value === true }));
+  const { log } = logs;
+  const ended = Promise.withResolvers<number>();
+  const fail = (error: unknown): void => {
+    process.stderr.write(`${describeError(error)}\n`);
+    ended.resolve(1);
+  };
+  const live: { server?: RunningServer; admin?: AdminServer | void } = {};
+  attributeStrayErrors(log("kernel"), (plugin, error) => live.server?.kernel.blame(plugin, error) ?? false, (error) => {
+    fail(error);
+    process.exit(1);
+  });
+  const signal = untilSignal((name) => log("kernel").info(`${name}: stopping`));
+  signal.addEventListener("abort", () => ended.resolve(0), { once: true });
+
+  async function start(): Promise<void> {
+    const { plan, pki, readAgain } = await prepare(log("kernel"), signal);
+    signal.throwIfAborted();
+    const server = await startServer(plan, { log, onFatal: fail, signal, ...(pki && { pki }) });
+    live.server = server;
+    const operations = createOperations({ kernel: server.kernel, server: plan, readAgain, logs });
+    live.admin = await listenAdmin(adminSocket(plan.node.paths), operations).catch((error: Error) => log("kernel").warn(`k3s-p plugin cannot reach this server: ${error.message}`));
+  }
+
+  const started = start().catch((error: unknown) => (signal.aborted ? undefined : fail(error)));
+  const code = await ended.promise;
+  await started;
+  await live.admin?.close();
+  await live.server?.stop();
+  log("kernel").info("stopped");
+  // Neither sockets of clients that do not hang up, nor what a failed plugin left open, may hold the process.
+  process.exit(code);
+}
+
+function untilSignal(first: (name: NodeJS.Signals) => void): AbortSignal {
+  const abort = new AbortController();
+  let since: number | undefined;
+  const stopAt = (name: NodeJS.Signals): void => {
+    if (since === undefined) {
+      since = performance.now();
+      first(name);
+      abort.abort();
+    } else if (performance.now() - since > ECHO) process.exit(1);
+  };
+  for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, stopAt);
+  return abort.signal;
+}
