@@ -6,7 +6,7 @@ export const defaultPlugins: readonly string[] = [
 ];
 
 /** By command, not by role: a server with a node of its own has the role agent too. */
-export const agentPlugins: readonly string[] = [];
+export const agentPlugins: readonly string[] = ["server-link"];
 
 /** Profile -> the plugins it keeps; undefined keeps all. */
 export const profiles: Readonly<Record<string, readonly string[] | undefined>> = {

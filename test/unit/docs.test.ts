@@ -2,10 +2,11 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { errorCatalogue } from "@k3s-p/plugin-api";
-import { planServer } from "../../core/src/plan.ts";
+import { errorCatalogue, type Role } from "@k3s-p/plugin-api";
+import { agentPlugins } from "../../core/src/defaults.ts";
+import { planFrom, readSettings } from "../../core/src/plan.ts";
 import { blocksOf } from "../kit/markdown.ts";
 import { apiReport, generatedPages } from "../kit/docs.ts";
 
@@ -82,18 +83,18 @@ function serverPlan(command: string, cwd: string, env: NodeJS.ProcessEnv): strin
 }
 
 /** The plan phase with the block as the configuration file; paths in it are relative to `cwd`. */
-async function plan(yaml: string, cwd: string): Promise<void> {
+async function plan(yaml: string, cwd: string, role: Role = "server"): Promise<void> {
   const file = join(mkdtempSync(join(tmpdir(), "plan-")), "config.yaml");
   writeFileSync(file, yaml.replaceAll(/^(\s*- )\.\//gm, `$1${cwd}/`));
-  const { plan: planned } = await planServer(["--config", file], {});
+  const { plan: planned } = await planFrom(readSettings(["--config", file], {}, role), { role });
   expect(planned.plugins.length).toBeGreaterThan(0);
   rmSync(dirname(file), { recursive: true });
 }
 
 describe("examples of READMEs", () => {
   const readmes = globSync("{plugins/*,plugin-api/examples/*,.}/README.md", { cwd: root }).filter((f) => !f.includes("node_modules")).sort();
-  const examples = readmes.flatMap((file) => blocksOf(readFileSync(join(root, file), "utf8")).filter(({ info }) => info === "yaml k3sp").map(({ text }, i) => [`${file} ${i + 1}`, text] as const));
+  const examples = readmes.flatMap((file) => blocksOf(readFileSync(join(root, file), "utf8")).filter(({ info }) => info === "yaml k3sp").map(({ text }, i) => [`${file} ${i + 1}`, text, agentPlugins.includes(basename(dirname(file))) ? "agent" : "server"] as const));
 
   test("there are some", () => expect(examples.length).toBeGreaterThan(3));
-  test.each(examples)("%s goes through the plan", async (_, text) => plan(text, root));
+  test.each(examples)("%s goes through the plan", async (_, text, role) => plan(text, root, role));
 });

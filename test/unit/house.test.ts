@@ -3,14 +3,14 @@ import { globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { errorCatalogue, isPlugin } from "@k3s-p/plugin-api";
-import { defaultPlugins } from "../../core/src/defaults.ts";
+import { agentPlugins, defaultPlugins } from "../../core/src/defaults.ts";
 import { pluginConfigs } from "../../core/src/config/plugins.ts";
 import { flags } from "../../core/src/config/flags.ts";
 import { readManifest, type Problem } from "../../core/src/kernel/manifest.ts";
 import { breaches } from "../law.ts";
 
 const root = dirname(dirname(import.meta.dirname));
-const folders = [...defaultPlugins.map((id) => join(root, "plugins", id)), join(root, "plugin-api/examples/my-cni")];
+const folders = [...[...defaultPlugins, ...agentPlugins].map((id) => join(root, "plugins", id)), join(root, "plugin-api/examples/my-cni")];
 const headings = ["## What it does", "## Config", "## Examples", "## Health", "## Permissions"];
 
 function manifestOf(path: string) {
