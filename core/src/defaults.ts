@@ -2,7 +2,7 @@
 
 export const defaultPlugins: readonly string[] = [
   "apiserver", "containerd", "controller-manager", "coredns", "datastore-sqlite", "deployer", "flannel", "kube-proxy",
-  "kubelet", "local-storage", "metrics-server", "network-policy", "scheduler", "servicelb", "traefik",
+  "kubelet", "local-storage", "metrics-server", "network-policy", "scheduler", "servicelb", "supervisor", "traefik",
 ];
 
 /** By command, not by role: a server with a node of its own has the role agent too. */

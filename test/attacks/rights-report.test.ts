@@ -28,6 +28,7 @@ it.each<[string, string, string, boolean]>([
   ["metrics-server", "get", "nodes", true], ["metrics-server", "get", "secrets", false],
   ["local-storage", "create", "persistentvolumes", true], ["local-storage", "get", "secrets", false],
   ["servicelb", "patch", "services/status", true], ["servicelb", "create", "pods", false],
+  ["supervisor", "get", "secrets", true], ["supervisor", "list", "secrets", false], ["supervisor", "patch", "nodes", false],
   ["network-policy", "watch", "networkpolicies.networking.k8s.io", true], ["network-policy", "get", "secrets", false],
   ["controller-manager", "create", "pods", true], ["controller-manager", "impersonate", "users", false], ["controller-manager", "bind", "clusterroles.rbac.authorization.k8s.io", false],
   ["controller-manager", "create", "mutatingwebhookconfigurations.admissionregistration.k8s.io", false], ["controller-manager", "create", "pods/exec", false],
