@@ -5,36 +5,59 @@ import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { KubeClient } from "./client.ts";
+import type { TLSSocket } from "node:tls";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { isNotFound } from "./errors.ts";
-import { createHttpsClient } from "./https.ts";
-import { configMaps } from "./resources.ts";
+import { createHttpsClient, type HttpsClient, type HttpsClientOptions, type KubeConnection } from "./https.ts";
+import { configMaps, nodes, pods } from "./resources.ts";
 
+type Pair = Pick<Required<KubeConnection>, "cert" | "key">;
+type Handler = (res: ServerResponse, req: IncomingMessage) => void;
+
+const realTimeout = setTimeout;
 let folder: string;
 let cert: string;
 let key: string;
 let server: Server | undefined;
+let kube: HttpsClient | undefined;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "k3sp-https-"));
-  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"], { cwd: folder, stdio: "pipe" });
-  [cert, key] = ["cert.pem", "key.pem"].map((name) => readFileSync(join(folder, name), "utf8")) as [string, string];
+  ({ cert, key } = makePair("x"));
 });
-afterEach(() => {
-  server?.closeAllConnections();
-  server?.close();
+afterEach(async () => {
+  vi.useRealTimers();
+  kube?.close();
+  await stop();
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
+function makePair(name: string): Pair {
+  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"], { cwd: folder, stdio: "pipe" });
+  const [pairCert, pairKey] = ["cert.pem", "key.pem"].map((file) => readFileSync(join(folder, file), "utf8")) as [string, string];
+  return { cert: pairCert, key: pairKey };
+}
+
+/** Resolves with the URL. */
+async function serve(handler: Handler, port = 0): Promise<string> {
+  server = createServer({ cert, key, requestCert: true, rejectUnauthorized: false }, (req, res) => handler(res, req));
+  await new Promise<void>((resolve) => server!.listen(port, "127.0.0.1", resolve));
+  return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function stop(): Promise<void> {
+  server?.closeAllConnections();
+  await new Promise((resolve) => (server?.listening ? server.close(resolve) : resolve(undefined)));
+}
+
 /** A client of a server that gives these answers, one after another, and the last for ever. */
-async function clientOf(...answers: readonly ((res: ServerResponse) => void)[]): Promise<{ readonly kube: KubeClient; readonly seen: string[] }> {
+async function clientOf(answers: readonly Handler[], options: HttpsClientOptions = {}): Promise<{ readonly kube: HttpsClient; readonly seen: string[] }> {
   const seen: string[] = [];
-  server = createServer({ cert, key }, (req: IncomingMessage, res) => {
+  const url = await serve((res, req) => {
     seen.push(`${req.method} ${req.url}`);
-    answers[Math.min(seen.length, answers.length) - 1]!(res);
+    answers[Math.min(seen.length, answers.length) - 1]!(res, req);
   });
-  await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
-  return { kube: createHttpsClient({ url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, ca: cert, token: "t" }), seen };
+  kube = createHttpsClient({ url, ca: cert, token: "t" }, options);
+  return { kube, seen };
 }
 
 const busy = (code: number) => (res: ServerResponse) => void res.writeHead(code, { "retry-after": "0" }).end("later");
@@ -42,20 +65,189 @@ const found = (res: ServerResponse) => void res.writeHead(200, { "content-type":
 
 describe("the client over HTTPS", () => {
   test("comes again when the server is too busy, as often as it says so", async () => {
-    const { kube, seen } = await clientOf(busy(429), busy(503), found);
+    const { kube, seen } = await clientOf([busy(429), busy(503), found]);
     expect((await kube.get(configMaps, "a", "default")).metadata.name).toBe("a");
     expect(seen).toEqual(Array.from({ length: 3 }, () => "GET /api/v1/namespaces/default/configmaps/a"));
   });
 
   test("gives up in the end", async () => {
-    const { kube, seen } = await clientOf(busy(429));
+    const { kube, seen } = await clientOf([busy(429)]);
     await expect(kube.get(configMaps, "a", "default")).rejects.toMatchObject({ code: 429, message: "later" });
     expect(seen).toHaveLength(11);
   });
 
   test("does not wait for what will not change", async () => {
-    const { kube, seen } = await clientOf((res) => void res.writeHead(404, { "retry-after": "0" }).end("404 page not found\n"));
+    const { kube, seen } = await clientOf([(res) => void res.writeHead(404, { "retry-after": "0" }).end("404 page not found\n")]);
     const error: unknown = await kube.get(configMaps, "a", "default").catch((thrown: unknown) => thrown);
     expect([isNotFound(error), (error as Error).message, seen.length]).toEqual([true, "404 page not found", 1]);
+  });
+});
+
+const silent: Handler = () => {};
+const line = (type: string, name: string, version: number): string => `${JSON.stringify({ type, object: { metadata: { name, uid: name, resourceVersion: String(version) } } })}\n`;
+const listOf = (version: number): Handler => (res) => void res.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ metadata: { resourceVersion: String(version) }, items: [] }));
+const watchOf = (...lines: readonly string[]): Handler => (res) => {
+  res.writeHead(200).flushHeaders();
+  for (const each of lines) res.write(each);
+};
+const cut = (handler: Handler): Handler => (res, req) => {
+  handler(res, req);
+  setTimeout(() => req.socket.destroy(), 20);
+};
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const connections = () => new Promise<number>((resolve) => server!.getConnections((_, count) => resolve(count)));
+const fast: Parameters<typeof vi.useFakeTimers>[0] = { toFake: ["setTimeout", "clearTimeout"] };
+/** The informers' clock runs a hundred times as fast. */
+async function until(isSo: () => boolean): Promise<void> {
+  for (; !isSo(); await new Promise((resolve) => realTimeout(resolve, 1))) if (vi.isFakeTimers()) vi.advanceTimersByTime(100);
+}
+
+describe("the client of a server that may go silent", () => {
+  test("gives up a request that is not answered, and uses none of the old connections for the next", async () => {
+    const ports: number[] = [];
+    const answers = [found, found, silent, found];
+    const { kube } = await clientOf([(res, req) => {
+      ports.push(req.socket.remotePort!);
+      answers.shift()!(res, req);
+    }], { deadline: 100 });
+    const get = () => kube.get(configMaps, "a", "default");
+    await Promise.all([get(), get()]);
+    await expect(get()).rejects.toMatchObject({ code: "ETIMEDOUT", message: expect.stringMatching(/^https:.* was silent for 0\.1 s$/) });
+    await get();
+    expect([new Set(ports.slice(0, 2)).size, ports.indexOf(ports[2]!) < 2, ports.indexOf(ports[3]!)]).toEqual([2, true, 3]);
+  });
+
+  test("gives up an answer that stops in its midst, but not one that is slow", async () => {
+    const slowly = (parts: readonly string[]): Handler => async (res) => {
+      res.writeHead(200, { "content-type": "application/json", "content-length": '{"metadata":{"name":"a"}}'.length });
+      for (const part of parts) {
+        res.write(part);
+        await pause(60);
+      }
+    };
+    const { kube } = await clientOf([slowly(['{"meta', 'data":{', '"name":', '"a"', '}}']), slowly(['{"meta'])], { deadline: 150 });
+    expect((await kube.get(configMaps, "a", "default")).metadata.name).toBe("a");
+    await expect(kube.get(configMaps, "a", "default")).rejects.toMatchObject({ code: "ETIMEDOUT" });
+  });
+
+  test("ends a watch that has nothing to say for too long, as nobody may be there to say it", async () => {
+    const { kube } = await clientOf([async (res) => {
+      watchOf(line("ADDED", "a", 1))(res, {} as IncomingMessage);
+      await pause(100);
+      res.write(line("BOOKMARK", "", 2));
+    }], { deadline: 30, silence: 150 });
+    const started = Date.now();
+    const seen: string[] = [];
+    await expect(kube.watch(nodes, {}, ({ type }) => void seen.push(type))).rejects.toMatchObject({ code: "ETIMEDOUT" });
+    expect([seen, Date.now() - started >= 245]).toEqual([["ADDED", "BOOKMARK"], true]);
+  });
+
+  test("does not take half a line for an event", async () => {
+    const { kube } = await clientOf([(res) => void res.writeHead(200).end(`${line("ADDED", "a", 1)}{"type":"ADD`)]);
+    const seen: string[] = [];
+    await kube.watch(nodes, {}, ({ type }) => void seen.push(type));
+    expect(seen).toEqual(["ADDED"]);
+  });
+
+  test("reads a line that comes in parts, also where these cut a letter", async () => {
+    const bytes = Buffer.from(line("ADDED", "zürich-€", 1));
+    const { kube } = await clientOf([async (res) => {
+      res.writeHead(200).flushHeaders();
+      for (const byte of bytes) {
+        res.write(Buffer.from([byte]));
+        await new Promise(setImmediate);
+      }
+      res.end();
+    }]);
+    const seen: (string | undefined)[] = [];
+    await kube.watch(nodes, {}, ({ object }) => void seen.push((object as { metadata: { name?: string } }).metadata.name));
+    expect(seen).toEqual(["zürich-€"]);
+  });
+
+  test("tells a watch that is cut from one that ends", async () => {
+    const { kube } = await clientOf([cut(watchOf(line("ADDED", "a", 1))), (res) => void res.writeHead(200).end()]);
+    await expect(kube.watch(nodes, {}, () => {})).rejects.toMatchObject({ code: "ECONNRESET" });
+    await kube.watch(nodes, {}, () => {});
+  });
+
+  test("an informer goes on where it was after its connection went silent", async () => {
+    vi.useFakeTimers(fast);
+    const { kube, seen } = await clientOf([listOf(5), watchOf(line("ADDED", "a", 6)), watchOf(line("ADDED", "b", 7))]);
+    const informer = kube.informer(nodes);
+    await until(() => informer.list().length === 2);
+    expect(seen.map((each) => each.replace(/.*\?/, ""))).toEqual([
+      "GET /api/v1/nodes", "resourceVersion=5&watch=true&allowWatchBookmarks=true", "resourceVersion=6&watch=true&allowWatchBookmarks=true",
+    ]);
+  });
+
+  test("tells once that the server is gone, whatever asks it, and again the next time", async () => {
+    vi.useFakeTimers(fast);
+    let round = 0;
+    const answer: Handler = (res, req) => (req.url!.includes("watch") ? watchOf(line("ADDED", `round-${round}`, 6 + round)) : listOf(5))(res, req);
+    const url = await serve(answer);
+    const told: string[] = [];
+    kube = createHttpsClient({ url, ca: cert }, { onError: (_, error) => void told.push(/ECONNREFUSED|aborted/.exec(error.message)?.[0] ?? error.message) });
+    const informers = [nodes, pods, configMaps].map((resource) => kube!.informer(resource as typeof pods));
+    const areBack = () => informers.every((informer) => informer.list().length === round + 1);
+    for (; round < 2; round++) {
+      await until(areBack);
+      await stop();
+      await until(() => told.length >= 2 * round + 2);
+      await serve(answer, Number(new URL(url).port));
+    }
+    await until(areBack);
+    // First the connections are cut, then there is nobody.
+    expect(told).toEqual(["aborted", "ECONNREFUSED", "aborted", "ECONNREFUSED"]);
+  });
+});
+
+describe("the connection of a client", () => {
+  test("is made anew for a renewed certificate, while what is under way goes on", async () => {
+    const [first, second] = [makePair("first"), makePair("second")];
+    const by: string[] = [];
+    let watching: ServerResponse | undefined;
+    const url = await serve((res, req) => {
+      by.push(String((req.socket as TLSSocket).getPeerCertificate().subject?.CN));
+      if (!req.url!.includes("watch")) return found(res);
+      watching = res;
+      watchOf(line("ADDED", "a", 1))(res, req);
+    });
+    let connection: KubeConnection = { url, ca: cert, ...first };
+    kube = createHttpsClient(async () => connection);
+    const seen: string[] = [];
+    const watch = kube.watch(nodes, {}, ({ type }) => void seen.push(type));
+    await until(() => seen.length === 1);
+    await kube.get(configMaps, "a", "default");
+    connection = { url, ca: cert, ...second };
+    await kube.get(configMaps, "a", "default");
+    // The watch, and the new one.
+    await vi.waitUntil(async () => (await connections()) === 2);
+    watching!.end(line("MODIFIED", "a", 2));
+    await watch;
+    expect([by, seen]).toEqual([["first", "first", "second"], ["ADDED", "MODIFIED"]]);
+  });
+
+  test("is what rejects a request when there is none to be had", async () => {
+    kube = createHttpsClient(() => Promise.reject(new Error("no certificate")));
+    await expect(kube.get(configMaps, "a", "default")).rejects.toThrow("no certificate");
+  });
+
+  test("has an error with words also when several addresses of a name were tried", async () => {
+    kube = createHttpsClient(() => Promise.reject(new AggregateError([new Error("connect ECONNREFUSED ::1:6443"), new Error("connect ECONNREFUSED 127.0.0.1:6443")])));
+    await expect(kube.get(configMaps, "a", "default")).rejects.toThrow("connect ECONNREFUSED ::1:6443");
+  });
+
+  test("is gone after close, with all that was under way", async () => {
+    const busyForLong: Handler = (res) => void res.writeHead(503, { "retry-after": "60" }).end();
+    const { kube, seen } = await clientOf([listOf(5), watchOf(line("ADDED", "a", 6)), silent, busyForLong]);
+    const informer = kube.informer(nodes);
+    await until(() => informer.list().length === 1);
+    const asked = [1, 2].map(() => kube.get(configMaps, "a", "default"));
+    await until(() => seen.length === 4);
+    kube.close();
+    expect((await Promise.allSettled(asked)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    await expect(kube.get(configMaps, "a", "default")).rejects.toThrow("the client is closed");
+    await vi.waitUntil(async () => (await connections()) === 0);
+    expect(seen).toHaveLength(4);
   });
 });

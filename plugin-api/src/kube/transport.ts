@@ -58,7 +58,7 @@ export function createTransport({ connection: ask, deadline, closing }: Transpor
     return (way = { connection, agent: agentOf(connection) });
   }
 
-  return async (call) => {
+  async function exchange(call: Call): Promise<Answer> {
     const { connection, agent } = await newestWay();
     for (const signal of [closing, call.signal]) if (signal?.aborted) throw endOf(signal);
     const { method, body, signal, contentType = "application/json", silence = deadline } = call;
@@ -81,9 +81,11 @@ export function createTransport({ connection: ask, deadline, closing }: Transpor
       return { status: response.statusCode!, headers: response.headers, body: partsOf(response, guard) };
     } catch (error) {
       guard.end();
-      throw causeOf(error);
+      throw error;
     }
-  };
+  }
+
+  return (call) => exchange(call).catch((error: unknown) => { throw causeOf(error); });
 }
 
 function agentOf({ ca, cert, key }: KubeConnection): Agent {
