@@ -4,7 +4,7 @@ import { forAgents } from "./agent/shared-settings.ts";
 import { flagsOf } from "./config/flags.ts";
 import { loadSettings, type Settings } from "./config/load.ts";
 import { pluginConfigs } from "./config/plugins.ts";
-import { disableFlags, profiles } from "./defaults.ts";
+import { defaultPlugins, disableFlags, profiles } from "./defaults.ts";
 import { runsInServer } from "./isolation/program.ts";
 import { didYouMean, type Manifest } from "./kernel/manifest.ts";
 import { resolvePlan, type Plan } from "./kernel/resolve.ts";
@@ -167,9 +167,9 @@ function requireSlot(slot: string, source: string): void {
   });
 }
 
-/** A section for a plugin that does not exist would be lost silently. */
+/** A section for a plugin that does not exist would be lost silently; all nodes may have the same file. */
 function checkSections(settings: Settings, manifests: readonly Manifest[]): void {
-  const ids = manifests.map((m) => m.id);
+  const ids = [...defaultPlugins, ...manifests.map((m) => m.id)];
   for (const [id, section] of settings.plugins) {
     if (ids.includes(id)) continue;
     throw k3spError("K3SP_CONFIG_INVALID", {

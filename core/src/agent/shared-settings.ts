@@ -18,7 +18,9 @@ const isForAgents = ({ roles }: Manifest): boolean => roles.includes("agent");
 export function forAgents(plan: Plan, configs: ReadonlyMap<string, object>, cluster: ClusterSettings): ForAgents {
   const onNodes = plan.plugins.filter(isForAgents);
   const common = plan.choices.filter(({ slot, plugin }) => commonSlots.includes(slot) && onNodes.some(({ id }) => id === plugin));
-  const off = plan.spare.filter((m) => m.source.kind === "default" && isForAgents(m) && commonSlots.some((slot) => slot in m.provides));
+  // What went only with something else, as the network of pods with the server's own runtime, is asked for nowhere.
+  const dependants = new Set(plan.leftOut.filter(({ why }) => why.startsWith("needs the slot ")).map((l) => l.plugin));
+  const off = plan.spare.filter((m) => m.source.kind === "default" && isForAgents(m) && !dependants.has(m.id) && commonSlots.some((slot) => slot in m.provides));
   return {
     shared: { ...sharedFlags(onNodes, configs, cluster), disable: off.map(({ id }) => id).sort() },
     nodeSlots: Object.fromEntries(common.map(({ slot, plugin }) => [slot, plugin])),

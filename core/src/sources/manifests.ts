@@ -18,10 +18,15 @@ export interface NamedPlugin {
 /** What npm installs for plugins; programs that are no root must be able to read it. */
 export const packagesFolder = (settings: Settings): string => join(nodePaths(settings).dataDir, "plugin-packages");
 
-export const defaultManifests = (role: Role): Manifest[] => readAll([...defaultPlugins, ...(role === "agent" ? agentPlugins : [])].map((id) => {
-  const file = findPackageJSON(`@k3s-p/plugin-${id}`, import.meta.url);
-  return { kind: "default", label: "the default plugins", path: file ? dirname(realpathSync(file)) : id };
-}), []);
+/** On an agent those alone that have its role: what runs on the server is not missed here. */
+export function defaultManifests(role: Role): Manifest[] {
+  const ids = role === "server" ? defaultPlugins : [...defaultPlugins, ...agentPlugins];
+  const manifests = readAll(ids.map((id) => {
+    const file = findPackageJSON(`@k3s-p/plugin-${id}`, import.meta.url);
+    return { kind: "default", label: "the default plugins", path: file ? dirname(realpathSync(file)) : id };
+  }), []);
+  return role === "server" ? manifests : manifests.filter((m) => m.roles.includes(role));
+}
 
 export function namedPlugins({ values }: Settings): NamedPlugin[] {
   const setting = values.get("plugin");
