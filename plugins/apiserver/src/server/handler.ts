@@ -94,7 +94,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
     let pending: void | Promise<void>;
     try {
       const served = info.isResource ? undefined : options.served(info.path);
-      pending = served ? served.authorize(user, info.verb) : options.authorize(user, accessedBy(info, incoming.url));
+      pending = served ? served.authorize(user, info) : options.authorize(user, accessedBy(info, incoming.url));
     } catch (error) {
       return refused(error);
     }

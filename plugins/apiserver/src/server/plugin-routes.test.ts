@@ -43,9 +43,9 @@ test("the longest path that fits answers those whom it names, in place of RBAC",
 });
 
 test("names who may ask when it refuses, and how", async () => {
-  const { served } = contributed(route("/x", { methods: ["GET", "POST"] }));
+  const { served } = contributed(route("/x", { methods: ["GET", "POST"] }), route("/y/"));
   await using server = await startTestServer({ served });
-  expect((await server.http("GET", "/x", undefined, {}, stranger)).body).toMatchObject({ code: 403, message: 'forbidden: User "bob" cannot get path "/x": members of friends may' });
+  expect((await server.http("GET", "/y/z?a=b", undefined, {}, stranger)).body).toMatchObject({ code: 403, message: 'forbidden: User "bob" cannot get path "/y/z": members of friends may' });
   expect((await server.http("DELETE", "/x", undefined, {}, member)).body).toMatchObject({ code: 405, message: "/x answers GET, POST alone" });
 });
 

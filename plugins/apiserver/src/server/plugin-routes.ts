@@ -5,13 +5,13 @@ import type { RouteAnswer, RouteRequest, ServedRoute } from "@k3s-p/plugin-api/p
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import { readBody } from "./body.ts";
 import { callContributed } from "./contributed.ts";
-import type { ApiRequest, ApiResponse } from "./request.ts";
+import type { ApiRequest, ApiResponse, RequestInfo } from "./request.ts";
 import { sendText } from "./respond.ts";
 
 /** A path that a plugin answers for. */
 export interface ServedPath {
   /** Throws 403; the route's groups count, and not RBAC. */
-  authorize(user: UserInfo, verb: string): void;
+  authorize(user: UserInfo, asked: Pick<RequestInfo, "verb" | "path">): void;
   answer(req: ApiRequest, res: ApiResponse): Promise<void>;
 }
 
@@ -68,9 +68,9 @@ const known = new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]);
 function servedPath(contribution: Contribution<ServedRoute>): ServedPath {
   const { methods, groups } = contribution.impl;
   return {
-    authorize({ name, groups: held }, verb) {
+    authorize({ name, groups: held }, { verb, path }) {
       if (held.some((group) => group === SUPERUSERS || groups.includes(group))) return;
-      throw apiError(403, "Forbidden", `forbidden: User ${JSON.stringify(name)} cannot ${verb} path ${JSON.stringify(contribution.impl.path)}: members of ${groups.join(", ")} may`);
+      throw apiError(403, "Forbidden", `forbidden: User ${JSON.stringify(name)} cannot ${verb} path ${JSON.stringify(path)}: members of ${groups.join(", ")} may`);
     },
     async answer(req, res) {
       if (!methods.includes(req.method)) throw apiError(405, "MethodNotAllowed", `${req.info.path} answers ${methods.join(", ")} alone`);
