@@ -74,6 +74,20 @@ test("rotate without names takes all leaves and leaves the CAs", async () => {
   expect(existsSync(join(dir, "agent/serving-kubelet.key"))).toBe(false);
 });
 
+test("on an agent they work without the folder of a server, and make none", async () => {
+  rmSync(join(dir, "server"), { recursive: true });
+  const files = () => readdirSync(join(dir, "agent")).filter((name) => !name.startsWith("tls-")).sort();
+  await certificate("check");
+  expect(output).toMatch(/^\S+\/agent\/serving-kubelet\.crt: certificate CN=node1 is ok/);
+  output = "";
+  await certificate("rotate");
+  expect(output).toMatch(/^Rotating certificates for kubelet\nSuccessfully backed up certificates to \S+\/agent\/tls-\d+, please restart k3s-p agent to rotate certificates\n$/);
+  expect([readdirSync(dir), files(), readdirSync(join(/to (\S+),/.exec(output)![1]!, "agent")).sort()]).toEqual([["agent"], [], ["serving-kubelet.crt", "serving-kubelet.key"]]);
+  await expect(certificate("check")).rejects.toThrow(`no certificates in ${dir}/server/tls or ${dir}/agent`);
+  await expect(certificate("rotate-ca", "--path", dir)).rejects.toMatchObject({ code: "K3SP_CERTIFICATE_INVALID" });
+  expect(readdirSync(dir)).toEqual(["agent"]);
+});
+
 test.each<[string[], RegExp]>([
   [["chek"], /unknown command "certificate chek"; did you mean "check"\?/],
   [["check", "--service", "kublet"], /--service: "kublet" is no service; did you mean "kubelet"\?/],

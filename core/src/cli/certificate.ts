@@ -37,7 +37,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 function chosen(flags: ReadonlyMap<string, string>, paths: Paths): LeafFile[] {
   const leaves = leafFiles(paths);
-  if (leaves.length === 0) throw k3spError("K3SP_CERTIFICATE_INVALID", { message: `no certificates in ${paths.tls}`, fix: "start the server once, or name its folder with --data-dir" });
+  if (leaves.length === 0) throw k3spError("K3SP_CERTIFICATE_INVALID", { message: `no certificates in ${paths.tls} or ${paths.agent}`, fix: "start the server or agent once, or name its folder with --data-dir" });
   return ofServices(leaves, (flags.get("service") ?? "").split(",").filter(Boolean));
 }
 
@@ -75,7 +75,7 @@ const seconds = (date: Date): string => date.toISOString().replace(/\.\d+Z$/, "Z
 const dateText = (date: Date): string =>
   `${date.toLocaleDateString("en-US", { month: "short", day: "2-digit", year: "numeric", timeZone: "UTC" })} ${date.toISOString().slice(11, 16)} UTC`;
 
-/** Removes certificates and keys; whoever uses them makes new ones at the next start. */
+/** Removes certificates and keys; whoever uses them makes new ones at the next start. An agent needs its token for that. */
 function rotate(flags: ReadonlyMap<string, string>, paths: Paths, now: Date): string {
   const leaves = chosen(flags, paths);
   const backup = backUp(paths, now, leaves);
@@ -83,16 +83,19 @@ function rotate(flags: ReadonlyMap<string, string>, paths: Paths, now: Date): st
   const services = [...new Set(leaves.map((leaf) => leaf.service))].sort();
   return [
     ...services.map((service) => `Rotating certificates for ${service}`),
-    `Successfully backed up certificates to ${backup}, please restart k3s-p server to rotate certificates`, "",
+    `Successfully backed up certificates to ${backup}, please restart k3s-p ${isServer(paths) ? "server" : "agent"} to rotate certificates`, "",
   ].join("\n");
 }
 
 const keyOf = (path: string): string => path.replace(/\.crt$/, ".key");
 
-/** K3s's `server/tls-UNIXTIME`: all of `server/tls`, and the leaves of `agent` below it. */
+const isServer = (paths: Paths): boolean => existsSync(paths.tls);
+
+/** K3s's `server/tls-UNIXTIME`: all of `server/tls`, and the leaves of `agent` below it; where no server is, `agent/tls-UNIXTIME`. */
 function backUp(paths: Paths, now: Date, leaves: readonly LeafFile[]): string {
-  const backup = join(paths.server, `tls-${Math.floor(now.getTime() / 1000)}`);
-  cpSync(paths.tls, backup, { recursive: true, preserveTimestamps: true });
+  const backup = join(isServer(paths) ? paths.server : paths.agent, `tls-${Math.floor(now.getTime() / 1000)}`);
+  if (isServer(paths)) cpSync(paths.tls, backup, { recursive: true, preserveTimestamps: true });
+  else mkdirSync(backup, { mode: 0o700 });
   const agents = leaves.filter(({ path }) => path.startsWith(join(paths.agent, "/"))).flatMap(({ path }) => [path, keyOf(path)]);
   if (agents.length > 0) mkdirSync(join(backup, "agent"), { mode: 0o700 });
   for (const file of agents) if (existsSync(file)) cpSync(file, join(backup, "agent", basename(file)));

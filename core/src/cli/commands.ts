@@ -12,7 +12,7 @@ export const commands: Readonly<Record<string, { readonly summary: string; reado
   agent: { summary: "run a node of a cluster whose server runs elsewhere", load: () => import("./agent.ts") },
   plugin: { summary: "write, test, plan and approve plugins; list, inspect and change those of a running server", load: () => import("./plugin.ts") },
   token: { summary: "create, list, delete or generate bootstrap tokens; rotate the server's token", load: () => import("./token.ts") },
-  certificate: { summary: "check or rotate the server's certificates; replace its CAs", load: () => import("./certificate.ts") },
+  certificate: { summary: "check or rotate the certificates of a server or an agent; replace the cluster's CAs", load: () => import("./certificate.ts") },
   datastore: { summary: "check, compact, dump or restore the cluster's state", load: () => import("./datastore.ts") },
   "secrets-encrypt": { summary: "encrypt Secrets in the datastore, and change the keys", load: () => import("./secrets-encrypt.ts") },
   kubectl: { summary: "kubectl with the administrator's kubeconfig", load: () => import("./kubectl.ts"), passThrough: true },

@@ -19,6 +19,8 @@ test("bash offers commands, then subcommands and flags, and none that are hidden
   expect(offered("se")).toEqual(["secrets-encrypt", "server"]);
   expect(offered("token", "")).toEqual(expect.arrayContaining(["create", "delete", "--ttl"]));
   expect(offered("server", "--cluster-d")).toEqual(["--cluster-dns", "--cluster-domain"]);
+  expect(offered("agent", "--with")).toEqual(["--with-node-id"]);
+  expect(offered("agent", "--cluster-d")).toEqual([""]);
   expect(offered("server", "--disable-ag")).toEqual([""]);
   expect(offered("completion", "")).toEqual(["bash", "zsh"]);
 });

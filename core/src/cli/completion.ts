@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
-import { flags } from "../config/flags.ts";
+import { flagsOf } from "../config/flags.ts";
 import { commands } from "./commands.ts";
 import { parseWords } from "./words.ts";
 
@@ -29,8 +29,8 @@ async function candidates(): Promise<ReadonlyMap<string, readonly string[]>> {
     const usages = await (await command.load()).usages();
     const words = usages.flatMap((line) => line.split(" ")[1]?.split("|") ?? []).filter((word) => /^[a-z][-a-z]*$/.test(word));
     const own = usages.flatMap((line) => line.match(/--[a-z][-a-z]*/g) ?? []);
-    const ofServer = name === "server" ? flags.filter((flag) => !flag.hidden).map((flag) => `--${flag.name}`) : [];
-    found.set(name, [...new Set([...words, ...own, ...ofServer])].sort());
+    const ofNode = name === "server" || name === "agent" ? flagsOf(name).filter((flag) => !flag.hidden).map((flag) => `--${flag.name}`) : [];
+    found.set(name, [...new Set([...words, ...own, ...ofNode])].sort());
   }
   return found;
 }

@@ -30,12 +30,33 @@ test("--help of a command and of its subcommands is its page of help", async () 
   expect((await told("help", "plugin")).out).toMatch(/ k3s-p plugin approve NAME .* k3s-p plugin logs NAME /s);
 });
 
+test("help of server and agent lists the flags of each", async () => {
+  const [server, agent] = [(await told("help", "server")).out, (await told("help", "agent")).out];
+  expect(server).toMatch(/^ {2}--cluster-cidr +IPv4/m);
+  expect(server).not.toContain("--with-node-id");
+  expect(agent).toMatch(/^ {2}--server, -s +URL of the server to join: https:\/\/HOST:6443 \(env K3S_URL\)$/m);
+  for (const flag of ["cluster-cidr", "disable", "agent-token", "profile", "tls-san"]) expect(agent).not.toMatch(new RegExp(`^ {2}--${flag}\\b`, "m"));
+});
+
+test("plugin plan shows what a server starts, and with --agent what a node of it does", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "k3s-p-help-"));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  writeFileSync(join(dir, "config.yaml"), "node-label: [a=b]\n");
+  const planned = async (...argv: string[]) => {
+    const { out } = await told("plugin", "plan", "--json", "--config", join(dir, "config.yaml"), ...argv);
+    return (JSON.parse(out) as { readonly plugins: readonly { readonly id: string }[] }).plugins.map(({ id }) => id);
+  };
+  expect(await planned()).toEqual(expect.arrayContaining(["apiserver", "kubelet", "supervisor"]));
+  expect((await planned("--agent")).sort()).toEqual(["containerd", "flannel", "kube-proxy", "kubelet", "local-storage", "network-policy", "server-link"]);
+  expect((await told("plugin", "plan", "--agent", "--cluster-cidr", "10.1.0.0/16")).err).toContain("unknown flag --cluster-cidr");
+});
+
 test("--debug and --data-dir may stand before the command", async () => {
   vi.stubEnv("K3S_DATA_DIR", "/elsewhere");
   vi.stubEnv("K3S_DEBUG", "");
   onTestFinished(() => void vi.unstubAllEnvs());
   for (const globals of [["--debug", "--data-dir", "/nowhere"], ["-d", "/nowhere"], ["--data-dir=/nowhere"]]) {
-    expect((await told(...globals, "certificate", "check")).err).toContain("no certificates in /nowhere/server/tls");
+    expect((await told(...globals, "certificate", "check")).err).toContain("no certificates in /nowhere/server/tls or /nowhere/agent");
   }
   expect(process.env.K3S_DEBUG).toBe("true");
 });

@@ -1,6 +1,6 @@
 /** `k3s-p help [COMMAND | CODE]` */
-import { errorCatalogue, k3spError, type ErrorCode } from "@k3s-p/plugin-api";
-import { flags } from "../config/flags.ts";
+import { errorCatalogue, k3spError, type ErrorCode, type Role } from "@k3s-p/plugin-api";
+import { flagsOf } from "../config/flags.ts";
 import { defaultPlugins } from "../defaults.ts";
 import { didYouMean } from "../kernel/manifest.ts";
 import { commands } from "./commands.ts";
@@ -19,22 +19,26 @@ async function commandPage(name: string): Promise<string> {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!command) throw k3spError("K3SP_COMMAND_UNKNOWN", { message: `unknown command "${name}"${didYouMean(name, Object.keys(commands))}` });
   const lines = (await (await command.load()).usages()).map((usage, i) => `${i ? "      " : "usage:"} k3s-p ${usage}`);
-  return [...lines, "", command.summary, ...(name === "server" ? ["", ...serverFlags()] : []), ""].join("\n");
+  return [...lines, "", command.summary, ...(name === "server" || name === "agent" ? ["", ...flagRows(name), ...notes[name]] : []), ""].join("\n");
 }
 
 function overview(): string {
   const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(16)} ${summary}`);
-  return ["k3s-p: Kubernetes as a plugin server", "", "usage: k3s-p COMMAND [flags]", "", ...lines, "", "k3s-p help COMMAND says how a command is used; k3s-p help server lists the flags of the server.", ""].join("\n");
+  return ["k3s-p: Kubernetes as a plugin server", "", "usage: k3s-p COMMAND [flags]", "", ...lines, "", "k3s-p help COMMAND says how a command is used; k3s-p help server and k3s-p help agent list their flags.", ""].join("\n");
 }
 
-function serverFlags(): readonly string[] {
-  const rows = flags.filter((f) => !f.hidden).map((f) => {
+function flagRows(role: Role): readonly string[] {
+  return flagsOf(role).filter((f) => !f.hidden).map((f) => {
     const name = `--${f.name}${f.short ? `, -${f.short}` : ""}`;
     const notes = [f.default && `default ${f.default}`, f.env && `env ${f.env}`].filter(Boolean).join(", ");
     return `  ${name.padEnd(34)} ${f.help}${notes ? ` (${notes})` : ""}`;
   });
-  return [...rows, "", `plugins (each may be given to --disable): ${defaultPlugins.join(", ")}`];
 }
+
+const notes: Readonly<Record<Role, readonly string[]>> = {
+  server: ["", `plugins (each may be given to --disable): ${defaultPlugins.join(", ")}`],
+  agent: ["", "what is the same on every node, as --cluster-cidr and --flannel-backend, agents take over from their server"],
+};
 
 function errorPage(code: string): string {
   const entry = errorCatalogue[code as ErrorCode] as { title: string; fix: string } | undefined;

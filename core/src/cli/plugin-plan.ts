@@ -1,12 +1,14 @@
-/** `k3s-p plugin plan [--json]`: resolves and validates everything without running plugin code. */
+/** `k3s-p plugin plan [--agent] [--json]`: resolves and validates everything without running plugin code. */
 import { lockFile, openApprovals, type Approval } from "../approval/approvals.ts";
 import { describeRights, rightsOf } from "../approval/rights.ts";
-import { planServer, type ServerPlan } from "../plan.ts";
+import { planFrom, readSettings, type ServerPlan } from "../plan.ts";
 
-export const usage = "plugin plan [--json] [FLAGS OF THE SERVER]";
+export const usage = "plugin plan [--agent] [--json] [FLAGS OF THE SERVER OR AGENT]";
 
+/** What an agent takes over from its server is not in it: nobody is asked. */
 export async function run(argv: readonly string[]): Promise<number> {
-  const plan = await planServer(argv.filter((arg) => arg !== "--json"));
+  const role = argv.includes("--agent") ? "agent" : "server";
+  const plan = await planFrom(readSettings(argv.filter((arg) => arg !== "--json" && arg !== "--agent"), process.env, role), { role });
   process.stdout.write(argv.includes("--json") ? `${JSON.stringify(asJson(plan), null, 2)}\n` : asText(plan));
   return 0;
 }

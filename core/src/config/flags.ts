@@ -109,14 +109,16 @@ const joinFlags: readonly Flag[] = [
 ];
 
 const names = (list: readonly Flag[]): readonly string[] => list.map(({ name }) => name);
-const joinNames = new Set(names(joinFlags));
-const agentFlags = [...joinFlags, ...flags.filter(({ name, on }) => on !== "server" && !joinNames.has(name))];
+/** K3s's agent takes it, and nothing but a server listens here. */
+const notOnAgents = hidden("bind-address", "string");
+const ofAgents = [...joinFlags, ...notOnAgents];
+const agentFlags = [...ofAgents, ...flags.filter(({ name, on }) => on !== "server" && !names(ofAgents).includes(name))];
 
 export const flagsOf = (role: Role): readonly Flag[] => (role === "server" ? flags : agentFlags);
 
 const readByCore: Readonly<Record<Role, ReadonlySet<string>>> = {
   server: new Set(names(coreFlags)),
-  agent: new Set(names([...joinFlags, ...coreFlags]).filter((name) => name !== "bind-address")),
+  agent: new Set(names([...joinFlags, ...coreFlags])).difference(new Set(names(notOnAgents))),
 };
 
 /** Warnings for settings that nobody reads, so that none is lost in silence. */

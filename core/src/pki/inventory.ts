@@ -12,6 +12,7 @@ const files: Readonly<Record<string, readonly string[]>> = {
   admin: ["client-admin"],
   "api-server": ["client-kube-apiserver", "serving-kube-apiserver"],
   "auth-proxy": ["client-auth-proxy"],
+  "kube-proxy": ["client-kube-proxy"],
   kubelet: ["client-kubelet", "serving-kubelet"],
   "metrics-server": ["client-metrics-server", "serving-metrics-server"],
 };
