@@ -72,6 +72,8 @@ export async function serveWatch(engine: Engine, req: ApiRequest, res: ApiRespon
   stream.started();
   stream.begin();
   if (query.allowWatchBookmarks) stream.undo(hub.everyMinute(() => bookmark(false)));
+  // A client that has seen more than there is, before a datastore lost some of it, need not wait to hear so.
+  if (!query.sendInitialEvents && Number(query.resourceVersion) > engine.store.revision) bookmark(false);
   stream.undo(hub.onClose(stream.end));
   if (def.custom) stream.undo(onReplaced(engine, def, stream.end));
   const seconds = target.timeoutSeconds || MIN_TIMEOUT * (1 + Math.random());
@@ -90,13 +92,9 @@ function onReplaced({ registry }: Engine, def: ResourceDef, end: () => void): ()
   });
 }
 
-/** Tells a client how far it has come when there was something to miss. */
+/** Tells a client how far it has come, also when that is no news: what is silent for minutes may be dead. */
 function bookmarks(engine: Engine, stream: WatchStream, encoder: WatchEncoder, wanted: boolean): (initial: boolean) => void {
-  let last = 0;
   return (initial) => {
-    const { revision } = engine.store;
-    if (!wanted || (!initial && last === revision)) return;
-    last = revision;
-    stream.send(encoder.bookmark(revision, initial));
+    if (wanted) stream.send(encoder.bookmark(engine.store.revision, initial));
   };
 }

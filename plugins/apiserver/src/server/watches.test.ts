@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { EventEmitter } from "node:events";
 import { Readable } from "node:stream";
 import type { ApiResponse } from "./request.ts";
@@ -123,6 +123,59 @@ describe("a watch", () => {
     expect(watcher.statusCode).toBe(200);
     expect(watcher.events).toMatchObject([{ type: "ERROR", object: { kind: "Status", code: 410, reason: "Expired" } }]);
     expect(watcher.writableEnded).toBe(true);
+  });
+
+  /** Creates objects until a revision is passed; the server may write, too. */
+  async function createBeyond(wanted: number): Promise<{ readonly name: string; readonly revision: number }[]> {
+    const created = [];
+    for (let last = 0, i = 0; last <= wanted; i++) {
+      const { metadata } = (await create(`c-${i}`)).body;
+      last = Number(metadata.resourceVersion);
+      created.push({ name: metadata.name as string, revision: last });
+    }
+    return created;
+  }
+
+  test("from a version that is not reached yet hears how far it is, and what comes after that version", async () => {
+    const from = Number(await revision()) + 60;
+    const watcher = watch(`${CM}?watch=1&allowWatchBookmarks=true&resourceVersion=${from}`);
+    const quiet = watch(`${CM}?watch=1&resourceVersion=${from}`);
+    const expected = (await createBeyond(from + 5)).filter((each) => each.revision > from).map(({ name }) => `ADDED ${name}`);
+    expect([watcher.seen, quiet.seen]).toEqual([["BOOKMARK ", ...expected], expected]);
+    expect(Number(watcher.events[0].object.metadata.resourceVersion)).toBeLessThan(from);
+  });
+
+  test("with sendInitialEvents from such a version waits a little for it, or gets one ERROR with 504 and ends", async () => {
+    const from = Number(await revision()) + 60;
+    const initial = `${CM}?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan`;
+    const [soon, never, left] = [from, from + 1000, from + 1000].map((wanted) => watch(`${initial}&resourceVersion=${wanted}`)) as [Watcher, Watcher, Watcher];
+    left.emit("close");
+    await turn();
+    expect(soon.seen).toEqual([]);
+    const created = await createBeyond(from + 5);
+    const isBookmark = ({ type }: { type: string }): boolean => type === "BOOKMARK";
+    await expect.poll(() => soon.events.filter((event) => !isBookmark(event)).length).toBe(created.length);
+    expect(Number(soon.events.find(isBookmark).object.metadata.resourceVersion)).toBeGreaterThanOrEqual(from);
+    await expect.poll(() => never.writableEnded, { timeout: 5000 }).toBe(true);
+    expect(never.events).toMatchObject([{ type: "ERROR", object: {
+      code: 504, reason: "Timeout", message: expect.stringContaining(`Too large resource version: ${from + 1000}, current: `), details: { causes: [{ reason: "ResourceVersionTooLarge" }] },
+    } }]);
+    expect(left.events).toEqual([]);
+  });
+
+  test("gets a bookmark each minute, also when there is no news: a client takes silence for death", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    try {
+      const from = await revision();
+      const [watcher, quiet] = [watch(`${CM}?watch=1&allowWatchBookmarks=true&resourceVersion=${from}`), watch(`${CM}?watch=1&resourceVersion=${from}`)];
+      vi.advanceTimersByTime(180_000);
+      await turn();
+      expect([watcher.seen, quiet.seen]).toEqual([["BOOKMARK ", "BOOKMARK ", "BOOKMARK "], []]);
+      for (const each of [watcher, quiet]) each.emit("close");
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("with sendInitialEvents ends the initial state with an annotated bookmark", async () => {

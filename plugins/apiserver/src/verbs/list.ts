@@ -68,13 +68,17 @@ export const invalidOptions = (field: string, why: string): ApiError =>
 async function revisionFor(engine: Engine, query: ListQuery): Promise<number | undefined> {
   const wanted = Number(query.resourceVersion || 0);
   if (wanted === 0) return undefined;
-  if (!(await engine.store.reached(wanted, FRESH_TIMEOUT))) {
-    throw apiError(504, "Timeout", `Too large resource version: ${wanted}, current: ${engine.store.revision}`, {
-      causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }], retryAfterSeconds: 1,
-    });
-  }
+  await untilReached(engine, wanted);
   const exact = query.resourceVersionMatch === "Exact" || (!query.resourceVersionMatch && Boolean(query.limit));
   return exact ? wanted : undefined;
+}
+
+/** Waits a little for a revision that somebody has seen elsewhere; rejects with 504. */
+export async function untilReached({ store }: Engine, wanted: number): Promise<void> {
+  if (await store.reached(wanted, FRESH_TIMEOUT)) return;
+  throw apiError(504, "Timeout", `Too large resource version: ${wanted}, current: ${store.revision}`, {
+    causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }], retryAfterSeconds: 1,
+  });
 }
 
 interface Token {

@@ -5,7 +5,7 @@ import type { CacheEvent } from "../store/collection.ts";
 import { type Entry, withRevision } from "../store/entry.ts";
 import { compileSelection, type Selection } from "../store/selectors.ts";
 import { collectionOf, type Engine, present } from "./engine.ts";
-import { invalidOptions } from "./list.ts";
+import { invalidOptions, untilReached } from "./list.ts";
 
 export interface WatchQuery {
   readonly labelSelector?: string | undefined;
@@ -23,11 +23,15 @@ export interface WatchSink {
   event(type: WatchType, entry: Entry, shared?: CacheEvent): void;
   /** The initial events are complete up to a revision. */
   synced(revision: number): void;
-  /** The watch cannot go on: 410 when its start is beyond the window of history. */
+  /** The watch cannot go on: 410 when its start is beyond the window of history, 504 when initial events as new as that are not to be had. */
   failed(error: ApiError): void;
 }
 
-/** Delivers what is there at once, then every change as it happens; returns the stop function. Throws on bad options. */
+/**
+ * Delivers what is there at once, then every change as it happens; returns the stop function. Throws on bad options.
+ * From a version that the store has not reached there is nothing to deliver until it has, however long that takes
+ * (https://kubernetes.io/docs/reference/using-api/api-concepts/#unavailable-resource-versions); bookmarks tell how far it is.
+ */
 export function startWatch(engine: Engine, def: ResourceDef, namespace: string, query: WatchQuery, sink: WatchSink): () => void {
   checkQuery(query);
   const selection = compileSelection(def, query.labelSelector, query.fieldSelector);
@@ -38,6 +42,9 @@ export function startWatch(engine: Engine, def: ResourceDef, namespace: string, 
   const follow = !def.prepareRead ? show
     : (event: CacheEvent): void => prepared(event.previous ? [event.entry, event.previous] : [event.entry], () => show(event));
 
+  const again = (): (() => void) => startWatch(engine, def, namespace, query, sink);
+
+  if (query.sendInitialEvents && from > engine.store.revision) return afterwards(untilReached(engine, from), again, sink);
   if (query.sendInitialEvents || (from === 0 && query.sendInitialEvents === undefined)) {
     const entries = collection.list(namespace);
     const { revision } = engine.store;
@@ -48,7 +55,7 @@ export function startWatch(engine: Engine, def: ResourceDef, namespace: string, 
   } else if (from > 0) {
     const missed = collection.since(from);
     const recalling = missed ? undefined : engine.store.recall(from);
-    if (recalling) return afterwards(recalling, () => startWatch(engine, def, namespace, query, sink));
+    if (recalling) return afterwards(recalling, again, sink);
     if (!missed) {
       sink.failed(gone(`too old resource version: ${from} (${collection.oldest})`));
       return () => {};
@@ -60,12 +67,14 @@ export function startWatch(engine: Engine, def: ResourceDef, namespace: string, 
   });
 }
 
-/** A watch that begins later; it can be stopped before. */
-function afterwards(ready: Promise<void>, start: () => () => void): () => void {
+/** A watch that begins later, or not at all; it can be stopped before. */
+function afterwards(ready: Promise<void>, start: () => () => void, sink: WatchSink): () => void {
   let stop: (() => void) | undefined;
   let isOver = false;
-  void ready.then(() => {
+  ready.then(() => {
     if (!isOver) stop = start();
+  }).catch((error: ApiError) => {
+    if (!isOver) sink.failed(error);
   });
   return () => {
     isOver = true;
