@@ -72,6 +72,28 @@ test("a Node that somebody deleted is registered again with the next beat, and s
   await vi.waitFor(() => expect(kube.read(leases, "n1", "kube-node-lease")?.metadata.ownerReferences?.[0]).toMatchObject({ uid: node()!.metadata.uid }));
 });
 
+test("after an outage the status is written again, whatever the watch has told meanwhile", async () => {
+  const { kube, agent, beat, node } = start();
+  await agent.start();
+  const ready = () => node()!.status!.conditions!.find(({ type }) => type === "Ready")!.status;
+  kube.hold();
+  kube.edit(nodes, "n1", undefined, (draft) => draft.status.conditions.forEach((condition: { status: string }) => void (condition.status = "Unknown")));
+  beat();
+  await vi.waitFor(() => expect(kube.writes.at(-1)).toMatchObject({ verb: "patch", resource: "leases" }));
+  expect(ready()).toBe("Unknown");
+  let outage = true;
+  kube.onWrite = () => {
+    if (outage) throw apiError(503, "ServiceUnavailable", "the server is away");
+  };
+  const written = kube.writes.length;
+  beat();
+  await vi.waitFor(() => expect(kube.writes.length).toBeGreaterThan(written + 1));
+  outage = false;
+  beat();
+  await vi.waitFor(() => expect(ready()).toBe("True"));
+  kube.release();
+});
+
 test("a Node of an earlier version gets the id of its provider, one that has another keeps it, and nothing else is touched", async () => {
   for (const [before, after] of [[undefined, "k3s://n1"], ["hcloud://7", "hcloud://7"]] as const) {
     const { kube, agent, node } = start();

@@ -136,9 +136,12 @@ export function nodeAgent(
   }
 
   async function onBeat(): Promise<void> {
-    const failed = (what: string) => (error: unknown) => log.warn({ err: messageOf(error) }, what);
-    await renewLease().catch(failed("node lease not renewed"));
-    await beat().catch(failed("node checks failed"));
+    await renewLease().catch((error: unknown) => {
+      // Who hears nothing of a node writes its status; and the watch that would tell may be as broken as the lease.
+      writtenAt = 0;
+      log.warn({ err: messageOf(error) }, "node lease not renewed");
+    });
+    await beat().catch((error: unknown) => log.warn({ err: messageOf(error) }, "node checks failed"));
     await sync();
     if (!stopping.signal.aborted) cancelBeat = clock.after(BEAT, () => void onBeat());
   }

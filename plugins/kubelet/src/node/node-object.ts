@@ -42,6 +42,7 @@ export function newNode(node: NodeInfo, options: KubeletOptions, machine: Machin
       labels: { ...node.labels, ...options.labels, ...ownLabels(node, machine) },
       annotations: {
         "alpha.kubernetes.io/provided-node-ip": node.ip,
+        ...(node.externalIp && { "k3s.io/external-ip": node.externalIp }),
         "k3s.io/hostname": node.name,
         "k3s.io/internal-ip": node.ip,
         "volumes.kubernetes.io/controller-managed-attach-detach": "true",
