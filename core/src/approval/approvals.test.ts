@@ -1,7 +1,7 @@
 /** What a plugin may do is recorded once, narrowed silently, and widened only with the user's approval. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import fc from "fast-check";
 import { formatError, isK3spError, type Logger } from "@k3s-p/plugin-api";
@@ -27,7 +27,7 @@ function manifest(k3sp: object, version = "1.0.0", code = "export default 1;"): 
 
 function start() {
   const lines: string[] = [];
-  const file = lockFile({ server: join(dir, "server") });
+  const file = lockFile({ server: join(dir, "server"), agent: join(dir, "agent") });
   const log = { info: (line: string) => void lines.push(line.replaceAll(dir, "%DIR%")) } as unknown as Logger;
   const approvals = openApprovals(file);
   const admit = (m: Manifest): Promise<string> => approvals.admit(m, log).then(() => "admitted", (error: unknown) => (isK3spError(error) ? formatError(error) : String(error)));
@@ -36,6 +36,16 @@ function start() {
 
 const narrow = { permissions: { kube: [rule("", "pods", "get", "list")], exec: ["ip"] } };
 const wide = { permissions: { kube: [rule("", "pods", "get", "list"), rule("apps", "deployments", "delete")], exec: ["ip", "nft"], net: true } };
+
+test("the file lies with the server's own, and with the agent's where no server is", () => {
+  const paths = { server: join(dir, "server"), agent: join(dir, "agent") };
+  const folders: string[] = [];
+  for (const path of ["", paths.agent, paths.server]) {
+    if (path) mkdirSync(path);
+    folders.push(basename(dirname(lockFile(paths))));
+  }
+  expect(folders).toEqual(["server", "agent", "server"]);
+});
 
 test("the first start says what the plugin may do, and records it with the hash of its code", async () => {
   const { admit, lines, lock, file } = start();

@@ -43,7 +43,9 @@ export interface Approvals {
   approve(id: string): Promise<void>;
 }
 
-export const lockFile = ({ server }: Pick<Paths, "server">): string => join(server, "plugins.lock.json");
+/** With the server's own files; with those of the agent on a machine that has no others. */
+export const lockFile = ({ server, agent }: Pick<Paths, "server" | "agent">): string =>
+  join(existsSync(agent) && !existsSync(server) ? agent : server, "plugins.lock.json");
 
 /** Changes follow one another, also those of several plugins that start together. */
 let queue: Promise<unknown> = Promise.resolve();

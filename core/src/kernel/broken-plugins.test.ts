@@ -77,7 +77,7 @@ async function runTexts(manifests: readonly Manifest[], dir: string, limits: Cas
   const dirs = { data: join(dir, "data"), run: join(dir, "run") };
   const fakes: Fakes = Object.fromEntries(manifests.map((manifest) => [manifest.id, { plugin: {}, manifest }]));
   const runner = { run: async () => ({ code: 0, stdout: "", stderr: "" }) };
-  const { admit } = openApprovals(lockFile({ server: dir }));
+  const { admit } = openApprovals(lockFile({ server: dir, agent: join(dir, "agent") }));
   const hosts = createHosts({ dirs, paths: {}, refs: {}, provider: () => ({}), admit, heartbeat });
   const { kernel, lines, defaults, state } = kernelOf(fakes, {
     dirs, refs: { runner }, loadTimeout, startTimeout, hookTimeout,
