@@ -191,6 +191,14 @@ describe("node passwords", () => {
     expect((await cluster.kube.list(nodes)).items.map(({ metadata }) => metadata.name)).toEqual(["node-1", "other"]);
   });
 
+  test("a node that has a certificate takes its name again, which its Secret has lost", async () => {
+    const { cluster, sign, basic: { node: authorization } } = joinable;
+    const lambda = await joined("lambda", "first");
+    await cluster.kube.delete(secrets, "lambda.node-password.k3s", { namespace: "kube-system" });
+    expect((await sign("client-flannel.crt", request.csr, { ...lambda, node: "lambda", password: "first" })).status).toBe(200);
+    expect((await sign("client-kubelet.crt", request.csr, { authorization, node: "lambda", password: "second" })).status).toBe(403);
+  });
+
   test("the name goes with the Node, and whoever comes next has it", async () => {
     const { cluster, sign, basic: { node: authorization } } = joinable;
     await joined("eta", "old");

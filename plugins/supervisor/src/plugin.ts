@@ -5,7 +5,7 @@ import { nodes, type Node } from "@k3s-p/plugin-api/kube";
 import { admission, authenticator, route } from "@k3s-p/plugin-api/points";
 import { kube, node, pki } from "@k3s-p/plugin-api/slots";
 import { BASE, basicAuth } from "./basic-auth.ts";
-import { createNodePasswords } from "./node-password.ts";
+import { createNodePasswords, passwordIn } from "./node-password.ts";
 import { ownNodeAdmission } from "./own-node-admission.ts";
 
 interface Config {
@@ -21,8 +21,8 @@ export default definePlugin<undefined, typeof needs, {}, Config>({
   needs,
   async start(ctx) {
     const { kube: client, node: self, pki: keys } = ctx.needs;
-    const passwords = createNodePasswords(client);
     const informer = client.informer<Node>(nodes);
+    const passwords = createNodePasswords({ client, isNode: (name) => informer.get(name) !== undefined });
     ctx.defer(() => informer.stop());
     const failed = (error: unknown): void => ctx.log.error({ err: error }, "the password of a node is not as it should be");
     informer.on({ deleted: ({ metadata }) => void passwords.forget(metadata.name!).catch(failed) });
@@ -35,7 +35,7 @@ export default definePlugin<undefined, typeof needs, {}, Config>({
       answer: async (request) => (await import("./routes.ts")).answer({ client, self, pki: keys, nodes: informer, passwords }, request),
     });
     const claim = ({ metadata }: Node): void => {
-      if (metadata.name === self.name) void passwords.claim(self.name, ctx.config.nodePasswordFile).catch(failed);
+      if (metadata.name === self.name) void passwords.claim(self.name, () => passwordIn(ctx.config.nodePasswordFile)).catch(failed);
     };
     // Not before: to hash takes a tenth of a second of work, and nobody waits for it.
     ctx.tap(ctx.hooks.serverReady, () => void informer.on({ added: claim }));

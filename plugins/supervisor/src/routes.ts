@@ -15,7 +15,7 @@ export interface Supervisor {
   readonly self: NodeInfo;
   readonly pki: Pick<Pki, "ca" | "certify">;
   readonly nodes: Pick<Informer<Node>, "list">;
-  readonly passwords: Pick<NodePasswords, "verify">;
+  readonly passwords: Pick<NodePasswords, "verify" | "claim">;
 }
 
 type Signed = Parameters<Pki["certify"]>[1];
@@ -77,12 +77,14 @@ async function nodeOf(request: RouteRequest, { self, passwords }: Supervisor): P
   const name = headerOf(request, "k3s-node-name").toLowerCase();
   if (name === "") throw badRequest("node name not set");
   checkNodeName(name, self);
-  const certified = certifiedNode(request.user);
-  if (certified !== undefined) {
-    if (certified === name) return name;
-    throw apiError(403, "Forbidden", `header node name does not match auth node name: ${name} is not ${certified}`);
-  }
   const password = headerOf(request, "k3s-node-password");
+  const certified = certifiedNode(request.user);
+  if (certified === name) {
+    // Its Node was deleted, and came again by itself: nobody else is to take the name.
+    if (password !== "") await passwords.claim(name, password);
+    return name;
+  }
+  if (certified !== undefined) throw apiError(403, "Forbidden", `header node name does not match auth node name: ${name} is not ${certified}`);
   if (password === "") throw badRequest("node password not set");
   await passwords.verify(name, password);
   return name;
