@@ -6,5 +6,5 @@ import { installDependencies, installPrograms, root, runNode26 } from "./bootstr
 const args = process.argv.slice(2);
 const helpOnly = args.some((arg) => arg === "--help" || arg === "-h");
 installDependencies();
-if (args[0] === "server" && !helpOnly) installPrograms();
+if (["server", "agent"].includes(args[0]) && !helpOnly) installPrograms();
 runNode26([join(root, "core/src/cli/main.ts"), ...args]);
