@@ -13,7 +13,7 @@ import type { ConformanceTest } from "@k3s-p/plugin-api/conformance/suite";
 import { pointCatalogue } from "@k3s-p/plugin-api/points";
 import { kernelSlots, slotCatalogue } from "@k3s-p/plugin-api/slots";
 import { templates } from "../../core/src/cli/plugin-new.ts";
-import { defaultPlugins } from "../../core/src/defaults.ts";
+import { agentPlugins, defaultPlugins } from "../../core/src/defaults.ts";
 
 const root = dirname(dirname(import.meta.dirname));
 const api = join(root, "plugin-api");
@@ -38,13 +38,14 @@ function slotPage(slot: Slot<unknown>): string {
   const { file, type } = declarationOf("defineSlot", slot.id);
   const byKernel = kernelSlots.includes(slot.id);
   const provider = defaultPlugins.find((id) => slot.id in manifestOf(id).provides);
+  const onAgents = agentPlugins.find((id) => slot.id in manifestOf(id).provides);
   const users = defaultPlugins.filter((id) => slot.id in manifestOf(id).needs);
   const suite = slotSuites[slot.id]?.({ ...dummy(slot.id), provides: [slot.id] });
   const facts = [
     `- contract: ${slot.contract}`,
     `- required: ${slot.required.length ? `by the role ${slot.required.join(", ")}` : "no"}`,
     slot.derive ? `- provider: a view of the slot [${slot.derive.from}](${slot.derive.from}.md), made for each plugin that needs it`
-      : `- provider: ${byKernel ? "the kernel itself" : provider ? `[${provider}](../../../plugins/${provider}/src/plugin.ts) by default` : "none by default"}`,
+      : `- provider: ${byKernel ? "the kernel itself" : provider ? `${linkTo(provider)} by default${onAgents ? `, ${linkTo(onAgents)} on agents` : ""}` : "none by default"}`,
     `- needed by: ${users.join(", ") || "no default plugin"}`,
     `- token: \`import { ${camel(slot.id)} } from "@k3s-p/plugin-api/slots"\``,
   ];
@@ -53,6 +54,8 @@ function slotPage(slot: Slot<unknown>): string {
   const more = byKernel || slot.derive ? [] : ["", "Besides, every plugin passes [the lifecycle suite](../lifecycle.md)."];
   return page(slot.id, [...facts, "", "## Types", "", "```ts", typesOf(file, type), "```", "", "## Conformance", "", ...promises, ...more, ...begin]);
 }
+
+const linkTo = (plugin: string): string => `[${plugin}](../../../plugins/${plugin}/src/plugin.ts)`;
 
 function pointPage(point: Point<unknown>): string {
   const { file, type, name } = declarationOf("definePoint", point.id);

@@ -15,37 +15,40 @@ export interface LinkOptions {
 
 export interface Link {
   readonly apiserver: Required<ApiServer>;
-  /** Asks the server as the node, as who asks for health wants to know of now. */
+  /** Asks the server as the node. */
   health(): Promise<HealthResult>;
   close(): void;
 }
 
+interface Way {
+  readonly client: HttpsClient;
+  connect(): Promise<KubeConnection>;
+}
+
 export function createLink({ server, node, pki, log, signal }: LinkOptions): Link {
   const { origin: url, port } = new URL(server);
-  const clients = new Map<string, HttpsClient>();
+  const ways = new Map<string, Way>();
   const told = new Set<string>();
 
   /** Answers the same object until the certificate is another one. */
   function connectionOf(user: UserInfo): () => Promise<KubeConnection> {
     const request = certificateOf(user, node);
     let current: Promise<KubeConnection> | undefined;
-    const connection = ({ cert, key }: KeyPair): KubeConnection => ({ url, ca: pki.ca("server-ca").cert, cert, key });
-    const onRenewed = (pair: KeyPair) => void (current = Promise.resolve(connection(pair)));
-    return () => {
-      current ??= pki.issue(request, { signal, onRenewed }).then(connection).catch((error: unknown) => {
-        current = undefined;
-        throw error;
-      });
-      return current;
-    };
+    const toConnection = ({ cert, key }: KeyPair): KubeConnection => ({ url, ca: pki.ca("server-ca").cert, cert, key });
+    const onRenewed = (pair: KeyPair) => void (current = Promise.resolve(toConnection(pair)));
+    return () => (current ??= pki.issue(request, { signal, onRenewed }).then(toConnection).catch((error: unknown) => {
+      current = undefined;
+      throw error;
+    }));
   }
 
-  function client(user: UserInfo): HttpsClient {
-    const known = clients.get(user.name);
+  function wayOf(user: UserInfo): Way {
+    const known = ways.get(user.name);
     if (known) return known;
-    const made = createHttpsClient(connectionOf(user), { onError: (what, error) => tell(`${what}: ${error.message}`, error.message) });
-    clients.set(user.name, made);
-    return made;
+    const connect = connectionOf(user);
+    const client = createHttpsClient(connect, { onError: (what, error) => tell(`${what}: ${error.message}`, error.message) });
+    ways.set(user.name, { connect, client });
+    return { connect, client };
   }
 
   /** A server that is gone is one line, however many plugins miss it. */
@@ -57,10 +60,10 @@ export function createLink({ server, node, pki, log, signal }: LinkOptions): Lin
 
   const self: UserInfo = { name: `system:node:${node.name}`, groups: ["system:nodes"] };
   return {
-    apiserver: { url, port: Number(port || 443), client, link: (user) => connectionOf(user)() },
+    apiserver: { url, port: Number(port || 443), client: (user) => wayOf(user).client, link: async (user) => wayOf(user).connect() },
     async health() {
       try {
-        const { status } = await client(self).request("GET", "/readyz");
+        const { status } = await wayOf(self).client.request("GET", "/readyz");
         if (status !== 200) return { ok: false, message: `${url} is not ready: it answers ${status}` };
         told.clear();
         return { ok: true };
@@ -69,7 +72,7 @@ export function createLink({ server, node, pki, log, signal }: LinkOptions): Lin
       }
     },
     close() {
-      for (const one of clients.values()) one.close();
+      for (const { client } of ways.values()) client.close();
     },
   };
 }
