@@ -33,7 +33,7 @@ export interface Derivation<T> {
   readonly view: (source: any, plugin: PluginIdentity, refs: any) => T;
   /** For plugins in a process of their own: what `connect` needs there, as plain data. */
   readonly link?: (source: any, plugin: PluginIdentity, refs: any) => Promise<unknown>;
-  readonly connect?: (connection: any) => Promise<T>;
+  readonly connect?: (connection: any, onError: (what: string, error: Error) => void) => Promise<T>;
 }
 
 export interface PluginIdentity {

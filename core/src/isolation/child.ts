@@ -92,8 +92,11 @@ async function contextOf({ id, config, dirs, slots }: ChildContext): Promise<Plu
 /** Hooks are named across the process boundary. */
 const hookNames = Object.freeze({ pluginReady: "pluginReady", serverReady: "serverReady", retired: "retired", stopping: "stopping" });
 
-const implOf = async (slot: string, far: FarSlot): Promise<object> =>
-  "handle" in far ? far.handle : ((await tokens.get(slot)!.derive!.connect!(far.connection)) as object);
+async function implOf(slot: string, far: FarSlot): Promise<object> {
+  if ("handle" in far) return far.handle;
+  const onError = (what: string, error: Error): void => void bridge.remote("log")("warn", `${slot}: ${what}: ${error.message}`).catch(() => {});
+  return (await tokens.get(slot)!.derive!.connect!(far.connection, onError)) as object;
+}
 
 function logger(call: (name: string, ...args: unknown[]) => void): Logger {
   const at = (level: string) => (first: string | object, message?: string) => call("log", level, first, message);

@@ -22,7 +22,7 @@ afterEach(() => rmSync(dir, { recursive: true }));
 function onDisk(id: string, source: string, manifest: Partial<Manifest> = {}): Fake {
   mkdirSync(join(dir, id));
   const entry = join(dir, id, "plugin.ts");
-  const imports = `import { definePlugin } from "${api}/index.ts";\nimport { cni, runner, runtime } from "${api}/slots/index.ts";\nimport { healthCheck } from "${api}/points/index.ts";\n`;
+  const imports = `import { definePlugin } from "${api}/index.ts";\nimport { cni, kube, runner, runtime } from "${api}/slots/index.ts";\nimport { nodes, pods } from "${api}/kube/index.ts";\nimport { healthCheck } from "${api}/points/index.ts";\n`;
   writeFileSync(entry, imports + source);
   return { plugin: {}, manifest: { dir: join(dir, id), entry, isolation: "process", criticality: "optional", ...manifest } };
 }
@@ -34,7 +34,7 @@ function start(fakes: Fakes, options: { readonly heartbeat?: number; readonly at
     dirs, ...more,
     host: (manifest: Manifest, log: Logger) => manifest.isolation === "inline"
       ? inlineHost(manifest, async () => ({ ...test.defaults, ...fakes })[manifest.id]!.plugin)
-      : processHost({ manifest, log, dirs, paths: { cniConf: join(dir, "conf") }, connect: async () => ({}), attach, ...(heartbeat && { heartbeat }) }),
+      : processHost({ manifest, log, dirs, paths: { cniConf: join(dir, "conf") }, connect: async () => ({ url: "https://127.0.0.1:1", ca: "" }), attach, ...(heartbeat && { heartbeat }) }),
   });
   return test;
 }
@@ -48,6 +48,19 @@ const net = `export default definePlugin({ provides: cni, start(ctx) {
   ctx.log.info("up as " + process.env.HOME);
   return { confList: { cniVersion: "1.0.0", name: "far", plugins: [] }, status: async () => ({ ready: true, message: String(process.pid) }) };
 } });`;
+
+test("a plugin hears in its log why its view of the API server is not current, once", async () => {
+  const watcher = `export default definePlugin({ needs: { kube }, async start({ needs, log }) {
+    for (const resource of [nodes, pods]) needs.kube.informer(resource);
+    log.info("watching");
+    return {};
+  } });`;
+  const { kernel, lines } = start({ watcher: onDisk("watcher", watcher, { needs: { kube: "^1" }, permissions: { kube: [{ groups: [""], resources: ["nodes", "pods"], verbs: ["list", "watch"] }] } }) });
+  await kernel.start();
+  await until(() => lines.some((line) => line.includes("ECONNREFUSED")));
+  expect(lines.filter((line) => line.startsWith("watcher:"))).toEqual(["watcher: watching", expect.stringMatching(/^watcher: kube: list of (nodes|pods): connect ECONNREFUSED 127.0.0.1:1$/)]);
+  await kernel.stop();
+});
 
 test("a slot is provided from another process, without the server's environment, and its process ends with it", async () => {
   const { kernel, lines } = start({ net: onDisk("net", net, { provides: { cni: "1.0" }, criticality: "required" }) });

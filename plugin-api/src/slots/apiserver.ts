@@ -55,7 +55,7 @@ export const kube = defineSlot<KubeClient>("kube", {
     from: "apiserver",
     view: (server: ApiServer, plugin, refs: Refs) => server.client(userOf(plugin, refs)),
     link: linkTo,
-    connect: async (connection: KubeConnection) => (await import("../kube/https.ts")).createHttpsClient(connection),
+    connect: async (connection: KubeConnection, onError) => (await import("../kube/https.ts")).createHttpsClient(connection, { onError }),
   },
 });
 
