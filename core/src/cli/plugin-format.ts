@@ -6,10 +6,16 @@ import { textTable } from "./table.ts";
 
 export function listText({ plugins, leftOut }: ListResult, now: number): string {
   const rows = [...plugins].sort((a, b) => a.id.localeCompare(b.id)).map((p) => [
-    p.id, p.version, p.slots.join(",") || "-", p.mode, p.state, age(now - p.since), String(p.restarts), p.error ?? p.health.findLast((h) => !h.ok)?.message ?? "",
+    p.id, p.version, p.slots.join(",") || "-", p.mode, p.state, age(now - p.since), String(p.restarts), p.error ?? trouble(p.health),
   ]);
   const out = leftOut.map((l) => [l.plugin, "-", "-", "-", "left out", "-", "-", l.why]);
   return textTable([["NAME", "VERSION", "SLOT", "MODE", "STATE", "SINCE", "RESTARTS", "MESSAGE"], ...rows, ...out]);
+}
+
+/** What is over is no news, though it is among the last results. */
+function trouble(health: ListResult["plugins"][number]["health"]): string {
+  const latest = health.at(-1);
+  return latest && !latest.ok ? (latest.message ?? "") : "";
 }
 
 export const logText = ({ time, level, message }: LogLine): string => `${time} ${level.toUpperCase().padEnd(5)} ${message}\n`;
