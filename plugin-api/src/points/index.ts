@@ -36,6 +36,8 @@ export interface AdmissionRequest {
  */
 export interface AdmissionPlugin {
   readonly name: string;
+  /** `pods`, `ingresses.networking.k8s.io`: it is asked about these alone. Default: about every write. */
+  readonly resources?: readonly string[];
   readonly mutate?: (request: AdmissionRequest) => KubeObject | undefined | Promise<KubeObject | undefined>;
   readonly validate?: (request: AdmissionRequest) => void | Promise<void>;
 }

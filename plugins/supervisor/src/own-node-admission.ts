@@ -7,10 +7,10 @@ export const NODE_GROUP = "k3sp:node:";
 
 export const ownNodeAdmission: AdmissionPlugin = {
   name: "OwnNode",
-  validate({ user, group, resource, name }) {
-    if (group !== "" || resource !== "nodes") return;
+  resources: ["nodes"],
+  validate({ user, name }) {
     const own = user.groups.find((held) => held.startsWith(NODE_GROUP))?.slice(NODE_GROUP.length);
     if (own === undefined || own === name) return;
-    throw forbidden({ group, plural: resource }, name, `on node ${JSON.stringify(own)} a plugin may write that Node alone`);
+    throw forbidden({ group: "", plural: "nodes" }, name, `on node ${JSON.stringify(own)} a plugin may write that Node alone`);
   },
 };

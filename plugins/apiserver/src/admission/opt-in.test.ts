@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import { createBridge } from "@k3s-p/plugin-api/wire/bridge";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { apiError, forbidden } from "@k3s-p/plugin-api/kube";
+import { apiError, configMaps, forbidden, leases, secrets } from "@k3s-p/plugin-api/kube";
 import type { AdmissionPlugin, AdmissionRequest } from "@k3s-p/plugin-api/points";
 import { readArgs } from "../server/args.ts";
+import { startTestServer } from "../server/testing.ts";
 import { createWebhookClient } from "../webhook/client.ts";
 import { caBundle, startTestWebhook } from "../webhook/testing.ts";
 import { contributedPlugin } from "./contributed.ts";
@@ -172,6 +173,18 @@ describe("a contributed plugin", () => {
     await expect(one.validate!(asked)).rejects.toMatchObject({ name: "ApiError", status: { code: 403, message: 'pods "p" is forbidden: no' } });
     await expect(one.validate!({ ...asked, name: "broken" })).rejects.toMatchObject({ status: { code: 500, message: 'Internal error occurred: admission plugin "far" of plugin "mine" failed: oops' } });
     port1.close();
+  });
+  test("that names resources is asked about these alone", async () => {
+    const asked: string[] = [];
+    const validate: AdmissionPlugin["validate"] = ({ resource, subresource }) => void asked.push(subresource ? `${resource}/${subresource}` : resource);
+    await using server = await startTestServer();
+    server.setAdmission([{ plugin: "mine", impl: { name: "some", resources: ["configmaps", "leases.coordination.k8s.io"], validate } }]);
+    await server.kube.create(configMaps, { metadata: { name: "a", namespace: "default" } });
+    await server.kube.create(secrets, { metadata: { name: "a", namespace: "default" } });
+    await server.kube.create(leases, { metadata: { name: "a", namespace: "default" } });
+    await server.kube.delete(secrets, "a", { namespace: "default" });
+    await server.kube.delete(configMaps, "a", { namespace: "default" });
+    expect(asked).toEqual(["configmaps", "leases", "configmaps"]);
   });
   test("is measured", async () => {
     const object = { metadata: { name: "a" } };
