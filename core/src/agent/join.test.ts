@@ -160,6 +160,13 @@ describe("joining", () => {
     await expect(joined(["--server", fake.url, "--node-name", "node4"])).rejects.toThrow("token: an agent needs the token of its server");
   });
 
+  test("needs the token again when the server's CA is gone: without either it would believe anybody", async () => {
+    const fake = await fakeServer();
+    await joined(whole(fake));
+    rmSync(join(dir, "data/agent/server-ca.crt"));
+    await expect(joined(["--server", fake.url])).rejects.toThrow("token: an agent needs the token of its server");
+  });
+
   test("goes back to the token when the server knows the certificate no more", async () => {
     const fake = await fakeServer();
     await joined(whole(fake));
@@ -268,7 +275,7 @@ describe("a server that refuses", () => {
     const message = "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry";
     const ok = { status: 200, body: JSON.stringify(fake.config) };
     fake.before.push(ok, { status: 200, body: fake.pki.ca("server-ca").cert }, { status: 200, body: fake.pki.ca("client-ca").cert }, { status: 403, body: status(message) });
-    expect(await refusal(joined(whole(fake)))).toBe(`K3SP_JOIN_REFUSED ${message}\ngive this node another name with --node-name or --with-node-id; or, if it is to take the place of the one that has the name, kubectl delete node NAME first`);
+    expect(await refusal(joined(whole(fake)))).toBe(`K3SP_JOIN_REFUSED ${message}\ngive this node another name with --node-name or --with-node-id; or, if it takes the place of the one that has it, kubectl delete node node2`);
     expect(fake.asked.filter((line) => line.startsWith("POST"))).toHaveLength(1);
   });
 

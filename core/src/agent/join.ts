@@ -2,6 +2,7 @@
  * How an agent joins: it finds its server, makes sure that it is the one that the token is for, takes over the cluster's
  * settings, and gets a certificate as this node. It waits for a server that is away, and ends when the server refuses.
  */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -13,7 +14,7 @@ import { nodeInfo } from "../node/identity.ts";
 import { createAgentPki } from "../pki/agent-pki.ts";
 import { kubernetesVersion, version } from "../version.ts";
 import { nodeFolder as usualFolder, nodeId, nodePassword } from "./node-password.ts";
-import { refusalOf, waitReason } from "./join-errors.ts";
+import { refusalOf, waitReason, type Door } from "./join-errors.ts";
 import { joinSettings } from "./join-settings.ts";
 import { withCluster, type ForAgents } from "./shared-settings.ts";
 import { createSupervisorClient, nodeCertificate, readCacerts, type SupervisorClient } from "./supervisor-client.ts";
@@ -50,6 +51,8 @@ export interface JoinOptions {
 /** Milliseconds between attempts: doubled each time, a random part of it so that not all nodes come at once. */
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
+/** What a server is known by when there is no token. */
+const SERVER_CA = "server-ca.crt";
 /** How often in a row a server must refuse to be believed: while it starts it knows nobody yet. */
 const STARTING = 3;
 
@@ -58,7 +61,7 @@ export async function joinCluster(settings: Settings, options: JoinOptions): Pro
   const { url, token } = await joinSettings(settings);
   const named = await withNodeId(settings, nodeFolder);
   const { name, ip, paths } = nodeInfo(named, [], "agent");
-  if (!token && !nodeCertificate(paths.agent, name)) {
+  if (!token && !(nodeCertificate(paths.agent, name) && existsSync(join(paths.agent, SERVER_CA)))) {
     throw k3spError("K3SP_FLAG_INVALID", {
       message: "token: an agent needs the token of its server", fix: "--token, --token-file or K3S_TOKEN: see /var/lib/rancher/k3s/server/node-token on the server",
     });
@@ -67,9 +70,10 @@ export async function joinCluster(settings: Settings, options: JoinOptions): Pro
   log.info(`k3s-p ${version} agent starting on node ${name} (${ip}), data in ${paths.dataDir}`);
   if (token && !token.caHash) log.warn(`the token names no CA, so whoever answers at ${url} is believed; use the whole token of the server's node-token`);
   const node = { name, password: await nodePassword(nodeFolder) };
+  const door = { url, node: name };
   const wanted = { url, token, node, folder: paths.agent };
-  const { supervisor, server } = await patiently(() => findServer(wanted, options), url, STARTING, options);
-  const pki = await patiently(() => ownPki(supervisor, wanted, log), url, 1, options);
+  const { supervisor, server } = await patiently(() => findServer(wanted, options), door, STARTING, options);
+  const pki = await patiently(() => ownPki(supervisor, wanted, log), door, 1, options);
   log.info(`joined ${url} (k3s-p ${server.version}, Kubernetes ${server.kubernetes})`);
   return { settings: withCluster(named, server, url), pki, server };
 }
@@ -108,7 +112,7 @@ async function ownPki(supervisor: SupervisorClient, { node, folder }: Attempt, l
 
 /** Without a token, that of the time when there was one. */
 async function trustedCa(url: string, token: JoinToken | undefined, folder: string, signal: AbortSignal): Promise<string> {
-  if (!token) return readFile(join(folder, "server-ca.crt"), "utf8");
+  if (!token) return readFile(join(folder, SERVER_CA), "utf8");
   const pem = await readCacerts(url, signal);
   if (certificatesOf(pem).length === 0) {
     throw k3spError("K3SP_JOIN_UNTRUSTED", { message: `${url} is no server to join: it has no CA at /cacerts`, fix: "give --server the URL of a k3s-p server" });
@@ -127,7 +131,7 @@ function checkSkew(mine: string, servers: string): void {
 }
 
 /** Tries until it works, or until the server has refused `believed` times in a row; says why it waits, once a reason. */
-async function patiently<T>(step: () => Promise<T>, url: string, believed: number, options: JoinOptions): Promise<T> {
+async function patiently<T>(step: () => Promise<T>, door: Door, believed: number, options: JoinOptions): Promise<T> {
   const { log, signal, random = Math.random, sleep = (ms: number) => delay(ms, undefined, { signal }) } = options;
   let said = "";
   let refusals = 0;
@@ -137,12 +141,12 @@ async function patiently<T>(step: () => Promise<T>, url: string, believed: numbe
     } catch (error) {
       signal.throwIfAborted();
       if (isK3spError(error)) throw error;
-      const refusal = refusalOf(error, url);
+      const refusal = refusalOf(error, door);
       refusals = refusal ? refusals + 1 : 0;
       if (refusal && (refusal.code === "K3SP_JOIN_UNTRUSTED" || refusals >= believed)) throw refusal;
       const reason = refusal ? said : waitReason(error);
       if (reason === undefined) throw error;
-      if (reason !== said) log.warn(`waiting for ${url}: ${reason}`);
+      if (reason !== said) log.warn(`waiting for ${door.url}: ${reason}`);
       said = reason;
     }
     await sleep(pause * (0.5 + random() / 2));
