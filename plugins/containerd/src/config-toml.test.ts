@@ -4,7 +4,7 @@ import { renderConfig, type ContainerdSettings } from "./config-toml.ts";
 const settings: ContainerdSettings = {
   major: 1, root: "/data/agent/containerd", state: "/run/k3s/containerd", socket: "/run/k3s/containerd/containerd.sock",
   sandboxImage: "docker.io/k3s-p/pause:1", snapshotter: "overlayfs", runtimes: { runc: "/usr/sbin/runc" }, defaultRuntime: "runc",
-  cniBin: "/data/data/cni", cniConf: "/data/agent/etc/cni/net.d", registryConfig: "/data/certs.d", streamPort: 0,
+  cniBin: "/data/data/cni", cniConf: "/data/agent/etc/cni/net.d", registryConfig: "/data/certs.d", registryAuths: {}, streamPort: 0,
   restrictOomScoreAdj: true,
 };
 
@@ -61,4 +61,9 @@ it("writes version 3 with its split plugins for containerd 2.x", () => {
   }
   expect(text).toContain('[plugins."io.containerd.grpc.v1.cri"]\nstream_server_address = "127.0.0.1"\nstream_server_port = "10010"\n');
   expect(text).not.toContain("sandbox_image");
+});
+
+it.each([[1, "io.containerd.grpc.v1.cri"], [2, "io.containerd.cri.v1.images"]])("gives containerd %s the credentials of registries", (major, plugin) => {
+  const text = renderConfig({ ...settings, major, registryAuths: { "reg.io:5000": { username: "me", password: 'p"w' } } });
+  expect(text).toContain(`[plugins."${plugin}".registry.configs."reg.io:5000".auth]\nusername = "me"\npassword = "p\\"w"\n`);
 });

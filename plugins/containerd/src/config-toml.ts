@@ -14,6 +14,8 @@ export interface ContainerdSettings {
   readonly cniBin: string;
   readonly cniConf: string;
   readonly registryConfig: string;
+  /** Credentials by registry host. */
+  readonly registryAuths: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** 0 lets the kernel choose. */
   readonly streamPort: number;
   /** Whether containers must not get a lower oom_score_adj than containerd itself has. */
@@ -53,7 +55,7 @@ function version2(settings: ContainerdSettings): Section[] {
     [[...cri, "cni"], { bin_dir: settings.cniBin, conf_dir: settings.cniConf }],
     [[...cri, "containerd"], { snapshotter: settings.snapshotter, default_runtime_name: settings.defaultRuntime }],
     ...runtimes([...cri, "containerd"], settings),
-    [[...cri, "registry"], { config_path: settings.registryConfig }],
+    ...registry(cri, settings),
   ];
 }
 
@@ -67,7 +69,7 @@ function version3(settings: ContainerdSettings): Section[] {
     ...runtimes([...runtime, "containerd"], settings),
     [images, { snapshotter: settings.snapshotter }],
     [[...images, "pinned_images"], { sandbox: settings.sandboxImage }],
-    [[...images, "registry"], { config_path: settings.registryConfig }],
+    ...registry(images, settings),
     [["plugins", "io.containerd.grpc.v1.cri"], stream(settings)],
   ];
 }
@@ -83,6 +85,13 @@ const stream = ({ streamPort }: ContainerdSettings) => ({
   stream_server_address: "127.0.0.1",
   stream_server_port: String(streamPort),
 });
+
+function registry(parent: readonly string[], { registryConfig, registryAuths }: ContainerdSettings): Section[] {
+  return [
+    [[...parent, "registry"], { config_path: registryConfig }],
+    ...Object.entries(registryAuths).map(([host, auth]): Section => [[...parent, "registry", "configs", host, "auth"], auth]),
+  ];
+}
 
 /** The cgroup driver is cgroupfs everywhere, as the kubelet's. */
 function runtimes(parent: readonly string[], settings: ContainerdSettings): Section[] {

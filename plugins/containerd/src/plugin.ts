@@ -7,8 +7,10 @@ import { openChannel, type CriChannel } from "./cri.ts";
 import { runDaemon } from "./daemon.ts";
 import { eventHub } from "./events.ts";
 import { findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus, type Programs } from "./host.ts";
+import { registryAuths, renderHosts, writeHosts } from "./hosts-toml.ts";
 import { importBytes, watchImages, type ImageImport } from "./images.ts";
 import { pauseImage, type ImageArchive } from "./pause.ts";
+import { noRegistries, readRegistries } from "./registries.ts";
 import { criRuntime, settle } from "./runtime.ts";
 
 interface Config {
@@ -16,6 +18,8 @@ interface Config {
   readonly pauseImage?: string;
   readonly defaultRuntime?: string;
   readonly streamPort?: number;
+  readonly privateRegistry?: string;
+  readonly disableDefaultRegistryEndpoint?: boolean;
 }
 
 const needs = { node, runner };
@@ -39,7 +43,8 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
     const { major, overlay } = await finding;
     const snapshotter = chooseSnapshotter(ctx, overlay);
     const restrictOomScoreAdj = lacksSysResource(readProcStatus());
-    const config = settingsText(ctx, programs, { sandboxImage, snapshotter, major, restrictOomScoreAdj });
+    const registryAuths = await configureRegistries(ctx);
+    const config = settingsText(ctx, programs, { sandboxImage, snapshotter, major, restrictOomScoreAdj, registryAuths });
     await runDaemon(ctx, {
       configFile: join(paths.agentEtc, "containerd", "config.toml"), config,
       socket: paths.containerdSocket, root: paths.containerdRoot, state: paths.containerdState,
@@ -85,7 +90,22 @@ function chooseSnapshotter(ctx: Context, overlay: boolean): string {
   return "native";
 }
 
-type Facts = Pick<ContainerdSettings, "sandboxImage" | "snapshotter" | "major" | "restrictOomScoreAdj">;
+/** Read at start only, as K3s does. Returns the credentials, which are not for hosts.toml. */
+async function configureRegistries(ctx: Context): Promise<ContainerdSettings["registryAuths"]> {
+  const { privateRegistry = defaultRegistries, disableDefaultRegistryEndpoint: disableDefaultEndpoint = false } = ctx.config;
+  const read = await readRegistries(privateRegistry);
+  if (!read && privateRegistry !== defaultRegistries) ctx.log.warn(`${privateRegistry} is not there: registries are asked without settings`);
+  const { registries = noRegistries, warnings = [] } = read ?? {};
+  const hosts = renderHosts(registries, { disableDefaultEndpoint });
+  for (const warning of [...warnings, ...hosts.warnings.map((each) => `${privateRegistry}: ${each}`)]) ctx.log.warn(warning);
+  await writeHosts(certsDir(ctx), hosts.files);
+  return registryAuths(registries);
+}
+
+const defaultRegistries = "/etc/rancher/k3s/registries.yaml";
+const certsDir = (ctx: Context) => join(ctx.needs.node.paths.agentEtc, "containerd", "certs.d");
+
+type Facts = Pick<ContainerdSettings, "sandboxImage" | "snapshotter" | "major" | "restrictOomScoreAdj" | "registryAuths">;
 
 function settingsText(ctx: Context, programs: Programs, facts: Facts): string {
   const { paths } = ctx.needs.node;
@@ -102,7 +122,7 @@ function settingsText(ctx: Context, programs: Programs, facts: Facts): string {
     root: paths.containerdRoot, state: paths.containerdState, socket: paths.containerdSocket,
     runtimes: programs.runtimes, defaultRuntime,
     cniBin: paths.cniBin, cniConf: paths.cniConf,
-    registryConfig: join(paths.agentEtc, "containerd", "certs.d"),
+    registryConfig: certsDir(ctx),
     streamPort: ctx.config.streamPort ?? 0,
   });
 }
