@@ -149,7 +149,8 @@ export interface RunningProcess {
 
 /**
  * Runs commands for everybody from one small process, so that no `fork` ever blocks the server's event loop.
- * `run` rejects only when the program cannot be started (`ENOENT`); a non-zero exit is a result.
+ * `run` rejects only when the program cannot be started (`ENOENT`); a non-zero exit is a result. `kubectl` and `helm` come
+ * with the server, for machines that have none on the PATH.
  */
 export interface Runner {
   run(command: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;

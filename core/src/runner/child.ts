@@ -5,6 +5,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import type { Reply, Request } from "./protocol.ts";
 
+/** Milliseconds in which the output of a program that has ended arrives. */
+const LAST_WORDS = 200;
+
 const running = new Map<number, ChildProcess>();
 const send = (reply: Reply): void => void process.send?.(reply);
 
@@ -60,7 +63,14 @@ function start(request: Request & { op: "spawn" }): void {
   child.on("error", (error: NodeJS.ErrnoException) => send({ id, type: "error", code: error.code ?? "", message: error.message }));
   child.on("exit", (code, signal) => {
     running.delete(id);
-    send({ id, type: "exited", code, signal });
+    // What it said last may still be on its way; what it has left behind may hold the pipes open for long.
+    const told = setTimeout(tell, LAST_WORDS);
+    child.on("close", tell);
+    function tell(): void {
+      clearTimeout(told);
+      child.off("close", tell);
+      send({ id, type: "exited", code, signal });
+    }
   });
 }
 

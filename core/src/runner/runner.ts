@@ -1,6 +1,7 @@
 /** Server side of the runner: the `runner` reference that plugins get. */
 import { fork, type ChildProcess } from "node:child_process";
 import type { RunOptions, RunResult, Runner, RunningProcess, SpawnOptions } from "@k3s-p/plugin-api/slots";
+import { findTool, isTool } from "../tools/bundled.ts";
 import type { Reply, Request } from "./protocol.ts";
 
 type Waiting = (reply: Reply) => void;
@@ -34,7 +35,8 @@ export function createRunner(): RunnerHandle {
 
   const post = (request: Request): void => void process_().send(request);
 
-  function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    const program = await programOf(command);
     const id = nextId++;
     return new Promise((resolve, reject) => {
       waiting.set(id, (reply) => {
@@ -43,11 +45,12 @@ export function createRunner(): RunnerHandle {
         else reject(startError(command, reply));
       });
       const { stdin, env, cwd, timeout = 30_000 } = options;
-      post({ op: "run", id, command, args: [...args], timeout, ...(stdin !== undefined && { stdin }), ...(env && { env }), ...(cwd && { cwd }) });
+      post({ op: "run", id, command: program, args: [...args], timeout, ...(stdin !== undefined && { stdin }), ...(env && { env }), ...(cwd && { cwd }) });
     });
   }
 
-  function spawn(command: string, args: readonly string[], options: SpawnOptions = {}): Promise<RunningProcess> {
+  async function spawn(command: string, args: readonly string[], options: SpawnOptions = {}): Promise<RunningProcess> {
+    const program = await programOf(command);
     const id = nextId++;
     return new Promise((resolve, reject) => {
       const exit = Promise.withResolvers<{ code: number | null; signal: string | null }>();
@@ -61,7 +64,7 @@ export function createRunner(): RunnerHandle {
           if (reply.type === "error") reject(startError(command, reply));
         }
       });
-      post({ op: "spawn", id, command, args: [...args], ...rest });
+      post({ op: "spawn", id, command: program, args: [...args], ...rest });
     });
   }
 
@@ -73,6 +76,9 @@ export function createRunner(): RunnerHandle {
     },
   };
 }
+
+/** kubectl and helm come with the server, for machines that lack them. */
+const programOf = async (command: string): Promise<string> => (isTool(command) ? findTool(command) : command);
 
 function handleOf(id: number, pid: number, exited: RunningProcess["exited"], post: (request: Request) => void): RunningProcess {
   return {

