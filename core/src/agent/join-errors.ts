@@ -2,9 +2,16 @@
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
 import { SupervisorError } from "./supervisor-client.ts";
 
+export interface Door {
+  readonly url: string;
+  /** The name that this machine asks for. */
+  readonly node: string;
+}
+
 /** Undefined when another attempt may go better. */
-export function refusalOf(error: unknown, url: string): K3spError | undefined {
-  if (error instanceof SupervisorError) return refusals[error.status]?.(error);
+export function refusalOf(error: unknown, door: Door): K3spError | undefined {
+  if (error instanceof SupervisorError) return refusals[error.status]?.(error, door);
+  const { url } = door;
   const code = (error as NodeJS.ErrnoException).code ?? "";
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
     const { hostname } = new URL(url);
@@ -17,12 +24,11 @@ export function refusalOf(error: unknown, url: string): K3spError | undefined {
   });
 }
 
-const refusals: Readonly<Record<number, (error: SupervisorError) => K3spError>> = {
-  401: (cause) => k3spError("K3SP_JOIN_REFUSED", { message: "the server does not accept the token", cause, fix: "take it anew from /var/lib/rancher/k3s/server/node-token on the server; bootstrap tokens expire" }),
-  400: (cause) => k3spError("K3SP_JOIN_REFUSED", { message: cause.message, cause }),
-  403: (cause) => k3spError("K3SP_JOIN_REFUSED", {
-    message: cause.message, cause,
-    fix: "give this node another name with --node-name or --with-node-id; or, if it is to take the place of the one that has the name, kubectl delete node NAME first",
+const refusals: Readonly<Record<number, (error: SupervisorError, door: Door) => K3spError>> = {
+  400: ({ message }) => k3spError("K3SP_JOIN_REFUSED", { message }),
+  401: () => k3spError("K3SP_JOIN_REFUSED", { message: "the server does not accept the token", fix: "take it anew from /var/lib/rancher/k3s/server/node-token on the server; bootstrap tokens expire" }),
+  403: ({ message }, { node }) => k3spError("K3SP_JOIN_REFUSED", {
+    message, fix: `give this node another name with --node-name or --with-node-id; or, if it takes the place of the one that has it, kubectl delete node ${node}`,
   }),
 };
 
