@@ -142,6 +142,17 @@ describe("the client of a server that may go silent", () => {
     expect([seen, Date.now() - started >= 245]).toEqual([["ADDED", "BOOKMARK"], true]);
   });
 
+  test.skipIf(process.platform !== "linux")("lets the system look, too, whether the other end of a watch is there", async () => {
+    const { kube } = await clientOf([watchOf(line("ADDED", "a", 1))]);
+    const seen: string[] = [];
+    void kube.watch(nodes, {}, ({ type }) => void seen.push(type)).catch(() => {});
+    await until(() => seen.length === 1);
+    const port = (server!.address() as AddressInfo).port.toString(16).toUpperCase().padStart(4, "0");
+    const [, , , , , timer = ""] = readFileSync("/proc/net/tcp", "utf8").split("\n").find((row) => row.includes(` 0100007F:${port} 01 `))!.trim().split(/\s+/);
+    // Of timer 2, which sends probes, so many hundredths of a second are left.
+    expect([timer.slice(0, 3), parseInt(timer.slice(3), 16) > 2500, parseInt(timer.slice(3), 16) <= 3000]).toEqual(["02:", true, true]);
+  });
+
   test("does not take half a line for an event", async () => {
     const { kube } = await clientOf([(res) => void res.writeHead(200).end(`${line("ADDED", "a", 1)}{"type":"ADD`)]);
     const seen: string[] = [];
