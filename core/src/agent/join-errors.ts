@@ -40,6 +40,7 @@ export function waitReason(error: unknown): string | undefined {
   if (error instanceof SupervisorError) return error.message;
   // Of several addresses that a name has, the first one speaks for all.
   const first = error instanceof AggregateError ? (error.errors[0] as unknown) : error;
-  const { code, message, cause } = first as NodeJS.ErrnoException;
-  return code !== undefined || (cause as Error | undefined)?.name === "AbortError" ? message : undefined;
+  const { code, path, message, cause } = first as NodeJS.ErrnoException;
+  const isOfNetwork = code !== undefined && path === undefined;
+  return isOfNetwork || (cause as Error | undefined)?.name === "AbortError" ? message : undefined;
 }

@@ -1,6 +1,6 @@
 /** An agent at the door of its server: what it asks, what it believes, what it says, and when it gives up. */
 import type { X509Certificate } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -13,6 +13,7 @@ import type { Pki } from "@k3s-p/plugin-api/slots";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { createPki } from "../pki/pki.ts";
 import { readSettings } from "../plan.ts";
+import { waitReason } from "./join-errors.ts";
 import { joinCluster, type JoinOptions } from "./join.ts";
 
 let dir: string;
@@ -67,7 +68,7 @@ async function fakeServer({ sans = ["127.0.0.1"], port = 0, tls = join(dir, "ser
     if (pathname === "/cacerts") return [200, fake.ca];
     if (!who) return [401, status("Unauthorized")];
     if (pathname === "/v1-k3s/config") return [200, JSON.stringify(fake.config)];
-    if (/-ca\.crt$/.test(pathname)) return [200, pki.ca(pathname.slice("/v1-k3s/".length, -".crt".length) as "client-ca").cert];
+    if (pathname.endsWith("-ca.crt")) return [200, pki.ca(pathname.slice("/v1-k3s/".length, -".crt".length) as "client-ca").cert];
     const name = String(request.headers["k3s-node-name"]);
     return [200, await pki.certify(await text(request), { ca: "client-ca", commonName: `system:node:${name}`, organizations: ["system:nodes"], usage: "client" })];
   }
@@ -103,7 +104,7 @@ const folders = () => ({ agent: join(dir, "data/agent"), node: join(dir, "node")
 
 function settingsOf(argv: readonly string[], env: Record<string, string> = {}, text = "") {
   writeFileSync(join(dir, "config.yaml"), text);
-  return readSettings(["--config", join(dir, "config.yaml"), "--data-dir", join(dir, "data"), "--node-name", "node2", "--node-ip", "192.0.2.7", ...argv], env, "agent");
+  return readSettings(["--config", join(dir, "config.yaml"), "--data-dir", join(dir, "data"), "--node-name", "node2", ...(argv.includes("--node-ip") ? [] : ["--node-ip", "192.0.2.7"]), ...argv], env, "agent");
 }
 const joined = (argv: readonly string[], env = {}, more: Partial<JoinOptions> = {}, text = "") =>
   joinCluster(settingsOf(argv, env, text), { log, signal: stop.signal, nodeFolder: folders().node, sleep: async () => {}, random: () => 0.5, ...more });
@@ -211,6 +212,7 @@ describe("before anything is asked", () => {
     [to("https://a:6443", "K10abc::node:s3cret"), {}, "", `K3SP_FLAG_INVALID token: what was given begins like a whole token, and is not one\nfrom --token\n${fix}`],
     [["--server", "https://a:6443"], { K3S_TOKEN: "node:" }, "", `K3SP_CONFIG_INVALID token: what was given holds no password\nfrom K3S_TOKEN\n${fix}`],
     [["--server", "https://a:6443", "--token-file", "/nowhere/token"], {}, "", "K3SP_PERMISSION_DENIED token-file: /nowhere/token cannot be read\n"],
+    [[...to("https://a:6443"), "--node-ip", "127.0.0.1"], {}, "", "K3SP_FLAG_INVALID node-ip: 127.0.0.1 is no address that other nodes reach\nfrom --node-ip\ngive --node-ip an address of this machine on their network"],
   ])("%j %j %j is refused", async (argv, env, text, expected) => {
     expect(await refusal(joined(argv, env, {}, text))).toContain(expected.replace("$DIR", dir));
     expect(existsSync(join(dir, "data"))).toBe(false);
@@ -286,6 +288,12 @@ describe("a server that refuses", () => {
     expect(await refusal(joined(whole(await fakeServer()), {}, { kubernetes }))).toBe(expected);
   });
 
+  test("as pods would not find it: its address is the loopback one", async () => {
+    const fake = await fakeServer();
+    Object.assign(fake.config, { shared: { "advertise-address": "127.0.0.1" } });
+    expect(await refusal(joined(whole(fake)))).toMatch(/^K3SP_JOIN_REFUSED the server advertises 127\.0\.0\.1, .*\nstart the server with --advertise-address /);
+  });
+
   test.each(["v1.36.9", "v1.33.0"])("Kubernetes %s does", async (kubernetes) => {
     await joined(whole(await fakeServer()), {}, { kubernetes });
   });
@@ -322,5 +330,8 @@ describe("a server that is away", () => {
     const fake = await fakeServer();
     fake.before.push({ status: 200, body: "no JSON" });
     await expect(joined(whole(fake))).rejects.toBeInstanceOf(SyntaxError);
+    mkdirSync(join(folders().agent, "client-ca.crt"), { recursive: true });
+    await expect(joined(whole(fake))).rejects.toMatchObject({ code: "K3SP_PERMISSION_DENIED" });
+    expect(waitReason(Object.assign(new Error("EROFS: read-only file system"), { code: "EROFS", path: "/x" }))).toBeUndefined();
   });
 });

@@ -9,6 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { k3spError, caHash, certificatesOf, isK3spError, type JoinToken, type Logger } from "@k3s-p/plugin-api";
 import type { Pki } from "@k3s-p/plugin-api/slots";
 import type { Settings } from "../config/load.ts";
+import { refused } from "../node/checks.ts";
 import { makeDataFolders } from "../node/data-folders.ts";
 import { nodeInfo } from "../node/identity.ts";
 import { createAgentPki } from "../pki/agent-pki.ts";
@@ -66,6 +67,7 @@ export async function joinCluster(settings: Settings, options: JoinOptions): Pro
       message: "token: an agent needs the token of its server", fix: "--token, --token-file or K3S_TOKEN: see /var/lib/rancher/k3s/server/node-token on the server",
     });
   }
+  if (isLoopback(ip)) throw refused("node-ip", ip, settings, "is no address that other nodes reach", "give --node-ip an address of this machine on their network");
   await makeDataFolders(paths, "agent");
   log.info(`k3s-p ${version} agent starting on node ${name} (${ip}), data in ${paths.dataDir}`);
   if (token && !token.caHash) log.warn(`the token names no CA, so whoever answers at ${url} is believed; use the whole token of the server's node-token`);
@@ -100,6 +102,7 @@ async function findServer({ url, token, node, folder }: Attempt, { signal, kuber
   const supervisor = createSupervisorClient({ url, ca, node, folder, token, signal });
   const server = { ...(JSON.parse(await supervisor.get("/v1-k3s/config")) as ServerConfig), url };
   checkSkew(kubernetes, server.kubernetes);
+  checkReach(server);
   return { supervisor, server };
 }
 
@@ -129,6 +132,14 @@ function checkSkew(mine: string, servers: string): void {
   const message = own > its ? `this node's Kubernetes ${mine} is newer than the server's ${servers}` : `this node's Kubernetes ${mine} is more than three minor versions older than the server's ${servers}`;
   throw k3spError("K3SP_JOIN_REFUSED", { message, fix: own > its ? "upgrade the server first" : "upgrade this node" });
 }
+
+/** Where the Service `kubernetes` leads to is for pods of all nodes. */
+function checkReach({ shared: { "advertise-address": address } }: Server): void {
+  if (typeof address !== "string" || !isLoopback(address)) return;
+  throw k3spError("K3SP_JOIN_REFUSED", { message: `the server advertises ${address}, which is another machine for each node`, fix: "start the server with --advertise-address and an address that this machine reaches" });
+}
+
+const isLoopback = (ip: string): boolean => ip.startsWith("127.") || ip === "::1";
 
 /** Tries until it works, or until the server has refused `believed` times in a row; says why it waits, once a reason. */
 async function patiently<T>(step: () => Promise<T>, door: Door, believed: number, options: JoinOptions): Promise<T> {

@@ -31,10 +31,11 @@ const myCni = (name = "my-cni"): string => {
 };
 
 test("a server tells what is in force, its defaults too", async () => {
-  const { shared, nodeSlots, agentPlugins } = await told();
+  const { shared, nodeSlots, agentPlugins } = await told(["--advertise-address", "192.0.2.1"]);
   expect(shared).toEqual({
     "cluster-cidr": ["10.42.0.0/16"], "service-cidr": ["10.43.0.0/16"], "service-node-port-range": "30000-32767",
     "cluster-dns": ["10.43.0.10"], "cluster-domain": "cluster.local", "flannel-backend": "vxlan", disable: [],
+    "advertise-address": "192.0.2.1", "https-listen-port": 6443,
   });
   expect(nodeSlots).toMatchObject({ cni: "flannel", "network-policy": "network-policy", proxy: "kube-proxy" });
   expect(agentPlugins).toEqual(expect.arrayContaining(["flannel", "kube-proxy", "network-policy"]));
@@ -60,10 +61,10 @@ test.each([
 
 describe("an agent", () => {
   test("has the cluster's settings in force and says where they are from", async () => {
-    const answer = await told(["--cluster-cidr", "10.9.0.0/16", "--service-cidr", "10.8.0.0/16", "--cluster-domain", "here.test", "--service-node-port-range", "40000-40100"]);
+    const answer = await told(["--cluster-cidr", "10.9.0.0/16", "--service-cidr", "10.8.0.0/16", "--cluster-domain", "here.test", "--service-node-port-range", "40000-40100", "--advertise-address", "192.0.2.1", "--https-listen-port", "7443"]);
     const { node, settings, configs } = await agent(answer);
     expect(node).toMatchObject({
-      role: "agent", cluster: { clusterCidr: ["10.9.0.0/16"], serviceCidr: ["10.8.0.0/16"], clusterDns: ["10.8.0.10"], clusterDomain: "here.test", serviceNodePortRange: [40000, 40100], shared: {}, agentPlugins: [] },
+      role: "agent", cluster: { clusterCidr: ["10.9.0.0/16"], serviceCidr: ["10.8.0.0/16"], clusterDns: ["10.8.0.10"], clusterDomain: "here.test", serviceNodePortRange: [40000, 40100], advertiseAddress: "192.0.2.1", httpsListenPort: 7443, shared: {}, agentPlugins: [] },
     });
     expect(settings.values.get("cluster-cidr")).toEqual({ value: ["10.9.0.0/16"], source: url });
     expect(configs.get("flannel")).toMatchObject({ backend: "vxlan" });

@@ -34,6 +34,7 @@ function sharedFlags(plugins: readonly Manifest[], configs: ReadonlyMap<string, 
   const own: Readonly<Record<string, Value>> = {
     "cluster-cidr": cluster.clusterCidr, "service-cidr": cluster.serviceCidr, "cluster-dns": cluster.clusterDns,
     "cluster-domain": cluster.clusterDomain, "service-node-port-range": cluster.serviceNodePortRange.join("-"),
+    "advertise-address": cluster.advertiseAddress, "https-listen-port": cluster.httpsListenPort,
   };
   const optionOf = (flag: string): Value | undefined => {
     const reader = plugins.find((m) => flag in m.flags);
