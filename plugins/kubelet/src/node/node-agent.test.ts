@@ -13,7 +13,7 @@ const machine = { capacity: { cpu: "2" }, allocatable: { cpu: "2" }, architectur
 const state: NodeState = { images: [], runtimeVersion: "x", problem: undefined, diskPressure: false, memoryPressure: false, pidPressure: false };
 
 /** Its clock does not wait: what is due in less than a beat runs at once, and beats run on demand. */
-function start(options: Partial<typeof testOptions> = {}) {
+function start(options: Partial<typeof testOptions> = {}, warn: (fields: object, message: string) => void = () => {}) {
   const kube = fakeKube();
   const node = { ...testNode("/nowhere"), labels: { tier: "edge" } };
   let beat = (): void => {};
@@ -29,7 +29,7 @@ function start(options: Partial<typeof testOptions> = {}) {
       return () => {};
     },
   };
-  const ctx = { kube, node, clock, log: silentLogger, events: { record: () => {} }, options: { ...testOptions, ...options } } as unknown as KubeletContext;
+  const ctx = { kube, node, clock, log: { ...silentLogger, warn }, events: { record: () => {} }, options: { ...testOptions, ...options } } as unknown as KubeletContext;
   const agent = nodeAgent(ctx, machine, () => 10250, async () => state, async () => {});
   onTestFinished(() => agent.stop());
   return { kube, agent, waits, beat: () => beat(), node: () => kube.read(nodes, "n1") as Node | undefined };
@@ -48,6 +48,24 @@ test("an API server that is away is asked again until it has taken the node", as
     spec: { providerID: "k3s://n1" },
     status: { addresses: [{ type: "InternalIP", address: "192.0.2.1" }, { type: "Hostname", address: "n1" }] },
   });
+});
+
+test("an outage is told once a reason, and again when it comes again", async () => {
+  const told: string[] = [];
+  const { kube, agent, beat } = start({}, (fields, message) => told.push(`${message}: ${(fields as { err: string }).err}`));
+  await agent.start();
+  let reason = "";
+  kube.onWrite = () => {
+    if (reason) throw apiError(503, "ServiceUnavailable", reason);
+  };
+  for (const next of ["away", "away", "away", "starting", "starting", "", "away", "away"]) {
+    reason = next;
+    const before = kube.writes.length;
+    beat();
+    await vi.waitFor(() => expect(kube.writes.length).toBeGreaterThan(before + 1));
+    await new Promise(setImmediate);
+  }
+  expect(told).toEqual(["node lease not renewed: away", "node lease not renewed: starting", "node lease not renewed: away"]);
 });
 
 test("what the API server refuses is an error at once", async () => {

@@ -40,11 +40,32 @@ export function nodeAgent(
   /** Before the Node is known, what it was cannot be told from what it is. */
   let known = false;
   const stopping = new AbortController();
+  /** What does not work -> why. */
+  const failing = new Map<string, string>();
 
   const now = (): string => timestamp(new Date(clock.now()));
   const current = (): Node | undefined => informer?.get(self.name);
   const reference = (): ObjectReference =>
     ({ kind: "Node", apiVersion: "v1", name: self.name, uid: self.name }) as ObjectReference;
+
+  /** At each beat the same reason would be the same line: it is told once until it is overcome. */
+  function failed(what: string, error: unknown): void {
+    const err = messageOf(error);
+    if (![...failing.values()].includes(err)) log.warn({ err }, what);
+    failing.set(what, err);
+  }
+
+  /** Whether it worked. */
+  async function tried(step: () => Promise<void>, complaint: string): Promise<boolean> {
+    try {
+      await step();
+      failing.delete(complaint);
+      return true;
+    } catch (error) {
+      failed(complaint, error);
+      return false;
+    }
+  }
 
   async function register(): Promise<void> {
     const status = nodeStatus(self, port(), machine, await state(), undefined, now());
@@ -64,10 +85,11 @@ export function nodeAgent(
   async function registered(): Promise<void> {
     for (let delay: number = REGISTER_RETRY[0]; ; delay = Math.min(delay * 2, REGISTER_RETRY[1])) {
       try {
-        return await register();
+        await register();
+        return failing.clear();
       } catch (error) {
         if (isForbidden(error) || isInvalid(error)) throw error;
-        log.warn({ err: messageOf(error) }, "node not registered");
+        failed("node not registered", error);
         await sleep(clock, delay, stopping.signal);
         stopping.signal.throwIfAborted();
       }
@@ -116,7 +138,7 @@ export function nodeAgent(
     writing = (async () => {
       do {
         again = false;
-        await writeStatus().catch((error: unknown) => log.warn({ err: messageOf(error) }, "node status not written"));
+        await tried(writeStatus, "node status not written");
       } while (again && !stopping.signal.aborted);
     })().finally(() => (writing = undefined));
     return writing;
@@ -136,12 +158,9 @@ export function nodeAgent(
   }
 
   async function onBeat(): Promise<void> {
-    await renewLease().catch((error: unknown) => {
-      // Who hears nothing of a node writes its status; and the watch that would tell may be as broken as the lease.
-      writtenAt = 0;
-      log.warn({ err: messageOf(error) }, "node lease not renewed");
-    });
-    await beat().catch((error: unknown) => log.warn({ err: messageOf(error) }, "node checks failed"));
+    // Who hears nothing of a node writes its status; and the watch that would tell may be as broken as the lease.
+    if (!(await tried(renewLease, "node lease not renewed"))) writtenAt = 0;
+    await tried(beat, "node checks failed");
     await sync();
     if (!stopping.signal.aborted) cancelBeat = clock.after(BEAT, () => void onBeat());
   }
