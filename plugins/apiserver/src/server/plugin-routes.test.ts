@@ -1,8 +1,10 @@
+import { MessageChannel } from "node:worker_threads";
 import { expect, test } from "vitest";
 import type { Contribution } from "@k3s-p/plugin-api";
 import { apiError } from "@k3s-p/plugin-api/kube";
 import type { RouteRequest, ServedRoute } from "@k3s-p/plugin-api/points";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
+import { createBridge } from "@k3s-p/plugin-api/wire/bridge";
 import { requestInMemory } from "../client/memory.ts";
 import { pluginRoutes } from "./plugin-routes.ts";
 import { startTestServer } from "./testing.ts";
@@ -93,4 +95,22 @@ test("names the plugin whose route fails, and passes on what it refuses", async 
   expect(await ask("/refuses")).toMatchObject({ code: 409, message: "not now" });
   expect(await ask("/breaks")).toMatchObject({ code: 500, message: 'Internal error occurred: route "/breaks" of plugin "p" failed: broken' });
   expect(await ask("/odd")).toMatchObject({ code: 500, message: 'Internal error occurred: route "/odd" of plugin "p" answered without a status, contentType or body' });
+});
+
+test("a route may live in another process", async () => {
+  const { port1, port2 } = new MessageChannel();
+  const channel = (port: typeof port1) => ({ send: (message: unknown) => port.postMessage(message), onMessage: (fn: (message: unknown) => void) => void port.on("message", fn) });
+  const far = route("/far/", {
+    answer: ({ path, user }) => {
+      if (path === "/far/off") throw apiError(404, "NotFound", "too far");
+      return { status: 200, contentType: "text/plain", body: `${user.name} at ${path}` };
+    },
+  });
+  createBridge(channel(port2), { plugin: () => far });
+  const { served } = contributed((await createBridge(channel(port1), {}).remote("plugin")()) as ServedRoute);
+  await using server = await startTestServer({ served });
+  expect((await server.http("GET", "/far/away", undefined, {}, member)).text).toBe("alice at /far/away");
+  expect((await server.http("GET", "/far/off", undefined, {}, member)).body).toMatchObject({ code: 404, message: "too far" });
+  expect((await server.http("GET", "/far/away", undefined, {}, stranger)).status).toBe(403);
+  port1.close();
 });
