@@ -7,6 +7,8 @@ import type { Registries, RegistryAuth, RegistryTls } from "./registries.ts";
 export interface HostsOptions {
   /** Of registries with mirrors only the mirrors are asked. */
   readonly disableDefaultEndpoint: boolean;
+  /** containerd's major version. */
+  readonly major: number;
 }
 
 export interface Hosts {
@@ -30,7 +32,11 @@ const anyHost = "_default";
 const dockerHub = { name: "docker.io", host: "registry-1.docker.io" };
 
 export function renderHosts(registries: Registries, options: HostsOptions): Hosts {
-  const warnings = registries.configs["*"]?.auth ? ['configs."*".auth has no effect: containerd takes credentials by host, so name each'] : [];
+  const forAny = registries.configs["*"] ?? {};
+  const warnings = [
+    ...(forAny.auth ? ['configs."*".auth has no effect: containerd takes credentials by host, so name each'] : []),
+    ...(forAny.tls && options.major < 2 ? ['configs."*".tls has no effect with containerd 1: name each host'] : []),
+  ];
   const names = [...new Set([...Object.keys(registries.configs), ...Object.keys(registries.mirrors)])].sort();
   const files = names.flatMap((name): [string, string][] => {
     const mirrors = mirrorEndpoints(registries, name, warnings);
@@ -54,31 +60,36 @@ function mirrorEndpoints(registries: Registries, name: string, warnings: string[
   return [...found.values()];
 }
 
-/** The registry itself is asked last, as containerd does anyway. When it must not be, the last mirror takes its place. */
+/**
+ * The registry itself is asked last. It is listed among the hosts when it needs settings: those that stand beside `server`
+ * containerd 1.6 does not read. Without a `server` it would still be asked, so where it must not be the last mirror has that place.
+ */
 function hostsToml(registries: Registries, name: string, mirrors: readonly Endpoint[], { disableDefaultEndpoint }: HostsOptions): string {
-  const own = name === "*" ? undefined : parseEndpoint(registries, name);
-  const last = mirrors.at(-1);
-  const endsWithMirror = last && (disableDefaultEndpoint || (own && urlOf(own) === urlOf(last)));
-  const server = endsWithMirror ? last : own;
-  const hosts = endsWithMirror ? mirrors.slice(0, -1) : mirrors;
-  return [
-    header, "",
-    ...(server ? [`server = ${JSON.stringify(urlOf(server))}`] : []),
-    ...settings(server ?? { path: "/v2", tls: tlsOf(registries, name) ?? {} }, ["pull", "resolve", "push"]),
-    ...hosts.flatMap((each) => ["", `[host.${JSON.stringify(urlOf(each))}]`, ...settings(each, ["pull", "resolve"])]),
-    "",
-  ].join("\n");
+  if (name === "*") return anyHostToml(tlsOf(registries, name) ?? {}, mirrors, disableDefaultEndpoint);
+  const own = parseEndpoint(registries, name);
+  const server = disableDefaultEndpoint ? (mirrors.at(-1) ?? own) : own;
+  const isListed = mirrors.some((each) => urlOf(each) === urlOf(server));
+  const hosts = isListed || !tlsLines(server.tls).length ? mirrors : [...mirrors, server];
+  return lines([`server = ${JSON.stringify(urlOf(server))}`, ...hosts.flatMap(hostLines)]);
 }
 
-function settings({ path, tls }: Pick<Endpoint, "path" | "tls">, capabilities: readonly string[]): string[] {
-  return [
-    `capabilities = ${JSON.stringify(capabilities)}`,
-    ...(path === "/v2" ? [] : ["override_path = true"]),
-    ...(tls.ca_file ? [`ca = ${JSON.stringify([tls.ca_file])}`] : []),
-    ...(tls.cert_file ? [`client = ${JSON.stringify([[tls.cert_file, tls.key_file]])}`] : []),
-    ...(tls.insecure_skip_verify ? ["skip_verify = true"] : []),
-  ];
+/** Here every host is its own server, and what is for all of them has no other place. */
+function anyHostToml(tls: RegistryTls, mirrors: readonly Endpoint[], disableDefaultEndpoint: boolean): string {
+  const last = disableDefaultEndpoint ? mirrors.at(-1) : undefined;
+  return lines([...(last ? [`server = ${JSON.stringify(urlOf(last))}`] : tlsLines(tls)), ...mirrors.flatMap(hostLines)]);
 }
+
+const lines = (text: readonly string[]): string => [header, ...text, ""].join("\n");
+
+const hostLines = (host: Endpoint): string[] => [
+  "", `[host.${JSON.stringify(urlOf(host))}]`, 'capabilities = ["pull", "resolve"]', ...(host.path === "/v2" ? [] : ["override_path = true"]), ...tlsLines(host.tls),
+];
+
+const tlsLines = (tls: RegistryTls): string[] => [
+  ...(tls.ca_file ? [`ca = ${JSON.stringify([tls.ca_file])}`] : []),
+  ...(tls.cert_file ? [`client = ${JSON.stringify([[tls.cert_file, tls.key_file]])}`] : []),
+  ...(tls.insecure_skip_verify ? ["skip_verify = true"] : []),
+];
 
 /** By hand, since `URL` would drop a port that is the scheme's own. */
 function parseEndpoint(registries: Registries, given: string): Endpoint {

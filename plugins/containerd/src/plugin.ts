@@ -43,7 +43,7 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
     const { major, overlay } = await finding;
     const snapshotter = chooseSnapshotter(ctx, overlay);
     const restrictOomScoreAdj = lacksSysResource(readProcStatus());
-    const registryAuths = await configureRegistries(ctx);
+    const registryAuths = await configureRegistries(ctx, major);
     const config = settingsText(ctx, programs, { sandboxImage, snapshotter, major, restrictOomScoreAdj, registryAuths });
     await runDaemon(ctx, {
       configFile: join(paths.agentEtc, "containerd", "config.toml"), config,
@@ -91,12 +91,12 @@ function chooseSnapshotter(ctx: Context, overlay: boolean): string {
 }
 
 /** Read at start only, as K3s does. Returns the credentials, which are not for hosts.toml. */
-async function configureRegistries(ctx: Context): Promise<ContainerdSettings["registryAuths"]> {
+async function configureRegistries(ctx: Context, major: number): Promise<ContainerdSettings["registryAuths"]> {
   const { privateRegistry = defaultRegistries, disableDefaultRegistryEndpoint: disableDefaultEndpoint = false } = ctx.config;
   const read = await readRegistries(privateRegistry);
   if (!read && privateRegistry !== defaultRegistries) ctx.log.warn(`${privateRegistry} is not there: registries are asked without settings`);
   const { registries = noRegistries, warnings = [] } = read ?? {};
-  const hosts = renderHosts(registries, { disableDefaultEndpoint });
+  const hosts = renderHosts(registries, { disableDefaultEndpoint, major });
   for (const warning of [...warnings, ...hosts.warnings.map((each) => `${privateRegistry}: ${each}`)]) ctx.log.warn(warning);
   await writeHosts(certsDir(ctx), hosts.files);
   return registryAuths(registries);
