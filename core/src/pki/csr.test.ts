@@ -63,8 +63,9 @@ describe("certification requests", () => {
     ["a signature by another key", requestOf({ publicKey: p256.publicKey, privateKey: other.privateKey }), /signature is not by the key/],
     ["an RSA signature's name on an EC one", requestOf(p256, { algorithm: d.sequence(d.oid("1.2.840.113549.1.1.11"), d.der(0x05)) }), /signature is not by the key/],
     ["SHA-1", requestOf(p256, { algorithm: d.sequence(d.oid("1.2.840.10045.4.1")), digest: "sha1" }), /not signed with ECDSA or RSA over SHA-256/],
-    ["RSA of 1024 bits", requestOf(generateKeyPairSync("rsa", { modulusLength: 1024 })), /its key is rsa 1024; use P-256/],
+    ["RSA of 1024 bits", requestOf(generateKeyPairSync("rsa", { modulusLength: 1024 })), /its key is rsa 1024; use one of the named curves P-256/],
     ["a curve that TLS does not take here", requestOf(generateKeyPairSync("ec", { namedCurve: "secp256k1" })), /its key is ec secp256k1/],
+    ["a curve that is spelt out", requestOf(generateKeyPairSync("ec", { namedCurve: "P-256", paramEncoding: "explicit" })), /its key is ec prime256v1; use one of the named curves/],
     ["a key of another kind", requestOf({ ...p256, publicKey: generateKeyPairSync("ed25519").publicKey }), /its key is ed25519; use/],
   ])("refuses %s", (_, pem, why) => {
     expect(() => requestedKey(pem)).toThrow(expect.objectContaining({ code: "K3SP_CERTIFICATE_INVALID", message: expect.stringMatching(why) }));

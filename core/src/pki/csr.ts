@@ -21,6 +21,9 @@ const rsa = (arc: number, digest: Signature["digest"]): Signature =>
   ({ keyType: "rsa", digest, algorithm: d.sequence(d.oid(`1.2.840.113549.1.1.${arc}`), d.der(0x05)) });
 const signatures: readonly Signature[] = [ecdsa(2, "sha256"), ecdsa(3, "sha384"), ecdsa(4, "sha512"), rsa(11, "sha256"), rsa(12, "sha384"), rsa(13, "sha512")];
 
+/** P-256 and P-384, as the algorithm of a key has them. */
+const curves: readonly Buffer[] = ["1.2.840.10045.3.1.7", "1.3.132.0.34"].map((curve) => d.sequence(d.oid("1.2.840.10045.2.1"), d.oid(curve)));
+
 /** PEM. The subject is empty, as whoever signs decides it. */
 export function createRequest(key: KeyObject): string {
   const spki = createPublicKey(key).export({ type: "spki", format: "der" });
@@ -39,7 +42,7 @@ export function requestedKey(pem: string): KeyObject {
   const signature = signatures.find((known) => known.algorithm.equals(algorithm!));
   if (!signature) throw invalid("it is not signed with ECDSA or RSA over SHA-256, SHA-384 or SHA-512");
   const key = publicKey(spki!);
-  checkStrength(key);
+  checkStrength(key, spki!);
   if (key.asymmetricKeyType !== signature.keyType || !isSignedBy(key, signature.digest, info!, signed!)) {
     throw invalid("its signature is not by the key that is in it");
   }
@@ -71,11 +74,12 @@ function publicKey(spki: Buffer): KeyObject {
   }
 }
 
-function checkStrength({ asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject): void {
+/** By name: a curve that is spelt out may be any, and most peers refuse it. */
+function checkStrength({ asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject, spki: Buffer): void {
   const { namedCurve = "", modulusLength = 0 } = details;
-  if (type === "ec" && ["prime256v1", "secp384r1"].includes(namedCurve)) return;
+  if (type === "ec" && curves.some((known) => known.equals(d.parts(spki)[0]!))) return;
   if (type === "rsa" && modulusLength >= 2048 && modulusLength <= 8192) return;
-  throw invalid(`its key is ${[type, namedCurve || modulusLength || ""].join(" ").trim()}; use P-256, P-384, or RSA of 2048 to 8192 bits`);
+  throw invalid(`its key is ${[type, namedCurve || modulusLength || ""].join(" ").trim()}; use one of the named curves P-256 and P-384, or RSA of 2048 to 8192 bits`);
 }
 
 function isSignedBy(key: KeyObject, digest: string, info: Buffer, signed: Buffer): boolean {
