@@ -19,7 +19,7 @@ beforeAll(async () => {
     tlsSan: ["api.example.com", "192.0.2.9"],
   });
   for (const name of ["node-1", "other"]) {
-    await joinable.cluster.kube.create(nodes, { metadata: { name }, status: { addresses: [{ type: "InternalIP", address: name === "other" ? "192.0.2.50" : "127.0.0.1" }] } });
+    await joinable.cluster.kube.create(nodes, { metadata: { name }, status: { addresses: [{ type: "InternalIP", address: name === "other" ? "192.0.2.50" : "127.0.0.1" }], conditions: [{ type: "Ready", status: "True" }] } });
   }
 });
 afterAll(() => joinable[Symbol.asyncDispose]());
@@ -238,7 +238,7 @@ describe("names and addresses", () => {
       ["10.43.0.1", 403, "node address 10.43.0.1 is one of the server's own"],
       ["10.43.7.7", 403, "node address 10.43.7.7 is one of the cluster's pods or services"],
       ["10.42.1.1", 403, "node address 10.42.1.1 is one of the cluster's pods or services"],
-      ["192.0.2.50", 403, 'node address 192.0.2.50 is that of node "other"'],
+      ["192.0.2.50", 403, 'node address 192.0.2.50 is that of node "other", which is ready: if this machine had that name, stop it or delete the Node'],
       ...["127.0.0.1", "127.1.2.3", "0.0.0.0", "::", "::1", "::ffff:192.0.2.1", "::ffff:c000:201", "fe80::1%eth0", "224.0.0.1", "255.255.255.255", "ff02::1", "node", "192.0.2.60/24"]
         .map((ips) => [ips, 400, `node address ${JSON.stringify(ips)} is not valid: an IP address of one machine is expected`] as const),
       [Array.from({ length: 9 }, (_, i) => `192.0.2.${100 + i}`).join(), 400, "node addresses: at most 8 are possible"],
@@ -248,9 +248,12 @@ describe("names and addresses", () => {
     expect((await ask("")).status).toBe(200);
   });
 
-  test("a node may have the address that it has", async () => {
+  test("a node may have the address that it has, and that which it had under another name", async () => {
+    const { cluster, sign } = joinable;
+    await cluster.kube.create(nodes, { metadata: { name: "before" }, status: { addresses: [{ type: "InternalIP", address: "192.0.2.70" }], conditions: [{ type: "Ready", status: "Unknown" }] } });
+    expect((await sign("serving-kubelet.crt", request.csr, { ...(await joined("after")), node: "after", ips: "192.0.2.70" })).status).toBe(200);
     const other = { authorization: joinable.basic.node, node: "other", password: "p", ips: "192.0.2.50" };
-    expect((await joinable.sign("serving-kubelet.crt", request.csr, other)).status).toBe(200);
+    expect((await sign("serving-kubelet.crt", request.csr, other)).status).toBe(200);
   });
 });
 

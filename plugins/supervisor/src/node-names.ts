@@ -1,6 +1,6 @@
 /** What a node may be called, and which addresses its certificate may have: nothing under which clients look for the server. */
 import { isIP } from "node:net";
-import { apiError, badRequest, type Node } from "@k3s-p/plugin-api/kube";
+import { apiError, badRequest, conditionIsTrue, type Node } from "@k3s-p/plugin-api/kube";
 import { addressAt, cidrContains, intToIp, ipToInt, parseCidr } from "@k3s-p/plugin-api/net";
 import type { NodeInfo } from "@k3s-p/plugin-api/slots";
 
@@ -31,7 +31,7 @@ export function checkedAddresses(header: string, name: string, server: NodeInfo,
     if (own.has(address)) throw refused(`node address ${address} is one of the server's own`);
     if (networks.some((cidr) => cidrContains(cidr, address))) throw refused(`node address ${address} is one of the cluster's pods or services`);
     const owner = others.get(address);
-    if (owner !== undefined) throw refused(`node address ${address} is that of node ${JSON.stringify(owner)}`);
+    if (owner !== undefined) throw refused(`node address ${address} is that of node ${JSON.stringify(owner)}, which is ready: if this machine had that name, stop it or delete the Node`);
     return address;
   });
 }
@@ -53,7 +53,9 @@ function addressesOf({ ip, externalIp, cluster }: NodeInfo): ReadonlySet<string>
   return new Set(all.filter((address): address is string => isIP(address ?? "") !== 0).map(shortest));
 }
 
+/** Whoever is not ready may be this machine under the name that it had before. */
 function addressesOfOthers(name: string, nodes: readonly Node[]): ReadonlyMap<string, string> {
-  return new Map(nodes.filter(({ metadata }) => metadata.name !== name).flatMap(({ metadata, status }) =>
+  const others = nodes.filter(({ metadata, status }) => metadata.name !== name && conditionIsTrue(status?.conditions, "Ready"));
+  return new Map(others.flatMap(({ metadata, status }) =>
     (status?.addresses ?? []).filter(({ address }) => isIP(address)).map(({ address }) => [shortest(address), metadata.name!] as const)));
 }
