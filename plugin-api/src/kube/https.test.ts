@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import dns from "node:dns";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
@@ -26,6 +27,7 @@ beforeAll(() => {
 });
 afterEach(async () => {
   vi.useRealTimers();
+  vi.restoreAllMocks();
   kube?.close();
   await stop();
 });
@@ -197,7 +199,7 @@ describe("the client of a server that may go silent", () => {
     const answer: Handler = (res, req) => (req.url!.includes("watch") ? watchOf(line("ADDED", `round-${round}`, 6 + round)) : listOf(5))(res, req);
     const url = await serve(answer);
     const told: string[] = [];
-    kube = createHttpsClient({ url, ca: cert }, { onError: (_, error) => void told.push(/ECONNREFUSED|aborted/.exec(error.message)?.[0] ?? error.message) });
+    kube = createHttpsClient({ url, ca: cert }, { onError: (_, error) => void told.push(/ECONNREFUSED|lost/.exec(error.message)?.[0] ?? error.message) });
     const informers = [nodes, pods, configMaps].map((resource) => kube!.informer(resource as typeof pods));
     const areBack = () => informers.every((informer) => informer.list().length === round + 1);
     for (; round < 2; round++) {
@@ -208,7 +210,7 @@ describe("the client of a server that may go silent", () => {
     }
     await until(areBack);
     // First the connections are cut, then there is nobody.
-    expect(told).toEqual(["aborted", "ECONNREFUSED", "aborted", "ECONNREFUSED"]);
+    expect(told).toEqual(["lost", "ECONNREFUSED", "lost", "ECONNREFUSED"]);
   });
 });
 
@@ -244,8 +246,18 @@ describe("the connection of a client", () => {
   });
 
   test("has an error with words also when several addresses of a name were tried", async () => {
-    kube = createHttpsClient(() => Promise.reject(new AggregateError([new Error("connect ECONNREFUSED ::1:6443"), new Error("connect ECONNREFUSED 127.0.0.1:6443")])));
-    await expect(kube.get(configMaps, "a", "default")).rejects.toThrow("connect ECONNREFUSED ::1:6443");
+    const url = new URL(await serve(found));
+    await stop();
+    vi.spyOn(dns, "lookup").mockImplementation(((_: string, __: object, done: (error: null, found: object[]) => void) =>
+      done(null, [{ address: "127.0.0.1", family: 4 }, { address: "127.0.0.2", family: 4 }])) as unknown as typeof dns.lookup);
+    kube = createHttpsClient({ url: `https://server.example:${url.port}`, ca: cert });
+    await expect(kube.get(configMaps, "a", "default")).rejects.toThrow(`connect ECONNREFUSED 127.0.0.1:${url.port}`);
+  });
+
+  test("is said to be lost when it is, before the answer and in its midst", async () => {
+    const { kube } = await clientOf([(_, req) => void req.socket.destroy(), cut((res) => void res.writeHead(200, { "content-length": 9 }).write("{"))]);
+    const lost = { code: "ECONNRESET", message: expect.stringMatching(/^the connection to https:\S+ was lost$/) };
+    for (let i = 0; i < 2; i++) await expect(kube.get(configMaps, "a", "default")).rejects.toMatchObject(lost);
   });
 
   test("is gone after close, with all that was under way", async () => {

@@ -58,7 +58,7 @@ export function createTransport({ connection: ask, deadline, closing }: Transpor
     return (way = { connection, agent: agentOf(connection) });
   }
 
-  async function exchange(call: Call): Promise<Answer> {
+  return async (call) => {
     const { connection, agent } = await newestWay();
     for (const signal of [closing, call.signal]) if (signal?.aborted) throw endOf(signal);
     const { method, body, signal, contentType = "application/json", silence = deadline } = call;
@@ -78,14 +78,12 @@ export function createTransport({ connection: ask, deadline, closing }: Transpor
     try {
       const response = await promise;
       guard.watch(response, silence);
-      return { status: response.statusCode!, headers: response.headers, body: partsOf(response, guard) };
+      return { status: response.statusCode!, headers: response.headers, body: partsOf(response, guard, connection.url) };
     } catch (error) {
       guard.end();
-      throw error;
+      throw explained(error, connection.url);
     }
-  }
-
-  return (call) => exchange(call).catch((error: unknown) => { throw causeOf(error); });
+  };
 }
 
 function agentOf({ ca, cert, key }: KubeConnection): Agent {
@@ -104,8 +102,12 @@ function urlOf(base: string, { path, query = {} }: Call): URL {
 
 const silent = (url: string, limit: number): Error => Object.assign(new Error(`${url} was silent for ${limit / 1000} s`), { code: "ETIMEDOUT" });
 
-/** Of a name with several addresses, what was wrong with the first: an AggregateError has no message of its own. */
-const causeOf = (error: unknown): unknown => (error instanceof AggregateError ? (error.errors[0] as unknown) : error);
+/** What people read: of a name with several addresses what was wrong with the first, and in place of "aborted" and "socket hang up" what that means. */
+function explained(error: unknown, url: string): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (error instanceof AggregateError) return error.errors[0];
+  return code === "ECONNRESET" && !message.includes(code) ? Object.assign(new Error(`the connection to ${url} was lost`, { cause: error }), { code }) : error;
+}
 
 const endOf = ({ reason }: AbortSignal): Error => (reason instanceof Error ? reason : new Error(String(reason)));
 
@@ -136,12 +138,14 @@ function createGuard(signals: readonly (AbortSignal | undefined)[], onSilent: (l
   };
 }
 
-async function* partsOf(response: IncomingMessage, guard: Guard): AsyncGenerator<Buffer> {
+async function* partsOf(response: IncomingMessage, guard: Guard, url: string): AsyncGenerator<Buffer> {
   try {
     for await (const part of response) {
       guard.heard();
       yield part as Buffer;
     }
+  } catch (error) {
+    throw explained(error, url);
   } finally {
     guard.end();
   }
