@@ -1,10 +1,10 @@
 /** From settings to a checked plan: everything before any plugin code runs. */
 import { k3spError, type Role } from "@k3s-p/plugin-api";
-import { forAgents } from "./agent/shared-settings.ts";
+import { forAgents, type ForAgents } from "./agent/shared-settings.ts";
 import { flagsOf } from "./config/flags.ts";
 import { loadSettings, type Settings } from "./config/load.ts";
 import { pluginConfigs } from "./config/plugins.ts";
-import { defaultPlugins, disableFlags, profiles } from "./defaults.ts";
+import { agentPlugins, defaultPlugins, disableFlags, profiles } from "./defaults.ts";
 import { runsInServer } from "./isolation/program.ts";
 import { didYouMean, type Manifest } from "./kernel/manifest.ts";
 import { resolvePlan, type Plan } from "./kernel/resolve.ts";
@@ -64,14 +64,16 @@ export async function planFrom(settings: Settings, { role = "server", overrides 
   const node = nodeInfo(settings, [...disabled.keys(), ...disableList(settings)].filter(unique).sort(), role);
   if (plan.plugins.some((m) => "dns" in m.provides)) checkDnsAddresses(node.cluster, settings);
   if (role === "agent") return { settings, plan, configs, node };
-  const agents = hasNode ? forAgents(plan, configs, node.cluster) : (await planFrom(withNode(settings), { overrides })).node.cluster;
-  const { shared, nodeSlots, agentPlugins } = agents;
-  const cluster = Object.freeze({ ...node.cluster, shared, nodeSlots, agentPlugins });
-  return { settings, plan, configs, node: Object.freeze({ ...node, cluster }) };
+  const told = hasNode ? forAgents(plan, configs, node.cluster) : await asWithNode(settings, overrides);
+  return { settings, plan, configs, node: Object.freeze({ ...node, cluster: Object.freeze({ ...node.cluster, ...told }) }) };
 }
 
 /** Agents run what the server itself would run, though it has no node of its own. */
-const withNode = (settings: Settings): Settings => ({ ...settings, values: new Map([...settings.values].filter(([name]) => name !== "disable-agent")) });
+async function asWithNode(settings: Settings, overrides: Overrides): Promise<ForAgents> {
+  const values = new Map([...settings.values].filter(([name]) => name !== "disable-agent"));
+  const { shared, nodeSlots, agentPlugins: ids } = (await planFrom({ ...settings, values }, { overrides })).node.cluster;
+  return { shared, nodeSlots, agentPlugins: ids };
+}
 
 interface Unmet {
   /** What is asked for, as it may be shown; undefined = nothing that is not here. */
@@ -169,7 +171,7 @@ function requireSlot(slot: string, source: string): void {
 
 /** A section for a plugin that does not exist would be lost silently; all nodes may have the same file. */
 function checkSections(settings: Settings, manifests: readonly Manifest[]): void {
-  const ids = [...defaultPlugins, ...manifests.map((m) => m.id)];
+  const ids = [...defaultPlugins, ...agentPlugins, ...manifests.map((m) => m.id)];
   for (const [id, section] of settings.plugins) {
     if (ids.includes(id)) continue;
     throw k3spError("K3SP_CONFIG_INVALID", {

@@ -1,4 +1,4 @@
-/** Runs a planned server in this process: kernel, references, signals, and the summary a user reads. */
+/** Runs a planned server or agent in this process: kernel, references, signals, and the summary a user reads. */
 import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { ApiError } from "@k3s-p/plugin-api/kube";

@@ -2,10 +2,10 @@
 import { k3spError, type K3spError } from "@k3s-p/plugin-api";
 import { SupervisorError } from "./supervisor-client.ts";
 
+/** Where this machine knocks, and as whom. */
 export interface Door {
   readonly url: string;
-  /** The name that this machine asks for. */
-  readonly node: string;
+  readonly node: { readonly name: string };
 }
 
 /** Undefined when another attempt may go better. */
@@ -28,7 +28,7 @@ const refusals: Readonly<Record<number, (error: SupervisorError, door: Door) => 
   400: ({ message }) => k3spError("K3SP_JOIN_REFUSED", { message }),
   401: () => k3spError("K3SP_JOIN_REFUSED", { message: "the server does not accept the token", fix: "take it anew from /var/lib/rancher/k3s/server/node-token on the server; bootstrap tokens expire" }),
   403: ({ message }, { node }) => k3spError("K3SP_JOIN_REFUSED", {
-    message, fix: `give this node another name with --node-name or --with-node-id; or, if it takes the place of the one that has it, kubectl delete node ${node}`,
+    message, fix: `give this node another name with --node-name or --with-node-id; or, if it takes the place of the one that has it, kubectl delete node ${node.name}`,
   }),
 };
 

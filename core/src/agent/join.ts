@@ -72,10 +72,9 @@ export async function joinCluster(settings: Settings, options: JoinOptions): Pro
   log.info(`k3s-p ${version} agent starting on node ${name} (${ip}), data in ${paths.dataDir}`);
   if (token && !token.caHash) log.warn(`the token names no CA, so whoever answers at ${url} is believed; use the whole token of the server's node-token`);
   const node = { name, password: await nodePassword(nodeFolder) };
-  const door = { url, node: name };
   const wanted = { url, token, node, folder: paths.agent };
-  const { supervisor, server } = await patiently(() => findServer(wanted, options), door, STARTING, options);
-  const pki = await patiently(() => ownPki(supervisor, wanted, log), door, 1, options);
+  const { supervisor, server } = await patiently(() => findServer(wanted, options), wanted, STARTING, options);
+  const pki = await patiently(() => ownPki(supervisor, wanted, log), wanted, 1, options);
   log.info(`joined ${url} (k3s-p ${server.version}, Kubernetes ${server.kubernetes})`);
   return { settings: withCluster(named, server, url), pki, server };
 }
@@ -88,8 +87,7 @@ async function withNodeId(settings: Settings, folder: string): Promise<Settings>
   return { ...settings, values: new Map([...settings.values, ["node-name", { value: name, source: asked.source }]]) };
 }
 
-interface Attempt {
-  readonly url: string;
+interface Attempt extends Door {
   readonly token: JoinToken | undefined;
   readonly node: { readonly name: string; readonly password: string };
   /** `agent`, below the data directory. */
