@@ -28,7 +28,8 @@ const refusals: Readonly<Record<number, (error: SupervisorError, door: Door) => 
   400: ({ message }) => k3spError("K3SP_JOIN_REFUSED", { message }),
   401: () => k3spError("K3SP_JOIN_REFUSED", { message: "the server does not accept the token", fix: "take it anew from /var/lib/rancher/k3s/server/node-token on the server; bootstrap tokens expire" }),
   403: ({ message }, { node }) => k3spError("K3SP_JOIN_REFUSED", {
-    message, fix: `give this node another name with --node-name or --with-node-id; or, if it takes the place of the one that has it, kubectl delete node ${node.name}`,
+    // Other refusals say themselves what would help.
+    message, ...(message.startsWith("Node password") && { fix: `give this node another name with --node-name or --with-node-id; or, if it takes the place of the one that has it, kubectl delete node ${node.name}` }),
   }),
 };
 
