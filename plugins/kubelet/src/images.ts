@@ -5,7 +5,8 @@ import type { Pod, Secret } from "@k3s-p/plugin-api/kube";
 import { backoff, goDuration } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import { podEvent, type KubeletContext } from "./context.ts";
-import { namespaceOf, type ContainerRef } from "./pod.ts";
+import type { ContainerRef } from "./pod.ts";
+import { pullAuths } from "./pull-secrets.ts";
 
 export type ImageResult =
   | { readonly ok: true; readonly image: Image }
@@ -71,17 +72,20 @@ export function images(ctx: ImagesContext): Images {
   }
 
   async function pullWithSecrets(pod: Pod, image: string, sandbox: PodSandboxConfig): Promise<void> {
-    const auths = await pullAuths(pod, image, ctx.secret);
-    let last: unknown;
+    const { auths, missing } = await pullAuths(pod, image, ctx.secret);
+    if (missing.length) {
+      const message = `Unable to retrieve some image pull secrets (${missing.join(", ")}); attempting to pull the image may not succeed.`;
+      podEvent(ctx, pod, "Warning", "FailedToRetrieveImagePullSecret", message);
+    }
+    const failed = new Set<string>();
     for (const auth of auths.length ? auths : [undefined]) {
       try {
-        await pullOnce(image, auth, sandbox);
-        return;
+        return void (await pullOnce(image, auth, sandbox));
       } catch (error) {
-        last = error;
+        failed.add(pullMessage(error));
       }
     }
-    throw last;
+    throw new Error(failed.size === 1 ? [...failed][0] : `[${[...failed].join(", ")}]`);
   }
 
   return {
@@ -113,6 +117,18 @@ export function images(ctx: ImagesContext): Images {
   };
 }
 
+const grpcCodes = [
+  "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted",
+  "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated",
+];
+
+/** With the runtime's code before its words as upstream has it, which leaves out `Unknown`. */
+function pullMessage(error: unknown): string {
+  const { code } = error as { readonly code?: unknown };
+  const name = typeof code === "number" ? grpcCodes[code] : undefined;
+  return name && name !== "Unknown" ? `rpc error: code = ${name} desc = ${messageOf(error)}` : messageOf(error);
+}
+
 const component = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
 const domain = "(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\\[[0-9a-fA-F:]+\\])(?::\\d+)?";
 const reference = new RegExp(
@@ -124,60 +140,4 @@ export function withDefaultTag(image: string): string | undefined {
   const match = reference.exec(image);
   if (!match) return undefined;
   return match[1] || match[2] ? image : `${image}:latest`;
-}
-
-/** Credentials of the pod's pull secrets that fit the image's registry and path, the most specific first. */
-export async function pullAuths(
-  pod: Pod, image: string, secret: (namespace: string, name: string) => Promise<Secret | undefined>,
-): Promise<ImageAuth[]> {
-  const found: { length: number; auth: ImageAuth }[] = [];
-  for (const { name } of pod.spec?.imagePullSecrets ?? []) {
-    const object = name ? await secret(namespaceOf(pod), name) : undefined;
-    for (const [host, entry] of Object.entries(dockerConfig(object))) {
-      if (registryMatches(host, image)) found.push({ length: host.length, auth: toAuth(host, entry) });
-    }
-  }
-  return found.sort((a, b) => b.length - a.length).map(({ auth }) => auth);
-}
-
-interface DockerAuth {
-  readonly username?: string;
-  readonly password?: string;
-  readonly auth?: string;
-  readonly identitytoken?: string;
-}
-
-function dockerConfig(secret: Secret | undefined): Readonly<Record<string, DockerAuth>> {
-  const modern = secret?.data?.[".dockerconfigjson"];
-  const legacy = secret?.data?.[".dockercfg"];
-  const text = modern ?? legacy;
-  if (!text) return {};
-  try {
-    const parsed = JSON.parse(Buffer.from(text, "base64").toString("utf8"));
-    return (modern ? parsed.auths : parsed) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-function registryMatches(host: string, image: string): boolean {
-  const wanted = host.replace(/^https?:\/\//, "").replace(/\/(v[12]\/?)?$/, "").replace(/^index\.docker\.io/, "docker.io");
-  const first = image.split("/")[0]!;
-  const qualified = image.includes("/") && /[.:]|^localhost$/.test(first) ? image : `docker.io/${image}`;
-  const [wantedHost = "", ...path] = wanted.split("/");
-  const [imageHost = "", ...imagePath] = qualified.split("/");
-  const pattern = new RegExp(`^${wantedHost.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", "[^.]*")}$`);
-  return pattern.test(imageHost) && imagePath.join("/").startsWith(path.join("/"));
-}
-
-function toAuth(host: string, entry: DockerAuth): ImageAuth {
-  const decoded = entry.auth ? Buffer.from(entry.auth, "base64").toString("utf8") : "";
-  const colon = decoded.indexOf(":");
-  const username = entry.username ?? (colon > 0 ? decoded.slice(0, colon) : undefined);
-  const password = entry.password ?? (colon > 0 ? decoded.slice(colon + 1) : undefined);
-  return {
-    serverAddress: host,
-    ...(username !== undefined && { username }), ...(password !== undefined && { password }),
-    ...(entry.identitytoken && { identityToken: entry.identitytoken }),
-  };
 }
