@@ -272,12 +272,15 @@ describe("a server that refuses", () => {
     await joined(whole(fake));
   });
 
-  test("the name says why, at once", async () => {
+  const taken = "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry";
+  test.each([
+    [taken, "give this node another name with --node-name or --with-node-id; or, if it takes the place of the one that has it, kubectl delete node node2"],
+    ['node name "node2" is one of the server\'s own: choose another with --node-name', "see what the server says"],
+  ])("the name says why, at once: %s", async (message, fix) => {
     const fake = await fakeServer();
-    const message = "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry";
     const ok = { status: 200, body: JSON.stringify(fake.config) };
     fake.before.push(ok, { status: 200, body: fake.pki.ca("server-ca").cert }, { status: 200, body: fake.pki.ca("client-ca").cert }, { status: 403, body: status(message) });
-    expect(await refusal(joined(whole(fake)))).toBe(`K3SP_JOIN_REFUSED ${message}\ngive this node another name with --node-name or --with-node-id; or, if it takes the place of the one that has it, kubectl delete node node2`);
+    expect(await refusal(joined(whole(fake)))).toBe(`K3SP_JOIN_REFUSED ${message}\n${fix}`);
     expect(fake.asked.filter((line) => line.startsWith("POST"))).toHaveLength(1);
   });
 
