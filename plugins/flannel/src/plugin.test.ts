@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { apiError, nodes } from "@k3s-p/plugin-api/kube";
+import { apiError, nodes, type KubeClient } from "@k3s-p/plugin-api/kube";
 import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
+import { flaky, seeded } from "@k3s-p/plugin-api/kube/fake-flaky";
 import type { Cni, Runner } from "@k3s-p/plugin-api/slots";
 import { startAlone, testNode } from "@k3s-p/plugin-api/testing";
 import plugin from "./plugin.ts";
@@ -33,11 +34,11 @@ function fakeHost(): { readonly runner: Runner; readonly batches: string[] } {
   };
 }
 
-async function start(kube = fakeKube()) {
+async function start(kube = fakeKube(), client: KubeClient = kube) {
   const dir = mkdtempSync(join(tmpdir(), "flannel-"));
   const host = fakeHost();
   const runtime = { cni: { confDir: join(dir, "net.d"), binDir: join(dir, "bin") } };
-  const started = await startAlone<Cni>(plugin, { needs: { kube, node: testNode(dir, { name: "a", ip: "192.0.2.1" }), runner: host.runner, runtime }, dir });
+  const started = await startAlone<Cni>(plugin, { needs: { kube: client, node: testNode(dir, { name: "a", ip: "192.0.2.1" }), runner: host.runner, runtime }, dir });
   onTestFinished(async () => {
     await started.stop();
     rmSync(dir, { recursive: true });
@@ -94,4 +95,22 @@ test("serves its own pods while the API server does not take what it says, and s
   await vi.waitFor(() => expect(batches).toContain("route replace 10.42.1.0/24 via 10.42.1.0 dev flannel.1 onlink"));
   away = false;
   await vi.waitFor(() => expect(told(kube)).toEqual(expected), 5000);
+});
+
+test("comes to the same end over a bad network", async () => {
+  const outcomes = await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map(async (seed) => {
+    const random = seeded(seed);
+    const kube = cluster();
+    const network = { random, failing: 0.6 };
+    const { batches, started } = await start(kube, flaky(kube, network));
+    const other = (i: number) => kube.put(nodes, node(`b${i}`, `10.42.${i}.0/24`, { [`${prefix}public-ip`]: `192.0.2.${i}`, [`${prefix}backend-type`]: "vxlan", [`${prefix}backend-data`]: `{"VtepMAC":"aa:bb:cc:dd:ee:0${i}"}` }));
+    other(2);
+    await kube.delete(nodes, "a");
+    other(3);
+    kube.put(nodes, node("a", "10.42.0.0/24"));
+    await vi.waitFor(() => expect(told(kube)).toEqual(expected), 15_000);
+    await vi.waitFor(() => expect(batches).toEqual(expect.arrayContaining([2, 3].map((i) => `route replace 10.42.${i}.0/24 via 10.42.${i}.0 dev flannel.1 onlink`))), 5000);
+    return started.failures;
+  }));
+  expect(outcomes.flat()).toEqual([]);
 });

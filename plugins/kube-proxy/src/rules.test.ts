@@ -1,4 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import type { KubeClient } from "@k3s-p/plugin-api/kube";
+import { flaky, seeded } from "@k3s-p/plugin-api/kube/fake-flaky";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { fakeCluster, service, slice } from "./fake-cluster.ts";
 import { setElements } from "./nft.ts";
@@ -184,4 +186,38 @@ it("loads everything once, then gathers what changes while nft works into one tr
   expect(applied).toHaveLength(3);
   expect(applied[2]!.match(/10\.43\.0\.\d . tcp . 80 : goto refuse/g)).toHaveLength(7);
   proxy.stop();
+});
+
+it.each([1, 2, 3, 4, 5, 6])("comes to the same table over a bad network, with an nft that refuses now and then (seed %i)", async (seed) => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const random = seeded(seed);
+  const cluster = fakeCluster();
+  const start = (kube: Pick<KubeClient, "informer">, refusing: number) => {
+    const table = createTable(options);
+    const nft = {
+      clients: async () => new Map(),
+      apply: async () => {
+        await new Promise((resolve) => setTimeout(resolve, random() * 3));
+        if (random() < refusing) throw new Error("busy");
+      },
+    };
+    const proxy = startProxy({ kube, context, table, tableName: "t", nft, log: silentLogger, forgetFlows: async () => Promise.reject(new Error("no conntrack")), health: { set: () => undefined } });
+    onTestFinished(() => proxy.stop());
+    return async () => {
+      await vi.advanceTimersByTimeAsync(60_000);
+      await proxy.synced();
+      return table.full().split(/[\s,]+/).sort();
+    };
+  };
+  const contents = start(flaky(cluster.kube, { random }), 0.2);
+  for (let i = 0; i < 40; i++) {
+    const name = `s${Math.floor(random() * 6)}`;
+    const pods = Array.from({ length: Math.floor(random() * 4) }, (_, n) => ({ ip: `10.42.${n % 2}.${n + 2}`, node: `node-${(n % 2) + 1}` }));
+    if (random() < 0.2) cluster.remove(service(name, {}));
+    else cluster.put(service(name, { clusterIP: `10.43.0.${name.slice(1)}`, sessionAffinity: random() < 0.3 ? "ClientIP" : "None" }));
+    if (random() < 0.8) cluster.put(slice(name, pods, 80, random() < 0.5 ? "TCP" : "UDP"));
+    await vi.advanceTimersByTimeAsync(random() * 4);
+  }
+  expect(await contents()).toEqual(await start(cluster.kube, 0)());
 });

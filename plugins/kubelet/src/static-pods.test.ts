@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { apiError, nodes, pods } from "@k3s-p/plugin-api/kube";
 import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
+import { systemClock, type Clock } from "./clock.ts";
 import type { KubeletContext } from "./context.ts";
 import { nameOf } from "./pod.ts";
 import { staticPods, type StaticPods } from "./static-pods.ts";
@@ -12,8 +13,10 @@ import { staticPods, type StaticPods } from "./static-pods.ts";
 let dir: string;
 let events: string[];
 let watched: StaticPods;
+/** A hundred times as fast as others. */
+const clock: Clock = { now: () => Date.now(), after: (ms, fn) => systemClock().after(ms / 100, fn) };
 const watchAt = (folder: string, kube = fakeKube()) => staticPods(
-  { kube, node: { name: "n" }, log: silentLogger, clock: { now: () => Date.now() } } as unknown as KubeletContext,
+  { kube, node: { name: "n" }, log: silentLogger, clock } as unknown as KubeletContext,
   folder, { added: (pod) => void events.push(`+${nameOf(pod)}`), removed: (pod) => void events.push(`-${nameOf(pod)}`) },
 );
 beforeEach(async () => {

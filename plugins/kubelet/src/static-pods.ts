@@ -82,6 +82,10 @@ export function staticPods(ctx: KubeletContext, folder: string, handlers: Static
 
   const mirrorQueue = workQueue({
     name: "mirror-pods", backoff: RETRY, reconcile,
+    setTimer(fn, ms) {
+      clock.after(ms, fn);
+      return {};
+    },
     onError: (key, error) => log.warn({ pod: key, err: messageOf(error) }, "mirror pod not written"),
   });
 

@@ -1,8 +1,9 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
+import { flaky, seeded } from "@k3s-p/plugin-api/kube/fake-flaky";
 import { configMaps, events, nodes, persistentVolumeClaims, persistentVolumes, storageClasses, type CoreEvent, type PersistentVolume } from "@k3s-p/plugin-api/kube";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { isBelow } from "./directory.ts";
@@ -202,4 +203,25 @@ it.each([
   ["/s/a", true], ["/s", false], ["/s/", false], ["/s/../x", false], ["/s/a/../../x", false], ["/sx/a", false], ["/s/..a", true],
 ])("knows whether %s is below /s", (path, expected) => {
   expect(isBelow("/s", path)).toBe(expected);
+});
+
+it.each([1, 2, 3, 4, 5, 6])("makes one volume and removes it over a bad network (seed %i)", async (seed) => {
+  // Only what waits is pretended; files are true.
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const soon = (check: () => void) => vi.waitFor(async () => {
+    await vi.advanceTimersByTimeAsync(500);
+    check();
+  }, { interval: 2, timeout: 5000 });
+  running = startProvisioner({ client: flaky(kube, { random: seeded(seed), failing: 0.5, lag: 3 }), log: silentLogger, node: "n1", path: root });
+  await soon(() => {});
+  await running.synced;
+  addClaim();
+  await soon(() => expect(volume()?.spec?.local?.path).toBe(join(root, "pvc-u1_web_data")));
+  const { uid } = volume()!.metadata;
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(volume()!.metadata.uid).toBe(uid);
+  kube.drop(persistentVolumeClaims, "data", "web");
+  release();
+  await soon(() => expect([volume(), existsSync(join(root, "pvc-u1_web_data"))]).toEqual([undefined, false]));
 });

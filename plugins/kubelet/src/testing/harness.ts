@@ -1,6 +1,6 @@
 /** A kubelet's pod half on fakes: in-memory API and runtime, a clock that tests move, folders below a temporary one. */
 import { join } from "node:path";
-import { configMaps, pods, type Pod } from "@k3s-p/plugin-api/kube";
+import { configMaps, isNotFound, pods, type KubeClient, type Pod } from "@k3s-p/plugin-api/kube";
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import type { NodeInfo, Paths } from "@k3s-p/plugin-api/slots";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
@@ -97,12 +97,13 @@ export const noMounts: Mounter = {
   unmountBelow: async () => {},
 };
 
-export function harness(root: string, kube = fakeKube(), runtime = fakeRuntime()): Harness {
+/** `client` is what the kubelet has of the API, when that is not what the test has. */
+export function harness(root: string, kube = fakeKube(), runtime = fakeRuntime(), client: KubeClient = kube): Harness {
   const clock = testClock();
   const node = testNode(root);
   const recorded: string[] = [];
   const ctx: KubeletContext = {
-    node, kube, runtime, clock, options: testOptions, log: silentLogger, cgroupRoot: join(root, "cgroup"),
+    node, kube: client, runtime, clock, options: testOptions, log: silentLogger, cgroupRoot: join(root, "cgroup"),
     runner: { run: async () => ({ code: 0, stdout: "", stderr: "" }), spawn: async () => Promise.reject(new Error("no spawn")) },
     events: { record: (_o, _t, reason, message) => void recorded.push(`${reason} ${message}`) },
   };
@@ -143,7 +144,7 @@ export function harness(root: string, kube = fakeKube(), runtime = fakeRuntime()
     async restart() {
       manager.stop();
       services.view.stop();
-      return harness(root, kube, runtime);
+      return harness(root, kube, runtime, client);
     },
     stop() {
       manager.stop();
@@ -180,7 +181,11 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
     roomMade: () => manager().roomMade(),
     publish: (pod, next) => status.publish(manager().apiObject(pod) ?? pod, next),
     published: (pod) => status.flush(pod.metadata.uid!),
-    deleteFromApi: async (pod) => void (await kube.delete(pods, nameOf(pod), { namespace: namespaceOf(pod), gracePeriodSeconds: 0 })),
+    async deleteFromApi(pod) {
+      await kube.delete(pods, nameOf(pod), { namespace: namespaceOf(pod), gracePeriodSeconds: 0 }).catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+    },
     forget: status.forget,
   };
 }
