@@ -254,6 +254,26 @@ describe("the connection of a client", () => {
     await expect(kube.get(configMaps, "a", "default")).rejects.toThrow(`connect ECONNREFUSED 127.0.0.1:${url.port}`);
   });
 
+  test("is given up when it does not come about in ten seconds; the answer may take longer", async () => {
+    const asked: ServerResponse[] = [];
+    const url = await serve((res) => void asked.push(res));
+    let isThere = false;
+    const lookup = vi.spyOn(dns, "lookup").mockImplementation(((_: string, __: object, done: (error: null, found: object[]) => void) =>
+      isThere && done(null, [{ address: "127.0.0.1", family: 4 }])) as unknown as typeof dns.lookup);
+    vi.useFakeTimers(fast);
+    const never = createHttpsClient({ url: url.replace("127.0.0.1", "localhost"), ca: cert }).get(configMaps, "a", "default").catch((error: Error) => error.message);
+    await until(() => lookup.mock.calls.length === 1);
+    vi.advanceTimersByTime(10_000);
+    expect(await never).toMatch(/^https:\S+ was silent for 10 s$/);
+    isThere = true;
+    kube = createHttpsClient({ url, ca: cert });
+    const late = kube.get(configMaps, "a", "default");
+    await until(() => asked.length === 1);
+    vi.advanceTimersByTime(20_000);
+    found(asked[0]!);
+    expect((await late).metadata.name).toBe("a");
+  });
+
   test("is said to be lost when it is, before the answer and in its midst", async () => {
     const { kube } = await clientOf([(_, req) => void req.socket.destroy(), cut((res) => void res.writeHead(200, { "content-length": 9 }).write("{"))]);
     const lost = { code: "ECONNRESET", message: expect.stringMatching(/^the connection to https:\S+ was lost$/) };

@@ -43,6 +43,8 @@ interface Way {
   readonly agent: Agent;
 }
 
+/** Milliseconds in which the server's machine must take a connection. The system asks ever more seldom, and would notice late that a network is back. */
+const REACHED_WITHIN = 10_000;
 /** How long a connection may be idle before the system looks whether the other end is still there. */
 const PROBE_AFTER = 30_000;
 
@@ -74,6 +76,11 @@ export function createTransport({ connection: ask, deadline, closing }: Transpor
       return silent(connection.url, limit);
     });
     guard.watch(request, deadline);
+    request.on("socket", (socket) => {
+      if (!socket.connecting) return;
+      guard.watch(request, Math.min(REACHED_WITHIN, deadline));
+      socket.once("connect", () => guard.watch(request, deadline));
+    });
     request.on("response", resolve).on("error", reject).end(text);
     try {
       const response = await promise;
