@@ -50,11 +50,18 @@ export async function answer(supervisor: Supervisor, request: RouteRequest): Pro
     return document(supervisor);
   }
   const certificate = certificateOf(name, supervisor.self);
-  if (!certificate) throw apiError(404, "NotFound", `${request.path} is nothing that agents of this cluster may ask for`);
+  if (!certificate) throw apiError(404, "NotFound", unknownTo(name, request.path));
   only("POST", request);
   if (!request.body.includes("CERTIFICATE REQUEST")) throw badRequest("a certificate signing request in PEM is expected as the body");
   const node = await nodeOf(request, supervisor);
   return text(await sign(supervisor.pki, request.body, certificate(node, request, supervisor)));
+}
+
+/** A plugin that is an agent's alone has no account: its certificate would open nothing. */
+function unknownTo(name: string, path: string): string {
+  const plugin = /^client-([\w.-]+)\.crt$/.exec(name)?.[1];
+  if (plugin === undefined) return `${path} is nothing that agents of this cluster may ask for`;
+  return `agents have no account for a plugin ${JSON.stringify(plugin)}: give the server its --plugin, too, so that it knows what the plugin may do`;
 }
 
 function only(method: string, request: RouteRequest): void {
