@@ -7,8 +7,9 @@ import { openChannel, type CriChannel } from "./cri.ts";
 import { runDaemon } from "./daemon.ts";
 import { eventHub } from "./events.ts";
 import { findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus, type Programs } from "./host.ts";
-import { registryAuths, renderHosts, writeHosts } from "./hosts-toml.ts";
+import { renderHosts, writeHosts } from "./hosts-toml.ts";
 import { importBytes, watchImages, type ImageImport } from "./images.ts";
+import { loopback } from "./loopback.ts";
 import { pauseImage, type ImageArchive } from "./pause.ts";
 import { noRegistries, readRegistries } from "./registries.ts";
 import { criRuntime, settle } from "./runtime.ts";
@@ -96,10 +97,10 @@ async function configureRegistries(ctx: Context, major: number): Promise<Contain
   const read = await readRegistries(privateRegistry);
   if (!read && privateRegistry !== defaultRegistries) ctx.log.warn(`${privateRegistry} is not there: registries are asked without settings`);
   const { registries = noRegistries, warnings = [] } = read ?? {};
-  const hosts = renderHosts(registries, { disableDefaultEndpoint, major });
+  const hosts = await renderHosts(registries, { disableDefaultEndpoint, major, loopback: loopback(ctx) });
   for (const warning of [...warnings, ...hosts.warnings.map((each) => `${privateRegistry}: ${each}`)]) ctx.log.warn(warning);
   await writeHosts(certsDir(ctx), hosts.files);
-  return registryAuths(registries);
+  return hosts.auths;
 }
 
 const defaultRegistries = "/etc/rancher/k3s/registries.yaml";
