@@ -32,7 +32,7 @@ export interface ClusterSettings {
   readonly disabled: readonly string[];
   /** Path, mode and, if one was asked for, group id of the admin kubeconfig. */
   readonly kubeconfig: { readonly path: string; readonly mode: number; readonly gid?: number };
-  /** What agents take over: flag -> value in force. Empty on an agent, as the two below. */
+  /** What agents take over: flag or `plugins.NAME.config.OPTION` -> value in force. Empty on an agent, as the two below. */
   readonly shared: Readonly<Record<string, string | number | boolean | readonly string[]>>;
   /** Slots whose provider is to be the same on every node -> plugin: `{ cni: "flannel", proxy: "kube-proxy" }`. */
   readonly nodeSlots: Readonly<Record<string, string>>;

@@ -26,7 +26,7 @@ describe.skipIf(reason)("a node that joins", () => {
 
   beforeAll(async () => {
     const images = [busyboxImage({ name: "docker.io/library/busybox", tag: "e2e" })];
-    cluster = await createCluster({ args: ["--disable-agent", "--disable", "traefik,metrics-server", "--token", "opensesame", "--cluster-cidr", "10.9.0.0/16"] });
+    cluster = await createCluster({ args: ["--disable-agent", "--disable", "traefik,metrics-server", "--token", "opensesame", "--cluster-cidr", "10.9.0.0/16"], config: "plugins: { flannel: { config: { vni: 7 } } }\n" });
     agent = createAgent(cluster, { images, config: "node-label: [disk=ssd]\nflannel-backend: host-gw\n" });
   });
   afterAll(async () => {
@@ -54,7 +54,7 @@ describe.skipIf(reason)("a node that joins", () => {
     expect(agent.output()).toContain(`unknown key \\"flannel-backend\\" is ignored`);
     await cluster.kubectl("wait", "--for=condition=Ready", "node/node2", "--timeout=30s");
     expect(await cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name} {.items[*].spec.podCIDR} {.items[*].metadata.labels.disk}")).toBe("node2 10.9.0.0/24 ssd");
-    expect((await agent.sandbox.run(["ip", "-br", "link"])).stdout).toContain("flannel.1");
+    expect((await agent.sandbox.run(["ip", "-br", "link"])).stdout).toContain("flannel.7");
   });
 
   test("runs the pods of a server that has no node of its own", async () => {

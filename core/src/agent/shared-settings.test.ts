@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { planFrom, planServer, readSettings } from "../plan.ts";
-import { checkCommon, withCluster, type ForAgents } from "./shared-settings.ts";
+import { checkSlots, withCluster, type ForAgents } from "./shared-settings.ts";
 
 const url = "https://a:6443";
 let dir: string;
@@ -19,7 +19,7 @@ const told = async (argv: readonly string[] = [], text = "") => (await planServe
 const agent = async (answer: ForAgents, argv: readonly string[] = [], text = "") => {
   const settings = withCluster(readSettings([...config(text), ...argv], {}, "agent"), answer, url);
   const planned = await planFrom(settings, { role: "agent" });
-  checkCommon(planned.plan, settings, answer, url);
+  checkSlots(planned.plan, answer, url);
   return planned;
 };
 const myCni = (name = "my-cni"): string => {
@@ -34,7 +34,7 @@ test("a server tells what is in force, its defaults too", async () => {
   const { shared, nodeSlots, agentPlugins } = await told(["--advertise-address", "192.0.2.1"]);
   expect(shared).toEqual({
     "cluster-cidr": ["10.42.0.0/16"], "service-cidr": ["10.43.0.0/16"], "service-node-port-range": "30000-32767",
-    "cluster-dns": ["10.43.0.10"], "cluster-domain": "cluster.local", "flannel-backend": "vxlan", disable: [],
+    "cluster-dns": ["10.43.0.10"], "cluster-domain": "cluster.local", "plugins.flannel.config.backend": "vxlan", "plugins.flannel.config.vni": 1, disable: [],
     "advertise-address": "192.0.2.1", "https-listen-port": 6443,
   });
   expect(nodeSlots).toMatchObject({ cni: "flannel", "network-policy": "network-policy", proxy: "kube-proxy" });
@@ -42,8 +42,10 @@ test("a server tells what is in force, its defaults too", async () => {
   for (const other of ["apiserver", "controller-manager", "kubelet", "containerd"]) expect(agentPlugins).not.toContain(other);
 });
 
-test("a plugin's section counts as the flag that it stands for", async () => {
-  expect((await told([], "plugins: { flannel: { config: { backend: host-gw } } }")).shared["flannel-backend"]).toBe("host-gw");
+test.each<[readonly string[], string]>([[[], "plugins: { flannel: { config: { backend: host-gw } } }"], [["--flannel-backend", "host-gw"], ""]])("an option of a plugin is told, by whatever it was set: %j %s", async (argv, text) => {
+  const answer = await told(argv, text);
+  expect(answer.shared["plugins.flannel.config.backend"]).toBe("host-gw");
+  expect((await agent(answer)).configs.get("flannel")).toEqual({ ...(await planServer([...config(text), ...argv], {})).configs.get("flannel") });
 });
 
 test("a server without a node of its own tells the same", async () => {
@@ -108,7 +110,7 @@ describe("an agent", () => {
   test("refuses a section that contradicts the cluster, and takes one that agrees", async () => {
     const text = "plugins: { flannel: { config: { backend: host-gw } } }";
     await expect(agent(await told(), [], text)).rejects.toMatchObject({
-      code: "K3SP_CONFIG_INVALID", message: `plugins.flannel.config.backend: "host-gw" is not what the cluster has, "vxlan"`, detail: [`${dir}/config.yaml:1:42`, `from ${url}`],
+      code: "K3SP_CONFIG_INVALID", message: `plugins.flannel.config.backend: "host-gw" is not what the server has, "vxlan"; leave it out here\n  ${dir}/config.yaml:1:42`,
     });
     expect((await agent(await told([], text), [], text)).configs.get("flannel")).toMatchObject({ backend: "host-gw" });
   });

@@ -1,6 +1,6 @@
 /** `k3s-p agent`: joins a server as a node, starts what a node needs, and stays until a signal. */
 import { joinCluster } from "../agent/join.ts";
-import { checkCommon, withCluster } from "../agent/shared-settings.ts";
+import { checkSlots, withCluster } from "../agent/shared-settings.ts";
 import { planFrom, readSettings } from "../plan.ts";
 import { runNode } from "./run-node.ts";
 
@@ -11,7 +11,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   return runNode(given, async (log, signal) => {
     const { settings, pki, server } = await joinCluster(given, { log, signal });
     const plan = await planFrom(settings, { role: "agent" });
-    checkCommon(plan.plan, settings, server, server.url);
+    checkSlots(plan.plan, server, server.url);
     return { plan, pki, readAgain: () => withCluster(readSettings(argv, process.env, "agent"), server, server.url) };
   });
 }

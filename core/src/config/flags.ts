@@ -14,8 +14,6 @@ export interface Flag {
   readonly hidden?: boolean;
   /** Unknown to an agent. */
   readonly on?: "server";
-  /** The same on every node: agents take over what is in force on the server. */
-  readonly shared?: boolean;
   /** Shown in help; the code that reads the flag holds the default itself. */
   readonly default?: string;
 }
@@ -41,14 +39,14 @@ const coreFlags: readonly Flag[] = [
   flag("debug", "bool", "turn on debug logs", { env: "K3S_DEBUG" }),
   flag("data-dir", "string", "folder that holds state", { short: "d", env: "K3S_DATA_DIR", default: "/var/lib/rancher/k3s" }),
   flag("bind-address", "string", "IP address to listen on", { default: "0.0.0.0" }),
-  flag("https-listen-port", "int", "HTTPS port of the API server", { default: "6443", on: "server", shared: true }),
-  flag("advertise-address", "string", "IP address that other members reach the API server at", { on: "server", shared: true }),
+  flag("https-listen-port", "int", "HTTPS port of the API server", { default: "6443", on: "server" }),
+  flag("advertise-address", "string", "IP address that other members reach the API server at", { on: "server" }),
   flag("tls-san", "list", "additional names or addresses in the server's certificate", { commas: true, on: "server" }),
-  flag("cluster-cidr", "list", "IPv4/IPv6 network of pods", { commas: true, default: "10.42.0.0/16", on: "server", shared: true }),
-  flag("service-cidr", "list", "IPv4/IPv6 network of services", { commas: true, default: "10.43.0.0/16", on: "server", shared: true }),
-  flag("service-node-port-range", "string", "port range of NodePort services", { default: "30000-32767", on: "server", shared: true }),
-  flag("cluster-dns", "list", "ClusterIP of the DNS service", { commas: true, default: "10.43.0.10", on: "server", shared: true }),
-  flag("cluster-domain", "string", "DNS domain of the cluster", { default: "cluster.local", on: "server", shared: true }),
+  flag("cluster-cidr", "list", "IPv4/IPv6 network of pods", { commas: true, default: "10.42.0.0/16", on: "server" }),
+  flag("service-cidr", "list", "IPv4/IPv6 network of services", { commas: true, default: "10.43.0.0/16", on: "server" }),
+  flag("service-node-port-range", "string", "port range of NodePort services", { default: "30000-32767", on: "server" }),
+  flag("cluster-dns", "list", "ClusterIP of the DNS service", { commas: true, default: "10.43.0.10", on: "server" }),
+  flag("cluster-domain", "string", "DNS domain of the cluster", { default: "cluster.local", on: "server" }),
   flag("write-kubeconfig", "string", "write the admin kubeconfig to FILE", { short: "o", env: "K3S_KUBECONFIG_OUTPUT", default: "/etc/rancher/k3s/k3s.yaml", on: "server" }),
   flag("write-kubeconfig-mode", "string", "octal mode of the admin kubeconfig", { env: "K3S_KUBECONFIG_MODE", default: "0600", on: "server" }),
   flag("write-kubeconfig-group", "string", "group of the admin kubeconfig", { env: "K3S_KUBECONFIG_GROUP", on: "server" }),
@@ -83,7 +81,7 @@ const pluginFlags: readonly Flag[] = [
   flag("kube-controller-manager-arg", "list", "option for the controllers, KEY=VALUE", { alias: "kube-controller-arg", on: "server" }),
   flag("kube-scheduler-arg", "list", "option for the scheduler, KEY=VALUE", { on: "server" }),
   flag("kube-proxy-arg", "list", "option for the proxy, KEY=VALUE"),
-  flag("flannel-backend", "string", "backend of the pod network: vxlan, host-gw, none", { default: "vxlan", on: "server", shared: true }),
+  flag("flannel-backend", "string", "backend of the pod network: vxlan, host-gw, none", { default: "vxlan", on: "server" }),
   flag("flannel-iface", "string", "interface of the pod network"),
   flag("private-registry", "string", "file with mirrors and credentials of registries", { default: "/etc/rancher/k3s/registries.yaml" }),
   flag("disable-default-registry-endpoint", "bool", "of registries with mirrors, ask only the mirrors"),

@@ -31,6 +31,8 @@ export interface Settings {
   /** `slots:` of the config file. */
   readonly slots: ReadonlyMap<string, Setting>;
   readonly warnings: readonly string[];
+  /** On an agent: plugin -> options that are the same on every node, as its server says. */
+  readonly common?: ReadonlyMap<string, Readonly<Record<string, Setting>>>;
 }
 
 export interface LoadInput {

@@ -1,10 +1,13 @@
 /** Validates each plugin's own section against its schema, with defaults applied and the result frozen. */
+import { isDeepStrictEqual } from "node:util";
 import { k3spError } from "@k3s-p/plugin-api";
 import { didYouMean, type Manifest } from "../kernel/manifest.ts";
 import type { Settings } from "./load.ts";
 
 interface Property {
   readonly type?: string;
+  /** The same on every node: agents take over what is in force on their server. */
+  readonly shared?: boolean;
   readonly enum?: readonly unknown[];
   readonly default?: unknown;
 }
@@ -23,6 +26,12 @@ export async function pluginConfigs(manifests: readonly Manifest[], settings: Se
       raw[option] = setting.value;
       places.set(option, setting.source);
     }
+    for (const [option, { value, source }] of Object.entries(settings.common?.get(m.id) ?? {})) {
+      const own = raw[option];
+      if (own !== undefined && !isDeepStrictEqual(own, value)) findings.push(contrary(m.id, option, own, value, places.get(option)));
+      raw[option] = value;
+      places.set(option, source);
+    }
     // Most plugins have no section: their config is the schema's defaults, and the validator is not loaded for them.
     if (Object.keys(raw).length) findings.push(...(await validate(m, raw, places)));
     else applyDefaults(m, raw);
@@ -34,8 +43,16 @@ export async function pluginConfigs(manifests: readonly Manifest[], settings: Se
   return configs;
 }
 
+const contrary = (id: string, option: string, own: unknown, value: unknown, place = ""): string =>
+  `plugins.${id}.config.${option}: ${JSON.stringify(own)} is not what the server has, ${JSON.stringify(value)}; leave it out here\n  ${place}`;
+
+const propertiesOf = (m: Manifest): Readonly<Record<string, Property>> => (m.schema.properties ?? {}) as Record<string, Property>;
+
+/** Options of a plugin that its schema marks as the same on every node. */
+export const sharedOptions = (m: Manifest): string[] => Object.entries(propertiesOf(m)).filter(([, { shared }]) => shared).map(([name]) => name);
+
 function applyDefaults(m: Manifest, raw: Record<string, unknown>): void {
-  for (const [name, property] of Object.entries((m.schema.properties ?? {}) as Record<string, Property>)) {
+  for (const [name, property] of Object.entries(propertiesOf(m))) {
     if (raw[name] === undefined && property.default !== undefined) raw[name] = structuredClone(property.default);
   }
 }
@@ -43,6 +60,7 @@ function applyDefaults(m: Manifest, raw: Record<string, unknown>): void {
 async function validate(m: Manifest, raw: Record<string, unknown>, places: ReadonlyMap<string, string>): Promise<string[]> {
   const { Ajv2020 } = await import("ajv/dist/2020.js");
   const ajv = new Ajv2020({ allErrors: true, useDefaults: true, coerceTypes: true, strict: true });
+  ajv.addKeyword({ keyword: "shared", schemaType: "boolean" });
   const check = ajv.compile({ additionalProperties: false, ...m.schema });
   if (check(raw)) return [];
   return (check.errors ?? []).map((error) => {
