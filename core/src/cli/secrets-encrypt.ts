@@ -60,9 +60,12 @@ function connect({ flags }: Words): KubeConnection {
   return readKubeconfig(flags.get("kubeconfig") ?? process.env.KUBECONFIG ?? nodeInfo(settings, []).cluster.kubeconfig.path);
 }
 
+/** The server answers when every Secret is written anew. */
+const deadline = 600_000;
+
 async function ask(connection: KubeConnection, method: string, path: string, body?: object): Promise<State> {
   const { createHttpsClient } = await import("@k3s-p/plugin-api/kube/https");
-  const { status, body: answer } = await answered(createHttpsClient(connection).request(method, path, body));
+  const { status, body: answer } = await answered(createHttpsClient(connection, { deadline }).request(method, path, body));
   if (status < 300) return answer as State;
   const { message = String(answer) } = (answer ?? {}) as { readonly message?: string };
   throw k3spError("K3SP_ENCRYPTION_REFUSED", { message });
