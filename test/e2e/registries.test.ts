@@ -133,9 +133,16 @@ configs:
     expect(await containerOf("mirrored")).toBe(before);
   }, 40_000);
 
-  test("a file that cannot be used stops the start and names the line", async () => {
+  test("a file that cannot be used stops the start and names the line; the next start finds the pods and takes the system's registry", async () => {
+    const before = await containerOf("mirrored");
     await cluster.stop();
     configure(`configs:\n  "${ip}:5001":\n    tls:\n      ca_file: /none/ca.crt\n`);
     await expect(cluster.start()).rejects.toThrow(`${file}:4: configs."${ip}:5001".tls.ca_file /none/ca.crt: no such file`);
-  }, 40_000);
+    configure(`configs: { "${ip}:5001": { ${tls()} } }\n`);
+    await cluster.start({ args: ["--system-default-registry", `${ip}:5001`, "--pause-image", "team/pause:1"] });
+    await cluster.apply(pod("paused", `${ip}:5001/team/paused:1`));
+    await running("paused");
+    expect(requests).toMatch(/^5001 HEAD \/v2\/team\/pause\/manifests\/1 200$/m);
+    expect(await containerOf("mirrored")).toBe(before);
+  }, 60_000);
 });

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { pauseImage, pauseProgram } from "./pause.ts";
+import { ownPauseImage, pauseImage, pauseProgram } from "./pause.ts";
 import { tar } from "./tar.ts";
 
 it.each([["x64", 62, 222], ["arm64", 183, 248]] as const)("makes a static %s executable", (machine, elfMachine, size) => {
@@ -48,4 +48,10 @@ it("writes archives that tar reads", () => {
   const archive = tar([{ path: "a/b.txt", data: "hello", mode: 0o600 }, { path: "empty", data: "" }]);
   const listed = spawnSync("tar", ["tvf", "-"], { input: archive, encoding: "utf8" });
   expect(listed.stdout).toMatch(/-rw------- 0\/0 +5 1970-01-01 00:00 a\/b\.txt\n-rw-r--r-- 0\/0 +0 1970-01-01 00:00 empty/);
+});
+
+it.each([
+  ["", "reg.io", ""], ["pause:3", "", "pause:3"], ["rancher/pause:3", "reg.io:5000", "reg.io:5000/rancher/pause:3"], ["reg.io/pause:3", "reg.io", "reg.io/pause:3"],
+])("takes the image %j with the system's registry %j for %j", (pauseImage, systemDefaultRegistry, wanted) => {
+  expect(ownPauseImage({ pauseImage, systemDefaultRegistry })).toBe(wanted);
 });

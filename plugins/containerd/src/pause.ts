@@ -105,3 +105,8 @@ export function pauseImage(machine: Machine): ImageArchive {
 }
 
 const sha256 = (data: string | Uint8Array) => createHash("sha256").update(data).digest("hex");
+
+/** The image of the user's own, in the registry that is for all images of the system unless it names that itself; empty when there is none. */
+export function ownPauseImage({ pauseImage = "", systemDefaultRegistry: registry = "" }: { readonly pauseImage?: string; readonly systemDefaultRegistry?: string }): string {
+  return pauseImage && registry && !pauseImage.startsWith(`${registry}/`) ? `${registry}/${pauseImage}` : pauseImage;
+}

@@ -10,13 +10,14 @@ import { findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus
 import { renderHosts, writeHosts } from "./hosts-toml.ts";
 import { importBytes, watchImages, type ImageImport } from "./images.ts";
 import { loopback } from "./loopback.ts";
-import { pauseImage, type ImageArchive } from "./pause.ts";
+import { ownPauseImage, pauseImage, type ImageArchive } from "./pause.ts";
 import { noRegistries, readRegistries } from "./registries.ts";
 import { criRuntime, settle } from "./runtime.ts";
 
 interface Config {
   readonly snapshotter?: string;
   readonly pauseImage?: string;
+  readonly systemDefaultRegistry?: string;
   readonly defaultRuntime?: string;
   readonly streamPort?: number;
   readonly privateRegistry?: string;
@@ -34,7 +35,7 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
     requireRoot();
     const programs = findPrograms();
     const pause = pauseImage(process.arch === "arm64" ? "arm64" : "x64");
-    const sandboxImage = ctx.config.pauseImage || pause.name;
+    const sandboxImage = ownPauseImage(ctx.config) || pause.name;
     const finding = hostFacts(ctx.needs.runner, programs.containerd, paths.containerdRoot);
     // Loading gRPC holds the event loop for a while: the commands above run meanwhile.
     const opening = openChannel(paths.containerdSocket);

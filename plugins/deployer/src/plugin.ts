@@ -8,6 +8,7 @@ import type { Controller } from "./controller.ts";
 
 interface Config {
   readonly scanSeconds: number;
+  readonly systemDefaultRegistry: string;
 }
 
 const controllers = new WeakMap<object, Controller>();
@@ -19,14 +20,15 @@ export default definePlugin({
     ctx.contribute(nativeResource, addonResource);
     const { createController } = await import("./controller.ts");
     const { paths, cluster, name } = ctx.needs.node;
+    const { scanSeconds, systemDefaultRegistry } = ctx.config as unknown as Config;
     const controller = createController({
       client: ctx.needs.kube,
       recorder: eventRecorder(ctx.needs.kube, { component: "deploy", host: name }),
       log: ctx.log,
       root: paths.manifests,
       disabled: cluster.disabled,
-      variables: templateVariables(ctx.needs.node),
-      scanInterval: (ctx.config as unknown as Config).scanSeconds * 1000,
+      variables: templateVariables(ctx.needs.node, systemDefaultRegistry),
+      scanInterval: scanSeconds * 1000,
     });
     ctx.defer(() => controller.stop());
     await controller.start();
@@ -46,14 +48,14 @@ export default definePlugin({
 });
 
 /** K3s's names for what manifests may refer to. */
-function templateVariables({ cluster, paths }: NodeInfo): Readonly<Record<string, string>> {
+export function templateVariables({ cluster, paths }: Pick<NodeInfo, "cluster" | "paths">, registry = ""): Readonly<Record<string, string>> {
   return {
     CLUSTER_DNS: cluster.clusterDns[0] ?? "",
     CLUSTER_DNS_LIST: `[${cluster.clusterDns.join(",")}]`,
     CLUSTER_DNS_IPFAMILYPOLICY: cluster.clusterDns.length > 1 ? "RequireDualStack" : "SingleStack",
     CLUSTER_DOMAIN: cluster.clusterDomain,
     DEFAULT_LOCAL_STORAGE_PATH: paths.storage,
-    SYSTEM_DEFAULT_REGISTRY: "",
-    SYSTEM_DEFAULT_REGISTRY_RAW: "",
+    SYSTEM_DEFAULT_REGISTRY: registry && `${registry}/`,
+    SYSTEM_DEFAULT_REGISTRY_RAW: registry,
   };
 }
