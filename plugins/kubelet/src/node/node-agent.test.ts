@@ -1,6 +1,7 @@
 /** The Node of this machine, on an API server that is away, that refuses, and from which somebody deletes it. */
-import { apiError, forbidden, leases, nodes, type Node } from "@k3s-p/plugin-api/kube";
-import { fakeKube } from "@k3s-p/plugin-api/kube/fake";
+import { apiError, forbidden, leases, nodes, type KubeClient, type Node } from "@k3s-p/plugin-api/kube";
+import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
+import { flaky, seeded } from "@k3s-p/plugin-api/kube/fake-flaky";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { KubeletContext } from "../context.ts";
@@ -12,9 +13,16 @@ import type { NodeState } from "./node-object.ts";
 const machine = { capacity: { cpu: "2" }, allocatable: { cpu: "2" }, architecture: "amd64", info: {} } as unknown as Machine;
 const state: NodeState = { images: [], runtimeVersion: "x", problem: undefined, diskPressure: false, memoryPressure: false, pidPressure: false };
 
+interface Start {
+  readonly options?: Partial<typeof testOptions>;
+  readonly warn?: (fields: object, message: string) => void;
+  readonly kube?: FakeKube;
+  /** What the kubelet has of the API, when that is not what the test has. */
+  readonly client?: KubeClient;
+}
+
 /** Its clock does not wait: what is due in less than a beat runs at once, and beats run on demand. */
-function start(options: Partial<typeof testOptions> = {}, warn: (fields: object, message: string) => void = () => {}) {
-  const kube = fakeKube();
+function start({ options = {}, warn = () => {}, kube = fakeKube(), client = kube }: Start = {}) {
   const node = { ...testNode("/nowhere"), labels: { tier: "edge" } };
   let beat = (): void => {};
   const waits: number[] = [];
@@ -29,7 +37,7 @@ function start(options: Partial<typeof testOptions> = {}, warn: (fields: object,
       return () => {};
     },
   };
-  const ctx = { kube, node, clock, log: { ...silentLogger, warn }, events: { record: () => {} }, options: { ...testOptions, ...options } } as unknown as KubeletContext;
+  const ctx = { kube: client, node, clock, log: { ...silentLogger, warn }, events: { record: () => {} }, options: { ...testOptions, ...options } } as unknown as KubeletContext;
   const agent = nodeAgent(ctx, machine, () => 10250, async () => state, async () => {});
   onTestFinished(() => agent.stop());
   return { kube, agent, waits, beat: () => beat(), node: () => kube.read(nodes, "n1") as Node | undefined };
@@ -52,7 +60,7 @@ test("an API server that is away is asked again until it has taken the node", as
 
 test("an outage is told once a reason, and again when it comes again", async () => {
   const told: string[] = [];
-  const { kube, agent, beat } = start({}, (fields, message) => told.push(`${message}: ${(fields as { err: string }).err}`));
+  const { kube, agent, beat } = start({ warn: (fields, message) => told.push(`${message}: ${(fields as { err: string }).err}`) });
   await agent.start();
   let reason = "";
   kube.onWrite = () => {
@@ -112,6 +120,29 @@ test("after an outage the status is written again, whatever the watch has told m
   kube.release();
 });
 
+test("on a bad network it is registered once, and a good moment is enough for status and Lease", async () => {
+  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+    const kube = fakeKube();
+    const network = { random: seeded(seed), failing: 0.6 };
+    const { agent, beat, node } = start({ kube, client: flaky(kube, network) });
+    await agent.start();
+    const { uid } = node()!.metadata;
+    for (let i = 0; i < 10; i++) {
+      beat();
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    kube.edit(nodes, "n1", undefined, (draft) => void (draft.status.conditions = []));
+    network.failing = 0;
+    for (let i = 0; i < 3; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      beat();
+    }
+    await vi.waitFor(() => expect(node()).toMatchObject({ metadata: { uid }, status: { conditions: expect.arrayContaining([expect.objectContaining({ type: "Ready", status: "True" })]) } }));
+    expect(kube.read(leases, "n1", "kube-node-lease")?.metadata.ownerReferences?.[0]?.uid).toBe(uid);
+    agent.stop();
+  }
+});
+
 test("a Node of an earlier version gets the id of its provider, one that has another keeps it, and nothing else is touched", async () => {
   for (const [before, after] of [[undefined, "k3s://n1"], ["hcloud://7", "hcloud://7"]] as const) {
     const { kube, agent, node } = start();
@@ -123,7 +154,7 @@ test("a Node of an earlier version gets the id of its provider, one that has ano
 });
 
 test("with a cloud controller of one's own, that one names the node's provider and takes the taint away", async () => {
-  const { agent, node } = start({ externalCloud: true });
+  const { agent, node } = start({ options: { externalCloud: true } });
   await agent.start();
   expect(node()!.spec).toEqual({ taints: [{ key: "node.cloudprovider.kubernetes.io/uninitialized", value: "true", effect: "NoSchedule" }] });
 });
