@@ -1,8 +1,8 @@
 /** The one list of default plugins, and the profiles that start a part of them. Data, not code. */
 
 export const defaultPlugins: readonly string[] = [
-  "apiserver", "containerd", "controller-manager", "coredns", "datastore-sqlite", "deployer", "flannel", "kube-proxy",
-  "kubelet", "local-storage", "metrics-server", "network-policy", "scheduler", "servicelb", "supervisor", "traefik",
+  "apiserver", "containerd", "controller-manager", "coredns", "datastore-sqlite", "deployer", "flannel", "helm-controller",
+  "kube-proxy", "kubelet", "local-storage", "metrics-server", "network-policy", "scheduler", "servicelb", "supervisor", "traefik",
 ];
 
 /** By command, not by role: a server with a node of its own has the role agent too. */
@@ -18,6 +18,7 @@ export const profiles: Readonly<Record<string, readonly string[] | undefined>> =
 export const disableFlags: Readonly<Record<string, readonly string[]>> = {
   "disable-agent": ["containerd", "flannel", "kube-proxy", "kubelet", "network-policy"],
   "disable-controller-manager": ["controller-manager"],
+  "disable-helm-controller": ["helm-controller"],
   "disable-kube-proxy": ["kube-proxy"],
   "disable-network-policy": ["network-policy"],
   "disable-scheduler": ["scheduler"],

@@ -105,7 +105,7 @@ describe.skipIf(reason)("hot changes", () => {
 
   test("what others need is not taken away, unless it is forced", async () => {
     const { code, stderr } = await plugin("disable", "deployer");
-    expect([code, stderr]).toEqual([1, "K3SP_PLUGIN_NEEDED  deployer is needed by coredns, metrics-server, traefik\n  fix: disable them first, or stop them as well: k3s-p plugin disable deployer --force\n"]);
+    expect([code, stderr]).toEqual([1, "K3SP_PLUGIN_NEEDED  deployer is needed by coredns, helm-controller, metrics-server, traefik\n  fix: disable them first, or stop them as well: k3s-p plugin disable deployer --force\n"]);
     expect((await plugin("reload", "corednss")).stderr).toContain('K3SP_PLUGIN_UNKNOWN  no plugin is named "corednss"; did you mean "coredns"?');
   });
 

@@ -6,7 +6,7 @@ import { createSandbox, type Result, type RunOptions, type Sandbox } from "./san
 import { tool } from "./tools.ts";
 
 const root = dirname(dirname(import.meta.dirname));
-const node26 = join(root, "node_modules/node/bin/node");
+export const node26 = join(root, "node_modules/node/bin/node");
 const main = join(root, "core/src/cli/main.ts");
 
 export interface NodeOptions {

@@ -52,6 +52,7 @@ const coreFlags: readonly Flag[] = [
   flag("write-kubeconfig-group", "string", "group of the admin kubeconfig", { env: "K3S_KUBECONFIG_GROUP", on: "server" }),
   flag("disable", "list", "plugin or AddOn that is not deployed, and whose objects are deleted", { commas: true, on: "server" }),
   flag("disable-scheduler", "bool", "same as --disable scheduler", { on: "server" }),
+  flag("disable-helm-controller", "bool", "same as --disable helm-controller", { on: "server" }),
   flag("disable-kube-proxy", "bool", "same as --disable kube-proxy", { on: "server" }),
   flag("disable-network-policy", "bool", "same as --disable network-policy", { on: "server" }),
   flag("disable-controller-manager", "bool", "same as --disable controller-manager", { hidden: true, on: "server" }),
@@ -91,7 +92,7 @@ const pluginFlags: readonly Flag[] = [
 /** Parsed so that K3s's install scripts work; unless a plugin reads one, a warning says that it has no effect. */
 const otherFlags: readonly Flag[] = [
   ...hidden("alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices enable-pprof rootless prefer-bundled-bin with-node-id", "bool"),
-  ...hidden("disable-cloud-controller disable-helm-controller disable-apiserver disable-etcd cluster-init cluster-reset embedded-registry supervisor-metrics tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure", "bool", { on: "server" }),
+  ...hidden("disable-cloud-controller disable-apiserver disable-etcd cluster-init cluster-reset embedded-registry supervisor-metrics tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure", "bool", { on: "server" }),
   ...hidden("v vmodule log server lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file node-internal-dns node-external-dns", "string"),
   ...hidden("advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir system-default-registry etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout", "string", { on: "server" }),
   ...hidden("kube-cloud-controller-manager-arg etcd-arg helm-controller-arg", "list", { on: "server" }),
