@@ -54,6 +54,8 @@ metadata: { name: far }
 spec: { type: LoadBalancer, selector: { app: far }, ports: [{ port: 8000, targetPort: 8080, nodePort: 30080 }] }
 `;
 
+const served = { status: 200, body: "far\n" };
+
 describe.skipIf(reason)("a second node", () => {
   let cluster: Cluster;
   let agent: ClusterNode;
@@ -82,12 +84,11 @@ describe.skipIf(reason)("a second node", () => {
   const fromOutside = (command: readonly string[]) => cluster.sandbox.runPeer(command);
   const answer = (get: () => ReturnType<typeof httpGet>, what: string) => eventually(async () => { const r = await get(); return r.status > 0 && r; }, what, 20_000);
   const processes = async (machine: Sandbox) => (await machine.run(["sh", "-c", "cd /run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io && grep -H . */init.pid"])).stdout;
-  const reachesBothWays = async () => {
-    for (const [here, there] of [["node1", "node2"], ["node2", "node1"]] as const) {
-      const address = await addressOn(there);
-      expect(await answer(() => httpGet(from(here), address, 8080), `${here} -> ${there}`)).toEqual({ status: 200, body: `${there}\n` });
-    }
-  };
+  const bothWays = (check: (here: string, there: string) => Promise<void>) => Promise.all([check("node1", "node2"), check("node2", "node1")]);
+  const reachesBothWays = () => bothWays(async (here, there) => {
+    const address = await addressOn(there);
+    expect(await answer(() => httpGet(from(here), address, 8080), `${here} -> ${there}`)).toEqual({ status: 200, body: `${there}\n` });
+  });
 
   test("is Ready with an address, a pod network and no role of its own; its kubelet is reached through the API server", async () => {
     const rows = (await cluster.kubectl("get", "nodes", "-o", "wide", "--no-headers")).trim().split("\n").map((row) => row.split(/\s+/).slice(0, 6));
@@ -111,25 +112,26 @@ describe.skipIf(reason)("a second node", () => {
 
   test("pods reach each other over the tunnel by address, in full frames", async () => {
     await reachesBothWays();
-    for (const [here, there] of [["node1", "node2"], ["node2", "node1"]] as const) {
-      expect((await httpGet(from(here), await addressOn(there), 8080, "/large")).body.length).toBe(1_000_000);
-    }
+    await bothWays(async (here, there) => expect((await httpGet(from(here), await addressOn(there), 8080, "/large")).body.length).toBe(1_000_000));
   });
 
   test("a service, DNS and the API server answer from both nodes, and a node port on both", async () => {
-    const web = { status: 200, body: "far\n" };
-    for (const node of ["node1", "node2"]) {
-      expect(await answer(() => httpGet(from(node), "far.default.svc.cluster.local", 8000), `the service from ${node}`)).toEqual(web);
+    await bothWays(async (node) => {
+      expect(await answer(() => httpGet(from(node), "far.default.svc.cluster.local", 8000), `the service from ${node}`)).toEqual(served);
       expect((await from(node)(["sh", "-c", "nc -w 2 kubernetes.default 443 < /dev/null"])).code).toBe(0);
-    }
-    for (const { sandbox } of [cluster, agent]) expect(await answer(() => httpGet(fromOutside, sandbox.ip, 30080), `the node port at ${sandbox.ip}`)).toEqual(web);
+    });
+    await Promise.all([cluster, agent].map(async ({ sandbox }) => expect(await answer(() => httpGet(fromOutside, sandbox.ip, 30080), `the node port at ${sandbox.ip}`)).toEqual(served)));
   });
 
-  test("a load balancer has the addresses of both, and answers at each", async () => {
+  test("a load balancer has the addresses of both and answers at each; with the policy Local, where the pod is", async () => {
     const shown = () => field("{.status.loadBalancer.ingress[*].ip}", "service", "far");
-    const addresses = [cluster, agent].map(({ sandbox }) => sandbox.ip);
-    await eventually(async () => (await shown()) === addresses.join(" "), "both addresses", 10_000);
-    for (const address of addresses) expect(await answer(() => httpGet(fromOutside, address, 8000), `the load balancer at ${address}`)).toEqual({ status: 200, body: "far\n" });
+    const [near, away] = [cluster.sandbox.ip, agent.sandbox.ip];
+    await eventually(async () => (await shown()) === `${near} ${away}`, "both addresses", 10_000);
+    await Promise.all([near, away].map(async (ip) => expect(await answer(() => httpGet(fromOutside, ip, 8000), `the load balancer at ${ip}`)).toEqual(served)));
+    await cluster.kubectl("patch", "service", "far", "-p", '{"spec":{"externalTrafficPolicy":"Local"}}');
+    await eventually(async () => (await shown()) === away, "the address of the pod's node", 10_000);
+    await eventually(async () => (await httpGet(fromOutside, near, 30080)).status === 0, "no answer where the pod is not", 10_000);
+    expect(await httpGet(fromOutside, away, 30080)).toEqual(served);
   });
 
   test("logs, exec, attach and port-forward reach its pods", async () => {
