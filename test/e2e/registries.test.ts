@@ -18,19 +18,19 @@ describe.skipIf(reason)("registries", () => {
   let registry: ChildProcess;
   let requests = "";
   let ip: string;
-  let caFile: string;
   const own = (path: string) => join(cluster.sandbox.dir, "private", path);
   const file = "/etc/rancher/k3s/registries.yaml";
   const certs = `${dataDir}/agent/etc/containerd/certs.d`;
   const configure = (yaml: string): void => writeFileSync(own(file), yaml);
-  const tls = () => `tls: { ca_file: ${caFile} }`;
+  const made = (name: string) => join(cluster.sandbox.dir, name);
+  const tls = (more = "") => `tls: { ca_file: ${made("ca.crt")}${more} }`;
 
   beforeAll(async () => {
     cluster = await createCluster({ config: "disable: [traefik, metrics-server, local-storage, servicelb, coredns]\ndisable-default-registry-endpoint: true\n" });
-    ip = cluster.sandbox.ip;
-    caFile = join(cluster.sandbox.dir, "registry-ca.crt");
-    const options: RegistryOptions = { ip, caFile, ports: { 5001: "open", 5002: "basic", 5003: "token", 5004: "token" }, username, password };
-    registry = cluster.sandbox.spawn([node26, join(import.meta.dirname, "../kit/registry.ts"), JSON.stringify(options)]);
+    const { sandbox } = cluster;
+    ip = sandbox.ip;
+    const options: RegistryOptions = { ip, dir: sandbox.dir, ports: { 5001: "open", 5002: "basic", 5003: "token", 5004: "token", 5005: "certificate", 5006: "open" }, username, password };
+    registry = sandbox.spawn([node26, join(import.meta.dirname, "../kit/registry.ts"), JSON.stringify(options)]);
     await new Promise<void>((resolve, reject) => {
       registry.stdout!.setEncoding("utf8").on("data", (text: string) => { if ((requests += text).includes("ready\n")) resolve(); });
       registry.stderr!.setEncoding("utf8").on("data", (text: string) => (requests += text));
@@ -47,6 +47,8 @@ configs:
   "${ip}:5002": { auth: { username: ${username}, password: ${password} }, ${tls()} }
   "${ip}:5003": { ${tls()} }
   "${ip}:5004": { auth: { username: ${username}, password: ${password} }, ${tls()} }
+  "${ip}:5005": { ${tls(`, cert_file: ${made("client.crt")}, key_file: ${made("client.key")}`)} }
+  "${ip}:5006": { tls: { insecure_skip_verify: true } }
 `);
     await cluster.start();
     await cluster.kubectl("wait", "--for=condition=Ready", "node/node1", "--timeout=30s");
@@ -77,6 +79,11 @@ spec: { terminationGracePeriodSeconds: 0, ${more} containers: [{ name: main, ima
     await running("mirrored", "basic");
     expect(requests).toMatch(/^5001 HEAD \/v2\/library\/busybox\/manifests\/1\.35\?ns=docker\.io 200$/m);
     expect(requests).toMatch(/^5002 HEAD \/v2\/team\/app\/manifests\/1 200$/m);
+  }, 40_000);
+
+  test("a registry that wants a certificate gets it, and one may be trusted without an authority", async () => {
+    await cluster.apply(pod("certified", `${ip}:5005/team/certified:1`) + pod("trusted", `${ip}:5006/team/trusted:1`));
+    await running("certified", "trusted");
   }, 40_000);
 
   test("a mirror may have repositories under other names", async () => {

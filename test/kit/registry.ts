@@ -6,16 +6,17 @@ import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { issueCertificate, keyPem, newKey } from "../../core/src/pki/x509.ts";
 import { tar } from "./images.ts";
 
 export interface RegistryOptions {
   readonly ip: string;
-  /** Where the authority's certificate is written. */
-  readonly caFile: string;
-  /** Port to how it lets clients in: everybody, by name and password, or with a token that its `/token` gives for them. */
-  readonly ports: Readonly<Record<string, "open" | "basic" | "token">>;
+  /** Where `ca.crt` is written, and `client.crt` and `client.key` for ports that want a certificate. */
+  readonly dir: string;
+  /** Port to how it lets clients in: everybody, by name and password, with a token that its `/token` gives for them, or by certificate. */
+  readonly ports: Readonly<Record<string, "open" | "basic" | "token" | "certificate">>;
   readonly username: string;
   readonly password: string;
 }
@@ -46,12 +47,14 @@ function busybox(): { readonly manifest: Blob; readonly blobs: readonly Blob[] }
   return { manifest: blob(type, json({ schemaVersion: 2, mediaType: type, config: of(config), layers: [of(layer)] })), blobs: [config, layer] };
 }
 
-function serve({ ip, caFile, ports, username, password }: RegistryOptions): void {
+function serve({ ip, dir, ports, username, password }: RegistryOptions): void {
   const { manifest, blobs } = busybox();
-  const [caKey, key, now] = [newKey(), newKey(), new Date()];
-  const issuer = { cert: issueCertificate({ commonName: "registry-ca", usage: "ca", days: 1, now, key: caKey }), key: keyPem(caKey) };
-  const tls = { key: keyPem(key), cert: issueCertificate({ commonName: "registry", usage: "server", sans: [ip], days: 1, now, key, issuer }) };
-  writeFileSync(caFile, issuer.cert);
+  const [caKey, key, now, days] = [newKey(), newKey(), new Date(), 1];
+  const issuer = { cert: issueCertificate({ commonName: "registry-ca", usage: "ca", days, now, key: caKey }), key: keyPem(caKey) };
+  const tls = { key: keyPem(key), cert: issueCertificate({ commonName: "registry", usage: "server", sans: [ip], days, now, key, issuer }), ca: issuer.cert };
+  writeFileSync(join(dir, "ca.crt"), issuer.cert);
+  writeFileSync(join(dir, "client.crt"), issueCertificate({ commonName: "node", usage: "client", days, now, key, issuer }));
+  writeFileSync(join(dir, "client.key"), keyPem(key));
   const basic = `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
   const token = randomUUID();
 
@@ -75,8 +78,8 @@ function serve({ ip, caFile, ports, username, password }: RegistryOptions): void
     res.writeHead(status, { ...headers, "content-length": body.length }).end(req.method === "HEAD" ? undefined : body);
   };
   let waiting = Object.keys(ports).length;
-  for (const port of Object.keys(ports)) {
-    createServer(tls, handle(port)).listen(Number(port), ip, () => { if (--waiting === 0) process.stdout.write("ready\n"); });
+  for (const [port, way] of Object.entries(ports)) {
+    createServer({ ...tls, requestCert: way === "certificate" }, handle(port)).listen(Number(port), ip, () => { if (--waiting === 0) process.stdout.write("ready\n"); });
   }
 }
 
