@@ -88,6 +88,10 @@ describe("refuses, with line and field,", () => {
     expect(error.detail).toEqual([`${file}:2: configs."a.io".auth must be a mapping with username, password, auth, identity_token, token`]);
   });
 
+  it("an alias of nothing", async () => {
+    await expect(read("mirrors: *none\n")).rejects.toMatchObject({ code: "K3SP_CONFIG_SYNTAX", message: `${file}: Unresolved alias (the anchor must be set before the alias): none` });
+  });
+
   it("what is not YAML", async () => {
     await expect(read("mirrors: {\n")).rejects.toMatchObject({ code: "K3SP_CONFIG_SYNTAX", message: expect.stringContaining(`${file}:2:1: `) });
   });

@@ -1,6 +1,6 @@
 /** Reads `registries.yaml`: mirrors of registries, and with what to ask each host. Every finding names file, line and field. */
 import { accessSync, constants, readFileSync } from "node:fs";
-import { k3spError } from "@k3s-p/plugin-api";
+import { k3spError, messageOf } from "@k3s-p/plugin-api";
 import type { Document, LineCounter, Node } from "yaml";
 
 export interface Registries {
@@ -55,15 +55,26 @@ export async function readRegistries(file: string): Promise<RegistriesFile | und
   const [broken] = doc.errors;
   if (broken) {
     const { line = 1, col = 1 } = broken.linePos?.[0] ?? {};
-    throw k3spError("K3SP_CONFIG_SYNTAX", { message: `${file}:${line}:${col}: ${broken.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, "")}`, plugin: "containerd" });
+    throw syntaxError(`${file}:${line}:${col}`, broken.message.split("\n")[0]!.replace(/ at line \d+, column \d+:?$/, ""));
   }
   const reader: Reader = { file, doc, lines, errors: [], warnings: [] };
-  const { mirrors = {}, configs = {} } = (shape(reader, [], doc.toJS()) ?? {}) as Partial<Registries>;
+  const { mirrors = {}, configs = {} } = (shape(reader, [], valueOf(doc, file)) ?? {}) as Partial<Registries>;
   if (reader.errors.length) {
     const [message = "", ...detail] = reader.errors;
     throw k3spError("K3SP_CONFIG_INVALID", { message, detail, fix: "correct the fields that are named", plugin: "containerd" });
   }
   return { registries: { mirrors, configs }, warnings: reader.warnings };
+}
+
+const syntaxError = (where: string, what: string): Error => k3spError("K3SP_CONFIG_SYNTAX", { message: `${where}: ${what}`, plugin: "containerd" });
+
+/** An alias may name nothing, or too much. */
+function valueOf(doc: Document, file: string): unknown {
+  try {
+    return doc.toJS();
+  } catch (error) {
+    throw syntaxError(file, messageOf(error));
+  }
 }
 
 function readText(file: string): string | undefined {
