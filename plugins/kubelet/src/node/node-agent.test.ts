@@ -15,6 +15,7 @@ const state: NodeState = { images: [], runtimeVersion: "x", problem: undefined, 
 
 interface Start {
   readonly options?: Partial<typeof testOptions>;
+  readonly externalIp?: string;
   readonly warn?: (fields: object, message: string) => void;
   readonly kube?: FakeKube;
   /** What the kubelet has of the API, when that is not what the test has. */
@@ -22,8 +23,8 @@ interface Start {
 }
 
 /** Its clock does not wait: what is due in less than a beat runs at once, and beats run on demand. */
-function start({ options = {}, warn = () => {}, kube = fakeKube(), client = kube }: Start = {}) {
-  const node = { ...testNode("/nowhere"), labels: { tier: "edge" } };
+function start({ options = {}, externalIp, warn = () => {}, kube = fakeKube(), client = kube }: Start = {}) {
+  const node = { ...testNode("/nowhere"), labels: { tier: "edge" }, ...(externalIp && { externalIp }) };
   let beat = (): void => {};
   const waits: number[] = [];
   const clock: KubeletContext["clock"] = {
@@ -153,8 +154,29 @@ test("a Node of an earlier version gets the id of its provider, one that has ano
   }
 });
 
-test("with a cloud controller of one's own, that one names the node's provider and takes the taint away", async () => {
-  const { agent, node } = start({ options: { externalCloud: true } });
+test("an outer address that is no longer given is taken back, and the status is not written at each beat for it", async () => {
+  const { kube, agent, node } = start({ externalIp: "198.51.100.7" });
   await agent.start();
+  expect(node()!.status!.addresses!.map(({ type }) => type)).toEqual(["InternalIP", "ExternalIP", "Hostname"]);
+  agent.stop();
+  const next = start({ kube });
+  await next.agent.start();
+  await vi.waitFor(() => expect(node()!.status!.addresses).toEqual([{ type: "InternalIP", address: "192.0.2.1" }, { type: "Hostname", address: "n1" }]));
+  expect(node()!.metadata.annotations).not.toHaveProperty("k3s.io/external-ip");
+  const statuses = () => kube.writes.filter(({ resource }) => resource === "nodes/status").length;
+  const before = statuses();
+  next.beat();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(statuses()).toBe(before);
+});
+
+test("with a cloud controller of one's own, that one names the node's provider, its addresses, and takes the taint away", async () => {
+  const { kube, agent, beat, node } = start({ options: { externalCloud: true } });
+  await agent.start();
+  const addresses = [{ type: "InternalDNS", address: "n1.cloud.example" }, { type: "InternalIP", address: "192.0.2.1" }];
+  kube.edit(nodes, "n1", undefined, (draft) => Object.assign(draft.status, { addresses, conditions: [] }));
+  beat();
+  await vi.waitFor(() => expect(node()!.status!.conditions).toHaveLength(4));
+  expect(node()!.status!.addresses).toEqual(addresses);
   expect(node()!.spec).toEqual({ taints: [{ key: "node.cloudprovider.kubernetes.io/uninitialized", value: "true", effect: "NoSchedule" }] });
 });

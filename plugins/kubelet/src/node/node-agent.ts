@@ -98,7 +98,9 @@ export function nodeAgent(
 
   async function writeStatus(): Promise<void> {
     const before = current()?.status ?? written;
-    const next = nodeStatus(self, port(), machine, await state(), before, now());
+    const mine = nodeStatus(self, port(), machine, await state(), before, now());
+    // A cloud controller of the user's own knows better at which addresses the node is reached.
+    const next = options.externalCloud && before?.addresses?.length ? { ...mine, addresses: before.addresses } : mine;
     // A Node that somebody deleted is not seen: the answer to the write tells, and it is registered again.
     const due = !current() || clock.now() - writtenAt >= FULL_REPORT;
     if (!due && before && !differs(before, next)) return;

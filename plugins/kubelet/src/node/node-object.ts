@@ -9,6 +9,7 @@ import type { Machine } from "./machine.ts";
 const KUBELET_VERSION = "v1.36.0+k3sp1";
 const INSTANCE_TYPE = "k3s";
 const PROVIDER = "k3s";
+const EXTERNAL_IP = "k3s.io/external-ip";
 const MAX_IMAGES = 50;
 const MAX_IMAGE_NAMES = 5;
 
@@ -42,7 +43,7 @@ export function newNode(node: NodeInfo, options: KubeletOptions, machine: Machin
       labels: { ...node.labels, ...options.labels, ...ownLabels(node, machine) },
       annotations: {
         "alpha.kubernetes.io/provided-node-ip": node.ip,
-        ...(node.externalIp && { "k3s.io/external-ip": node.externalIp }),
+        ...(node.externalIp && { [EXTERNAL_IP]: node.externalIp }),
         "k3s.io/hostname": node.name,
         "k3s.io/internal-ip": node.ip,
         "volumes.kubernetes.io/controller-managed-attach-detach": "true",
@@ -56,7 +57,8 @@ export function newNode(node: NodeInfo, options: KubeletOptions, machine: Machin
 /** What a Node that is there already lacks of the one that would be made; undefined when that is nothing. Taints are its owner's. */
 export function registrationPatch({ metadata, spec }: Node, wanted: Node, own: Readonly<Record<string, string>>): object | undefined {
   const labels = { ...metadata.labels, ...own };
-  const { annotations } = wanted.metadata;
+  const noLonger = metadata.annotations?.[EXTERNAL_IP] !== undefined && !wanted.metadata.annotations?.[EXTERNAL_IP];
+  const annotations = { ...wanted.metadata.annotations, ...(noLonger && { [EXTERNAL_IP]: null }) };
   const lacksId = !spec?.providerID && wanted.spec?.providerID !== undefined;
   if (!lacksId && same(labels, metadata.labels) && same({ ...metadata.annotations, ...annotations }, metadata.annotations)) return undefined;
   return { metadata: { labels, annotations }, ...(lacksId && { spec: { providerID: wanted.spec!.providerID } }) };
@@ -107,10 +109,12 @@ function extended(machine: Machine, before: NodeStatus | undefined): Record<stri
   return Object.fromEntries(Object.entries(before?.capacity ?? {}).filter(([name]) => name.includes("/") && !(name in machine.capacity)));
 }
 
-/** The patch that makes `next` of `before`: whose capacity it is states it, and what lost its capacity is not allocatable. */
+/** The patch that makes `next` of `before`: whose capacity it is states it, what lost its capacity is not allocatable, and what it does not answer at is no address. */
 export function statusPatch(before: NodeStatus | undefined, next: NodeStatus, machine: Machine): object {
   const gone = Object.keys(before?.allocatable ?? {}).filter((name) => !(name in next.allocatable!));
-  return { ...next, capacity: machine.capacity, allocatable: { ...next.allocatable, ...Object.fromEntries(gone.map((name) => [name, null])) } };
+  const lost = (before?.addresses ?? []).filter(({ type }) => !next.addresses!.some((address) => address.type === type));
+  const addresses = [...next.addresses!, ...lost.map(({ type }) => ({ $patch: "delete", type }))];
+  return { ...next, addresses, capacity: machine.capacity, allocatable: { ...next.allocatable, ...Object.fromEntries(gone.map((name) => [name, null])) } };
 }
 
 /** The largest first, as upstream, with their digests before their tags. */
