@@ -157,11 +157,39 @@ it("says that it cannot make the root", async () => {
   await vi.waitFor(() => expect(messages("ProvisioningFailed")[0]).toContain("ENOENT"));
 });
 
+const startAgent = async () => {
+  running = startProvisioner({ client: kube, log: silentLogger, node: "n1", path: undefined });
+  await running.synced;
+};
+
+it("the server removes volumes of nodes that are gone, when they are released; their folders went with the node", async () => {
+  const path = join(root, "pvc-u1_web_data");
+  mkdirSync(path, { recursive: true });
+  const add = (name: string, phase: string) => kube.put(persistentVolumes, {
+    metadata: { name, annotations: { "pv.kubernetes.io/provisioned-by": "rancher.io/local-path", "local.path.provisioner/selected-node": "n2" } },
+    spec: { local: { path }, persistentVolumeReclaimPolicy: "Delete" }, status: { phase },
+  });
+  const left = () => kube.all(persistentVolumes).map(({ metadata }) => metadata.name).sort();
+  const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
+  kube.put(nodes, { metadata: { name: "n2" } });
+  add("released", "Released");
+  add("bound", "Bound");
+  await start();
+  await settled();
+  expect(left()).toEqual(["bound", "released"]);
+  kube.drop(nodes, "n2");
+  await vi.waitFor(() => expect(left()).toEqual(["bound"]));
+  add("later", "Released");
+  await vi.waitFor(() => expect(left()).toEqual(["bound"]));
+  expect(existsSync(path)).toBe(true);
+  await running!.stop();
+  add("released", "Released");
+  await startAgent();
+  await settled();
+  expect(left()).toEqual(["bound", "released"]);
+});
+
 describe("on an agent", () => {
-  const startAgent = async () => {
-    running = startProvisioner({ client: kube, log: silentLogger, node: "n1", path: undefined });
-    await running.synced;
-  };
   const config = (paths: readonly string[]) => kube.put(configMaps, {
     metadata: { name: "local-path-config", namespace: "kube-system" },
     data: { "config.json": JSON.stringify({ nodePathMap: [{ node: "DEFAULT_PATH_FOR_NON_LISTED_NODES", paths }] }) },

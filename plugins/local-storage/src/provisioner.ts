@@ -14,7 +14,7 @@ export interface ProvisionerOptions {
   readonly node: string;
   /**
    * Default folder for volumes; its volumes may be removed whatever the ConfigMap says. Undefined on agents: there the
-   * ConfigMap alone says where volumes go.
+   * ConfigMap alone says where volumes go, and what no node is responsible for is left to the server.
    */
   readonly path: string | undefined;
 }
@@ -33,7 +33,9 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
   const classes = client.informer(storageClasses);
   const configs = client.informer(configMaps, { namespace: configNamespace, fieldSelector: `metadata.name=${configName}` });
   const recorder = eventRecorder(client, { component: `${provisioner}_${node}`, host: node });
-  const ownPaths = path === undefined ? [] : [path];
+  const isServer = path !== undefined;
+  const ownPaths = isServer ? [path] : [];
+  const nodeInformer = isServer ? client.informer(nodes) : undefined;
   let config: PathConfig = parsePathConfig(JSON.stringify({ nodePathMap: [{ node, paths: ownPaths }] }));
 
   const claimQueue = workQueue({
@@ -61,7 +63,7 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
     const storageClass = classes.get(spec?.storageClassName ?? "");
     if (spec?.volumeName || metadata.deletionTimestamp || storageClass?.provisioner !== provisioner) return;
     const chosen = metadata.annotations?.[selectedNode];
-    if (chosen ? chosen !== node : path === undefined || storageClass.volumeBindingMode === "WaitForFirstConsumer") return;
+    if (chosen ? chosen !== node : !isServer || storageClass.volumeBindingMode === "WaitForFirstConsumer") return;
     const volume = `pvc-${metadata.uid}`;
     if (volumes.get(volume)) return;
     const ref = referenceTo("PersistentVolumeClaim", claim);
@@ -99,18 +101,35 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
 
   async function removeIfReleased(volume: PersistentVolume): Promise<void> {
     const { metadata, spec, status } = volume;
-    const ours = metadata.annotations?.[provisionedBy] === provisioner && nodeOfVolume(volume) === node;
-    if (!ours || status?.phase !== "Released" || spec?.persistentVolumeReclaimPolicy !== "Delete") return;
+    const isOurs = metadata.annotations?.[provisionedBy] === provisioner && status?.phase === "Released" && spec?.persistentVolumeReclaimPolicy === "Delete";
+    if (!isOurs) return;
+    const home = nodeOfVolume(volume);
+    const mayGo = home === node ? await removeFolder(volume) : isServer && home !== undefined && (await isGone(home));
+    if (!mayGo) return;
+    await client.delete(persistentVolumes, metadata.name!).catch((error) => {
+      if (!isNotFound(error)) throw error;
+    });
+  }
+
+  /** Its folders went with it. A node that joins just now may not be in the informer yet. */
+  async function isGone(name: string): Promise<boolean> {
+    if (nodeInformer!.get(name)) return false;
+    return client.get(nodes, name).then(() => false, (error) => {
+      if (!isNotFound(error)) throw error;
+      return true;
+    });
+  }
+
+  /** False when its path must not be touched. */
+  async function removeFolder(volume: PersistentVolume): Promise<boolean> {
     try {
       await removeDirectory([...pathsOf(config, node), ...ownPaths], pathOfVolume(volume) ?? "");
     } catch (error) {
       recorder.record(referenceTo("PersistentVolume", volume), "Warning", "VolumeFailedDelete", messageOf(error));
-      if (error instanceof RefusedPath) return;
+      if (error instanceof RefusedPath) return false;
       throw error;
     }
-    await client.delete(persistentVolumes, metadata.name!).catch((error) => {
-      if (!isNotFound(error)) throw error;
-    });
+    return true;
   }
 
   function loadConfig(text: string | undefined): void {
@@ -127,7 +146,7 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
 
   const addClaim = (claim: PersistentVolumeClaim) => claimQueue.add(keyOf(claim));
   const addVolume = (volume: PersistentVolume) => volumeQueue.add(keyOf(volume));
-  const informers = [claims, volumes, classes, configs];
+  const informers = [claims, volumes, classes, configs, ...(nodeInformer ? [nodeInformer] : [])];
   const synced = Promise.all(informers.map((informer) => informer.synced)).then(() => {
     configs.on({
       added: (map) => loadConfig(map.data?.["config.json"]),
@@ -136,6 +155,7 @@ export function startProvisioner({ client, log, node, path }: ProvisionerOptions
     claims.on({ added: addClaim, updated: addClaim });
     volumes.on({ added: addVolume, updated: addVolume });
     classes.on({ added: () => claims.list().forEach(addClaim) });
+    nodeInformer?.on({ deleted: ({ metadata }) => volumes.list().filter((volume) => nodeOfVolume(volume) === metadata.name).forEach(addVolume) });
   });
 
   return {
