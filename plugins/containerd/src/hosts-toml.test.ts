@@ -74,7 +74,7 @@ skip_verify = true
   });
 
   it("speaks HTTP to a port of this machine unless the endpoint says else", async () => {
-    const hosts = ["localhost:5000", "127.0.0.1:5000", "[::1]:5000", "localhost", "127.0.0.1:443", "https://localhost:5000"];
+    const hosts = ["localhost:5000", "127.0.0.1:5000", "[::1]:5000", "localhost", "127.0.0.1:443", "HTTPS://localhost:5000"];
     const { files } = await render({ mirrors: { "a.io": { endpoint: hosts } } });
     expect([...files.get("a.io")!.matchAll(/\[host."(.*?)"/g)].map((match) => match[1])).toEqual([
       "http://localhost:5000/v2", "http://127.0.0.1:5000/v2", "http://[::1]:5000/v2", "https://localhost/v2", "https://127.0.0.1:443/v2", "https://localhost:5000/v2",

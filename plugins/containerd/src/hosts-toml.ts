@@ -96,10 +96,10 @@ const tlsLines = (tls: RegistryTls): string[] => [
 
 /** By hand, since `URL` would drop a port that is the scheme's own. */
 function parseEndpoint(registries: Registries, given: string): Endpoint {
-  const [, scheme, named = "", path = ""] = /^(?:(https?):\/\/)?([^/]+)(.*)$/.exec(given)!;
+  const [, scheme, named = "", path = ""] = /^(?:(https?):\/\/)?([^/]+)(.*)$/i.exec(given)!;
   const isHub = named === dockerHub.name || named === dockerHub.host;
   return {
-    scheme: scheme ?? (isLocalPort(named) ? "http" : "https"),
+    scheme: scheme?.toLowerCase() ?? (isLocalPort(named) ? "http" : "https"),
     host: isHub ? dockerHub.host : named,
     path: ["", "/", "/v2", "/v2/"].includes(path) ? "/v2" : path,
     tls: tlsOf(registries, isHub ? dockerHub.name : named) ?? {},
