@@ -1,6 +1,6 @@
 /** What embedders and the test kit use of the core. */
-export { planServer, type ServerPlan } from "./plan.ts";
-export { startServer, describeError, type RunningServer } from "./server.ts";
+export { planServer, type NodePlan } from "./plan.ts";
+export { startNode, describeError, type RunningNode } from "./server.ts";
 export { createKernel, type Kernel, type KernelOptions } from "./kernel/lifecycle.ts";
 export { resolvePlan, type Plan } from "./kernel/resolve.ts";
 export { readManifest, type Manifest } from "./kernel/manifest.ts";

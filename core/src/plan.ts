@@ -14,7 +14,7 @@ import { checkDnsAddresses } from "./node/networks.ts";
 import { defaultManifests, namedManifests, namedPlugins, packagesFolder, type NamedPlugin } from "./sources/manifests.ts";
 import { kernelSlots, slotCatalogue, type NodeInfo } from "@k3s-p/plugin-api/slots";
 
-export interface ServerPlan {
+export interface NodePlan {
   readonly settings: Settings;
   readonly plan: Plan;
   readonly configs: ReadonlyMap<string, object>;
@@ -37,14 +37,14 @@ type Env = Readonly<Record<string, string | undefined>>;
 export const readSettings = (argv: readonly string[], env: Env = process.env, role: Role = "server"): Settings =>
   loadSettings({ argv, env, flags: flagsOf(role) });
 
-export const planServer = async (argv: readonly string[], env: Env = process.env): Promise<ServerPlan> => planFrom(readSettings(argv, env));
+export const planServer = async (argv: readonly string[], env: Env = process.env): Promise<NodePlan> => planFrom(readSettings(argv, env));
 
 export interface PlanOptions {
   readonly role?: Role;
   readonly overrides?: Overrides;
 }
 
-export async function planFrom(settings: Settings, { role = "server", overrides = noOverrides }: PlanOptions = {}): Promise<ServerPlan> {
+export async function planFrom(settings: Settings, { role = "server", overrides = noOverrides }: PlanOptions = {}): Promise<NodePlan> {
   const packages = packagesFolder(settings);
   const changed = await namedManifests([...overrides.plugins.values()].map(addedPlugin), packages);
   const others = [...defaultManifests(role), ...(await namedManifests(namedPlugins(settings), packages))];

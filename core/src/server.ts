@@ -4,7 +4,7 @@ import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3
 import { ApiError } from "@k3s-p/plugin-api/kube";
 import { unreadFlags } from "./config/flags.ts";
 import { apiGrant, debugPage, metricsSource, slotHealth, type ApiGrant } from "@k3s-p/plugin-api/points";
-import type { Pki } from "@k3s-p/plugin-api/slots";
+import type { Pki, Runner } from "@k3s-p/plugin-api/slots";
 import { keepAccounts } from "./accounts/accounts.ts";
 import { lockFile, openApprovals } from "./approval/approvals.ts";
 import { debugPlugins } from "./admin/debug.ts";
@@ -20,16 +20,16 @@ import type { OnSpan } from "./kernel/span.ts";
 import { createLogger } from "./log.ts";
 import { makeDataFolders } from "./node/data-folders.ts";
 import { createPki } from "./pki/pki.ts";
-import type { ServerPlan } from "./plan.ts";
+import type { NodePlan } from "./plan.ts";
 import { createRunner } from "./runner/runner.ts";
 import { version } from "./version.ts";
 
-export interface RunningServer {
+export interface RunningNode {
   readonly kernel: Kernel;
   stop(): Promise<void>;
 }
 
-export interface ServerOptions {
+export interface StartOptions {
   readonly log?: (plugin: string) => Logger;
   readonly onFatal?: (error: K3spError) => void;
   /** Of an agent that has joined; a server keeps its own. */
@@ -39,40 +39,22 @@ export interface ServerOptions {
 }
 
 /** Starts everything and resolves when it is ready; on failure what had started is stopped again. */
-export async function startServer(server: ServerPlan, options: ServerOptions = {}): Promise<RunningServer> {
-  const { plan, configs, node, settings } = server;
+export async function startNode(planned: NodePlan, options: StartOptions = {}): Promise<RunningNode> {
+  const { node, settings } = planned;
   const log = options.log ?? createLogger({ debug: settings.values.get("debug")?.value === true });
   const kernelLog = log("kernel");
   await makeDataFolders(node.paths, node.role);
   const runner = createRunner();
-  const refs = { node, runner, pki: options.pki ?? createPki(node.paths.tls, { warn: (message) => kernelLog.warn(message) }) };
-  // Not below `server`, which root alone may enter: programs have users of their own.
-  const dirs = { data: join(node.paths.dataDir, "plugins"), run: join(node.paths.run, "plugins") };
-  const attach = (settings.values.get("attach")?.value ?? []) as readonly string[];
-  checkAttach(attach, plan.plugins);
-  const hookTimes = createHookTimes();
   const tracing = await createTracing((message) => kernelLog.warn(message));
-  const onSpan: OnSpan = (span) => {
-    hookTimes.record(span);
-    tracing?.record(span);
-  };
-  const kernel: Kernel = createKernel({
-    plan, configs, log, refs, dirs, onSpan,
-    host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot), attach, admit: openApprovals(lockFile(node.paths)).admit }),
-    ...(options.onFatal && { onFatal: options.onFatal }),
-  });
-  kernel.contribute(metricsSource, pluginMetrics(kernel, hookTimes));
-  kernel.contribute(debugPage, debugPlugins(kernel));
-  kernel.contribute(slotHealth, slotHealthOf(kernel));
+  const kernel = kernelOf(planned, { ...options, log, runner, tracing });
   const stop = async (): Promise<void> => {
     await kernel.stop().finally(() => runner.stop());
   };
-  for (const grant of agentGrants(server)) kernel.contribute(apiGrant, grant);
   // An agent said so before it joined.
   if (node.role === "server") kernelLog.info(`k3s-p ${version} starting on node ${node.name} (${node.ip}), data in ${node.paths.dataDir}`);
-  const claimed = new Set(plan.plugins.flatMap((m) => Object.keys(m.flags)));
+  const claimed = new Set(planned.plan.plugins.flatMap((m) => Object.keys(m.flags)));
   for (const warning of [...settings.warnings, ...unreadFlags(settings.values, claimed, node.role)]) kernelLog.warn(warning);
-  for (const line of choiceLines(server)) kernelLog.info(line);
+  for (const line of choiceLines(planned)) kernelLog.info(line);
   const cutOff = (): void => void stop();
   options.signal?.addEventListener("abort", cutOff, { once: true });
   try {
@@ -85,19 +67,50 @@ export async function startServer(server: ServerPlan, options: ServerOptions = {
   } finally {
     options.signal?.removeEventListener("abort", cutOff);
   }
-  for (const line of summary(server, kernel)) kernelLog.info(line);
+  for (const line of summary(planned, kernel)) kernelLog.info(line);
   void keepAccounts(kernel.slot("kube"), kernel.plan(), node, kernelLog);
   return { kernel, stop };
 }
 
+interface KernelParts extends StartOptions {
+  readonly log: (plugin: string) => Logger;
+  readonly runner: Runner;
+  readonly tracing: Awaited<ReturnType<typeof createTracing>>;
+}
+
+/** The kernel, with what the core itself contributes to it. */
+function kernelOf(planned: NodePlan, { log, runner, tracing, pki, onFatal }: KernelParts): Kernel {
+  const { plan, configs, node, settings } = planned;
+  const refs = { node, runner, pki: pki ?? createPki(node.paths.tls, { warn: (message) => log("kernel").warn(message) }) };
+  // Not below `server`, which root alone may enter: programs have users of their own.
+  const dirs = { data: join(node.paths.dataDir, "plugins"), run: join(node.paths.run, "plugins") };
+  const attach = (settings.values.get("attach")?.value ?? []) as readonly string[];
+  checkAttach(attach, plan.plugins);
+  const hookTimes = createHookTimes();
+  const onSpan: OnSpan = (span) => {
+    hookTimes.record(span);
+    tracing?.record(span);
+  };
+  const kernel: Kernel = createKernel({
+    plan, configs, log, refs, dirs, onSpan,
+    host: createHosts({ paths: { ...node.paths }, dirs, refs, provider: (slot) => kernel.slot(slot), attach, admit: openApprovals(lockFile(node.paths)).admit }),
+    ...(onFatal && { onFatal }),
+  });
+  kernel.contribute(metricsSource, pluginMetrics(kernel, hookTimes));
+  kernel.contribute(debugPage, debugPlugins(kernel));
+  kernel.contribute(slotHealth, slotHealthOf(kernel));
+  for (const grant of agentGrants(planned)) kernel.contribute(apiGrant, grant);
+  return kernel;
+}
+
 /** On another node the plugin runs whether it does here or not. */
-function agentGrants({ plan, node }: ServerPlan): ApiGrant[] {
+function agentGrants({ plan, node }: NodePlan): ApiGrant[] {
   const known = new Map([...plan.plugins, ...plan.spare].map((m) => [m.id, m]));
   return node.cluster.agentPlugins.map((id) => grantOf(known.get(id)!)).filter((grant) => grant !== undefined);
 }
 
 /** What is not as by default: replaced, disabled, left empty. */
-function choiceLines({ plan }: ServerPlan): string[] {
+function choiceLines({ plan }: NodePlan): string[] {
   const replaced = plan.choices.filter((c) => c.replaces).map((c) => `${c.slot}: ${c.plugin} ${c.version} (replaces ${c.replaces})`);
   const reasons = Map.groupBy(plan.leftOut.filter((l) => !l.why.startsWith("replaced by")), (l) => l.why);
   const off = [...reasons].map(([why, list]) => `${list.map((l) => l.plugin).join(", ")}: not loaded (${why})`);
@@ -106,7 +119,7 @@ function choiceLines({ plan }: ServerPlan): string[] {
   return [...replaced, ...off, ...warning];
 }
 
-function summary({ plan }: ServerPlan, kernel: Kernel): string[] {
+function summary({ plan }: NodePlan, kernel: Kernel): string[] {
   const seconds = (ms: number) => (ms / 1000).toFixed(ms < 995 ? 2 : 1);
   const total = Math.max(0, ...[...kernel.timings.values()].map((t) => t.ready));
   const path = criticalPath(plan.edges, kernel.timings).map((step) => `${step.id} ${seconds(step.ms)}`).join(" -> ");

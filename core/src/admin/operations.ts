@@ -6,7 +6,7 @@ import type { Change, Kernel, PluginStatus } from "../kernel/lifecycle.ts";
 import { runsInServer } from "../isolation/program.ts";
 import { didYouMean, type Manifest } from "../kernel/manifest.ts";
 import type { Plan } from "../kernel/resolve.ts";
-import { addedPlugin, noOverrides, planFrom, type Overrides, type ServerPlan } from "../plan.ts";
+import { addedPlugin, noOverrides, planFrom, type NodePlan, type Overrides } from "../plan.ts";
 import { isSource } from "../sources/locate.ts";
 import { namedManifests, packagesFolder } from "../sources/manifests.ts";
 import { datastoreOperations } from "./datastore.ts";
@@ -19,7 +19,7 @@ import type { ChangeResult, PendingResult, Request } from "./protocol.ts";
 
 export interface AdminOptions {
   readonly kernel: Kernel;
-  readonly server: ServerPlan;
+  readonly planned: NodePlan;
   /** As at the start, what the files say now. */
   readonly readAgain: () => Settings;
   readonly logs: LogBook;
@@ -35,7 +35,7 @@ export type Operations = Readonly<Record<string, (request: Request, talk: Conver
 
 export function createOperations(options: AdminOptions): Operations {
   const { kernel, logs } = options;
-  const { settings, node } = options.server;
+  const { settings, node } = options.planned;
   const approvals = openApprovals(lockFile(node.paths));
   let overrides: Overrides = noOverrides;
 

@@ -1,7 +1,7 @@
 /** `k3s-p plugin plan [--agent] [--json]`: resolves and validates everything without running plugin code. */
 import { lockFile, openApprovals, type Approval } from "../approval/approvals.ts";
 import { describeRights, rightsOf } from "../approval/rights.ts";
-import { planFrom, readSettings, type ServerPlan } from "../plan.ts";
+import { planFrom, readSettings, type NodePlan } from "../plan.ts";
 
 export const usage = "plugin plan [--agent] [--json] [FLAGS OF THE SERVER OR AGENT]";
 
@@ -13,7 +13,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-function asJson({ plan, configs, node }: ServerPlan) {
+function asJson({ plan, configs, node }: NodePlan) {
   const approvals = openApprovals(lockFile(node.paths));
   return {
     plugins: plan.plugins.map((m) => ({
@@ -27,7 +27,7 @@ function asJson({ plan, configs, node }: ServerPlan) {
 
 const approvalJson = ({ state, added }: Approval) => ({ state, ...(added.length && { added }) });
 
-function asText({ plan, node }: ServerPlan): string {
+function asText({ plan, node }: NodePlan): string {
   const approvals = openApprovals(lockFile(node.paths));
   const others = plan.plugins.filter((m) => m.source.kind === "user").flatMap((m) => {
     const { state, added } = approvals.of(m);

@@ -7,14 +7,14 @@ import { adminSocket } from "../admin/path.ts";
 import { listenAdmin, type AdminServer } from "../admin/server.ts";
 import type { Settings } from "../config/load.ts";
 import { createLogger } from "../log.ts";
-import type { ServerPlan } from "../plan.ts";
-import { attributeStrayErrors, describeError, startServer, type RunningServer } from "../server.ts";
+import type { NodePlan } from "../plan.ts";
+import { attributeStrayErrors, describeError, startNode, type RunningNode } from "../server.ts";
 
 /** A second signal does not wait. But the first may come twice at once: from the terminal, and passed on by the parent. */
 const ECHO = 1000;
 
 export interface Prepared {
-  readonly plan: ServerPlan;
+  readonly plan: NodePlan;
   readonly pki?: Pki;
   readonly readAgain: () => Settings;
 }
@@ -28,8 +28,8 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
     process.stderr.write(`${describeError(error)}\n`);
     ended.resolve(1);
   };
-  const live: { server?: RunningServer; admin?: AdminServer | void } = {};
-  attributeStrayErrors(log("kernel"), (plugin, error) => live.server?.kernel.blame(plugin, error) ?? false, (error) => {
+  const live: { node?: RunningNode; admin?: AdminServer | void } = {};
+  attributeStrayErrors(log("kernel"), (plugin, error) => live.node?.kernel.blame(plugin, error) ?? false, (error) => {
     fail(error);
     process.exit(1);
   });
@@ -39,9 +39,9 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
   async function start(): Promise<void> {
     const { plan, pki, readAgain } = await prepare(log("kernel"), signal);
     signal.throwIfAborted();
-    const server = await startServer(plan, { log, onFatal: fail, signal, ...(pki && { pki }) });
-    live.server = server;
-    const operations = createOperations({ kernel: server.kernel, server: plan, readAgain, logs });
+    const node = await startNode(plan, { log, onFatal: fail, signal, ...(pki && { pki }) });
+    live.node = node;
+    const operations = createOperations({ kernel: node.kernel, planned: plan, readAgain, logs });
     live.admin = await listenAdmin(adminSocket(plan.node.paths), operations).catch((error: Error) => log("kernel").warn(`k3s-p plugin cannot reach this server: ${error.message}`));
   }
 
@@ -49,7 +49,7 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
   const code = await ended.promise;
   await started;
   await live.admin?.close();
-  await live.server?.stop();
+  await live.node?.stop();
   log("kernel").info("stopped");
   // Neither sockets of clients that do not hang up, nor what a failed plugin left open, may hold the process.
   process.exit(code);

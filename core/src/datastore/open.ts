@@ -7,11 +7,11 @@ import { createHosts } from "../kernel/hosts/index.ts";
 import { createKernel, type Kernel } from "../kernel/lifecycle.ts";
 import { makeDataFolders } from "../node/data-folders.ts";
 import { createPki } from "../pki/pki.ts";
-import type { ServerPlan } from "../plan.ts";
+import type { NodePlan } from "../plan.ts";
 import { createRunner } from "../runner/runner.ts";
 
 /** Rejects with `K3SP_DATASTORE_LOCKED` while a server holds it. `create` allows a data directory that is not there yet. */
-export async function withDatastore<T>({ plan, configs, node }: ServerPlan, create: boolean, work: (store: Datastore) => Promise<T>): Promise<T> {
+export async function withDatastore<T>({ plan, configs, node }: NodePlan, create: boolean, work: (store: Datastore) => Promise<T>): Promise<T> {
   const { paths } = node;
   if (!create && !existsSync(paths.server)) {
     throw k3spError("K3SP_FLAG_INVALID", { message: `data-dir: ${paths.dataDir} holds no cluster`, fix: "name the folder of a server with --data-dir" });
