@@ -22,7 +22,7 @@ afterEach(() => rmSync(dir, { recursive: true }));
 function onDisk(id: string, source: string, manifest: Partial<Manifest> = {}): Fake {
   mkdirSync(join(dir, id));
   const entry = join(dir, id, "plugin.ts");
-  const imports = `import { definePlugin } from "${api}/index.ts";\nimport { cni, kube, runner, runtime } from "${api}/slots/index.ts";\nimport { nodes, pods } from "${api}/kube/index.ts";\nimport { healthCheck } from "${api}/points/index.ts";\n`;
+  const imports = `import { definePlugin } from "${api}/index.ts";\nimport { cni, kube, runner, runtime } from "${api}/slots/index.ts";\nimport { healthCheck } from "${api}/points/index.ts";\n`;
   writeFileSync(entry, imports + source);
   return { plugin: {}, manifest: { dir: join(dir, id), entry, isolation: "process", criticality: "optional", ...manifest } };
 }
@@ -50,7 +50,8 @@ const net = `export default definePlugin({ provides: cni, start(ctx) {
 } });`;
 
 test("a plugin hears in its log why its view of the API server is not current, once", async () => {
-  const watcher = `export default definePlugin({ needs: { kube }, async start({ needs, log }) {
+  const watcher = `import { nodes, pods } from "${api}/kube/resources.ts";
+  export default definePlugin({ needs: { kube }, async start({ needs, log }) {
     for (const resource of [nodes, pods]) needs.kube.informer(resource);
     log.info("watching");
     return {};
