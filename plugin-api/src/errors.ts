@@ -8,8 +8,8 @@ export interface ErrorEntry {
 
 /** Every `K3SP_*` code. `k3s-p help CODE` prints the entry. */
 export const errorCatalogue = {
-  K3SP_FLAG_UNKNOWN: { title: "unknown flag", fix: "see k3s-p server --help" },
-  K3SP_FLAG_INVALID: { title: "bad value of a flag", fix: "see k3s-p server --help" },
+  K3SP_FLAG_UNKNOWN: { title: "unknown flag", fix: "see k3s-p help server; for an agent, k3s-p help agent" },
+  K3SP_FLAG_INVALID: { title: "bad value of a flag", fix: "see k3s-p help server; for an agent, k3s-p help agent" },
   K3SP_COMMAND_UNKNOWN: { title: "unknown command", fix: "see k3s-p --help" },
   K3SP_CONFIG_SYNTAX: { title: "config file is not valid YAML", fix: "correct the line that is named" },
   K3SP_CONFIG_INVALID: { title: "config value is not allowed", fix: "use one of the allowed values" },

@@ -29,7 +29,7 @@ describe.skipIf(reason)("bad input", () => {
   }
 
   test("an unknown flag", async () => {
-    expect(await errorOf(["--disble", "coredns"])).toBe('K3SP_FLAG_UNKNOWN  unknown flag --disble; did you mean "--disable"?\n  fix: see k3s-p server --help');
+    expect(await errorOf(["--disble", "coredns"])).toBe('K3SP_FLAG_UNKNOWN  unknown flag --disble; did you mean "--disable"?\n  fix: see k3s-p help server; for an agent, k3s-p help agent');
   });
 
   test("a broken config.yaml, with line and column", async () => {

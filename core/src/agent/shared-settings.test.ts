@@ -83,9 +83,10 @@ describe("an agent", () => {
 
   test("knows no flag of the server, on the command line or in a file", async () => {
     for (const flag of ["--cluster-cidr", "--disable", "--agent-token", "--profile", "--cluster-init"]) {
-      expect(() => readSettings([...config(""), flag, "x"], {}, "agent")).toThrow(expect.objectContaining({ code: "K3SP_FLAG_UNKNOWN" }));
+      expect(() => readSettings([...config(""), flag, "x"], {}, "agent")).toThrow(expect.objectContaining({ code: "K3SP_FLAG_UNKNOWN", message: `unknown flag ${flag}: only k3s-p server takes it` }));
     }
-    expect(readSettings(config("cluster-cidr: 10.1.0.0/16"), {}, "agent").warnings).toEqual([`${dir}/config.yaml:1:1: unknown key "cluster-cidr" is ignored`]);
+    expect(readSettings(config("flannel-backend: host-gw"), {}, "agent").warnings).toEqual([`${dir}/config.yaml:1:1: unknown key "flannel-backend" is ignored: only k3s-p server takes it`]);
+    expect(() => readSettings(["--flannel-ifaces", "x"], {}, "agent")).toThrow('did you mean "--flannel-iface"?');
   });
 
   test("takes those of K3s's agent, and their environment", () => {
@@ -104,7 +105,7 @@ describe("an agent", () => {
       code: "K3SP_SLOT_MISSING", message: `the slot "cni" is my-cni's in this cluster, and nobody's here`, detail: [`from ${url}`], fix: "give --plugin with my-cni here too",
     });
     expect((await agent(answer, ["--plugin", cni])).plan.choices).toContainEqual(expect.objectContaining({ slot: "cni", plugin: "my-cni" }));
-    await expect(agent(await told(), ["--plugin", cni])).rejects.toMatchObject({ code: "K3SP_SLOT_MISSING", message: `the slot "cni" is flannel's in this cluster, and my-cni's here` });
+    await expect(agent(await told(), ["--plugin", cni])).rejects.toMatchObject({ code: "K3SP_SLOT_MISSING", message: `the slot "cni" is flannel's in this cluster, and my-cni's here`, fix: "leave out here what puts it in the place of flannel: --plugin, --slot or a section of the config file" });
   });
 
   test("refuses a section that contradicts the cluster, and takes one that agrees", async () => {

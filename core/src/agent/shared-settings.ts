@@ -61,9 +61,10 @@ export function checkSlots(plan: Plan, { nodeSlots }: ForAgents, url: string): v
   for (const [slot, plugin] of Object.entries(nodeSlots)) {
     const mine = plan.choices.find((choice) => choice.slot === slot)?.plugin;
     if (mine === plugin) continue;
+    const isHere = plan.spare.some(({ id }) => id === plugin);
     throw k3spError("K3SP_SLOT_MISSING", {
       message: `the slot "${slot}" is ${plugin}'s in this cluster, and ${mine ? `${mine}'s` : "nobody's"} here`, detail: [`from ${url}`],
-      fix: `give --plugin with ${plugin} here too`,
+      fix: isHere ? `leave out here what puts ${mine ? "it" : "nobody"} in the place of ${plugin}: --plugin, --slot or a section of the config file` : `give --plugin with ${plugin} here too`,
     });
   }
 }

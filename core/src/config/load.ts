@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import type { Alias, Node } from "yaml";
 import { k3spError } from "@k3s-p/plugin-api";
 import { didYouMean } from "../kernel/manifest.ts";
-import type { Flag } from "./flags.ts";
+import { flags as serverFlags, type Flag } from "./flags.ts";
 
 export type Value = string | number | boolean | readonly string[];
 
@@ -77,8 +77,14 @@ export function parseArgv(argv: readonly string[], flags: readonly Flag[]): Map<
 const shown = (flags: Iterable<Flag>): string[] => [...flags].filter((f) => !f.hidden).map((f) => f.name);
 
 function unknownFlag(arg: string, name: string, known: readonly string[]): Error {
-  const what = arg.startsWith("-") ? `unknown flag ${name}` : `unexpected argument "${arg}"`;
-  return k3spError("K3SP_FLAG_UNKNOWN", { message: `${what}${arg.startsWith("-") ? didYouMean(name, known) : ""}` });
+  const message = arg.startsWith("-") ? `unknown flag ${name}${hint(name, known)}` : `unexpected argument "${arg}"`;
+  return k3spError("K3SP_FLAG_UNKNOWN", { message });
+}
+
+/** Who gives an agent what is a server's has not mistyped it. */
+function hint(name: string, known: readonly string[]): string {
+  const isServers = serverFlags.some((f) => namesOf(f).includes(name.replace(/^--/, "")));
+  return isServers ? ": only k3s-p server takes it" : didYouMean(name, known);
 }
 
 function splitOnce(text: string, at: string): [string, string?] {
@@ -190,7 +196,7 @@ function readKey(key: string, node: unknown, where: string, flags: ReadonlyMap<s
   const given = append ? key.slice(0, -1) : key;
   const flag = flags.get(given);
   if (!flag) {
-    into.warnings.push(`${where}: unknown key "${given}" is ignored${didYouMean(given, shown(flags.values()))}`);
+    into.warnings.push(`${where}: unknown key "${given}" is ignored${hint(given, shown(flags.values()))}`);
     return;
   }
   const { name } = flag;
