@@ -21,7 +21,7 @@ const archive = (version: string): Buffer => gzipSync(tar(Object.entries({
   "templates/config.yaml": `
 apiVersion: v1
 kind: ConfigMap
-metadata: { name: {{ .Release.Name }} }
+metadata: { name: {{ .Release.Name }}{{ if eq .Values.text "refused" }}_{{ end }} }
 data: { text: {{ .Values.text | quote }}, set: {{ .Values.set | quote }}, type: {{ kindOf .Values.set }}, version: {{ .Chart.Version }} }
 {{ if eq .Values.text "broken" }}{{ fail "the text must not be broken" }}{{ end }}
 `,
@@ -71,7 +71,6 @@ describe.skipIf(reason)("HelmChart", () => {
   const condition = (type: string, field = "status", name = "web") =>
     cluster.kubectl("get", "helmchart", name, "-n", "kube-system", "-o", `jsonpath={.status.conditions[?(@.type=='${type}')].${field}}`);
   const untilData = (wanted: Record<string, string>) => vi.waitFor(async () => expect(await data()).toMatchObject(wanted), { timeout: 30_000, interval: 200 });
-  const revision = async (name: string, namespace: string) => (JSON.parse(await helm("status", name, "-n", namespace, "-o", "json")) as { version: number }).version;
 
   test("a manifest in server/manifests is a release; the kinds come with the server, as K3s has them", async () => {
     await eventually(async () => (await condition("Deployed")) === "True", "the release", 30_000);
@@ -108,17 +107,37 @@ describe.skipIf(reason)("HelmChart", () => {
     expect(await condition("Failed")).toBe("False");
   });
 
+  test("a first install that the API server refused is upgraded to one that it does not", async () => {
+    const first = (text: string) => cluster.apply(chart("first", { chartContent: archive("0.1.0").toString("base64"), values: { text }, failurePolicy: "abort" }));
+    await first("refused");
+    await cluster.kubectl("wait", "helmchart/first", "-n", "kube-system", "--for=condition=Failed", "--timeout=30s");
+    expect(await condition("Failed", "message", "first")).toContain('ConfigMap "first_" is invalid');
+    await first("good");
+    await cluster.kubectl("wait", "helmchart/first", "-n", "kube-system", "--for=condition=Deployed", "--timeout=30s");
+    expect((await data("first", "kube-system")).text).toBe("good");
+  });
+
+  const untilItWaits = () => eventually(async () => /pending-upgrade/.test(await helm("list", "--pending")), "helm at its hook", 30_000);
+
+  test("a change ends the helm that waits for a hook of what was wanted before", async () => {
+    await cluster.apply(web({ valuesContent: "text: waits\n" }));
+    await untilItWaits();
+    await cluster.apply(web({ valuesContent: "text: changed\n" }));
+    await untilData({ text: "changed" });
+    await cluster.kubectl("wait", "helmchart/web", "-n", "kube-system", "--for=condition=Deployed", "--timeout=30s");
+    expect(await condition("Failed")).toBe("False");
+  });
+
   test("an upgrade that the end of the server interrupted is repaired by the next one, which leaves the other releases alone", async () => {
     await cluster.apply(web({ valuesContent: "text: waits\n" }));
-    await eventually(async () => /pending-upgrade/.test(await helm("list", "--pending")), "helm at its hook", 30_000);
-    const before = await revision("web", "site");
+    await untilItWaits();
     await cluster.stop("SIGKILL");
     manifest("web.json", web({ valuesContent: "text: repaired\n" }));
     await cluster.start();
     await untilData({ text: "repaired" });
-    expect(await revision("web", "site")).toBe(before + 2);
-    expect(await helm("history", "web")).toMatch(new RegExp(`pending-upgrade[^]*Rollback to ${before - 1}[^]*deployed[^\n]*Upgrade complete\\s*$`));
-    expect(await revision("stays", "kube-system")).toBe(1);
+    await cluster.kubectl("wait", "helmchart/web", "-n", "kube-system", "--for=condition=Deployed", "--timeout=30s");
+    expect(await helm("history", "web")).toMatch(/pending-upgrade[^]*Rollback to \d+[^]*deployed[^\n]*Upgrade complete\s*$/);
+    expect(await helm("history", "stays", "-n", "kube-system", "-o", "json")).toMatch(/^\[\{"revision":1,[^{}]*\}\]\n$/);
   });
 
   test("a repository behind a password and a CA of its own", async () => {
@@ -132,14 +151,29 @@ describe.skipIf(reason)("HelmChart", () => {
     const versions = ["0.5.0", "0.4.0"].map((version) => ({ name: "web", version, apiVersion: "v2", urls: [`web-${version}.tgz`] }));
     writeFileSync(join(dir, "index.yaml"), JSON.stringify({ apiVersion: "v1", entries: { web: versions } }));
     cluster.sandbox.spawn([node26, "-e", repository, dir, "me:secret word"]);
-    const spec = { repo: `https://127.0.0.1:${PORT}`, chart: "web", version: "0.4.0", repoCA: issuer.cert, authSecret: { name: "login" } };
+    const spec = { driver: "configmap", repo: `https://127.0.0.1:${PORT}`, chart: "web", version: "0.4.0", repoCA: issuer.cert, authSecret: { name: "login" } };
     await cluster.apply(chart("remote", spec));
     await cluster.kubectl("wait", "helmchart/remote", "-n", "kube-system", "--for=condition=Failed", "--timeout=30s");
     expect(await condition("Failed", "message", "remote")).toBe("spec.authSecret: Secret login is not in the namespace kube-system");
     await cluster.kubectl("create", "secret", "generic", "login", "-n", "kube-system", "--type=kubernetes.io/basic-auth", "--from-literal=username=me", "--from-literal=password=secret word");
     await cluster.kubectl("wait", "helmchart/remote", "-n", "kube-system", "--for=condition=Deployed", "--timeout=30s");
     expect((await data("remote", "kube-system")).version).toBe("0.4.0");
+    expect(await cluster.kubectl("get", "configmaps", "-n", "kube-system", "-l", "owner=helm", "-o", "name")).toBe("configmap/sh.helm.release.v1.remote.v1\n");
     expect(cluster.output()).not.toContain("secret word");
+  });
+
+  test("--disable-helm-controller leaves HelmCharts and their releases as they are, and so does the start after it", async () => {
+    const releases = () => cluster.kubectl("get", "secrets,configmaps", "-A", "-l", "owner=helm", "-o", "name");
+    const before = await releases();
+    await cluster.stop();
+    await cluster.start({ args: ["--disable-helm-controller"] });
+    expect(cluster.output()).toContain("helm-controller: not loaded (--disable-helm-controller)");
+    expect(await cluster.kubectl("get", "helmcharts", "-A", "-o", "jsonpath={.items[*].metadata.name} {.items[*].metadata.deletionTimestamp}")).toBe("first remote stays web ");
+    await cluster.stop();
+    await cluster.start();
+    await cluster.apply(chart("last", { chart: "https://%{KUBERNETES_API}%/static/charts/web.tgz", driver: "configmap" }));
+    await cluster.kubectl("wait", "helmchart/last", "-n", "kube-system", "--for=condition=Deployed", "--timeout=30s");
+    expect((await releases()).replace("configmap/sh.helm.release.v1.last.v1\n", "")).toBe(before);
   });
 
   test("a HelmChart that is deleted takes its release along, and nothing is left of helm on the machine", async () => {

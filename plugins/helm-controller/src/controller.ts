@@ -1,9 +1,9 @@
 /** Keeps a release of helm for each HelmChart: one chart at a time, at once when it changes, with back-off when it fails. */
 import type { Logger } from "@k3s-p/plugin-api";
-import { type EventRecorder, keyOf, type KubeClient, type Secret, secrets, splitKey, workQueue } from "@k3s-p/plugin-api/kube";
+import { type EventRecorder, findCondition, keyOf, type KubeClient, type Secret, secrets, splitKey, workQueue } from "@k3s-p/plugin-api/kube";
 import { type ChartCondition, claim, type HelmChart, type HelmChartConfig, helmChartConfigs, helmCharts, isManaged, isSame, release } from "./chart.ts";
 import { desiredOf, releaseOf, SpecError, type Desired } from "./desired.ts";
-import type { Helm } from "./helm.ts";
+import type { Helm, Outcome } from "./helm.ts";
 import { planFor, readRevisions, type Step } from "./release.ts";
 
 export interface ControllerOptions {
@@ -20,6 +20,13 @@ export interface Controller {
   stop(): Promise<void>;
 }
 
+/** What helm runs for. */
+interface Running {
+  readonly key: string;
+  readonly hash: string;
+  readonly isDeleted: boolean;
+}
+
 /** Those of Kubernetes for the pods of a failing job, which is what K3s runs. */
 const BACKOFF = [10_000, 360_000] as const;
 /** For what the API server refuses now, such as a write to an object that has just changed. */
@@ -34,6 +41,7 @@ export function startController(options: ControllerOptions): Controller {
   const attempts = new Map<string, number>();
   /** What went wrong last, so that the log says it once. */
   const failing = new Map<string, string>();
+  let running: Running | undefined;
   let stopping = false;
 
   const queue = workQueue({
@@ -68,7 +76,7 @@ export function startController(options: ControllerOptions): Controller {
     if ((attempts.get(keyOf(chart)) ?? 0) > desired.backOffLimit) return;
     await setConditions(chart, "Applying", `Applying HelmChart with ${commandsOf(plan.steps)}`);
     recorder.record(chart, "Normal", "ApplyChart", `Applying HelmChart with ${commandsOf(plan.steps)}`);
-    const outcome = await helm.perform(plan.steps, desired);
+    const outcome = await perform(chart, plan.steps, desired);
     if (!outcome.ok) return retry(chart, outcome, desired.backOffLimit);
     const revision = (await readRevisions(client, desired.release)).at(-1)?.version ?? 0;
     recorder.record(chart, "Normal", "AppliedChart", deployedText(chart, revision));
@@ -79,7 +87,7 @@ export function startController(options: ControllerOptions): Controller {
   async function uninstall(chart: HelmChart): Promise<number | void> {
     const ref = releaseOf(chart);
     if ((await readRevisions(client, ref)).length) {
-      const outcome = await helm.perform([{ kind: "uninstall" }], { ...bare, release: ref, spec: chart.spec ?? {} });
+      const outcome = await perform(chart, [{ kind: "uninstall" }], { ...bare, release: ref, spec: chart.spec ?? {} });
       if (!outcome.ok) return retry(chart, outcome, Infinity);
       log.info({ chart: keyOf(chart) }, `uninstalled HelmChart ${keyOf(chart)}`);
     }
@@ -89,8 +97,18 @@ export function startController(options: ControllerOptions): Controller {
     await release(client, charts.get(name!, namespace!) ?? chart);
   }
 
+  async function perform(chart: HelmChart, steps: readonly Step[], desired: Desired): Promise<Outcome> {
+    running = { key: keyOf(chart), hash: desired.hash, isDeleted: chart.metadata.deletionTimestamp !== undefined };
+    try {
+      return await helm.perform(steps, desired);
+    } finally {
+      running = undefined;
+    }
+  }
+
   async function retry(chart: HelmChart, { reason, message, phase = "Failed" }: Failure, limit: number): Promise<number | void> {
-    if (reason === "Stopping") return;
+    // Either the server stops, or a change that came meanwhile is next.
+    if (reason === "Interrupted") return;
     const count = (attempts.get(keyOf(chart)) ?? 0) + 1;
     attempts.set(keyOf(chart), count);
     const over = count > limit;
@@ -118,7 +136,7 @@ export function startController(options: ControllerOptions): Controller {
   async function setConditions(chart: HelmChart, phase: Phase, message: string, reason?: string): Promise<void> {
     const { name, namespace } = chart.metadata;
     const before = charts.get(name!, namespace!)?.status?.conditions ?? [];
-    const conditions = conditionsFor(phase, message, reason);
+    const conditions = conditionsFor(before, phase, message, reason);
     if (JSON.stringify(conditions) === JSON.stringify(before)) return;
     await client.patch(helmCharts, name!, { status: { conditions } }, { namespace: namespace!, subresource: "status" });
   }
@@ -127,6 +145,14 @@ export function startController(options: ControllerOptions): Controller {
   function changed(chart: HelmChart): void {
     attempts.delete(keyOf(chart));
     queue.add(keyOf(chart));
+    if (running?.key === keyOf(chart)) supersede(chart, running).catch((error: unknown) => log.debug({ chart: keyOf(chart), err: error }, "helm goes on"));
+  }
+
+  /** A helm that waits, as for a hook, does so for minutes: it is ended when something else is wanted. */
+  async function supersede(chart: HelmChart, was: Running): Promise<void> {
+    const { name, namespace, deletionTimestamp } = chart.metadata;
+    const other = deletionTimestamp ? !was.isDeleted : (await desiredOf(client, chart, configs.get(name!, namespace!))).hash !== was.hash;
+    if (other && running === was) helm.interrupt();
   }
 
   const configChanged = ({ metadata }: HelmChartConfig): void => {
@@ -165,15 +191,19 @@ interface Failure {
   readonly phase?: Phase;
 }
 
-/** `JobCreated` and `Failed` are K3s's; `Deployed` is for those who wait for K3s's job to complete. */
-function conditionsFor(phase: Phase, message: string, reason: string = phase): ChartCondition[] {
-  const isFailed = phase === "Failed" || phase === "Refused";
-  return [
-    phase === "Refused" ? { type: "JobCreated", status: "False", reason } : { type: "JobCreated", status: "True", reason: "Helm", message: "helm runs on the server, without a job" },
-    isFailed ? { type: "Failed", status: "True", reason, message } : { type: "Failed", status: "False" },
-    isFailed ? { type: "Deployed", status: "False", reason } : { type: "Deployed", status: phase === "Deployed" ? "True" : "False", reason, message },
-  ];
+/**
+ * `JobCreated` and `Failed` are K3s's; `Deployed` is for those who wait for K3s's job to complete. Who is failing has
+ * failed until it is deployed.
+ */
+function conditionsFor(before: readonly ChartCondition[], phase: Phase, message: string, reason: string = phase): ChartCondition[] {
+  const fine: ChartCondition = { type: "Failed", status: "False" };
+  if (phase === "Deployed") return [jobCreated, fine, { type: "Deployed", status: "True", reason, message }];
+  if (phase === "Applying") return [jobCreated, findCondition(before, "Failed") ?? fine, { type: "Deployed", status: "False", reason, message }];
+  const created: ChartCondition = phase === "Refused" ? { type: "JobCreated", status: "False", reason } : jobCreated;
+  return [created, { type: "Failed", status: "True", reason, message }, { type: "Deployed", status: "False", reason }];
 }
+
+const jobCreated: ChartCondition = { type: "JobCreated", status: "True", reason: "Helm", message: "helm runs on the server, without a job" };
 
 const deployedText = ({ metadata, spec }: HelmChart, revision: number): string =>
   `release ${spec?.targetNamespace || metadata.namespace}/${metadata.name} is deployed, revision ${revision}`;

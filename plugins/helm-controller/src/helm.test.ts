@@ -119,7 +119,7 @@ test("a stop lets helm end by itself for a moment, and starts nothing more", asy
   const stopped = helm.stop();
   calls[0]!.end(0);
   await stopped;
-  expect(await outcome).toMatchObject({ ok: false, reason: "Stopping" });
+  expect(await outcome).toMatchObject({ ok: false, reason: "Interrupted" });
   expect([calls.length, killed]).toEqual([1, []]);
 });
 
@@ -130,7 +130,19 @@ test("a stop kills a helm that takes its time", async () => {
   const outcome = helm.perform([{ kind: "upgrade" }], desired());
   await vi.waitFor(async () => expect(await readdir(join(dir, "helm"))).toContain("helm.pid"));
   await helm.stop();
-  expect([await outcome, killed]).toMatchObject([{ reason: "Stopping" }, ["SIGKILL"]]);
+  expect([await outcome, killed]).toMatchObject([{ reason: "Interrupted" }, ["SIGKILL"]]);
+});
+
+test("an interruption ends the run, and is over with it", async () => {
+  start = () => undefined;
+  const helm = helmWith();
+  await helm.prepare();
+  const outcome = helm.perform([{ kind: "rollback", to: 1 }, { kind: "upgrade" }], desired());
+  await vi.waitFor(async () => expect(await readdir(join(dir, "helm"))).toContain("helm.pid"));
+  helm.interrupt();
+  expect([await outcome, calls.length, killed]).toMatchObject([{ ok: false, reason: "Interrupted" }, 1, ["SIGKILL"]]);
+  start = ({ end }) => end(0);
+  expect(await helm.perform([{ kind: "upgrade" }], desired())).toEqual({ ok: true });
 });
 
 test("what a killed server has left behind is ended and removed; another program of that number is not", async () => {

@@ -22,12 +22,14 @@ export interface HelmOptions {
   readonly grace?: number;
 }
 
-export type Outcome = { readonly ok: true } | { readonly ok: false; readonly reason: "HelmFailed" | "HelmMissing" | "TimedOut" | "Stopping"; readonly message: string };
+export type Outcome = { readonly ok: true } | { readonly ok: false; readonly reason: "HelmFailed" | "HelmMissing" | "TimedOut" | "Interrupted"; readonly message: string };
 
 export interface Helm {
   /** Ends what an earlier server has left behind. */
   prepare(): Promise<void>;
   perform(steps: readonly Step[], desired: Desired): Promise<Outcome>;
+  /** Ends what runs now: nobody wants any more what it is for. */
+  interrupt(): void;
   stop(): Promise<void>;
 }
 
@@ -42,9 +44,11 @@ export function createHelm(options: HelmOptions): Helm {
   const { runner, dir, grace = GRACE } = options;
   const pidFile = join(dir, "helm.pid");
   let child: RunningProcess | undefined;
+  let interrupted = false;
   let stopping = false;
 
   async function perform(steps: readonly Step[], desired: Desired): Promise<Outcome> {
+    interrupted = false;
     const work = await mkdtemp(join(dir, "run-"));
     const places: Places = { work, statics: options.statics, api: new URL(options.server).host };
     try {
@@ -70,7 +74,7 @@ export function createHelm(options: HelmOptions): Helm {
   }
 
   async function run(args: readonly string[], places: Places, { release, timeout }: Desired): Promise<Outcome> {
-    if (stopping) return stopped;
+    if (stopping || interrupted) return ended;
     const output = { stdout: "", stderr: "" };
     try {
       child = await runner.spawn("helm", args, { env: environment(places, release.driver), cwd: places.work, onOutput: (chunk, stream) => (output[stream] += chunk) });
@@ -78,6 +82,7 @@ export function createHelm(options: HelmOptions): Helm {
       const { message, fix } = error as Error & { readonly fix?: string };
       return { ok: false, reason: "HelmMissing", message: [message, fix ?? "install helm (https://helm.sh) on the server's PATH"].join("; ") };
     }
+    if (stopping || interrupted) child.kill("SIGKILL");
     await writeFile(pidFile, String(child.pid), { mode: 0o600 });
     child.closeStdin();
     const limit = limitOf(timeout);
@@ -92,7 +97,7 @@ export function createHelm(options: HelmOptions): Helm {
     child = undefined;
     await rm(pidFile, { force: true });
     if (code === 0) return { ok: true };
-    if (stopping) return stopped;
+    if (stopping || interrupted) return ended;
     if (late) return { ok: false, reason: "TimedOut", message: `helm ${args[0]} did not end within ${limit / 1000} s and was killed` };
     return { ok: false, reason: "HelmFailed", message: errorIn(output.stderr || output.stdout) || `helm ${args[0]} ended with ${code}` };
   }
@@ -105,6 +110,11 @@ export function createHelm(options: HelmOptions): Helm {
       await rm(dir, { recursive: true, force: true });
       await mkdir(dir, { recursive: true, mode: 0o700 });
     },
+    interrupt() {
+      interrupted = true;
+      // Not a signal that helm heeds: it would write down a failure, which may call for another installation.
+      child?.kill("SIGKILL");
+    },
     async stop() {
       stopping = true;
       const running = child;
@@ -116,7 +126,7 @@ export function createHelm(options: HelmOptions): Helm {
   };
 }
 
-const stopped: Outcome = { ok: false, reason: "Stopping", message: "the server stops" };
+const ended: Outcome = { ok: false, reason: "Interrupted", message: "helm was interrupted" };
 
 /** The helm of a server that was killed goes on without it. */
 async function killLeftOver(pidFile: string, dir: string): Promise<void> {
