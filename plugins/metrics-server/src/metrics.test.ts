@@ -128,6 +128,25 @@ describe("the API", () => {
     expect((await get("/nodes")).items).toHaveLength(2);
   });
 
+  it("waits once for a node that is gone, and then only as long as one takes that is back", async () => {
+    let answer = (): void => {};
+    const hanging = createStore({
+      log: silentLogger, now: () => now, resolution: 15_000, sleep: async () => {}, patience: async () => {},
+      scrape: async ({ metadata }) => {
+        scrapes.push(metadata.name!);
+        if (scrapes.length === 1) throw new Error("the kubelet did not answer within 10 s");
+        if (scrapes.length === 2) await new Promise<void>((resolve) => (answer = resolve));
+        return parseSummary(summary());
+      },
+    });
+    await hanging.refresh([node("n2")]);
+    await hanging.refresh([node("n2")]);
+    await hanging.refresh([node("n2")]);
+    expect([scrapes.length, hanging.nodeUsage("n2")]).toEqual([2, undefined]);
+    answer();
+    await expect.poll(() => hanging.nodeUsage("n2")).toBeDefined();
+  });
+
   it("says once that a node cannot be read, and only when somebody asked", async () => {
     down.add("n1");
     await store.prefetch(node("n1"));

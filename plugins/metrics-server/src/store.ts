@@ -6,7 +6,10 @@ import type { NodeReading } from "./summary.ts";
 import { usageOf, type Usage } from "./usage.ts";
 
 export interface Store {
-  /** Reads the nodes whose last reading is older than `maxAge` (default: the resolution); nodes that fail lose their figures. */
+  /**
+   * Reads the nodes whose last reading is older than `maxAge` (default: the resolution); nodes that fail lose their
+   * figures, and are not waited for again until they answer: a machine that is gone would hold up everybody who asks.
+   */
   refresh(nodes: readonly Node[], maxAge?: number): Promise<void>;
   /** Reads a node that nobody has asked about yet; one that does not answer is no news: it may be starting. */
   prefetch(node: Node): Promise<void>;
@@ -21,6 +24,8 @@ export interface StoreOptions {
   readonly log: Logger;
   readonly now?: () => number;
   readonly sleep?: (ms: number) => Promise<unknown>;
+  /** Ends the wait for a node that failed last time. */
+  readonly patience?: (ms: number) => Promise<unknown>;
   /** Milliseconds; upstream's `--metric-resolution`. */
   readonly resolution: number;
 }
@@ -34,9 +39,11 @@ interface Readings {
 /** An older reading says little about now: then two are taken, so far apart. Milliseconds. */
 const longestWindow = 60_000;
 const shortestWindow = 1_000;
+/** For a node that failed last time: enough for one that is back. */
+const lastingPatience = 2_000;
 const pause = (ms: number): Promise<unknown> => sleepFor(ms, undefined, { ref: false });
 
-export function createStore({ scrape, log, now = Date.now, sleep = pause, resolution }: StoreOptions): Store {
+export function createStore({ scrape, log, now = Date.now, sleep = pause, patience = pause, resolution }: StoreOptions): Store {
   const readings = new Map<string, Readings>();
   const running = new Map<string, Promise<void>>();
   const failing = new Set<string>();
@@ -74,7 +81,10 @@ export function createStore({ scrape, log, now = Date.now, sleep = pause, resolu
 
   return {
     async refresh(nodes, maxAge = resolution) {
-      await Promise.all(nodes.filter((node) => age(node) >= maxAge).map((node) => readOnce(node)));
+      await Promise.all(nodes.filter((node) => age(node) >= maxAge).map((node) => {
+        const reading = readOnce(node);
+        return failing.has(node.metadata.name!) ? Promise.race([reading, patience(lastingPatience)]) : reading;
+      }));
     },
     prefetch: (node) => readOnce(node, false),
     forget(node) {
