@@ -22,6 +22,7 @@ write-kubeconfig: /etc/rancher/k3s/mine.yaml
 write-kubeconfig-mode: "0640"
 write-kubeconfig-group: daemon
 node-label: [tier=edge]
+with-node-id: true
 disable: [traefik, metrics-server]
 `;
 
@@ -61,8 +62,10 @@ describe.skipIf(reason)("settings", () => {
   });
 
   test("pods, services and DNS use the networks and the domain; labels of both files are on the node", async () => {
-    await kubectl("wait", "--for=condition=Ready", "node/node1", "--timeout=30s");
-    expect(await kubectl("get", "node", "node1", "-o", "jsonpath={.spec.podCIDR} {.metadata.labels.tier} {.metadata.labels.zone}")).toBe("10.52.0.0/24 edge a");
+    await kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=30s");
+    const name = `node1-${(await cluster.sandbox.run(["cat", "/etc/rancher/node/id"])).stdout.trim()}`;
+    expect(name).toMatch(/^node1-[0-9a-f]{8}$/);
+    expect(await kubectl("get", "node", name, "-o", "jsonpath={.spec.podCIDR} {.metadata.labels.tier} {.metadata.labels.zone}")).toBe("10.52.0.0/24 edge a");
     expect(await kubectl("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")).toBe("10.53.0.1");
     await eventually(async () => cluster.output().includes("imported /var/lib/rancher/elsewhere"), "the image", 20_000);
     await kubectl("run", "client", "--image=docker.io/library/busybox:e2e", "--restart=Never", "--command", "--", "sleep", "1000");

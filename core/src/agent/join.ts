@@ -14,7 +14,7 @@ import { makeDataFolders } from "../node/data-folders.ts";
 import { nodeInfo } from "../node/identity.ts";
 import { createAgentPki } from "../pki/agent-pki.ts";
 import { kubernetesVersion, version } from "../version.ts";
-import { nodeFolder as usualFolder, nodeId, nodePassword } from "./node-password.ts";
+import { nodeFolder as usualFolder, nodePassword, withNodeId } from "./node-password.ts";
 import { refusalOf, waitReason, type Door } from "./join-errors.ts";
 import { joinSettings } from "./join-settings.ts";
 import { withCluster, type ForAgents } from "./shared-settings.ts";
@@ -77,14 +77,6 @@ export async function joinCluster(settings: Settings, options: JoinOptions): Pro
   const pki = await patiently(() => ownPki(supervisor, wanted, log), wanted, 1, options);
   log.info(`joined ${url} (k3s-p ${server.version}, Kubernetes ${server.kubernetes})`);
   return { settings: withCluster(named, server, url), pki, server };
-}
-
-/** `--with-node-id`: the name is this one from here on. */
-async function withNodeId(settings: Settings, folder: string): Promise<Settings> {
-  const asked = settings.values.get("with-node-id");
-  if (asked?.value !== true) return settings;
-  const name = `${nodeInfo(settings, [], "agent").name}-${await nodeId(folder)}`;
-  return { ...settings, values: new Map([...settings.values, ["node-name", { value: name, source: asked.source }]]) };
 }
 
 interface Attempt extends Door {

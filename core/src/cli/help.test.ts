@@ -33,7 +33,7 @@ test("--help of a command and of its subcommands is its page of help", async () 
 test("help of server and agent lists the flags of each", async () => {
   const [server, agent] = [(await told("help", "server")).out, (await told("help", "agent")).out];
   expect(server).toMatch(/^ {2}--cluster-cidr +IPv4/m);
-  expect(server).not.toContain("--with-node-id");
+  expect(server).not.toContain("--server");
   expect(agent).toMatch(/^ {2}--server, -s +URL of the server to join: https:\/\/HOST:6443 \(env K3S_URL\)$/m);
   for (const flag of ["cluster-cidr", "disable", "agent-token", "profile", "tls-san"]) expect(agent).not.toMatch(new RegExp(`^ {2}--${flag}(?![\\w-])`, "m"));
 });

@@ -28,7 +28,7 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
     process.stderr.write(`${describeError(error)}\n`);
     ended.resolve(1);
   };
-  const live: { node?: RunningNode; admin?: AdminServer | void } = {};
+  const live: { begun?: true; node?: RunningNode; admin?: AdminServer | void } = {};
   attributeStrayErrors(log("kernel"), (plugin, error) => live.node?.kernel.blame(plugin, error) ?? false, (error) => {
     fail(error);
     process.exit(1);
@@ -39,6 +39,7 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
   async function start(): Promise<void> {
     const { plan, pki, readAgain } = await prepare(log("kernel"), signal);
     signal.throwIfAborted();
+    live.begun = true;
     const node = await startNode(plan, { log, onFatal: fail, signal, ...(pki && { pki }) });
     live.node = node;
     const operations = createOperations({ kernel: node.kernel, planned: plan, readAgain, logs });
@@ -50,7 +51,7 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
   await started;
   await live.admin?.close();
   await live.node?.stop();
-  log("kernel").info("stopped");
+  if (live.begun || signal.aborted) log("kernel").info("stopped");
   // Neither sockets of clients that do not hang up, nor what a failed plugin left open, may hold the process.
   process.exit(code);
 }

@@ -58,6 +58,7 @@ const coreFlags: readonly Flag[] = [
   flag("disable-controller-manager", "bool", "same as --disable controller-manager", { hidden: true, on: "server" }),
   flag("disable-agent", "bool", "run no pods on this server", { hidden: true, on: "server" }),
   flag("node-name", "string", "name of the node", { env: "K3S_NODE_NAME", default: "hostname" }),
+  flag("with-node-id", "bool", "append an id of this machine to the node's name"),
   flag("node-ip", "list", "addresses to advertise for the node", { short: "i", commas: true }),
   flag("node-external-ip", "list", "external addresses to advertise for the node", { commas: true }),
   flag("node-label", "list", "labels set when the node is registered"),
@@ -91,7 +92,7 @@ const pluginFlags: readonly Flag[] = [
 
 /** Parsed so that K3s's install scripts work; unless a plugin reads one, a warning says that it has no effect. */
 const otherFlags: readonly Flag[] = [
-  ...hidden("alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices enable-pprof rootless prefer-bundled-bin with-node-id", "bool"),
+  ...hidden("alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices enable-pprof rootless prefer-bundled-bin", "bool"),
   ...hidden("disable-cloud-controller disable-apiserver disable-etcd cluster-init cluster-reset embedded-registry supervisor-metrics tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure", "bool", { on: "server" }),
   ...hidden("v vmodule log server lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file node-internal-dns node-external-dns", "string"),
   ...hidden("advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir system-default-registry etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout", "string", { on: "server" }),
@@ -106,7 +107,6 @@ const joinFlags: readonly Flag[] = [
   flag("server", "string", "URL of the server to join: https://HOST:6443", { short: "s", env: "K3S_URL" }),
   flag("token", "string", "token of the server: see its /var/lib/rancher/k3s/server/node-token", { short: "t", env: "K3S_TOKEN" }),
   flag("token-file", "string", "file that holds the token", { env: "K3S_TOKEN_FILE" }),
-  flag("with-node-id", "bool", "append an id of this machine to the node's name"),
 ];
 
 const names = (list: readonly Flag[]): readonly string[] => list.map(({ name }) => name);
