@@ -3,7 +3,7 @@ import { scryptSync, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { nodes, secrets } from "@k3s-p/plugin-api/kube";
+import { nodes, persistentVolumes, secrets, type PersistentVolume } from "@k3s-p/plugin-api/kube";
 import type { UserInfo } from "@k3s-p/plugin-api/slots";
 import { planServer } from "../../core/src/plan.ts";
 import { basicOf, joinableCluster, makeRequest, tampered, type Answer, type Credentials, type JoinableCluster } from "../kit/joinable-cluster.ts";
@@ -277,6 +277,26 @@ describe("plugins on agents", () => {
     await expect(kube.delete(nodes, "other")).rejects.toMatchObject({ status: refused });
     await expect(kube.create(nodes, { metadata: { name: "iota" } })).rejects.toMatchObject({ status: { code: 403 } });
     await cluster.kube.patch(nodes, "other", { metadata: { annotations: { a: "b" } } });
+  });
+
+  test("make and remove volumes on the disk of that node alone", async () => {
+    const { cluster } = joinable;
+    const kube = cluster.as({ ...onBeta, groups: [...onBeta.groups, "system:masters"] });
+    const tied = (...hosts: string[]) => ({ required: { nodeSelectorTerms: hosts.map((host) => ({ matchExpressions: [{ key: "kubernetes.io/hostname", operator: "In", values: host.split(" ") }] })) } });
+    const volume = (name: string, source: object, nodeAffinity?: object) =>
+      ({ metadata: { name }, spec: { capacity: { storage: "1Gi" }, accessModes: ["ReadWriteOnce"], persistentVolumeReclaimPolicy: "Retain", ...source, nodeAffinity } }) as PersistentVolume;
+    const disk = { hostPath: { path: "/etc" } };
+    await kube.create(persistentVolumes, volume("own", { local: { path: "/data" } }, tied("beta")));
+    await kube.create(persistentVolumes, volume("net", { nfs: { server: "192.0.2.1", path: "/" } }));
+    const others = [tied("other"), tied("beta", "other"), tied("beta other"), undefined];
+    for (const [i, affinity] of others.entries()) {
+      const refused = { code: 403, message: `persistentvolumes "pv${i}" is forbidden: on node "beta" a plugin may write no volumes on the disks of others` };
+      await expect(kube.create(persistentVolumes, volume(`pv${i}`, disk, affinity))).rejects.toMatchObject({ status: refused });
+      await cluster.kube.create(persistentVolumes, volume(`pv${i}`, disk, affinity));
+      await expect(kube.delete(persistentVolumes, `pv${i}`)).rejects.toMatchObject({ status: refused });
+      await expect(kube.patch(persistentVolumes, `pv${i}`, { metadata: { labels: { a: "b" } } })).rejects.toMatchObject({ status: refused });
+    }
+    for (const name of ["own", "net"]) await kube.delete(persistentVolumes, name);
   });
 });
 
