@@ -183,6 +183,24 @@ test("a helm that runs is interrupted when something else is wanted, and for not
   expect(asked.filter((each) => each.startsWith("web"))).toEqual(["web: upgrade", "web: upgrade"]);
 });
 
+test("a change that comes just before helm starts interrupts it as well", async () => {
+  const good = answer;
+  answer = async () => {
+    await vi.waitFor(() => expect(interrupted).toBe(1));
+    answer = good;
+    return { ok: false, reason: "Interrupted", message: "" };
+  };
+  put("web");
+  kube.onWrite = ({ resource }) => {
+    if (resource !== "helmcharts/status") return;
+    kube.onWrite = undefined;
+    queueMicrotask(() => put("web", { version: "2" }));
+  };
+  begin();
+  await untilDeployed("web");
+  expect([interrupted, desired!.spec.version]).toEqual([1, "2"]);
+});
+
 test("one chart at a time", async () => {
   let [now, most] = [0, 0];
   const good = answer;

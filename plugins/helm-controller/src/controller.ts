@@ -99,11 +99,10 @@ export function startController(options: ControllerOptions): Controller {
 
   async function perform(chart: HelmChart, steps: readonly Step[], desired: Desired): Promise<Outcome> {
     running = { key: keyOf(chart), hash: desired.hash, isDeleted: chart.metadata.deletionTimestamp !== undefined };
-    try {
-      return await helm.perform(steps, desired);
-    } finally {
-      running = undefined;
-    }
+    const outcome = helm.perform(steps, desired);
+    // It may have changed since it was looked at.
+    supersede(chart);
+    return outcome.finally(() => (running = undefined));
   }
 
   async function retry(chart: HelmChart, { reason, message, phase = "Failed" }: Failure, limit: number): Promise<number | void> {
@@ -145,14 +144,18 @@ export function startController(options: ControllerOptions): Controller {
   function changed(chart: HelmChart): void {
     attempts.delete(keyOf(chart));
     queue.add(keyOf(chart));
-    if (running?.key === keyOf(chart)) supersede(chart, running).catch((error: unknown) => log.debug({ chart: keyOf(chart), err: error }, "helm goes on"));
+    supersede(chart);
   }
 
   /** A helm that waits, as for a hook, does so for minutes: it is ended when something else is wanted. */
-  async function supersede(chart: HelmChart, was: Running): Promise<void> {
-    const { name, namespace, deletionTimestamp } = chart.metadata;
-    const other = deletionTimestamp ? !was.isDeleted : (await desiredOf(client, chart, configs.get(name!, namespace!))).hash !== was.hash;
-    if (other && running === was) helm.interrupt();
+  function supersede({ metadata }: HelmChart): void {
+    const was = running;
+    const chart = charts.get(metadata.name!, metadata.namespace!);
+    if (!chart || was?.key !== keyOf(chart)) return;
+    const interrupt = (other: boolean): void => void (other && running === was && helm.interrupt());
+    if (chart.metadata.deletionTimestamp) return interrupt(!was.isDeleted);
+    const mistake = (error: unknown): void => log.debug({ chart: was.key, err: error }, "helm goes on");
+    desiredOf(client, chart, configs.get(metadata.name!, metadata.namespace!)).then(({ hash }) => interrupt(hash !== was.hash), mistake);
   }
 
   const configChanged = ({ metadata }: HelmChartConfig): void => {
