@@ -20,7 +20,7 @@ export interface Flag {
 
 const flag = (name: string, type: Flag["type"], help: string, more: Partial<Flag> = {}): Flag => ({ name, type, help, ...more });
 const hidden = (names: string, type: Flag["type"], more: Partial<Flag> = {}): readonly Flag[] =>
-  names.split(" ").map((name) => flag(name, type, "of K3s", { hidden: true, ...hiddenForms[name], ...more }));
+  names.trim().split(/\s+/).map((name) => flag(name, type, "of K3s", { hidden: true, ...hiddenForms[name], ...more }));
 
 /** How else K3s takes some of those flags: what the environment says is not to be lost in silence either. */
 const hiddenForms: Readonly<Record<string, Partial<Flag>>> = {
@@ -92,10 +92,24 @@ const pluginFlags: readonly Flag[] = [
 
 /** Parsed so that K3s's install scripts work; unless a plugin reads one, a warning says that it has no effect. */
 const otherFlags: readonly Flag[] = [
-  ...hidden("alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices enable-pprof rootless prefer-bundled-bin", "bool"),
-  ...hidden("disable-cloud-controller disable-apiserver disable-etcd cluster-init cluster-reset embedded-registry supervisor-metrics tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure", "bool", { on: "server" }),
-  ...hidden("v vmodule log server lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image snapshotter airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf flannel-conf flannel-cni-conf vpn-auth vpn-auth-file node-internal-dns node-external-dns", "string"),
-  ...hidden("advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention etcd-snapshot-dir system-default-registry etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout", "string", { on: "server" }),
+  ...hidden(`
+    alsologtostderr selinux protect-kernel-defaults disable-apiserver-lb docker nonroot-devices enable-pprof rootless
+    prefer-bundled-bin`, "bool"),
+  ...hidden(`
+    disable-cloud-controller disable-apiserver disable-etcd cluster-init cluster-reset embedded-registry
+    supervisor-metrics tls-san-security etcd-expose-metrics etcd-disable-snapshots etcd-snapshot-compress
+    flannel-ipv6-masq flannel-external-ip kine-tls etcd-s3 etcd-s3-skip-ssl-verify etcd-s3-insecure`, "bool", { on: "server" }),
+  ...hidden(`
+    v vmodule log server lb-server-port container-runtime-endpoint image-service-endpoint default-runtime pause-image
+    snapshotter airgap-extra-registry image-credential-provider-bin-dir image-credential-provider-config resolv-conf
+    flannel-conf flannel-cni-conf vpn-auth vpn-auth-file node-internal-dns node-external-dns`, "string"),
+  ...hidden(`
+    advertise-port supervisor-port apiserver-port apiserver-bind-address egress-selector-mode servicelb-namespace
+    helm-job-image cluster-reset-restore-path datastore-endpoint datastore-cafile datastore-certfile datastore-keyfile
+    etcd-snapshot-name etcd-snapshot-schedule-cron etcd-snapshot-reconcile-interval etcd-snapshot-retention
+    etcd-snapshot-dir system-default-registry etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-access-key etcd-s3-secret-key
+    etcd-s3-session-token etcd-s3-bucket etcd-s3-bucket-lookup-type etcd-s3-region etcd-s3-folder etcd-s3-retention
+    etcd-s3-proxy etcd-s3-config-secret etcd-s3-timeout`, "string", { on: "server" }),
   ...hidden("kube-cloud-controller-manager-arg etcd-arg helm-controller-arg", "list", { on: "server" }),
 ];
 
