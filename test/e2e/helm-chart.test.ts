@@ -166,7 +166,7 @@ describe.skipIf(reason)("HelmChart", () => {
     const releases = () => cluster.kubectl("get", "secrets,configmaps", "-A", "-l", "owner=helm", "-o", "name");
     const before = await releases();
     await cluster.stop();
-    await cluster.start({ args: ["--disable-helm-controller"] });
+    await cluster.start({ args: ["--disable-helm-controller", "--disable", "helm-controller"] });
     expect(cluster.output()).toContain("helm-controller: not loaded (--disable-helm-controller)");
     expect(await cluster.kubectl("get", "helmcharts", "-A", "-o", "jsonpath={.items[*].metadata.name} {.items[*].metadata.deletionTimestamp}")).toBe("first remote stays web ");
     await cluster.stop();

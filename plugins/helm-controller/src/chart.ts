@@ -97,7 +97,7 @@ export async function claim(client: KubeClient, { metadata }: HelmChart): Promis
 }
 
 /** Lets go of a chart that is being deleted. */
-export async function release(client: KubeClient, { metadata }: HelmChart): Promise<void> {
+export async function unclaim(client: KubeClient, { metadata }: HelmChart): Promise<void> {
   const { name, namespace, finalizers = [], resourceVersion } = metadata;
   if (!finalizers.includes(FINALIZER)) return;
   const patch = { metadata: { finalizers: finalizers.filter((each) => each !== FINALIZER), resourceVersion } };

@@ -1,7 +1,7 @@
 /** Keeps a release of helm for each HelmChart: one chart at a time, at once when it changes, with back-off when it fails. */
 import type { Logger } from "@k3s-p/plugin-api";
 import { type EventRecorder, findCondition, keyOf, type KubeClient, type Secret, secrets, splitKey, workQueue } from "@k3s-p/plugin-api/kube";
-import { type ChartCondition, claim, type HelmChart, type HelmChartConfig, helmChartConfigs, helmCharts, isManaged, isSame, release } from "./chart.ts";
+import { type ChartCondition, claim, type HelmChart, type HelmChartConfig, helmChartConfigs, helmCharts, isManaged, isSame, unclaim } from "./chart.ts";
 import { desiredOf, releaseOf, SpecError, type Desired } from "./desired.ts";
 import type { Helm, Outcome } from "./helm.ts";
 import { planFor, readRevisions, type Step } from "./release.ts";
@@ -31,6 +31,8 @@ interface Running {
 const BACKOFF = [10_000, 360_000] as const;
 /** For what the API server refuses now, such as a write to an object that has just changed. */
 const REQUEST_BACKOFF = [100, 60_000] as const;
+/** Attempts that may fail so before somebody is told. */
+const PATIENCE = 5;
 
 export function startController(options: ControllerOptions): Controller {
   const { client, helm, recorder, log, now = Date.now, backoff = BACKOFF } = options;
@@ -46,14 +48,14 @@ export function startController(options: ControllerOptions): Controller {
 
   const queue = workQueue({
     name: "helm-controller", workers: 1, backoff: REQUEST_BACKOFF, reconcile,
-    onError: (chart, error) => log.warn({ chart, err: error }, "a HelmChart was not looked after; will be tried again"),
+    onError: (chart, error, retries) => log[retries > PATIENCE ? "warn" : "debug"]({ chart, err: error }, "a HelmChart was not looked after; will be tried again"),
   });
 
   async function reconcile(key: string): Promise<number | void> {
     const [namespace, name] = splitKey(key);
     const chart = charts.get(name, namespace);
     if (!chart || stopping) return;
-    if (chart.metadata.deletionTimestamp) return isManaged(chart) ? uninstall(chart) : release(client, chart);
+    if (chart.metadata.deletionTimestamp) return isManaged(chart) ? uninstall(chart) : unclaim(client, chart);
     if (!isManaged(chart)) return;
     await claim(client, chart);
     try {
@@ -94,7 +96,7 @@ export function startController(options: ControllerOptions): Controller {
     recorder.record(chart, "Normal", "RemoveChart", `Uninstalled HelmChart ${keyOf(chart)}`);
     forget(chart);
     const { name, namespace } = chart.metadata;
-    await release(client, charts.get(name!, namespace!) ?? chart);
+    await unclaim(client, charts.get(name!, namespace!) ?? chart);
   }
 
   async function perform(chart: HelmChart, steps: readonly Step[], desired: Desired): Promise<Outcome> {
@@ -162,15 +164,16 @@ export function startController(options: ControllerOptions): Controller {
     const chart = charts.get(metadata.name!, metadata.namespace!);
     if (chart) changed(chart);
   };
-  const secretChanged = (secret: Secret): void => {
+  const secretChanged = (secret: Secret, before?: Secret): void => {
     const { name = "", namespace } = secret.metadata;
-    for (const chart of charts.list(namespace)) if (uses(chart, configs.get(chart.metadata.name!, namespace), name)) changed(chart);
+    const users = charts.list(namespace).filter((chart) => uses(chart, configs.get(chart.metadata.name!, namespace), name));
+    if (users.length && !(before && hasSameData(secret, before))) users.forEach(changed);
   };
   const ready = Promise.all([charts.synced, configs.synced]).then(() => {
     if (stopping) return;
     charts.on({ added: changed, updated: (chart, before) => void (isSame(chart, before) || changed(chart)), deleted: forget });
     configs.on({ added: configChanged, updated: configChanged, deleted: configChanged });
-    values.on({ added: secretChanged, updated: (secret, before) => void (sameData(secret, before) || secretChanged(secret)), deleted: secretChanged });
+    values.on({ added: secretChanged, updated: secretChanged, deleted: secretChanged });
   });
   ready.catch((error: unknown) => log.warn({ err: error }, "HelmCharts are not looked after"));
 
@@ -218,4 +221,4 @@ function uses({ spec = {} }: HelmChart, config: HelmChartConfig | undefined, sec
   return [spec.authSecret, spec.dockerRegistrySecret, ...all].some((each) => each?.name === secret);
 }
 
-const sameData = (a: Secret, b: Secret): boolean => JSON.stringify(a.data) === JSON.stringify(b.data);
+const hasSameData = (a: Secret, b: Secret): boolean => JSON.stringify(a.data) === JSON.stringify(b.data);
