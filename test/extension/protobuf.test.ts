@@ -152,7 +152,10 @@ describe("over HTTP", () => {
       const { user, system } = process.cpuUsage(begin);
       return user + system;
     };
-    for (const accept of ["application/json", TYPE]) await cost(accept);
-    expect(await cost(TYPE)).toBeLessThan(1.2 * await cost("application/json"));
+    // In turns, and the least of each: a busy machine makes any one round dear.
+    const rounds: { readonly json: number; readonly protobuf: number }[] = [];
+    for (let i = 0; i < 6; i++) rounds.push({ json: await cost("application/json"), protobuf: await cost(TYPE) });
+    const least = (of: (round: (typeof rounds)[number]) => number): number => Math.min(...rounds.map(of));
+    expect(least(({ protobuf }) => protobuf)).toBeLessThan(1.2 * least(({ json }) => json));
   });
 });
