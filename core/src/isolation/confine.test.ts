@@ -117,7 +117,10 @@ test("a program ends with its server, also with one that was killed", async () =
   const server = spawn(process.execPath, ["--input-type=module-typescript", "--eval", script], { stdio: ["ignore", "pipe", "inherit"] });
   const [chunk] = (await once(server.stdout, "data")) as [Buffer];
   const pid = Number(chunk);
-  expect(process.kill(pid, 0)).toBe(true);
+  // What makes the bond becomes the program when it has made it.
+  const isBegun = (): boolean => readFileSync(`/proc/${pid}/comm`, "utf8") === "sleep\n";
+  for (let i = 0; i < 200 && !isBegun(); i++) await sleep(10);
+  expect(isBegun()).toBe(true);
   server.kill("SIGKILL");
   for (let i = 0; i < 200 && existsSync(`/proc/${pid}`); i++) await sleep(10);
   expect(existsSync(`/proc/${pid}`)).toBe(false);
