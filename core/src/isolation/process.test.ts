@@ -177,12 +177,12 @@ test("a program that the manifest does not name is not run for it", async () => 
 });
 
 test.each([
-  ["an exception", 'setTimeout(() => { throw new Error("late"); }, 20);', "far failed: late"],
-  ["a rejection", 'setTimeout(() => { Promise.reject(new Error("stray")); }, 20);', "far failed: stray"],
-  ["an exit", "setTimeout(() => process.exit(7), 20);", "far failed: its process ended with exit code 7"],
-  ["a signal", 'setTimeout(() => process.kill(process.pid, "SIGKILL"), 20);', "far failed: its process was ended by SIGKILL"],
-  ["a full heap", "setTimeout(() => { const all = []; for (;;) all.push(new Array(1000).fill(all.length)); }, 20);", "far failed: its process ran out of memory (limit 32 MB; k3sp.permissions.memory sets another)"],
-  ["a blocked event loop", "setTimeout(() => { for (;;); }, 20);", "far failed: its process did not answer for 0.3 s"],
+  ["an exception", 'setTimeout(() => { throw new Error("late"); }, 150);', "far failed: late"],
+  ["a rejection", 'setTimeout(() => { Promise.reject(new Error("stray")); }, 150);', "far failed: stray"],
+  ["an exit", "setTimeout(() => process.exit(7), 150);", "far failed: its process ended with exit code 7"],
+  ["a signal", 'setTimeout(() => process.kill(process.pid, "SIGKILL"), 150);', "far failed: its process was ended by SIGKILL"],
+  ["a full heap", "setTimeout(() => { const all = []; for (;;) all.push(new Array(1000).fill(all.length)); }, 150);", "far failed: its process ran out of memory (limit 32 MB; k3sp.permissions.memory sets another)"],
+  ["a blocked event loop", "setTimeout(() => { for (;;); }, 150);", "far failed: its process did not answer for 0.3 s"],
 ])("%s in the process is a crash of the plugin alone: it is started again", async (what, body, message) => {
   // A busy machine may keep a healthy one from answering so fast.
   const options = what === "a blocked event loop" ? { heartbeat: 300 } : {};
