@@ -36,6 +36,7 @@ describe("defaults", () => {
     ["", "persistentvolumes", pv(), { spec: { volumeMode: "Filesystem", persistentVolumeReclaimPolicy: "Retain", hostPath: { type: "" } }, status: { phase: "Pending" } }],
     ["", "endpoints", { subsets: [{ addresses: [{ ip: "10.0.0.1" }], ports: [{ port: 1 }] }] }, { subsets: [{ ports: [{ protocol: "TCP" }] }] }],
     ["", "limitranges", { spec: { limits: [{ type: "Container", max: { cpu: "2" }, min: { cpu: "1" } }] } }, { spec: { limits: [{ default: { cpu: "2" }, defaultRequest: { cpu: "2" } }] } }],
+    ["", "nodes", {}, { status: { daemonEndpoints: { kubeletEndpoint: { Port: 0 } }, nodeInfo: { kubeletVersion: "", osImage: "" } } }],
     ["storage.k8s.io", "storageclasses", { provisioner: "a/b" }, { reclaimPolicy: "Delete", volumeBindingMode: "Immediate" }],
     ["networking.k8s.io", "networkpolicies", { spec: { podSelector: {}, egress: [{}] } }, { spec: { policyTypes: ["Ingress", "Egress"] } }],
     ["networking.k8s.io", "ingresses", ingress(), { status: { loadBalancer: {} } }],

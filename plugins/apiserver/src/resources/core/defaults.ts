@@ -19,9 +19,15 @@ export function defaultNode(node: Obj): void {
   canonicalResources(status.capacity);
   canonicalResources(status.allocatable);
   if (status.allocatable == null && status.capacity) status.allocatable = { ...status.capacity };
-  ensure(status, "daemonEndpoints");
-  ensure(ensure(status, "daemonEndpoints"), "kubeletEndpoint");
+  // Upstream's are no pointers: they are shown with nothing in them, too.
+  fill(ensure(ensure(status, "daemonEndpoints"), "kubeletEndpoint"), { Port: 0 });
+  fill(ensure(status, "nodeInfo"), emptyNodeInfo);
 }
+
+const emptyNodeInfo = {
+  machineID: "", systemUUID: "", bootID: "", kernelVersion: "", osImage: "", containerRuntimeVersion: "", kubeletVersion: "",
+  kubeProxyVersion: "", operatingSystem: "", architecture: "",
+};
 
 export function defaultSecret(secret: Obj): void {
   fillEmpty(secret, { type: "Opaque" });
