@@ -212,6 +212,20 @@ describe("node passwords", () => {
     expect((await sign("client-kubelet.crt", request.csr, { authorization, node: "eta", password: "old" })).status).toBe(403);
   });
 
+  test("a Node that is deleted under its machine is nobody else's, before it is registered again and after", async () => {
+    const { cluster, sign, basic: { node: authorization } } = joinable;
+    const rho = () => cluster.kube.create(nodes, { metadata: { name: "rho" }, status: { conditions: [{ type: "Ready", status: "True" }] } });
+    const steal = async () => (await sign("client-kubelet.crt", request.csr, { authorization, node: "rho", password: "stolen" })).status;
+    await joined("rho", "own");
+    await rho();
+    await cluster.kube.delete(nodes, "rho");
+    expect(await steal()).toBe(403);
+    await rho();
+    expect(await steal()).toBe(403);
+    await joined("rho", "own");
+    await cluster.kube.delete(nodes, "rho");
+  });
+
   test("the server takes its own node's name once it is ready", async () => {
     const { cluster, passwordFile } = joinable;
     await expect.poll(() => cluster.kube.get(secrets, "node-1.node-password.k3s", "kube-system").then(() => true, () => false)).toBe(true);

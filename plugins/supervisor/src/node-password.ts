@@ -11,8 +11,13 @@ export interface NodePasswords {
   verify(node: string, password: string): Promise<void>;
   /** Takes a name that has no password for who has shown otherwise that it is the node's. */
   claim(node: string, password: string | (() => Promise<string>)): Promise<void>;
-  /** Lets the name go to whoever comes next. */
-  forget(node: string): Promise<void>;
+  /**
+   * The Node was deleted: its name goes to whoever comes next. At once, unless its machine was at work: then it registers
+   * again by itself, and the name is free only when it has not done so in time.
+   */
+  release(node: string, wasAtWork: boolean): Promise<void>;
+  /** Ends the waiting for those that were at work. */
+  stop(): void;
 }
 
 export interface NodePasswordDeps {
@@ -20,17 +25,26 @@ export interface NodePasswordDeps {
   /** Whether there is such a Node. */
   readonly isNode: (name: string) => boolean;
   readonly now?: () => number;
+  /** A timer; what it returns ends it. */
+  readonly after?: (ms: number, fn: () => void) => () => void;
+  /** Told of names that could not be let go. */
+  readonly onError?: (error: unknown) => void;
   /** Default: what K3s's take. */
   readonly cost?: Cost;
 }
 
 /** Milliseconds in which a machine that has its certificate should have become a Node; K3s waits as long. */
 const ORPHANED = 10 * 60_000;
+/** Milliseconds in which a kubelet at work has registered its Node again; it looks every ten seconds. */
+const RETURNING = 30_000;
 
 const namespace = "kube-system";
 const secretName = (node: string): string => `${node}.node-password.k3s`;
 
-export function createNodePasswords({ client, isNode, now = Date.now, cost }: NodePasswordDeps): NodePasswords {
+export function createNodePasswords({ client, isNode, now = Date.now, after = timer, onError = () => {}, cost }: NodePasswordDeps): NodePasswords {
+  /** Names of Nodes that may come again -> what ends the waiting. */
+  const expected = new Map<string, () => void>();
+
   async function stored(node: string): Promise<Secret | undefined> {
     try {
       return await client.get(secrets, secretName(node), namespace);
@@ -46,6 +60,8 @@ export function createNodePasswords({ client, isNode, now = Date.now, cost }: No
     const data = { hash: Buffer.from(await hashOf(password, cost)).toString("base64") };
     try {
       await client.create(secrets, { metadata: { name: secretName(node), namespace }, type: "k3s.cattle.io/node-password", immutable: true, data });
+      // Somebody took the old one away by hand: this one is another machine's.
+      expectNoMore(node);
       return true;
     } catch (error) {
       if (isAlreadyExists(error)) return false;
@@ -61,8 +77,14 @@ export function createNodePasswords({ client, isNode, now = Date.now, cost }: No
     }
   }
 
+  function expectNoMore(node: string): void {
+    expected.get(node)?.();
+    expected.delete(node);
+  }
+
   /** Of a machine that got a certificate, and never came. */
-  const isOrphan = (node: string, { metadata }: Secret): boolean => !isNode(node) && now() - Date.parse(metadata.creationTimestamp!) > ORPHANED;
+  const isOrphan = (node: string, { metadata }: Secret): boolean =>
+    !isNode(node) && !expected.has(node) && now() - Date.parse(metadata.creationTimestamp!) > ORPHANED;
 
   async function verify(node: string, password: string): Promise<void> {
     const before = await stored(node);
@@ -81,8 +103,21 @@ export function createNodePasswords({ client, isNode, now = Date.now, cost }: No
     async claim(node, password) {
       if (!(await stored(node))) await store(node, typeof password === "string" ? password : await password());
     },
-    forget: (node) => remove(node),
+    async release(node, wasAtWork) {
+      expectNoMore(node);
+      if (!wasAtWork) return remove(node);
+      expected.set(node, after(RETURNING, () => {
+        expected.delete(node);
+        if (!isNode(node)) remove(node).catch(onError);
+      }));
+    },
+    stop: () => [...expected.keys()].forEach(expectNoMore),
   };
+}
+
+function timer(ms: number, fn: () => void): () => void {
+  const timeout = setTimeout(fn, ms).unref();
+  return () => clearTimeout(timeout);
 }
 
 const REJECTED = "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, " +

@@ -1,7 +1,7 @@
 /** Registers the supervisor: what agents ask for on the API server's port before they can use the API. */
 import { join } from "node:path";
 import { definePlugin } from "@k3s-p/plugin-api";
-import { nodes, type Node } from "@k3s-p/plugin-api/kube";
+import { conditionIsTrue, nodes, type Node } from "@k3s-p/plugin-api/kube";
 import { admission, authenticator, route } from "@k3s-p/plugin-api/points";
 import { kube, node, pki } from "@k3s-p/plugin-api/slots";
 import { BASE, basicAuth } from "./basic-auth.ts";
@@ -22,10 +22,13 @@ export default definePlugin<undefined, typeof needs, {}, Config>({
   async start(ctx) {
     const { kube: client, node: self, pki: keys } = ctx.needs;
     const informer = client.informer<Node>(nodes);
-    const passwords = createNodePasswords({ client, isNode: (name) => informer.get(name) !== undefined });
-    ctx.defer(() => informer.stop());
     const failed = (error: unknown): void => ctx.log.error({ err: error }, "the password of a node is not as it should be");
-    informer.on({ deleted: ({ metadata }) => void passwords.forget(metadata.name!).catch(failed) });
+    const passwords = createNodePasswords({ client, isNode: (name) => informer.get(name) !== undefined, onError: failed });
+    ctx.defer(() => {
+      informer.stop();
+      passwords.stop();
+    });
+    informer.on({ deleted: ({ metadata, status }) => void passwords.release(metadata.name!, conditionIsTrue(status?.conditions, "Ready")).catch(failed) });
 
     ctx.contribute(authenticator, basicAuth({ server: self.paths.token, agent: join(self.paths.server, "agent-token") }));
     ctx.contribute(admission, ownNodeAdmission);
