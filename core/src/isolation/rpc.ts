@@ -114,7 +114,7 @@ export function rpcHost(options: HostOptions): PluginHost {
         slotCalls?.close();
         if (!stopped) exited.resolve(error);
       });
-      const late = setTimeout(() => greeted.reject(loadError(manifest, `it printed no handshake within ${handshakeTimeout / 1000} s`, { fix: "print k3sp|1|1.0|unix|PATH|grpc when the socket listens" })), handshakeTimeout);
+      const late = setTimeout(() => greeted.reject(lateError(manifest, `it printed no handshake within ${handshakeTimeout / 1000} s`, "print k3sp|1|1.0|unix|PATH|grpc when the socket listens")), handshakeTimeout);
       const { path, contract } = await greeted.promise.finally(() => clearTimeout(late));
       checkContract(manifest, contract);
       client = connectTo(path, manifest);
@@ -161,6 +161,10 @@ interface RpcClient {
   close(): void;
 }
 
+/** It may be slow for once: another attempt may go better. */
+const lateError = ({ id, version }: Manifest, message: string, fix: string): K3spError =>
+  k3spError("K3SP_PLUGIN_START_TIMEOUT", { message: `${id} ${version}: ${message}`, plugin: id, fix });
+
 const isLate = (error: unknown): boolean => (error as Partial<ServiceError> | undefined)?.code === status.DEADLINE_EXCEEDED;
 
 type Unary = (request: object, options: { deadline?: number }, done: (error: ServiceError | null, response: Struct & { status?: string }) => void) => void;
@@ -180,7 +184,7 @@ function connectTo(path: string, manifest: Manifest): RpcClient {
     call: async (method, request, timeout, what) => fromStruct(await unary(plugin, method, toStruct(request), timeout, what)),
     async serving(timeout) {
       const { status } = await unary(health, "Check", { service: "" }, timeout);
-      if (status !== "SERVING") throw loadError(manifest, `its health service says ${status}`);
+      if (status !== "SERVING") throw lateError(manifest, `its health service says ${status}`, "let it say SERVING from the handshake on");
     },
     close() {
       plugin.close();

@@ -1,6 +1,6 @@
 /** What happens to a plugin after its start: health, crashes, swaps, and changes by hand. */
 import { expect, test } from "vitest";
-import { definePlugin, type Plugin } from "@k3s-p/plugin-api";
+import { definePlugin, k3spError, type Plugin } from "@k3s-p/plugin-api";
 import { cni, dns, type Cni } from "@k3s-p/plugin-api/slots";
 import { healthCheck } from "@k3s-p/plugin-api/points";
 import { kernelOf } from "./testing.ts";
@@ -78,6 +78,43 @@ test("an optional plugin that cannot start is tried again under the same policy"
   expect(state("slow")).toBe("failed");
   await clock.pass(3000);
   expect([tries, state("slow")]).toEqual([3, "ready"]);
+});
+
+test.each<[string, () => never, string]>([
+  ["a wrong value in its config file", () => { throw k3spError("K3SP_CONFIG_INVALID", { message: '/etc/x.yaml: mirrors.a.endpoint: "x" is no URL', detail: ["  line 3"], fix: "correct the fields that are named" }); },
+    'K3SP_CONFIG_INVALID /etc/x.yaml: mirrors.a.endpoint: "x" is no URL; it is optional, so the start goes on without it; line 3; fix: correct the fields that are named, then k3s-p plugin reload slow'],
+  ["a right that is not approved", () => { throw k3spError("K3SP_PLUGIN_UNAPPROVED", { message: "slow asks for more" }); },
+    "K3SP_PLUGIN_UNAPPROVED slow asks for more; it is optional, so the start goes on without it; fix: look at what it asks for, then k3s-p plugin approve NAME"],
+])("%s is no matter of another attempt: one line says what to do, and a restart by hand tries again", async (_, wrong, line) => {
+  let tries = 0;
+  let right = false;
+  const plugin = definePlugin({ start: () => void (tries++, right || wrong()) });
+  const { kernel, clock, state, lines } = kernelOf({ slow: { plugin, manifest: { criticality: "optional" } } });
+  await kernel.start();
+  await clock.pass(600_000);
+  expect([tries, state("slow"), lines.filter((each) => each.startsWith("slow: "))]).toEqual([1, "quarantined", [`slow: ${line}`]]);
+  expect(line).toContain(kernel.status().find(({ id }) => id === "slow")!.error!);
+  await expect(kernel.restart("slow")).rejects.toThrow();
+  await clock.pass(600_000);
+  expect([tries, state("slow")]).toEqual([2, "quarantined"]);
+  right = true;
+  await kernel.restart("slow");
+  expect(state("slow")).toBe("ready");
+});
+
+test("a module that cannot be loaded is not loaded again, and one that needs what its manifest does not say neither", async () => {
+  const loads: string[] = [];
+  const optional = { criticality: "optional" } as const;
+  const modules: Readonly<Record<string, () => unknown>> = {
+    gone: () => { throw new Error("Cannot find module '/gone/plugin.ts'"); },
+    greedy: () => definePlugin({ needs: { cni }, start() {} }),
+  };
+  const { kernel, clock, state, defaults } = kernelOf({ gone: { plugin: {}, manifest: optional }, greedy: { plugin: {}, manifest: optional } }, {
+    load: async ({ id }) => (id in modules ? (loads.push(id), modules[id]!()) : defaults[id]!.plugin),
+  });
+  await kernel.start();
+  await clock.pass(600_000);
+  expect([loads.sort(), state("gone"), state("greedy")]).toEqual([["gone", "greedy"], "quarantined", "quarantined"]);
 });
 
 test("errors of a run that is over are not charged to the next one", async () => {

@@ -4,7 +4,8 @@
  *
  *   resolved -> loading -> starting -> ready <-> degraded     any -> stopping -> stopped
  *                  |          |          |                    skipped = start threw Skip, not an error
- *                  +----------+----------+-> failed -> (back-off) loading | quarantined
+ *                  +----------+----------+-> failed -> (back-off) loading | quarantined (after crashes, or when no
+ *                                                             other attempt could go better)
  *
  * `stop` may be called in any state and more than once.
  */
@@ -20,7 +21,7 @@ import type { PluginHost } from "./hosts/host.ts";
 import { inlineHost } from "./hosts/inline.ts";
 import { isUp, statusOf, type Instance, type PluginState, type PluginStatus } from "./instance.ts";
 import type { Manifest } from "./manifest.ts";
-import { createCrashPolicy, limits, systemClock, type Clock } from "./policy.ts";
+import { createCrashPolicy, isLasting, limits, systemClock, type Clock } from "./policy.ts";
 import { sourceSlot, type Plan } from "./resolve.ts";
 import { crashError, createRun, startError, type Run } from "./run.ts";
 import type { OnSpan } from "./span.ts";
@@ -181,12 +182,13 @@ export function createKernel(options: KernelOptions): Kernel {
     if (instance.state === "stopping" || instance.state === "stopped") return;
     const skip = cause instanceof Error && cause.name === "Skip";
     const error = skip ? undefined : startError(manifest, cause);
-    enter(instance, skip ? "skipped" : "failed", error);
+    const lasts = error !== undefined && retry && isLasting(error);
+    enter(instance, skip ? "skipped" : lasts ? "quarantined" : "failed", error);
     await run.dispose("restarting", stopBudget);
     if (!error) return log.info(`skipped: ${(cause as Error).message}`);
     if (!retry) return;
-    log.error(`${error.code} ${error.message}${booting ? "; it is optional, so the start goes on without it" : ""}`);
-    retryLater(instance, error);
+    log.error([`${error.code} ${error.message}`, ...(booting ? ["it is optional, so the start goes on without it"] : []), ...(lasts ? wayOut(error, manifest) : [])].join("; "));
+    if (!lasts) retryLater(instance, error);
   }
 
   /** A plugin that was ready is not any more. Only its present run counts: an old one may still be talking. */
@@ -204,8 +206,7 @@ export function createKernel(options: KernelOptions): Kernel {
   }
 
   function retryLater(instance: Instance, error: K3spError): void {
-    // What waits for the user is not helped by another attempt.
-    if (stopping || error.code === "K3SP_PLUGIN_UNAPPROVED") return;
+    if (stopping) return;
     const { manifest } = instance;
     const verdict = instance.policy.crashed();
     if (verdict.action === "quarantine") {
@@ -401,6 +402,10 @@ export function createKernel(options: KernelOptions): Kernel {
     slot: <T>(id: string) => board.handle(id, { id: "kernel", admin: true }) as T,
   };
 }
+
+/** Where it is wrong, what to do, and what has it tried again. */
+const wayOut = ({ code, detail, fix }: K3spError, { id }: Manifest): readonly string[] =>
+  [...detail.map((line) => line.trim()), `fix: ${fix}${code === "K3SP_PLUGIN_UNAPPROVED" ? "" : `, then k3s-p plugin reload ${id}`}`];
 
 const fixedError = ({ id, provides }: Manifest): K3spError =>
   k3spError("K3SP_PLUGIN_FIXED", { message: `${id} cannot change while the server runs: the users of the slot "${Object.keys(provides)[0]}" keep its state`, plugin: id });

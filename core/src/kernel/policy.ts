@@ -4,6 +4,8 @@
  * Time and chance are injected, so that every decision can be tested.
  */
 
+import type { ErrorCode, K3spError } from "@k3s-p/plugin-api";
+
 /** Timers never hold the process; `after` returns the cancellation. */
 export interface Clock {
   now(): number;
@@ -31,6 +33,15 @@ export const limits = Object.freeze({
   healthFailures: 3,
   healthHistory: 5,
 });
+
+/** Of a start: somebody must put something right first, and another attempt would end the same way. */
+const lasting: ReadonlySet<ErrorCode> = new Set([
+  "K3SP_FLAG_UNKNOWN", "K3SP_FLAG_INVALID", "K3SP_CONFIG_SYNTAX", "K3SP_CONFIG_INVALID", "K3SP_CONFIG_MISSING", "K3SP_MANIFEST_INVALID",
+  "K3SP_PLUGIN_UNAPPROVED", "K3SP_PLUGIN_LOAD_FAILED", "K3SP_SLOT_CONFLICT", "K3SP_SLOT_UNKNOWN", "K3SP_DEPENDENCY_VERSION",
+  "K3SP_ROOT_REQUIRED", "K3SP_KEY_UNSAFE", "K3SP_PERMISSION_DENIED",
+]);
+
+export const isLasting = ({ code }: K3spError): boolean => lasting.has(code);
 
 export type Verdict = { readonly action: "restart"; readonly delay: number } | { readonly action: "quarantine" };
 
