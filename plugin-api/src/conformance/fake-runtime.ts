@@ -104,6 +104,7 @@ export function fakeRuntime(options: FakeRuntimeOptions = {}): FakeRuntime {
         id, podSandboxId, metadata: config.metadata, state: "CREATED", image: config.image.image,
         imageRef: `sha256:${config.image.image}`, createdAt: nanos(), startedAt: 0n, finishedAt: 0n, exitCode: 0,
         reason: "", message: "", logPath: "", labels: config.labels ?? {}, annotations: config.annotations ?? {},
+        ...(config.stopSignal && { stopSignal: config.stopSignal }),
       });
       return id;
     },

@@ -107,6 +107,8 @@ export interface ContainerConfig {
   readonly stdin?: boolean;
   readonly stdinOnce?: boolean;
   readonly tty?: boolean;
+  /** As the API names it: `SIGUSR1`, `SIGRTMIN+3`; without one the image's counts, else SIGTERM. */
+  readonly stopSignal?: string;
   readonly linux?: { readonly resources?: LinuxContainerResources; readonly securityContext?: LinuxContainerSecurityContext };
 }
 
@@ -147,6 +149,8 @@ export interface ContainerStatus extends Container {
   readonly reason: string;
   readonly message: string;
   readonly logPath: string;
+  /** What the container is told to stop with, as far as the runtime says. */
+  readonly stopSignal?: string;
 }
 
 export interface Image {
@@ -211,7 +215,7 @@ export interface Runtime {
   listPodSandboxes(): Promise<readonly PodSandbox[]>;
   createContainer(sandboxId: string, config: ContainerConfig, sandbox: PodSandboxConfig): Promise<string>;
   startContainer(id: string): Promise<void>;
-  /** SIGTERM (or the image's stop signal), then SIGKILL after `timeoutSeconds`. */
+  /** The container's stop signal (its configuration's, the image's, or SIGTERM), then SIGKILL after `timeoutSeconds`. */
   stopContainer(id: string, timeoutSeconds: number): Promise<void>;
   removeContainer(id: string): Promise<void>;
   listContainers(): Promise<readonly Container[]>;

@@ -3,8 +3,9 @@ import type {
   Container, ContainerState, ContainerStats, ContainerStatus, Image, PodSandbox, PodSandboxStatus,
 } from "@k3s-p/plugin-api/slots";
 import type { Message } from "./cri.ts";
+import { askedSignal, signalNames } from "./stop-signal.ts";
 
-const containerStates: readonly ContainerState[] = ["CREATED", "RUNNING", "EXITED", "UNKNOWN"];
+export const containerStates: readonly ContainerState[] = ["CREATED", "RUNNING", "EXITED", "UNKNOWN"];
 
 export const toSandbox = (m: Message): PodSandbox => ({
   id: m.id,
@@ -42,7 +43,10 @@ export const toContainerStatus = (m: Message, podSandboxId: string): ContainerSt
   reason: m.reason,
   message: m.message,
   logPath: m.logPath,
+  ...withSignal(signalNames[m.stopSignal] ?? askedSignal(m.annotations)),
 });
+
+const withSignal = (stopSignal: string | undefined): Pick<ContainerStatus, "stopSignal"> => (stopSignal === undefined ? {} : { stopSignal });
 
 export const toStats = (m: Message): ContainerStats => ({
   id: m.attributes.id,

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { PodSandboxConfig, Runtime, RuntimeEvent } from "@k3s-p/plugin-api/slots";
+import type { ContainerConfig, PodSandboxConfig, Runtime, RuntimeEvent } from "@k3s-p/plugin-api/slots";
 import { localRunner, startAlone, testNode, type StartedPlugin } from "@k3s-p/plugin-api/testing";
 import plugin from "./plugin.ts";
 import { busyboxArchive } from "./test-image.ts";
@@ -39,9 +39,9 @@ describe.skipIf(missing.length > 0)("containerd, for real", () => {
       securityContext: { namespaceOptions: { network: hostNetwork ? 2 : 0, pid: 1, ipc: 0 } },
     },
   });
-  const create = async (sandbox: string, config: PodSandboxConfig, name: string, command: readonly string[]) => {
+  const create = async (sandbox: string, config: PodSandboxConfig, name: string, command: readonly string[], more: Partial<ContainerConfig> = {}) => {
     const id = await runtime.createContainer(
-      sandbox, { metadata: { name, attempt: 0 }, image: { image }, command, logPath: `${name}.log`, labels: { app: name } }, config,
+      sandbox, { metadata: { name, attempt: 0 }, image: { image }, command, logPath: `${name}.log`, labels: { app: name }, ...more }, config,
     );
     await runtime.startContainer(id);
     return id;
@@ -95,6 +95,19 @@ describe.skipIf(missing.length > 0)("containerd, for real", () => {
     const later = "docker.io/library/later:1";
     writeFileSync(join(root, "agent/images/later.tar.gz"), gzipSync(busyboxArchive(readFileSync(busybox), later)));
     await until(async () => (await runtime.imageStatus(later)) !== undefined);
+  }, 20_000);
+
+  it("stops a container by the signal that its configuration names", async () => {
+    const config = sandboxConfig("signal", true);
+    const sandbox = await runtime.runPodSandbox(config);
+    const command = ["sh", "-c", "trap 'exit 7' USR1; trap 'exit 8' TERM; echo ready; while :; do sleep 0.1; done"];
+    const id = await create(sandbox, config, "main", command, { stopSignal: "SIGUSR1" });
+    expect((await runtime.containerStatus(id))?.stopSignal).toBe("SIGUSR1");
+    await until(() => readFileSync(join(root, "log/signal/main.log"), "utf8").includes("ready"));
+    await runtime.stopContainer(id, 20);
+    expect(await runtime.containerStatus(id)).toMatchObject({ state: "EXITED", exitCode: 7 });
+    await runtime.stopPodSandbox(sandbox);
+    await runtime.removePodSandbox(sandbox);
   }, 20_000);
 
   it("runs a pod on the host's network: exec, logs, stats, stop, remove", async () => {

@@ -13,6 +13,7 @@ import { loopback } from "./loopback.ts";
 import { ownPauseImage, pauseImage, type ImageArchive } from "./pause.ts";
 import { noRegistries, readRegistries } from "./registries.ts";
 import { criRuntime, settle } from "./runtime.ts";
+import type { Kill } from "./stop-signal.ts";
 
 interface Config {
   readonly snapshotter?: string;
@@ -68,6 +69,7 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
       pauseImage: sandboxImage,
       channel, events,
       images: { pinned, imported: folder.imported },
+      kill: taskKill(imports),
     });
   },
   async health(impl) {
@@ -75,6 +77,11 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
     return runtimeReady ? { ok: true } : { ok: false, message };
   },
 });
+
+const taskKill = ({ ctr, socket, runner }: ImageImport): Kill => async (id, signal) => {
+  const { code, stderr } = await runner.run(ctr, ["--address", socket, "--namespace", "k8s.io", "tasks", "kill", "--signal", String(signal), id]);
+  if (code !== 0) throw new Error(`signal ${signal} not sent to container ${id}: ${stderr.trim()}`);
+};
 
 function requireRoot(): void {
   if (process.getuid?.() === 0) return;

@@ -1,8 +1,9 @@
 /** The `runtime` slot over a CRI channel: one method, one call. */
 import type { Image, Runtime, RuntimeEvent } from "@k3s-p/plugin-api/slots";
-import { toContainer, toContainerStatus, toImage, toSandbox, toSandboxStatus, toStats } from "./convert.ts";
+import { containerStates, toContainer, toContainerStatus, toImage, toSandbox, toSandboxStatus, toStats } from "./convert.ts";
 import { grpcCode, hasCode, type CriChannel, type Message } from "./cri.ts";
 import type { EventHub } from "./events.ts";
+import { askedSignal, signalNumber, stopBySignal, withStopSignal, type Kill } from "./stop-signal.ts";
 
 export interface RuntimeParts {
   readonly endpoint: string;
@@ -11,6 +12,8 @@ export interface RuntimeParts {
   readonly channel: CriChannel;
   readonly events: Pick<EventHub, "subscribe">;
   readonly images: ImageSource;
+  /** For a stop signal that this containerd does not take over CRI. */
+  readonly kill: Kill;
 }
 
 /** What the import of image archives adds to the image calls. */
@@ -51,6 +54,13 @@ export function criRuntime({ channel, images, ...parts }: RuntimeParts): Runtime
     return found ? toImage(found, images.pinned) : undefined;
   }
 
+  /** Of a running container whose stop signal containerd did not take: before 2.2 it knows the image's only. */
+  async function signalToSend(containerId: string): Promise<number | undefined> {
+    const found = await unlessMissing(async () => (await call("ContainerStatus", { containerId })).status as Message);
+    const asked = askedSignal(found?.annotations);
+    return found && asked !== undefined && containerStates[found.state] === "RUNNING" && !found.stopSignal ? signalNumber(asked) : undefined;
+  }
+
   return {
     name: "containerd",
     endpoint: parts.endpoint,
@@ -67,13 +77,17 @@ export function criRuntime({ channel, images, ...parts }: RuntimeParts): Runtime
       unlessMissing(async () => toSandboxStatus((await call("PodSandboxStatus", { podSandboxId })).status)),
     listPodSandboxes: async () => ((await call("ListPodSandbox")).items as Message[]).map(toSandbox),
     async createContainer(podSandboxId, config, sandboxConfig) {
-      const id: string = (await call("CreateContainer", { podSandboxId, config, sandboxConfig })).containerId;
+      const id: string = (await call("CreateContainer", { podSandboxId, config: withStopSignal(config), sandboxConfig })).containerId;
       sandboxes.set(id, podSandboxId);
       return id;
     },
     startContainer: async (containerId) => void (await call("StartContainer", { containerId })),
-    stopContainer: async (containerId, timeout) =>
-      void (await call("StopContainer", { containerId, timeout }, requestTimeout + timeout * 1000)),
+    async stopContainer(containerId, timeout) {
+      const signal = timeout > 0 ? await signalToSend(containerId) : undefined;
+      if (signal !== undefined) await stopBySignal(parts.kill, parts.events.subscribe, containerId, signal, timeout);
+      const left = signal === undefined ? timeout : 0;
+      await call("StopContainer", { containerId, timeout: left }, requestTimeout + left * 1000);
+    },
     async removeContainer(containerId) {
       await call("RemoveContainer", { containerId });
       sandboxes.delete(containerId);

@@ -45,3 +45,8 @@ it("hands AppArmor profiles to the runtime as it names them", async () => {
   expect(await profile({ type: "Localhost", localhostProfile: "mine" })).toBe("localhost/mine");
   expect(await profile(undefined)).toBeUndefined();
 });
+
+it("hands the stop signal on, and none where the pod has none", async () => {
+  expect((await config({ lifecycle: { stopSignal: "SIGUSR1" } })).stopSignal).toBe("SIGUSR1");
+  expect(await config({})).not.toHaveProperty("stopSignal");
+});

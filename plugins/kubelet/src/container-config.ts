@@ -53,6 +53,7 @@ export async function containerConfig(ctx: ConfigContext, input: ContainerInput)
     stdin: spec.stdin === true,
     stdinOnce: spec.stdinOnce === true,
     tty: spec.tty === true,
+    ...(spec.lifecycle?.stopSignal && { stopSignal: spec.lifecycle.stopSignal }),
     linux: {
       resources: containerResources(pod, spec, input.memoryCapacity),
       securityContext: containerSecurity({

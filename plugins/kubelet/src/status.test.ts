@@ -93,3 +93,8 @@ it("keeps what the API knew of a container that the runtime has forgotten", () =
   const status = make(pod, [], { state: { sandboxes: [], containers: [] } });
   expect(status).toMatchObject({ phase: "Succeeded", containerStatuses: [{ state: { terminated }, restartCount: 2 }] });
 });
+
+it("tells the stop signal as far as the runtime does", () => {
+  const statuses = make(two(), [{ ...instance("a", "RUNNING"), stopSignal: "SIGUSR1" }, instance("b", "RUNNING")]).containerStatuses!;
+  expect(statuses.map((status) => status.stopSignal)).toEqual(["SIGUSR1", undefined]);
+});

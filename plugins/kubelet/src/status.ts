@@ -122,6 +122,7 @@ function containerStatus(input: StatusInput, ref: ContainerRef): ApiContainerSta
     started: ref.kind === "init" && !ref.sidecar ? false : started,
     ...(ref.kind !== "ephemeral" && resourcesOf(ref, running ? input.resize?.actuated(spec.name) : undefined)),
     ...mountsOf(ref),
+    ...(current.stopSignal && { stopSignal: current.stopSignal }),
   } as ApiContainerStatus;
 }
 

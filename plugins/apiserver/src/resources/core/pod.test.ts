@@ -141,6 +141,8 @@ describe("a new Pod", () => {
     [withContainer({ restartPolicyRules: [{ action: "Restart", exitCodes: { operator: "In", values: [1] } }] }), "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used"],
     [withContainer({ restartPolicy: "Never", restartPolicyRules: [{ action: "Restart" }] }), "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified"],
     [withContainer({ lifecycle: { preStop: { sleep: { seconds: 31 } } } }), "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)"],
+    [withContainer({ lifecycle: { stopSignal: "SIGUSR1" } }), "spec.containers[0].lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`"],
+    [podWith({ os: { name: "windows" }, containers: [container({ lifecycle: { stopSignal: "SIGUSR1" } })] }), 'spec.containers[0].lifecycle.stopSignal: Unsupported value: "SIGUSR1": supported values: "SIGKILL", "SIGTERM"'],
     [withVolume({ emptyDir: {} }, { subPath: "../a" }), "spec.containers[0].volumeMounts.subPath: Invalid value: \"../a\": must not contain '..'"],
     [withVolume({ emptyDir: {} }, { recursiveReadOnly: "Enabled" }), "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true"],
     [withVolume({ emptyDir: {} }, { recursiveReadOnly: "x", readOnly: true }), 'spec.containers[0].volumeMounts.recursiveReadOnly: Unsupported value: "x": supported values: "Disabled", "Enabled", "IfPossible"'],

@@ -95,7 +95,7 @@ function validateRestartPolicy(at: string, container: Obj): FieldError[] {
 
 /** What containers have that run as long as the pod. */
 function validateRunning(at: string, container: Obj, spec: Obj): FieldError[] {
-  const errors = validateLifecycle(`${at}.lifecycle`, container.lifecycle, spec.terminationGracePeriodSeconds);
+  const errors = validateLifecycle(`${at}.lifecycle`, container.lifecycle, spec);
   for (const name of probes) {
     const probe = container[name];
     errors.push(...validateProbe(`${at}.${name}`, probe));

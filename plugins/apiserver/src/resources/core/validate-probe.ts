@@ -23,10 +23,32 @@ export function validateOneSuccess(field: string, probe: unknown): FieldError[] 
   return [invalidValue(`${field}.successThreshold`, probe.successThreshold, "must be 1")];
 }
 
-/** `grace` = the time that the pod has to end. */
-export function validateLifecycle(field: string, lifecycle: unknown, grace: number): FieldError[] {
+export function validateLifecycle(field: string, lifecycle: unknown, spec: Obj): FieldError[] {
   if (!isObject(lifecycle)) return [];
-  return ["postStart", "preStop"].flatMap((name) => (isObject(lifecycle[name]) ? validateHandler(`${field}.${name}`, lifecycle[name], grace) : []));
+  const grace: number = spec.terminationGracePeriodSeconds;
+  const handlers = ["postStart", "preStop"].filter((name) => isObject(lifecycle[name]));
+  return [
+    ...handlers.flatMap((name) => validateHandler(`${field}.${name}`, lifecycle[name] as Obj, grace)),
+    ...(lifecycle.stopSignal == null ? [] : validateStopSignal(`${field}.stopSignal`, lifecycle.stopSignal, spec.os?.name)),
+  ];
+}
+
+const numbered = (from: number, to: number, prefix: string): string[] => Array.from({ length: to - from + 1 }, (_, i) => `${prefix}${from + i}`);
+
+const stopSignals: Readonly<Record<string, readonly string[]>> = {
+  linux: [
+    "SIGABRT", "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGIO", "SIGIOT", "SIGKILL",
+    "SIGPIPE", "SIGPOLL", "SIGPROF", "SIGPWR", "SIGQUIT", "SIGRTMAX", ...numbered(1, 14, "SIGRTMAX-"), "SIGRTMIN", ...numbered(1, 15, "SIGRTMIN+"),
+    "SIGSEGV", "SIGSTKFLT", "SIGSTOP", "SIGSYS", "SIGTERM", "SIGTRAP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1", "SIGUSR2",
+    "SIGVTALRM", "SIGWINCH", "SIGXCPU", "SIGXFSZ",
+  ].sort(),
+  windows: ["SIGKILL", "SIGTERM"],
+};
+
+/** Which signals there are depends on where the pod runs (KEP-4960). */
+function validateStopSignal(field: string, signal: unknown, os: string | undefined): FieldError[] {
+  if (!os) return [forbidden(field, "may not be set for containers with empty `spec.os.name`")];
+  return oneOf(field, signal, stopSignals[os] ?? []);
 }
 
 const handlers: Readonly<Record<string, (field: string, action: Obj, grace?: number) => FieldError[]>> = {
