@@ -59,3 +59,7 @@ export function updated(row: ResourceDef, old: Obj, change: (object: Obj) => voi
   row.prepareUpdate?.(object, old, ctx);
   return { object, errors: lines(row.validateUpdate?.(object, old, ctx)) };
 }
+
+/** Findings on a write of the status alone. */
+export const statusUpdated = (row: ResourceDef, old: Obj, status: Obj, ctx = fakeContext()): string[] =>
+  lines(row.validateStatusUpdate?.({ ...structuredClone(old), status }, old, ctx));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { created, fakeContext, rowOf, updated } from "../testing.ts";
+import { created, fakeContext, rowOf, statusUpdated, updated } from "../testing.ts";
 import type { Obj } from "../types.ts";
 
 const labels = { app: "web" };
@@ -43,19 +43,29 @@ describe("defaults", () => {
 });
 
 describe("a Deployment", () => {
-  it.each<[Obj, string]>([
-    [{ selector: undefined }, "spec.selector: Required value"],
+  it.each<[Obj, ...string[]]>([
+    [{ selector: undefined }, "spec.selector: Required value", 'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'],
+    [
+      { selector: { matchExpressions: [{ key: "app", operator: "In" }] } },
+      "spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+      'spec.selector: Invalid value: {"matchExpressions":[{"key":"app","operator":"In"}]}: invalid label selector',
+    ],
     [{ selector: {} }, 'spec.selector: Invalid value: {}: empty selector is invalid for deployment'],
     [{ selector: { matchLabels: { app: "x" } } }, 'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'],
     [{ replicas: -1 }, "spec.replicas: Invalid value: -1: must be greater than or equal to 0"],
-    [{ strategy: { type: "x" } }, 'spec.strategy.type: Unsupported value: "x": supported values: "Recreate", "RollingUpdate"'],
+    [{ strategy: { type: "x" } }, 'spec.strategy: Unsupported value: {"type":"x"}: supported values: "Recreate", "RollingUpdate"'],
     [{ strategy: { type: "Recreate", rollingUpdate: {} } }, "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"],
     [{ strategy: { rollingUpdate: { maxSurge: 0, maxUnavailable: 0 } } }, "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
+    [
+      { strategy: { rollingUpdate: { maxSurge: 0, maxUnavailable: "x" } } },
+      `spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "x": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')`,
+      'spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "x": may not be 0 when `maxSurge` is 0',
+    ],
     [{ strategy: { rollingUpdate: { maxUnavailable: "120%" } } }, 'spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "120%": must not be greater than 100%'],
     [{ minReadySeconds: 700 }, "spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"],
     [{ template: template({ restartPolicy: "Never" }) }, 'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'],
     [{ template: template({ containers: [] }) }, "spec.template.spec.containers: Required value"],
-  ])("is refused with %j", (spec, error) => expect(created(deployments, body(spec)).errors).toEqual([error]));
+  ])("is refused with %j", (spec, ...errors) => expect(created(deployments, body(spec)).errors).toEqual(errors));
 
   it("keeps its selector and its status", () => {
     const old = { ...created(deployments, body()).object, status: { replicas: 1 } };
@@ -73,6 +83,47 @@ describe("a Deployment", () => {
     const next: Obj = { ...old, metadata: { name: "d", labels: { a: "2" } }, status: { replicas: 1 } };
     deployments.prepareStatusUpdate!(next, old, fakeContext());
     expect(next).toMatchObject({ metadata: { labels: { a: "1" } }, status: { replicas: 1 } });
+  });
+});
+
+describe("a DaemonSet", () => {
+  const sets = rowOf("apps", "daemonsets");
+  it.each<[Obj, ...string[]]>([
+    [{ selector: undefined }, 'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'],
+    [{ selector: {} }, "spec.selector: Invalid value: {}: empty selector is invalid for daemonset"],
+    [{ updateStrategy: { type: "x" } }, 'spec.updateStrategy: Unsupported value: {"type":"x"}: supported values: "RollingUpdate", "OnDelete"'],
+    [{ updateStrategy: { rollingUpdate: { maxUnavailable: 0 } } }, "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"],
+    [{ updateStrategy: { rollingUpdate: { maxSurge: 1 } } }, "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"],
+    [{ template: template({ activeDeadlineSeconds: 5 }) }, "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in DaemonSet is not Supported"],
+  ])("is refused with %j", (spec, ...errors) => expect(created(sets, body(spec)).errors).toEqual(errors));
+});
+
+describe("a ControllerRevision", () => {
+  const revisions = rowOf("apps", "controllerrevisions");
+  it("has data, which never change", () => {
+    expect(created(revisions, { metadata: { name: "r" }, revision: -1 }).errors).toEqual([
+      "data: Required value: data is mandatory", "revision: Invalid value: -1: must be greater than or equal to 0",
+    ]);
+    const old = created(revisions, { metadata: { name: "r" }, revision: 1, data: { a: 1 } }).object;
+    expect(updated(revisions, old, (o) => (o.revision = 2)).errors).toEqual([]);
+    expect(updated(revisions, old, (o) => (o.data = { a: 2 })).errors).toEqual(['data: Invalid value: {"a":2}: field is immutable']);
+  });
+});
+
+describe("a status", () => {
+  it.each<[string, Obj, Obj, ...string[]]>([
+    ["deployments", {}, { replicas: 2, updatedReplicas: 2, readyReplicas: 1, availableReplicas: 1 }],
+    ["deployments", {}, { replicas: 1, updatedReplicas: 2 }, "status.updatedReplicas: Invalid value: 2: cannot be greater than status.replicas"],
+    ["deployments", {}, { replicas: 2, availableReplicas: 1 }, "status.availableReplicas: Invalid value: 1: cannot be greater than readyReplicas"],
+    ["deployments", {}, { observedGeneration: -1 }, "status.observedGeneration: Invalid value: -1: must be greater than or equal to 0"],
+    ["deployments", { collisionCount: 2 }, { collisionCount: 1 }, "status.collisionCount: Invalid value: 1: cannot be decremented"],
+    ["deployments", { collisionCount: 2 }, {}, "status.collisionCount: Invalid value: 0: cannot be decremented"],
+    ["replicasets", {}, { replicas: 1, fullyLabeledReplicas: 2 }, "status.fullyLabeledReplicas: Invalid value: 2: cannot be greater than status.replicas"],
+    ["statefulsets", {}, { replicas: 2, availableReplicas: 1 }, "status.availableReplicas: Invalid value: 1: cannot be greater than status.readyReplicas"],
+    ["daemonsets", {}, { numberReady: -1 }, "status.numberReady: Invalid value: -1: must be greater than or equal to 0"],
+  ])("of %s is judged, after %j: %j", (plural, before, status, ...errors) => {
+    const old = created(rowOf("apps", plural), body()).object;
+    expect(statusUpdated(rowOf("apps", plural), { ...old, status: before }, status)).toEqual(errors);
   });
 });
 
@@ -105,6 +156,22 @@ describe("a StatefulSet", () => {
     const { object, errors } = created(sets, withClaim);
     expect(errors).toEqual([]);
     expect(object.spec.volumeClaimTemplates[0]).toMatchObject({ kind: "PersistentVolumeClaim", spec: { volumeMode: "Filesystem" }, status: { phase: "Pending" } });
+  });
+
+  it.each<[Obj, ...string[]]>([
+    [{ podManagementPolicy: "x" }, `spec.podManagementPolicy: Invalid value: "x": must be 'OrderedReady' or 'Parallel'`],
+    [{ updateStrategy: { rollingUpdate: { maxUnavailable: 0 } } }, "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0"],
+    [{ updateStrategy: { type: "OnDelete", rollingUpdate: {} } }, "spec.updateStrategy.rollingUpdate: Invalid value: {}: only allowed for updateStrategy 'RollingUpdate'"],
+    [{ persistentVolumeClaimRetentionPolicy: { whenDeleted: "x" } }, 'spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Unsupported value: "x": supported values: "Retain", "Delete"'],
+    [
+      { serviceName: "a.b" },
+      `spec.serviceName: Invalid value: "a.b": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`,
+    ],
+  ])("is refused with %j", (spec, ...errors) => expect(created(sets, body(spec)).errors).toEqual(errors));
+
+  it("has a name that its pods can have as host names, and keeps a service's name of old", () => {
+    expect(sets.nameRule).toBe("dns1123label");
+    expect(updated(sets, created(sets, body({ serviceName: "a.b" })).object, (o) => (o.spec.replicas = 3)).errors).toEqual([]);
   });
 
   it("changes only what upstream allows", () => {

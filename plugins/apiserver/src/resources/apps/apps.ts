@@ -7,9 +7,9 @@ import { warnOfTemplate, warnOfWorkload } from "../core/warn-pod.ts";
 import { controllerRevisionColumns, daemonSetColumns, deploymentColumns, statefulSetColumns } from "./columns.ts";
 import { defaultDaemonSet, defaultDeployment, defaultReplicaSet, defaultStatefulSet } from "./defaults.ts";
 import { ensure, same } from "../fields.ts";
-import { IMMUTABLE, invalidValue, nonNegative } from "../validate/field.ts";
+import { validateDaemonSetStatus, validateDeploymentStatus, validateReplicaSetStatus, validateStatefulSetStatus } from "./validate-status.ts";
 import {
-  validateDaemonSet, validateDaemonSetUpdate, validateDeployment, validateDeploymentUpdate, validateReplicaSet, validateReplicaSetUpdate,
+  validateControllerRevision, validateControllerRevisionUpdate, validateDaemonSet, validateDaemonSetUpdate, validateDeployment, validateDeploymentUpdate, validateReplicaSet, validateReplicaSetUpdate,
   validateStatefulSet, validateStatefulSetUpdate,
 } from "./validate.ts";
 
@@ -26,6 +26,7 @@ export const deployment: Behaviour = {
   defaults: defaultDeployment,
   validate: validateDeployment,
   validateUpdate: validateDeploymentUpdate,
+  validateStatusUpdate: validateDeploymentStatus,
   warnings: warnOfWorkload,
 };
 
@@ -35,6 +36,7 @@ export const replicaSet: Behaviour = {
   defaults: defaultReplicaSet,
   validate: validateReplicaSet,
   validateUpdate: validateReplicaSetUpdate,
+  validateStatusUpdate: validateReplicaSetStatus,
   warnings: warnOfWorkload,
   selectableFields: { "status.replicas": (o) => String(o.status?.replicas ?? 0) },
 };
@@ -61,6 +63,7 @@ export const daemonSet: Behaviour = {
   defaults: defaultDaemonSet,
   validate: validateDaemonSet,
   validateUpdate: validateDaemonSetUpdate,
+  validateStatusUpdate: validateDaemonSetStatus,
   warnings: ({ spec }) => warnOfTemplate("spec.template", spec.template),
 };
 
@@ -71,15 +74,17 @@ const warnOfStatefulSet = (set: Obj): string[] => [
 
 export const statefulSet: Behaviour = {
   ...withGeneration({ replicas: 0, availableReplicas: 0 }),
+  nameRule: "dns1123label",
   columns: statefulSetColumns,
   defaults: defaultStatefulSet,
   validate: validateStatefulSet,
   validateUpdate: validateStatefulSetUpdate,
+  validateStatusUpdate: validateStatefulSetStatus,
   warnings: warnOfStatefulSet,
 };
 
 export const controllerRevision: Behaviour = {
   columns: controllerRevisionColumns,
-  validate: ({ revision }) => nonNegative("revision", revision),
-  validateUpdate: (object, old) => (same(object.data, old.data) ? [] : [invalidValue("data", object.data, IMMUTABLE)]),
+  validate: validateControllerRevision,
+  validateUpdate: validateControllerRevisionUpdate,
 };

@@ -118,12 +118,15 @@ export const percent = (value: string): string[] => percentRule(value);
 export function intOrPercent(field: string, value: unknown, max100 = false): FieldError[] {
   if (typeof value === "number") return value < 0 ? [invalidValue(field, value, "must be greater than or equal to 0")] : [];
   if (typeof value !== "string") return [invalidValue(field, value, "must be an integer or percentage (e.g '5%%')")];
-  const problems = invalidAll(field, value, percent(value));
-  if (problems.length === 0 && max100 && Number.parseInt(value, 10) > 100) problems.push(invalidValue(field, value, "must not be greater than 100%"));
-  return problems;
+  return [...invalidAll(field, value, percent(value)), ...(max100 ? atMostAll(field, value) : [])];
 }
 
-export const isZero = (value: unknown): boolean => value === 0 || (typeof value === "string" && Number.parseInt(value, 10) === 0);
+/** A percentage of no more than everything. */
+export const atMostAll = (field: string, value: unknown): FieldError[] =>
+  typeof value === "string" && percent(value).length === 0 && Number.parseInt(value, 10) > 100 ? [invalidValue(field, value, "must not be greater than 100%")] : [];
+
+/** 0 or 0%; what is no number at all counts for nothing, too. */
+export const isZero = (value: unknown): boolean => value === 0 || (typeof value === "string" && !/^[+-]?0*[1-9]\d*%?$/.test(value));
 
 /** An absolute path component of a volume: no `..`. */
 export const noBacksteps = (field: string, path: string): FieldError[] =>
