@@ -123,6 +123,11 @@ export interface PluginContext<N extends SlotMap = SlotMap, W extends SlotMap = 
   /** Marks the plugin as failed: the kernel stops it and restarts it under its policy. */
   fail(error: Error): void;
   /**
+   * Has the plugin stopped and started again in good order, because something that it took at its start is another now:
+   * `why` says what, for the log. No crash, so nothing is counted against it; once it is ready when it is not yet.
+   */
+  restart(why: string): void;
+  /**
    * For the module of an `exec` plugin: starts the program that the manifest names and resolves when it is up. Once a
    * run: the kernel keeps its output, ends it after the undo steps, and takes its end for a crash of the plugin.
    */

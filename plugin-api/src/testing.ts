@@ -89,6 +89,8 @@ export interface StartedPlugin<T> {
   readonly logged: readonly string[];
   /** Errors given to `ctx.fail`. */
   readonly failures: readonly Error[];
+  /** What was given to `ctx.restart`. */
+  readonly restarts: readonly string[];
   /** Aborts the signal and runs the deferred undo steps, last first; they are told that the server stops, or `why`. */
   stop(why?: StopReason): Promise<void>;
 }
@@ -109,6 +111,7 @@ export async function startAlone<T = unknown>(plugin: Plugin, options: AloneOpti
   const undo: ((why: StopReason) => void | Promise<void>)[] = [];
   const logged: string[] = [];
   const failures: Error[] = [];
+  const restarts: string[] = [];
   const dirs = { data: join(options.dir, "plugin-data"), run: join(options.dir, "plugin-run") };
   for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true });
   const stop = async (why: StopReason = "stopped") => {
@@ -121,11 +124,11 @@ export async function startAlone<T = unknown>(plugin: Plugin, options: AloneOpti
     id: options.id ?? "alone", config: options.config ?? {}, needs: options.needs, wants: {}, signal: abort.signal, dirs,
     hooks: {} as never, contribute: () => undefined, tap: () => undefined,
     slot: (name) => options.needs[name] as object | undefined,
-    onReplaced: () => undefined,
+    onReplaced: () => undefined, restart: (why) => void restarts.push(why),
     contributions: () => ({ list: () => [], onChange: () => () => undefined }),
   };
   try {
-    return { impl: (await plugin.definition.start(ctx)) as T, logged, failures, stop };
+    return { impl: (await plugin.definition.start(ctx)) as T, logged, failures, restarts, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -85,6 +85,7 @@ async function contextOf({ id, config, dirs, slots }: ChildContext): Promise<Plu
     },
     defer: (undo) => void undos.push(undo),
     fail: (error) => call("fail", error),
+    restart: (why) => call("restart", why),
     program: () => noProgram(id),
   };
 }

@@ -114,6 +114,17 @@ test("its health is asked for in its process", async () => {
   await kernel.stop();
 });
 
+test("one that asks for a restart gets a new process", async () => {
+  const { kernel, lines, state } = start({ far: onDisk("far", 'export default definePlugin({ start(ctx) { ctx.log.info("up"); ctx.tap(ctx.hooks.serverReady, () => ctx.restart("another range")); } });') });
+  const ups = () => lines.filter((line) => line === "far: up").length;
+  await kernel.start();
+  const { pid } = kernel.status().find((s) => s.id === "far")!;
+  await until(() => ups() === 2 && state("far") === "ready");
+  expect(lines).toContain("far: restart: another range");
+  expect(kernel.status().find((s) => s.id === "far")).toMatchObject({ restarts: 0, pid: expect.not.toSatisfy((next: number) => next === pid) });
+  await kernel.stop();
+});
+
 test("one that asks for it gets a new process when a slot that it uses is taken over", async () => {
   let fail!: (error: Error) => void;
   const rt = definePlugin({ provides: runtime, start: (ctx) => ((fail = ctx.fail), { name: "fake" } as never) });
@@ -150,18 +161,18 @@ test("it contributes to points and taps hooks of the server", async () => {
 });
 
 test.each([
-  ["throws at import", 'throw new Error("no module");', "far 1.0.0: no module"],
-  ["has no plugin", "export default {};", "far 1.0.0: the default export is not a plugin"],
-  ["throws in start", 'export default definePlugin({ start() { throw new Error("no cable"); } });', "far 1.0.0 failed to start: no cable"],
-  ["exits in start", "export default definePlugin({ start() { process.exit(3); } });", "far failed: its process ended with exit code 3"],
-  ["reads a file that is not its own", 'export default definePlugin({ async start() { (await import("node:fs")).readFileSync("/etc/passwd"); } });', "far: FileSystemRead of /etc/passwd is not among its permissions"],
-  ["writes outside of its folders", 'export default definePlugin({ async start() { (await import("node:fs")).writeFileSync("/tmp/far", ""); } });', "far: FileSystemWrite of /tmp/far is not among its permissions"],
-  ["starts a process", 'export default definePlugin({ async start() { (await import("node:child_process")).spawnSync("true"); } });', "far: ChildProcess of true is not among its permissions"],
-  ["reads the contributions of others", "export default definePlugin({ start(ctx) { ctx.contributions(healthCheck); } });", 'far: the contributions to "health.check" cannot be read from another process'],
-])("a plugin that %s says so, and the server goes on", async (_, source, message) => {
+  ["throws at import", 'throw new Error("no module");', "far 1.0.0: no module", "quarantined"],
+  ["has no plugin", "export default {};", "far 1.0.0: the default export is not a plugin", "quarantined"],
+  ["throws in start", 'export default definePlugin({ start() { throw new Error("no cable"); } });', "far 1.0.0 failed to start: no cable", "failed"],
+  ["exits in start", "export default definePlugin({ start() { process.exit(3); } });", "far failed: its process ended with exit code 3", "failed"],
+  ["reads a file that is not its own", 'export default definePlugin({ async start() { (await import("node:fs")).readFileSync("/etc/passwd"); } });', "far: FileSystemRead of /etc/passwd is not among its permissions", "quarantined"],
+  ["writes outside of its folders", 'export default definePlugin({ async start() { (await import("node:fs")).writeFileSync("/tmp/far", ""); } });', "far: FileSystemWrite of /tmp/far is not among its permissions", "quarantined"],
+  ["starts a process", 'export default definePlugin({ async start() { (await import("node:child_process")).spawnSync("true"); } });', "far: ChildProcess of true is not among its permissions", "quarantined"],
+  ["reads the contributions of others", "export default definePlugin({ start(ctx) { ctx.contributions(healthCheck); } });", 'far: the contributions to "health.check" cannot be read from another process', "failed"],
+])("a plugin that %s says so, and the server goes on", async (_, source, error, state) => {
   const { kernel } = start({ far: onDisk("far", source) });
   await kernel.start();
-  expect(kernel.status().find((s) => s.id === "far")).toMatchObject({ state: "failed", error: message });
+  expect(kernel.status().find((s) => s.id === "far")).toMatchObject({ state, error });
   await kernel.stop();
 });
 

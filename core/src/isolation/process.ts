@@ -100,6 +100,7 @@ const channelOf = (child: ChildProcess) => ({
 const exportsFor = (log: Logger, ctx: () => Context | undefined) => ({
   log: (level: keyof Logger, ...args: [string]) => log[level](...args),
   fail: (error: Error) => ctx()?.fail(error),
+  restart: (why: string) => ctx()?.restart(why),
   contribute(point: string, impl: unknown, order: object) {
     try {
       ctx()?.contribute({ kind: "point", id: point, contract: "1.0" }, impl, order);

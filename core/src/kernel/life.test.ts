@@ -209,6 +209,48 @@ test.each([["a crash of the provider", "one"], ["another provider", "two"]])("af
   expect([log, state("user"), kernel.status().find((s) => s.id === "user")?.restarts]).toEqual([["start on one", "undo", `start on ${next}`, "told"], "ready", 0]);
 });
 
+test("a plugin that asks for a restart gets one in good order, however often: nothing is counted against it", async () => {
+  const events: string[] = [];
+  let again!: (why: string) => void;
+  const plugin = definePlugin({ start(ctx) {
+    events.push("start");
+    again = ctx.restart;
+    ctx.defer((why) => void events.push(why));
+  } });
+  const { kernel, clock, state, lines } = kernelOf({ net: { plugin } });
+  await kernel.start();
+  for (let i = 1; i <= 4; i++) {
+    again(`another range, ${i}`);
+    await clock.pass(0);
+  }
+  expect([events, state("net"), kernel.status().find(({ id }) => id === "net")?.restarts]).toEqual([["start", ...Array(4).fill(["restarting", "start"]).flat()], "ready", 0]);
+  expect(lines.filter((line) => line.startsWith("net:"))).toEqual([1, 2, 3, 4].map((i) => `net: restart: another range, ${i}`));
+});
+
+test("a restart that is asked for before the plugin is ready comes when it is, and is that of the present run alone", async () => {
+  const log: string[] = [];
+  const asks: ((why: string) => void)[] = [];
+  const opened = Promise.withResolvers<void>();
+  const plugin = definePlugin({ async start(ctx) {
+    log.push("start");
+    asks.push(ctx.restart);
+    await opened.promise;
+  } });
+  const { kernel, clock, state } = kernelOf({ net: { plugin } });
+  const starting = kernel.start();
+  await clock.pass(0);
+  asks[0]!("another range");
+  await clock.pass(0);
+  expect(log).toEqual(["start"]);
+  opened.resolve();
+  await starting;
+  await clock.pass(0);
+  expect([log, state("net")]).toEqual([["start", "start"], "ready"]);
+  asks[0]!("too late");
+  await clock.pass(0);
+  expect(log).toHaveLength(2);
+});
+
 test("another provider takes a slot over: the old one is undone and retired, dependants run on", async () => {
   const user = holder();
   const log: string[] = [];

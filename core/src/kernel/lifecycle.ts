@@ -156,6 +156,7 @@ export function createKernel(options: KernelOptions): Kernel {
       return await failStart(instance, run, cause, retry);
     }
     void run.host.exited.then((error) => crash(instance, run, error));
+    if (run.outdated !== undefined) void serial(() => renew(instance, run));
     hooks.pluginReady.call(manifest.id);
     for (const other of instances.values()) {
       if (other.blockedBy !== undefined && !booting && !missingSlot(other)) void attempt(other, { retry: true });
@@ -326,10 +327,10 @@ export function createKernel(options: KernelOptions): Kernel {
     await restartOne(instance);
   }
 
-  /** Starts a plugin again that asks for it when a slot that it uses is taken over. */
+  /** Starts a plugin again whose run is out of date, in good order. */
   async function renew(instance: Instance, run: Run): Promise<void> {
     if (stopping || instance.run !== run || !isUp(instance) || isFixed(instance.manifest)) return;
-    options.log(instance.manifest.id).info("restart: a slot that it uses was taken over");
+    options.log(instance.manifest.id).info(`restart: ${run.outdated}`);
     await stopOne(instance, stopBudget, "restarting");
     await attempt(instance, { retry: true });
   }

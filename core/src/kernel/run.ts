@@ -26,7 +26,7 @@ export interface RunOptions {
   /** The plugin called `ctx.fail`. */
   readonly onFail: (error: Error) => void;
   readonly onSpan: OnSpan | undefined;
-  /** A slot that it uses was taken over, and its manifest asks for a restart then. */
+  /** It was ready, and is `outdated` now. */
   readonly onOutdated: () => void;
 }
 
@@ -34,6 +34,8 @@ export interface Run {
   readonly host: PluginHost;
   readonly declared: Declared | undefined;
   readonly impl: unknown;
+  /** Why it should start anew: the plugin asks for it, or a slot that it uses was taken over and its manifest asks for it then. */
+  readonly outdated: string | undefined;
   /** Loads, starts and waits for the gate; what it provides is on the board when this resolves. */
   start(): Promise<void>;
   /** Takes its slots away, aborts its signal and undoes, within `budget` milliseconds. Never rejects; may be called more than once. */
@@ -63,12 +65,18 @@ export function createRun(options: RunOptions): Run {
   let declared: Declared | undefined;
   let impl: unknown;
   let disposed: Promise<void> | undefined;
+  let outdated: string | undefined;
   const timed = <T>(step: Span["step"], fn: () => Promise<T>): Promise<T> => spanned(options.onSpan, step, manifest.id, fn);
 
   /** A start that was cut off may go on for a while: what it still does is undone at once. */
   function defer(step: Undo): void {
     if (over) void undoOne(step, over);
     else undos.push(step);
+  }
+
+  function outdate(why: string): void {
+    outdated = why;
+    if (impl !== undefined) options.onOutdated();
   }
 
   async function undoOne(step: Undo, why: StopReason): Promise<void> {
@@ -87,7 +95,7 @@ export function createRun(options: RunOptions): Run {
     options.onLoaded();
     // A failure that is told before the plugin is ready ends its start.
     const onFail = (error: Error): void => (impl === undefined ? abort.abort(error) : options.onFail(error));
-    const ctx = contextOf({ ...options, dirs, onFail }, declared, abort.signal, defer);
+    const ctx = contextOf({ ...options, dirs, onFail }, declared, abort.signal, defer, outdate);
     const value = await withTimeout(options, abort, "ready", async () => {
       const started = await timed("start", () => host.call("start", ctx));
       if (declared!.parts.has("ready")) await timed("ready", () => host.call("ready", started, abort.signal));
@@ -111,23 +119,24 @@ export function createRun(options: RunOptions): Run {
     host,
     get declared() { return declared; },
     get impl() { return impl; },
+    get outdated() { return outdated; },
     start: () => runAs(manifest.id, start),
     dispose: (why, budget) => (disposed ??= within(budget, runAs(manifest.id, () => undo(why)), () => log.warn(`did not stop within ${budget} ms`))),
   };
 }
 
-function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, defer: (step: Undo) => void): PluginContext<any, any, any> {
+function contextOf(options: RunOptions, declared: Declared, signal: AbortSignal, defer: (step: Undo) => void, restart: (why: string) => void): PluginContext<any, any, any> {
   const { manifest, board, log, dirs } = options;
   const { id } = manifest;
   const grant = grantOf(manifest);
   if (grant) defer(board.points.contribute(apiGrant, id, grant));
   const used = [...Object.keys(manifest.needs), ...Object.keys(manifest.wants)];
-  if (manifest.onDependencyRestart === "restart") for (const slot of used) defer(board.onReplaced(slot, id, options.onOutdated));
+  if (manifest.onDependencyRestart === "restart") for (const slot of used) defer(board.onReplaced(slot, id, () => restart(`the slot "${slot}", which it uses, was taken over`)));
   const handles = (wanted: Readonly<Record<string, string>>) => Object.freeze(Object.fromEntries(
     Object.entries(wanted).filter(([, slot]) => board.provider(slot)).map(([name, slot]) => [name, slotFor(board, manifest, slot)]),
   ));
   return {
-    id, dirs, signal, log, hooks: board.hooks, config: options.config,
+    id, dirs, signal, log, restart, hooks: board.hooks, config: options.config,
     slot: (slot) => (used.includes(slot) && board.provider(slot) ? slotFor(board, manifest, slot) : undefined),
     needs: handles(declared.needs), wants: handles(declared.wants),
     contribute(point, impl, order) {

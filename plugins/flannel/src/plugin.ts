@@ -81,7 +81,7 @@ async function followPeers(ctx: Context, backend: Backend): Promise<void> {
   let known = JSON.stringify(peersOf(backend, informer.list()));
   const changed = ({ metadata, spec }: Node) => {
     // A Node that was deleted and registered again has no annotations, and perhaps another range.
-    if (metadata.name === nodeName && spec?.podCIDR && spec.podCIDR !== podCidr) return ctx.fail(new Error(`spec.podCIDR of node ${nodeName} is ${spec.podCIDR} now, no longer ${podCidr}`));
+    if (metadata.name === nodeName && spec?.podCIDR && spec.podCIDR !== podCidr) return ctx.restart(`spec.podCIDR of node ${nodeName} is ${spec.podCIDR} now, no longer ${podCidr}`);
     if (metadata.name === nodeName) return queue.add("self");
     const next = JSON.stringify(peersOf(backend, informer.list()));
     if (next !== known) queue.add("peers");
