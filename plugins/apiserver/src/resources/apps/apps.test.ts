@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { created, fakeContext, rowOf, statusUpdated, updated } from "../testing.ts";
+import { created, fakeContext, NOW, rowOf, statusUpdated, updated } from "../testing.ts";
 import type { Obj } from "../types.ts";
 
 const labels = { app: "web" };
@@ -194,26 +194,113 @@ describe("a Job", () => {
     });
   });
 
-  it("may be applied again as it was written", () => {
+  it("keeps the generated selector, which no client may leave out", () => {
     const old = created(jobs, job()).object;
-    const { object, errors } = updated(jobs, old, (o) => (o.spec = structuredClone(job().spec)));
-    expect(errors).toEqual([]);
-    expect(object.spec.selector).toEqual(old.spec.selector);
+    const { errors } = updated(jobs, old, (o) => {
+      delete o.spec.selector;
+      delete o.spec.template.metadata.labels["job-name"];
+    });
+    expect(errors.map((error) => error.slice(0, 60))).toEqual([
+      "spec.selector: Required value", 'spec.template.metadata.labels: Invalid value: {"app":"web","c', "spec.selector: Invalid value: null: field is immutable",
+      'spec.template: Invalid value: {"metadata":{"labels":{"app":"w',
+    ].map((error) => error.slice(0, 60)));
   });
 
-  it.each<[Obj, string]>([
+  const several = { completionMode: "Indexed", completions: 4 };
+  const policy = (rule: Obj) => ({ ...several, successPolicy: { rules: [rule] } });
+  it.each<[Obj, ...string[]]>([
     [{ template: template() }, 'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'],
     [{ parallelism: -1 }, "spec.parallelism: Invalid value: -1: must be greater than or equal to 0"],
     [{ completionMode: "Indexed", parallelism: 1 }, "spec.completions: Required value: when completion mode is Indexed"],
-    [{ completionMode: "x" }, 'spec.completionMode: Unsupported value: "x": supported values: "Indexed", "NonIndexed"'],
-    [{ manualSelector: true }, "spec.selector: Required value"],
-  ])("is refused with %j", (spec, error) => expect(created(jobs, job(spec)).errors).toEqual([error]));
+    [{ completionMode: "x" }, 'spec.completionMode: Unsupported value: "x": supported values: "NonIndexed", "Indexed"'],
+    [{ manualSelector: true }, "spec.selector: Required value", 'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'],
+    [
+      { template: { ...once.template, metadata: { labels: { "job-name": "x" } } } },
+      'spec.template.metadata.labels[job-name]: Invalid value: {"job-name":"x","controller-uid":"uid-1","batch.kubernetes.io/controller-uid":"uid-1","batch.kubernetes.io/job-name":"j"}: must be \'j\'',
+    ],
+    [
+      { selector: { matchLabels: { app: "web" } } },
+      'spec.selector: Invalid value: {"matchLabels":{"app":"web","batch.kubernetes.io/controller-uid":"uid-1"}}: `selector` not auto-generated',
+    ],
+    [{ maxFailedIndexes: 1, ...several }, "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified"],
+    [{ backoffLimitPerIndex: 1 }, "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"],
+    [{ managedBy: "x" }, 'spec.managedBy: Invalid value: "x": must be a domain-prefixed path (such as "acme.io/foo")'],
+    [policy({ succeededIndexes: "0-3,2" }), 'spec.successPolicy.rules[0].succeededIndexes: Invalid value: "0-3,2": error parsing succeededIndexes: non-increasing order, previous: 3, current: 2'],
+    [policy({ succeededIndexes: "3-3" }), 'spec.successPolicy.rules[0].succeededIndexes: Invalid value: "3-3": error parsing succeededIndexes: non-increasing order, previous: 3, current: 3'],
+    [policy({ succeededIndexes: "1-9" }), 'spec.successPolicy.rules[0].succeededIndexes: Invalid value: "1-9": error parsing succeededIndexes: too large index: "9"'],
+    [
+      policy({ succeededIndexes: "1", succeededCount: 2 }),
+      "spec.successPolicy.rules[0].succeededCount: Invalid value: 2: must be less than or equal to 1 (the number of indexes in the specified succeededIndexes field)",
+    ],
+    [{ podFailurePolicy: { rules: [{ action: "Ignore" }] } }, "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required"],
+  ])("is refused with %j", (spec, ...errors) => expect(created(jobs, job(spec)).errors).toEqual(errors));
 
-  it("keeps its completions and its template, but for scheduling while suspended", () => {
+  it("gives its pods host names that are not too long", () => {
+    const name = "x".repeat(62);
+    const object = { ...job({ ...several }), metadata: { name } };
+    expect(created(jobs, object).errors).toEqual([`metadata.name: Invalid value: "${name}": will not able to create pod with invalid DNS label: ${name}-3`]);
+  });
+
+  it("warns of more indexes than can be tracked", () => {
+    const warnings = (spec: Obj) => jobs.warnings!(created(jobs, job({ completionMode: "Indexed", parallelism: 10_001, ...spec })).object);
+    expect(warnings({ completions: 100_001 })[0]).toMatch(/might not be able to track completedIndexes/);
+    expect(warnings({ completions: 100_000 })).toEqual([]);
+  });
+
+  it("keeps its completions and its template, but for scheduling and resources while suspended", () => {
     const old = created(jobs, job({ suspend: true })).object;
-    expect(updated(jobs, old, (o) => (o.spec.completions = 5)).errors).toEqual(["spec.completions: Invalid value: 5: field is immutable"]);
-    expect(updated(jobs, old, (o) => (o.spec.template.spec.nodeSelector = { a: "b" })).errors).toEqual([]);
-    expect(updated(jobs, old, (o) => (o.spec.template.spec.containers[0].image = "x")).errors.join()).toContain("spec.template: Invalid value");
+    const change = (edit: (spec: Obj) => void, status: Obj = {}) => updated(jobs, { ...old, status }, (o) => edit(o.spec)).errors.map((error) => error.split(":")[0]);
+    expect(change((spec) => (spec.completions = 5))).toEqual(["spec.completions"]);
+    const place = (spec: Obj) => Object.assign(spec.template.spec, { nodeSelector: { a: "b" }, affinity: { nodeAffinity: {} } });
+    const resize = (spec: Obj) => (spec.template.spec.containers[0].resources = { limits: { cpu: "2" } });
+    const held = [{ type: "Suspended", status: "True" }];
+    for (const edit of [place, resize]) {
+      expect(change(edit)).toEqual([]);
+      expect(change(edit, { startTime: NOW })).toEqual(["spec.template"]);
+      expect(change(edit, { startTime: NOW, conditions: held })).toEqual([]);
+      expect(change(edit, { active: 1 })).toEqual(["spec.template"]);
+    }
+    expect(change((spec) => (spec.template.spec.affinity = { podAntiAffinity: {} }))).toEqual(["spec.template"]);
+    expect(change((spec) => (spec.template.spec.containers[0].image = "x"))).toEqual(["spec.template"]);
+  });
+
+  it("that is Indexed changes completions together with parallelism", () => {
+    const old = created(jobs, job({ ...several })).object;
+    expect(updated(jobs, old, (o) => (o.spec.completions = 5)).errors).toEqual(["spec.completions: Invalid value: 5: can only be modified in tandem with spec.parallelism"]);
+    expect(updated(jobs, old, (o) => Object.assign(o.spec, { completions: 5, parallelism: 5 })).errors).toEqual([]);
+  });
+
+  const is = (...types: string[]) => ({ conditions: types.map((type) => ({ type, status: "True" })) });
+  const [earlier, later] = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"];
+  const complete = { ...is("SuccessCriteriaMet", "Complete"), startTime: earlier, completionTime: later };
+  it.each<[Obj, Obj, Obj, ...string[]]>([
+    [{}, {}, { active: 2, ready: 1, startTime: earlier }],
+    [{}, {}, complete],
+    [{}, {}, { ...is("FailureTarget", "Failed"), startTime: earlier }],
+    [{}, {}, { active: -1 }, "status.active: Invalid value: -1: must be greater than or equal to 0"],
+    [{}, {}, { active: 1, ready: 2 }, "status.ready: Invalid value: 2: cannot set more ready pods than active"],
+    [{}, {}, { uncountedTerminatedPods: { succeeded: ["a"], failed: ["a"] } }, 'status.uncountedTerminatedPods.failed[0]: Duplicate value: "a"'],
+    [{}, {}, { ...is("Failed"), startTime: earlier }, "status.conditions: Invalid value: cannot set Failed=True condition without the FailureTarget=true condition"],
+    [{}, {}, { ...complete, ...is("Complete") }, "status.conditions: Invalid value: cannot set Complete=True condition without the SuccessCriteriaMet=true condition"],
+    [{}, {}, { ...complete, completionTime: undefined }, "status.completionTime: Required value: completionTime is required for Complete jobs"],
+    [{}, {}, { ...complete, startTime: later, completionTime: earlier }, `status.completionTime: Invalid value: "${earlier}": completionTime cannot be set before startTime`],
+    [{}, {}, { completionTime: later }, `status.completionTime: Invalid value: "${later}": cannot set completionTime when there is no Complete=True condition`],
+    [{}, {}, { ...complete, startTime: undefined }, "status.startTime: Required value: startTime is required for finished job"],
+    [{}, {}, { ...complete, active: 1 }, "status.active: Invalid value: 1: active>0 is invalid for finished job"],
+    [{}, {}, { ...complete, terminating: 1 }, "status.terminating: Invalid value: 1: terminating>0 is invalid for finished job"],
+    [{}, {}, { completedIndexes: "1" }, 'status.completedIndexes: Invalid value: "1": error parsing completedIndexes: too large index: "1"', 'status.completedIndexes: Invalid value: "1": cannot set non-empty completedIndexes when non-indexed completion mode'],
+    [{}, {}, { failedIndexes: "0" }, 'status.failedIndexes: Invalid value: "0": cannot set non-null failedIndexes when backoffLimitPerIndex is null'],
+    [{ ...several, backoffLimitPerIndex: 1 }, {}, { completedIndexes: "0-2", failedIndexes: "2" }, 'status.failedIndexes: Invalid value: "2": failedIndexes and completedIndexes overlap at index: 2'],
+    [{}, complete, { ...complete, ...is("SuccessCriteriaMet"), completionTime: undefined }, "status.conditions: Invalid value: cannot disable the terminal Complete=True condition"],
+    [{}, complete, { ...complete, completionTime: "2026-01-03T00:00:00Z" }, 'status.completionTime: Invalid value: "2026-01-03T00:00:00Z": completionTime cannot be mutated'],
+    [{}, { failed: 2 }, { failed: 1 }, "status.failed: Invalid value: 1: cannot decrease the failed counter"],
+    [{}, { startTime: earlier }, { startTime: later }, "status.startTime: Required value: startTime cannot be removed for unsuspended job"],
+    [{ suspend: true }, { startTime: earlier }, {}],
+    // A status of old that the rules would refuse does not lock the job.
+    [{}, is("Complete"), { ...is("Complete"), succeeded: 1 }],
+  ])("with %j and the status %j may get %j", (spec, before, status, ...errors) => {
+    const old = { ...created(jobs, job(spec)).object, status: before };
+    expect(statusUpdated(jobs, old, status)).toEqual(errors);
   });
 });
 
@@ -222,6 +309,12 @@ describe("a CronJob", () => {
     [{ schedule: "" }, "spec.schedule: Required value"],
     [{ schedule: "* * * *" }, 'spec.schedule: Invalid value: "* * * *": expected exactly 5 fields, found 4: [* * * *]'],
     [{ schedule: "61 * * * *" }, 'spec.schedule: Invalid value: "61 * * * *": end of range (61) above maximum (59): 61'],
+    [{ schedule: "@every x" }, 'spec.schedule: Invalid value: "@every x": failed to parse duration @every x: time: invalid duration "x"'],
+    [{ schedule: "TZ=UTC * * * * *" }, 'spec.schedule: Invalid value: "TZ=UTC * * * * *": cannot use TZ or CRON_TZ in schedule, use timeZone field instead'],
+    [{ timeZone: "local" }, 'spec.timeZone: Invalid value: "local": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones'],
+    [{ timeZone: "" }, 'spec.timeZone: Invalid value: "": timeZone must be nil or non-empty string'],
+    [{ jobTemplate: { spec: { ...once, selector: {} } } }, "spec.jobTemplate.spec.selector: Invalid value: {}: `selector` will be auto-generated"],
+    [{ jobTemplate: { spec: { ...once, manualSelector: true } } }, 'spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: "nil", "false"'],
     [{ timeZone: "Mars/Olympus" }, 'spec.timeZone: Invalid value: "Mars/Olympus": unknown time zone Mars/Olympus'],
     [{ concurrencyPolicy: "x" }, 'spec.concurrencyPolicy: Unsupported value: "x": supported values: "Allow", "Forbid", "Replace"'],
     [{ jobTemplate: { spec: { template: template() } } }, 'spec.jobTemplate.spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'],
@@ -229,6 +322,15 @@ describe("a CronJob", () => {
 
   it.each(["@hourly", "@every 1h30m", "0 0 1-15/2 jan-mar,dec sun", "*/5 * * * ?", "TZ=UTC 0 0 * * *"])("understands %s", (schedule) => {
     expect(created(cronJobs, cron({ schedule })).errors.filter((e) => !e.includes("TZ"))).toEqual([]);
+  });
+
+  it("keeps a time zone in its schedule and a long name that it has already", () => {
+    const old = created(cronJobs, { ...cron({ schedule: "TZ=UTC 0 0 * * *" }), metadata: { name: "x".repeat(53) } }).object;
+    expect(updated(cronJobs, old, (o) => (o.spec.suspend = true)).errors).toEqual([]);
+    expect(cronJobs.warnings!(old)[0]).toMatch(/^CRON_TZ or TZ used in spec.schedule is not officially supported/);
+    expect(updated(cronJobs, old, (o) => (o.spec.timeZone = "UTC")).errors).toEqual([
+      'spec.schedule: Invalid value: "TZ=UTC 0 0 * * *": cannot use both timeZone field and TZ or CRON_TZ in schedule',
+    ]);
   });
 
   it("has a name short enough for its jobs", () => {

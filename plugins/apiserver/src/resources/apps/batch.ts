@@ -6,16 +6,32 @@ import type { Obj } from "../types.ts";
 import { warnOfName, warnOfTemplate, warnOfWorkload } from "../core/warn-pod.ts";
 import { cronJobColumns, jobColumns } from "./columns.ts";
 import { defaultCronJob, defaultJob } from "./defaults.ts";
-import { validateCronJob, validateJob, validateJobUpdate } from "./validate-batch.ts";
+import { validateCronJob, validateCronJobUpdate, validateJob, validateJobUpdate } from "./validate-batch.ts";
+import { validateJobStatus } from "./validate-job-status.ts";
 
 export const cronJob: Behaviour = {
   ...withGeneration(),
   columns: cronJobColumns,
   defaults: defaultCronJob,
   validate: validateCronJob,
-  validateUpdate: validateCronJob,
-  warnings: (object) => [...warnOfName(object), ...warnOfTemplate("spec.jobTemplate.spec.template", object.spec.jobTemplate?.spec?.template)],
+  validateUpdate: validateCronJobUpdate,
+  warnings: (object) => {
+    const { schedule, jobTemplate } = object.spec;
+    return [
+      ...warnOfName(object), ...warnOfManyIndexes(jobTemplate.spec), ...warnOfTemplate("spec.jobTemplate.spec.template", jobTemplate.spec.template),
+      ...(schedule.includes("TZ") ? [`CRON_TZ or TZ used in spec.schedule is not officially supported, see ${CRON_DOCS}`] : []),
+    ];
+  },
 };
+
+const CRON_DOCS = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
+const MANY_INDEXES = 100_000;
+const MANY_PODS = 10_000;
+
+const warnOfManyIndexes = ({ completionMode, completions, parallelism }: Obj): string[] =>
+  completionMode === "Indexed" && completions > MANY_INDEXES && parallelism > MANY_PODS
+    ? ["In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"]
+    : [];
 
 export const job: Behaviour = {
   columns: jobColumns,
@@ -24,13 +40,11 @@ export const job: Behaviour = {
     object.status = {};
     generateSelector(object);
   },
-  prepareUpdate: (object, old) => {
-    keepStatus(object, old);
-    inheritSelector(object, old);
-  },
+  prepareUpdate: keepStatus,
   validate: validateJob,
   validateUpdate: validateJobUpdate,
-  warnings: warnOfWorkload,
+  validateStatusUpdate: validateJobStatus,
+  warnings: (object) => [...warnOfManyIndexes(object.spec), ...warnOfWorkload(object)],
   generationOf: (object) => object.spec,
   selectableFields: { "status.successful": (o) => String(o.status?.succeeded ?? 0) },
 };
@@ -47,15 +61,4 @@ function generateSelector(object: Obj): void {
   labels["batch.kubernetes.io/job-name"] ??= metadata!.name;
   const selector = ensure(ensure(spec, "selector"), "matchLabels");
   selector["batch.kubernetes.io/controller-uid"] ??= uid;
-}
-
-/** The generated part may be left out of an update, as clients apply what they once created. */
-function inheritSelector(object: Obj, old: Obj): void {
-  if (object.spec.manualSelector || old.spec.manualSelector) return;
-  object.spec.selector ??= old.spec.selector;
-  const labels = ensure(ensure(object.spec.template, "metadata"), "labels");
-  for (const key of ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"]) {
-    const before = old.spec.template?.metadata?.labels?.[key];
-    if (before !== undefined) labels[key] ??= before;
-  }
 }

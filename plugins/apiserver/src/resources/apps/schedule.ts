@@ -19,7 +19,9 @@ const bounds: readonly Bounds[] = [
 export function scheduleProblem(text: string): string | undefined {
   const schedule = text.replace(/^(CRON_)?TZ=\S+\s+/, "").trim();
   if (schedule.startsWith("@")) {
-    if (descriptors.has(schedule) || /^@every (\d+(\.\d+)?(ns|us|ms|s|m|h))+$/.test(schedule)) return undefined;
+    if (descriptors.has(schedule)) return undefined;
+    const every = /^@every (.*)$/.exec(schedule)?.[1];
+    if (every !== undefined) return isDuration(every) ? undefined : `failed to parse duration ${schedule}: time: invalid duration ${JSON.stringify(every)}`;
     return `unrecognized descriptor: ${schedule}`;
   }
   const fields = schedule.split(/\s+/);
@@ -32,6 +34,8 @@ export function scheduleProblem(text: string): string | undefined {
   }
   return undefined;
 }
+
+const isDuration = (text: string): boolean => /^(\d+(\.\d+)?(ns|us|ms|s|m|h))+$/.test(text);
 
 function rangeProblem(range: string, { min, max, names }: Bounds): string | undefined {
   const [span = "", step, ...tooManySteps] = range.split("/");

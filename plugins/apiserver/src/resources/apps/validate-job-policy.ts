@@ -1,12 +1,13 @@
-/** Validation of what decides over the end of a Job: its failure policy, its success policy, and the limits of an index. */
+/** Validation of what decides over the end of a Job: its failure policy, its success policy, and the limits of its indexes. */
 import { isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
-import { duplicate, type FieldError, invalidRule, invalidValue, nonNegative, notSupported, required, tooMany } from "../validate/field.ts";
+import { duplicate, type FieldError, invalidRule, invalidValue, nonNegative, notSupported, required, tooLong, tooMany } from "../validate/field.ts";
 import { qualifiedName } from "../validate/names.ts";
 
 const MAX_RULES = 20;
 const MAX_EXIT_CODES = 255;
 const MAX_INDEXES = 100_000;
+const MAX_INDEX_TEXT = 64 * 1024;
 const MAX_INDEXES_OF_MANY = 10_000;
 const OF_MANY = `must be less than or equal to ${MAX_INDEXES_OF_MANY} when completions are above ${MAX_INDEXES} and used with backoff limit per index`;
 const actions = ["Count", "FailIndex", "FailJob", "Ignore"];
@@ -33,15 +34,14 @@ function validateRule(at: string, rule: Obj, spec: Obj, containers: ReadonlySet<
   const errors = chosen(`${at}.action`, rule.action, actions);
   if (rule.action === "FailIndex" && spec.backoffLimitPerIndex == null) errors.push(invalidValue(`${at}.action`, rule.action, "requires the backoffLimitPerIndex to be set"));
   const conditions = items(rule, "onPodConditions");
-  if (isObject(rule.onExitCodes)) {
-    errors.push(...validateExitCodes(`${at}.onExitCodes`, rule.onExitCodes, containers));
-    if (conditions.length > 0) errors.push(invalidRule(at, "specifying both OnExitCodes and OnPodConditions is not supported"));
-  } else if (conditions.length === 0) errors.push(invalidRule(at, "specifying one of OnExitCodes and OnPodConditions is required"));
+  if (isObject(rule.onExitCodes)) errors.push(...validateExitCodes(`${at}.onExitCodes`, rule.onExitCodes, containers));
   if (conditions.length > MAX_RULES) errors.push(tooMany(`${at}.onPodConditions`, conditions.length, MAX_RULES));
   conditions.forEach(({ type = "", status }, i) => {
     const field = `${at}.onPodConditions[${i}]`;
     errors.push(...qualifiedName(type).map((why) => invalidValue(`${field}.type`, type, why)), ...chosen(`${field}.status`, status, statuses));
   });
+  if (isObject(rule.onExitCodes) && conditions.length > 0) errors.push(invalidRule(at, "specifying both OnExitCodes and OnPodConditions is not supported"));
+  if (!isObject(rule.onExitCodes) && conditions.length === 0) errors.push(invalidRule(at, "specifying one of OnExitCodes and OnPodConditions is required"));
   return errors;
 }
 
@@ -61,22 +61,19 @@ function validateExitCodes(at: string, { operator, containerName, values = [] }:
   return errors;
 }
 
-/** The limits that an Indexed job may set for its indexes. */
-export function validateIndexLimits(at: string, spec: Obj): FieldError[] {
-  const { completions, parallelism, backoffLimitPerIndex: perIndex, maxFailedIndexes: maxFailed, completionMode } = spec;
-  const errors = [...nonNegative(`${at}.backoffLimitPerIndex`, perIndex), ...nonNegative(`${at}.maxFailedIndexes`, maxFailed)];
-  if (maxFailed != null && perIndex == null) errors.push(required(`${at}.backoffLimitPerIndex`, "when maxFailedIndexes is specified"));
-  if (completionMode !== "Indexed") {
-    for (const name of ["backoffLimitPerIndex", "maxFailedIndexes"]) {
-      if (spec[name] != null) errors.push(invalidValue(`${at}.${name}`, spec[name], "requires indexed completion mode"));
-    }
-    return errors;
+/** The limits that an Indexed job may set for its indexes, and no other. */
+export function validateCompletionMode(at: string, spec: Obj): FieldError[] {
+  const { completions, parallelism, backoffLimitPerIndex: perIndex, maxFailedIndexes: maxFailed, completionMode: mode } = spec;
+  if (mode != null && mode !== "NonIndexed" && mode !== "Indexed") return [notSupported(`${at}.completionMode`, mode, ["NonIndexed", "Indexed"])];
+  if (mode !== "Indexed") {
+    return ["backoffLimitPerIndex", "maxFailedIndexes"].filter((name) => spec[name] != null)
+      .map((name) => invalidValue(`${at}.${name}`, spec[name], "requires indexed completion mode"));
   }
-  if (completions == null) return [...errors, required(`${at}.completions`, "when completion mode is Indexed")];
+  const errors = completions == null ? [required(`${at}.completions`, "when completion mode is Indexed")] : [];
   if (parallelism > MAX_INDEXES) errors.push(invalidValue(`${at}.parallelism`, parallelism, `must be less than or equal to ${MAX_INDEXES} when completion mode is Indexed`));
-  if (maxFailed > completions) errors.push(invalidValue(`${at}.maxFailedIndexes`, maxFailed, "must be less than or equal to completions"));
+  if (completions != null && maxFailed > completions) errors.push(invalidValue(`${at}.maxFailedIndexes`, maxFailed, "must be less than or equal to completions"));
   if (maxFailed > MAX_INDEXES) errors.push(invalidValue(`${at}.maxFailedIndexes`, maxFailed, `must be less than or equal to ${MAX_INDEXES}`));
-  if (completions <= MAX_INDEXES || perIndex == null) return errors;
+  if (!(completions > MAX_INDEXES) || perIndex == null) return errors;
   if (maxFailed == null) errors.push(required(`${at}.maxFailedIndexes`, `must be specified when completions is above ${MAX_INDEXES}`));
   for (const name of ["parallelism", "maxFailedIndexes"]) {
     if (spec[name] > MAX_INDEXES_OF_MANY) errors.push(invalidValue(`${at}.${name}`, spec[name], OF_MANY));
@@ -89,38 +86,51 @@ export function validateSuccessPolicy(at: string, spec: Obj): FieldError[] {
   if (!isObject(policy)) return [];
   if (spec.completionMode !== "Indexed") return [invalidValue(at, policy, "requires indexed completion mode")];
   const rules = items(policy, "rules");
-  if (rules.length === 0) return [required(`${at}.rules`, "at least one rules must be specified when the successPolicy is specified")];
-  const errors = rules.length > MAX_RULES ? [tooMany(`${at}.rules`, rules.length, MAX_RULES)] : [];
+  const errors = rules.length === 0 ? [required(`${at}.rules`, "at least one rules must be specified when the successPolicy is specified")] : [];
+  if (rules.length > MAX_RULES) errors.push(tooMany(`${at}.rules`, rules.length, MAX_RULES));
   return [...errors, ...rules.flatMap((rule, i) => validateSuccessRule(`${at}.rules[${i}]`, rule, spec.completions ?? 0))];
 }
 
 function validateSuccessRule(at: string, { succeededCount: count, succeededIndexes: indexes }: Obj, completions: number): FieldError[] {
   if (count == null && indexes == null) return [required(at, "at least one of succeededCount or succeededIndexes must be specified")];
-  const errors = nonNegative(`${at}.succeededCount`, count);
-  const total = indexes == null ? undefined : countIndexes(indexes, completions);
-  if (typeof total === "string") errors.push(invalidValue(`${at}.succeededIndexes`, indexes, total));
+  const total = indexes == null ? 0 : countIndexes(indexes, completions);
+  const errors = indexes?.length > MAX_INDEX_TEXT ? [tooLong(`${at}.succeededIndexes`, MAX_INDEX_TEXT)] : [];
+  if (typeof total === "string") errors.push(invalidValue(`${at}.succeededIndexes`, indexes, `error parsing succeededIndexes: ${total}`));
+  errors.push(...nonNegative(`${at}.succeededCount`, count));
   if (count > completions) errors.push(invalidValue(`${at}.succeededCount`, count, `must be less than or equal to ${completions} (the number of specified completions)`));
-  if (typeof total === "number" && count > total) {
-    errors.push(invalidValue(`${at}.succeededCount`, count, `must be less than or equal to ${total} (the number of indexes in the specified succeededIndexes field)`));
+  const available = typeof total === "string" ? 0 : total;
+  if (indexes != null && count > available) {
+    errors.push(invalidValue(`${at}.succeededCount`, count, `must be less than or equal to ${available} (the number of indexes in the specified succeededIndexes field)`));
   }
   return errors;
 }
 
 /** How many indexes a list such as `0-3,7` names, or what is wrong with it. */
-function countIndexes(text: string, completions: number): number | string {
-  let last = -1;
+export function countIndexes(text: string, completions: number): number | string {
+  let previous: number | undefined;
   let total = 0;
   for (const part of text === "" ? [] : text.split(",")) {
-    const ends = part.split("-");
-    if (ends.length > 2) return `the fragment ${JSON.stringify(part)} violates the requirement that an index interval can have at most two parts separated by '-'`;
-    const bad = ends.find((end) => !/^\d+$/.test(end));
-    if (bad !== undefined) return `cannot convert string to integer for index: ${JSON.stringify(bad)}`;
-    const [first = 0, end = first] = ends.map(Number);
-    if (first >= completions || end >= completions) return `too large index: ${JSON.stringify(String(Math.max(first, end)))}`;
-    if (first <= last) return `non-increasing order, previous: ${last}, current: ${first}`;
-    if (end < first) return `non-increasing order, previous: ${first}, current: ${end}`;
-    total += end - first + 1;
-    last = end;
+    const interval = parseInterval(part, completions);
+    if (typeof interval === "string") return interval;
+    const [first, last] = interval;
+    if (previous !== undefined && previous >= first) return outOfOrder(previous, first);
+    total += last - first + 1;
+    previous = last;
   }
   return total;
+}
+
+const outOfOrder = (previous: number, current: number): string => `non-increasing order, previous: ${previous}, current: ${current}`;
+
+/** First and last index of `3` or `0-3`. */
+export function parseInterval(text: string, completions: number): readonly [number, number] | string {
+  const ends = text.split("-");
+  if (ends.length > 2) return `the fragment ${JSON.stringify(text)} violates the requirement that an index interval can have at most two parts separated by '-'`;
+  for (const end of ends) {
+    if (!/^\d+$/.test(end)) return `cannot convert string to integer for index: ${JSON.stringify(end)}`;
+    if (Number(end) >= completions) return `too large index: ${JSON.stringify(end)}`;
+  }
+  const [first = 0, last] = ends.map(Number);
+  if (last === undefined) return [first, first];
+  return first < last ? [first, last] : outOfOrder(first, last);
 }
