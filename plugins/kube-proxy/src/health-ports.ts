@@ -15,7 +15,14 @@ interface Open {
   localEndpoints: number;
 }
 
-export function healthPorts(log: Logger, address = "0.0.0.0"): HealthPorts {
+export interface HealthPortOptions {
+  readonly log: Logger;
+  /** Whether the rules are up to date. */
+  readonly isHealthy: () => boolean;
+  readonly address?: string;
+}
+
+export function healthPorts(options: HealthPortOptions): HealthPorts {
   const open = new Map<string, Open>();
 
   function close(service: string): void {
@@ -30,18 +37,19 @@ export function healthPorts(log: Logger, address = "0.0.0.0"): HealthPorts {
       if (known && known.port === health?.port) known.localEndpoints = health.localEndpoints;
       else {
         if (known) close(service);
-        if (health) open.set(service, listen(service, health, address, log));
+        if (health) open.set(service, listen(service, health, options));
       }
     },
     stop: () => [...open.keys()].forEach(close),
   };
 }
 
-function listen(service: string, { port, localEndpoints }: HealthPort, address: string, log: Logger): Open {
+function listen(service: string, { port, localEndpoints }: HealthPort, { log, isHealthy, address = "0.0.0.0" }: HealthPortOptions): Open {
   const [namespace, name] = service.split("/");
   const server = http.createServer((_request, response) => {
-    const body = { service: { namespace, name }, localEndpoints: state.localEndpoints, serviceProxyHealthy: true };
-    response.writeHead(state.localEndpoints ? 200 : 503, {
+    const serviceProxyHealthy = isHealthy();
+    const body = { service: { namespace, name }, localEndpoints: state.localEndpoints, serviceProxyHealthy };
+    response.writeHead(state.localEndpoints && serviceProxyHealthy ? 200 : 503, {
       "content-type": "application/json", "x-content-type-options": "nosniff", "x-load-balancing-endpoint-weight": String(state.localEndpoints),
     });
     response.end(JSON.stringify(body));

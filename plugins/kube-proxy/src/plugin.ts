@@ -1,20 +1,18 @@
 /** Fills the `proxy` slot: Service addresses and node ports as one nftables table. */
 import { definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
 import { kube, node, proxy, runner, type Runner } from "@k3s-p/plugin-api/slots";
+import { servePages, type PageTable } from "@k3s-p/plugin-api/pages";
 import { healthPorts } from "./health-ports.ts";
 import { openNft } from "./nft.ts";
+import { proxySettings, type Address, type ProxyConfig } from "./options.ts";
 import { startProxy, type StaleFlow } from "./proxy.ts";
 import { createTable } from "./table.ts";
-
-interface Config {
-  readonly table?: string;
-  readonly localhostNodePorts?: boolean;
-}
+import { proxyWatch } from "./watch.ts";
 
 const needs = { kube, node, runner };
-type Context = PluginContext<typeof needs, {}, Config>;
+type Context = PluginContext<typeof needs, {}, ProxyConfig>;
 
-export default definePlugin<typeof proxy, typeof needs, {}, Config>({
+export default definePlugin<typeof proxy, typeof needs, {}, ProxyConfig>({
   provides: proxy,
   needs,
   async start(ctx) {
@@ -22,25 +20,34 @@ export default definePlugin<typeof proxy, typeof needs, {}, Config>({
     if (process.getuid?.() !== 0) {
       throw k3spError("K3SP_ROOT_REQUIRED", { message: "kube-proxy writes nftables rules", fix: "run the server as root, or without a node: --disable-agent" });
     }
-    const { table: tableName = "k3sp-proxy", localhostNodePorts = true } = ctx.config;
+    const { table: tableName, localhostNodePorts, healthz, metrics } = proxySettings(ctx.config);
     const clusterCidr = cluster.clusterCidr[0]!;
     const table = createTable({ name: tableName, clusterCidr, serviceCidr: cluster.serviceCidr[0]!, localhostNodePorts });
     const nft = openNft(ctx.needs.runner, ctx.log);
     ctx.defer(() => nft.stop());
-    const health = healthPorts(ctx.log);
+    const watch = proxyWatch();
+    const health = healthPorts({ log: ctx.log, isHealthy: watch.isHealthy });
     ctx.defer(() => health.stop());
     if (localhostNodePorts) await routeLocalnet(ctx);
     const running = startProxy({
-      kube: ctx.needs.kube, context: { nodeName: name, clusterCidr }, table, tableName, nft, health, log: ctx.log,
+      kube: ctx.needs.kube, context: { nodeName: name, clusterCidr }, table, tableName, nft, health, watch, log: ctx.log,
       forgetFlows: (flows) => forgetFlows(ctx.needs.runner, flows),
     });
     // Rules stay over a restart, and with them connections; but not when nobody will look after them.
     ctx.defer((why) => (why === "retired" ? nft.apply(`delete table ip ${tableName}`) : undefined));
     ctx.defer(() => running.stop());
+    serve(ctx, "kube-proxy healthz", healthz, watch.healthPages(running.isEligible));
+    serve(ctx, "kube-proxy metrics", metrics, watch.metricPages());
     return { synced: () => running.synced() };
   },
   ready: (impl) => impl.synced(),
 });
+
+function serve(ctx: Context, name: string, address: Address | undefined, table: PageTable): void {
+  if (!address) return;
+  const pages = servePages(table, { ...address, name, log: ctx.log });
+  ctx.defer(() => pages.close());
+}
 
 /** Lets a connection to 127.0.0.1 be led to a pod; the table guards what listens on 127.0.0.1 from neighbours. */
 async function routeLocalnet(ctx: Context): Promise<void> {

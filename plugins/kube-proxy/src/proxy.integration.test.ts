@@ -24,7 +24,7 @@ describe.skipIf(missing !== undefined)("kube-proxy, for real", () => {
   };
   const nodeIp = "192.0.2.10";
   const begin = () =>
-    startAlone<Proxy>(plugin, { needs: { kube: cluster.kube, node: testNode(root, { ip: nodeIp }), runner: localRunner(node.prefix) }, dir: root });
+    startAlone<Proxy>(plugin, { config: { kubeProxyArg: ["healthz-bind-address=", "metrics-bind-address="] }, needs: { kube: cluster.kube, node: testNode(root, { ip: nodeIp }), runner: localRunner(node.prefix) }, dir: root });
   const [podA, podB] = ["10.42.0.11", "10.42.0.12"];
   const many = (from: Netns, host: string, port: number, times = 12) =>
     new Set(Array.from({ length: times }, () => from.ask(host, port)?.split(" ")[0] ?? "none"));

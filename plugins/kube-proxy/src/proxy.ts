@@ -1,11 +1,12 @@
 /** Follows Services and EndpointSlices and keeps the table, the flows and the health check ports in step. */
 import { messageOf, type Logger } from "@k3s-p/plugin-api";
-import { endpointSlices, keyOf, nodes, services, type EndpointSlice, type KubeClient, type Node } from "@k3s-p/plugin-api/kube";
+import { endpointSlices, keyOf, nodes, services, type EndpointSlice, type KubeClient, type Node, type Service } from "@k3s-p/plugin-api/kube";
 import { serviceKeysOf, type Endpoint } from "./endpoints.ts";
 import type { HealthPorts } from "./health-ports.ts";
 import { noRules, serviceRules, type Flow, type RuleContext, type ServiceRules } from "./rules.ts";
 import type { Nft } from "./nft.ts";
 import type { Table } from "./table.ts";
+import type { ProxyWatch } from "./watch.ts";
 
 export interface ProxyOptions {
   readonly kube: Pick<KubeClient, "informer">;
@@ -14,6 +15,7 @@ export interface ProxyOptions {
   readonly tableName: string;
   readonly nft: Pick<Nft, "apply" | "clients">;
   readonly health: Pick<HealthPorts, "set">;
+  readonly watch: Pick<ProxyWatch, "serviceChanged" | "endpointsChanged" | "applied" | "refused">;
   /** Forgets flows of connectionless protocols, best effort. */
   readonly forgetFlows: (flows: readonly StaleFlow[]) => Promise<void>;
   readonly log: Logger;
@@ -29,6 +31,8 @@ export interface StaleFlow {
 export interface Proxy {
   /** Resolves when everything known at the time of the call is in the kernel. */
   synced(): Promise<void>;
+  /** Whether a load balancer may send new connections here: not while the node is about to go. */
+  isEligible(): boolean;
   /** Replaces the whole table, as after someone else changed it. */
   reload(): Promise<void>;
   stop(): void;
@@ -37,7 +41,7 @@ export interface Proxy {
 const retryDelays = [100, 1000, 5000, 30_000];
 
 export function startProxy(options: ProxyOptions): Proxy {
-  const { kube, table, nft, log } = options;
+  const { kube, table, nft, log, watch } = options;
   const serviceInformer = kube.informer(services);
   const sliceInformer = kube.informer(endpointSlices, { indexes: { service: serviceKeysOf } });
   const nodeInformer = kube.informer(nodes, { fieldSelector: `metadata.name=${options.context.nodeName}` });
@@ -55,13 +59,17 @@ export function startProxy(options: ProxyOptions): Proxy {
     for (const key of keys) dirty.add(key);
     schedule();
   };
-  const touchSlice = (slice: EndpointSlice) => touch(serviceKeysOf(slice));
-  serviceInformer.on({ added: (each) => touch([keyOf(each)]), updated: (each) => touch([keyOf(each)]), deleted: (each) => touch([keyOf(each)]) });
-  sliceInformer.on({
-    added: touchSlice,
-    updated: (each, previous) => (touchSlice(previous), touchSlice(each)),
-    deleted: touchSlice,
-  });
+  const touchService = (each: Service) => {
+    watch.serviceChanged();
+    touch([keyOf(each)]);
+  };
+  const touchSlice = (slice: EndpointSlice, previous?: EndpointSlice) => {
+    const trigger = triggerOf(slice);
+    watch.endpointsChanged(previous && triggerOf(previous) === trigger ? undefined : trigger);
+    touch([...(previous ? serviceKeysOf(previous) : []), ...serviceKeysOf(slice)]);
+  };
+  serviceInformer.on({ added: touchService, updated: touchService, deleted: touchService });
+  sliceInformer.on({ added: (each) => touchSlice(each), updated: touchSlice, deleted: (each) => touchSlice(each, each) });
 
   const zoneOf = (node: Node | undefined): string | undefined => node?.metadata.labels?.["topology.kubernetes.io/zone"];
   const touchAll = () => touch(serviceInformer.list().map(keyOf));
@@ -82,6 +90,8 @@ export function startProxy(options: ProxyOptions): Proxy {
 
   async function pass(): Promise<void> {
     const keys = [...dirty];
+    const begun = Date.now();
+    const isFull = fullNeeded;
     dirty.clear();
     for (const key of keys) refreshAlone(key);
     try {
@@ -90,6 +100,7 @@ export function startProxy(options: ProxyOptions): Proxy {
       for (const transaction of clients ? [table.full(clients)] : table.drain()) await nft.apply(transaction);
       fullNeeded = false;
       failures = 0;
+      watch.applied(isFull, begun);
     } catch (error) {
       fail(error as Error);
       return;
@@ -100,6 +111,7 @@ export function startProxy(options: ProxyOptions): Proxy {
 
   /** An incremental change that failed (somebody else removed the table, say) is followed by a full load. */
   function fail(error: Error): void {
+    watch.refused();
     const delay = fullNeeded ? retryDelays[Math.min(failures++, retryDelays.length - 1)]! : 0;
     log[delay ? "error" : "warn"]({ error: error.message.slice(0, 500) }, delay ? `nft refused the rules: again in ${delay} ms` : "nft refused a change: loading all rules");
     fullNeeded = true;
@@ -135,6 +147,7 @@ export function startProxy(options: ProxyOptions): Proxy {
       schedule();
       await new Promise<void>((done) => waiting.push(done));
     },
+    isEligible: () => isStaying(nodeInformer.get(options.context.nodeName)),
     reload() {
       fullNeeded = true;
       schedule();
@@ -150,6 +163,17 @@ export function startProxy(options: ProxyOptions): Proxy {
     },
   };
 }
+
+/** When what an EndpointSlice tells of happened, Unix milliseconds. */
+function triggerOf({ metadata }: EndpointSlice): number | undefined {
+  const time = metadata.annotations?.["endpoints.kubernetes.io/last-change-trigger-time"];
+  return time === undefined ? undefined : Date.parse(time);
+}
+
+const SCALE_DOWN = "ToBeDeletedByClusterAutoscaler";
+
+const isStaying = (node: Node | undefined): boolean =>
+  node?.metadata.deletionTimestamp === undefined && !node?.spec?.taints?.some(({ key }) => key === SCALE_DOWN);
 
 /** What conntrack must forget: flows to endpoints that are gone, and flows that were let through while there was none. */
 export function staleFlows(before: ServiceRules, after: ServiceRules): StaleFlow[] {

@@ -7,6 +7,7 @@ import { setElements } from "./nft.ts";
 import { startProxy, staleFlows, type StaleFlow } from "./proxy.ts";
 import { serviceRules } from "./rules.ts";
 import { createTable } from "./table.ts";
+import { proxyWatch } from "./watch.ts";
 
 const context = { nodeName: "node-1", clusterCidr: "10.42.0.0/16" };
 const options = { name: "t", clusterCidr: "10.42.0.0/16", serviceCidr: "10.43.0.0/16", localhostNodePorts: false };
@@ -143,7 +144,7 @@ it("is synced only when nft has taken the rules, however often it refuses them",
   const cluster = fakeCluster();
   let refusals = 2;
   const proxy = startProxy({
-    kube: cluster.kube, context, table: createTable(options), tableName: "t", log: silentLogger, forgetFlows: async () => undefined, health: { set: () => undefined },
+    kube: cluster.kube, context, table: createTable(options), tableName: "t", log: silentLogger, forgetFlows: async () => undefined, health: { set: () => undefined }, watch: proxyWatch(),
     nft: { clients: async () => new Map(), apply: async () => { if (refusals-- > 0) throw new Error("busy"); } },
   });
   await proxy.synced();
@@ -156,7 +157,7 @@ it("is held up by no Service that it cannot understand", async () => {
   const applied: string[] = [];
   const errors: string[] = [];
   const proxy = startProxy({
-    kube: cluster.kube, context, table: createTable(options), tableName: "t", forgetFlows: async () => undefined, health: { set: () => undefined },
+    kube: cluster.kube, context, table: createTable(options), tableName: "t", forgetFlows: async () => undefined, health: { set: () => undefined }, watch: proxyWatch(),
     log: { ...silentLogger, error: (_fields: unknown, message?: string) => void errors.push(message ?? "") },
     nft: { clients: async () => new Map(), apply: async (text) => void applied.push(text) },
   });
@@ -171,7 +172,7 @@ it("loads everything once, then gathers what changes while nft works into one tr
   const cluster = fakeCluster();
   const applied: string[] = [];
   const proxy = startProxy({
-    kube: cluster.kube, context, table: createTable(options), tableName: "t", log: silentLogger, forgetFlows: async () => undefined, health: { set: () => undefined },
+    kube: cluster.kube, context, table: createTable(options), tableName: "t", log: silentLogger, forgetFlows: async () => undefined, health: { set: () => undefined }, watch: proxyWatch(),
     nft: {
       clients: async () => new Map(),
       apply: async (text) => { applied.push(text); await new Promise((resolve) => setTimeout(resolve, 5)); },
@@ -202,7 +203,7 @@ it.each([1, 2, 3, 4, 5, 6])("comes to the same table over a bad network, with an
         if (random() < refusing) throw new Error("busy");
       },
     };
-    const proxy = startProxy({ kube, context, table, tableName: "t", nft, log: silentLogger, forgetFlows: async () => Promise.reject(new Error("no conntrack")), health: { set: () => undefined } });
+    const proxy = startProxy({ kube, context, table, tableName: "t", nft, log: silentLogger, forgetFlows: async () => Promise.reject(new Error("no conntrack")), health: { set: () => undefined }, watch: proxyWatch() });
     onTestFinished(() => proxy.stop());
     return async () => {
       await vi.advanceTimersByTimeAsync(60_000);

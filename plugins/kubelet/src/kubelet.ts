@@ -2,6 +2,7 @@
 import { conditionIsTrue, eventRecorder, isConflict, isNotFound, pods, runtimeClasses, services as serviceResource, type Pod } from "@k3s-p/plugin-api/kube";
 import type { Informer, KubeClient, Service } from "@k3s-p/plugin-api/kube";
 import { makeFolder, type Logger } from "@k3s-p/plugin-api";
+import { servePages } from "@k3s-p/plugin-api/pages";
 import type { NodeInfo, Pki, Runner, Runtime } from "@k3s-p/plugin-api/slots";
 import { readFileSync } from "node:fs";
 import { backoff } from "./backoff.ts";
@@ -80,6 +81,7 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
   const keeper = housekeeping(services, manager);
   const server = await kubeletServer({ services, manager, pki: input.pki, options });
   defer(() => server.close());
+  if (options.healthzPort !== 0) defer(serveHealthz(options, log));
   agent = nodeAgent(ctx, machine, () => server.port, async () => ({
     images: await runtime.listImages().catch(() => []), runtimeVersion: `${runtimeName}://${runtimeVersion}`,
     problem: health.nodeProblem(conditionIsTrue(agent?.node()?.status?.conditions, "Ready")), ...keeper.state(),
@@ -98,6 +100,12 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
     await step();
   }
   return { port: server.port, problem: health.runtimeProblem };
+}
+
+/** Returns what ends it. */
+function serveHealthz({ healthzHost: host, healthzPort: port }: KubeletOptions, log: Logger): () => Promise<void> {
+  const pages = servePages({ "/healthz": () => ({ body: "ok" }) }, { host, port, name: "kubelet healthz", log });
+  return () => pages.close();
 }
 
 interface Wiring {

@@ -1,4 +1,5 @@
 /** The plugin's options, and the upstream kubelet flags that K3s users pass with `--kubelet-arg`. */
+import { isIP } from "node:net";
 import { k3spError } from "@k3s-p/plugin-api";
 
 /** `ctx.config`, as config.schema.json has it. */
@@ -28,6 +29,9 @@ export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "cont
   readonly providerId: string | undefined;
   /** A cloud controller of the user's own looks after the Node. */
   readonly externalCloud: boolean;
+  /** Plain HTTP, for the node itself; 0 for none. */
+  readonly healthzPort: number;
+  readonly healthzHost: string;
 }
 
 type Draft = { -readonly [K in keyof KubeletOptions]: KubeletOptions[K] };
@@ -43,6 +47,8 @@ const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
   "allowed-unsafe-sysctls": (d, v) => (d.allowedUnsafeSysctls = [...d.allowedUnsafeSysctls, ...v.split(",")]),
   "cgroup-root": (d, v) => (d.cgroupRoot = v),
   "provider-id": (d, v) => (d.providerId = v),
+  "healthz-port": (d, v) => (d.healthzPort = whole("healthz-port", v)),
+  "healthz-bind-address": (d, v) => (d.healthzHost = ip("healthz-bind-address", v)),
   "cloud-provider": (d, v) => (d.externalCloud = external(v)),
   "image-gc-high-threshold": (d, v) => (d.imageGcHighPercent = whole("image-gc-high-threshold", v)),
   "image-gc-low-threshold": (d, v) => (d.imageGcLowPercent = whole("image-gc-low-threshold", v)),
@@ -56,7 +62,7 @@ export function kubeletOptions(config: KubeletConfig): KubeletOptions {
   const draft: Draft = {
     ...rest, logMaxBytes: bytes(containerLogMaxSize), podManifests: undefined, labels: {}, taints: [],
     allowedUnsafeSysctls: ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"], cgroupRoot: "",
-    providerId: undefined, externalCloud: false,
+    providerId: undefined, externalCloud: false, healthzPort: 10248, healthzHost: "127.0.0.1",
   };
   for (const arg of kubeletArg) applyArg(draft, arg);
   return Object.freeze(draft);
@@ -77,6 +83,11 @@ function applyArg(draft: Draft, arg: string): void {
 function whole(name: string, value: string): number {
   if (/^\d+$/.test(value)) return Number(value);
   throw k3spError("K3SP_FLAG_INVALID", { message: `--kubelet-arg ${name}: "${value}" is not a whole number` });
+}
+
+function ip(name: string, value: string): string {
+  if (isIP(value)) return value;
+  throw k3spError("K3SP_FLAG_INVALID", { message: `--kubelet-arg ${name}: "${value}" is not an IP address` });
 }
 
 function external(value: string): boolean {

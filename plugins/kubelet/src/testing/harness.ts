@@ -78,7 +78,7 @@ function testClock(): Clock & { advance(ms: number): void } {
 export const testOptions: KubeletOptions = {
   port: 0, maxPods: 110, resolvConf: "/dev/null", evictionPercent: 5, imageGcHighPercent: 85, imageGcLowPercent: 80,
   containerLogMaxFiles: 5, logMaxBytes: 10 * 2 ** 20, podManifests: undefined, labels: {}, taints: [], allowedUnsafeSysctls: [], cgroupRoot: "",
-  providerId: undefined, externalCloud: false,
+  providerId: undefined, externalCloud: false, healthzPort: 0, healthzHost: "127.0.0.1",
 };
 
 export function testNode(root: string): NodeInfo {
