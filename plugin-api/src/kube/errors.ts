@@ -61,7 +61,8 @@ export const gone = (message: string): ApiError => apiError(410, "Expired", mess
 
 /** 422 with one cause a finding, in upstream's wording. */
 export function invalid(group: string, kind: string, name: string, errors: readonly FieldError[]): ApiError {
-  const lines = errors.map((e) => `${e.field}: ${e.message}`);
+  // What is said twice is said once to people; programs get it as often as it was found.
+  const lines = [...new Set(errors.map((e) => `${e.field}: ${e.message}`))];
   const text = lines.length === 1 ? lines[0] : `[${lines.join(", ")}]`;
   const qualified = group ? `${kind}.${group}` : kind;
   return apiError(422, "Invalid", `${qualified} "${name}" is invalid: ${text}`, {

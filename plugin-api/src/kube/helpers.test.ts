@@ -112,6 +112,13 @@ test("errors are Status objects in upstream's words", () => {
   expect(isNotFound(apiError(500, "InternalError", "x"))).toBe(false);
 });
 
+test("what is found twice is said once, and counted twice", () => {
+  const error = { type: "FieldValueInvalid", field: "spec.scopes", message: "Invalid value" } as const;
+  const { status } = invalid("", "ResourceQuota", "x", [error, error]);
+  expect(status.message).toBe('ResourceQuota "x" is invalid: spec.scopes: Invalid value');
+  expect(status.details?.causes).toHaveLength(2);
+});
+
 test("keys and owners", () => {
   expect(keyOf({ metadata: { namespace: "a", name: "b" } })).toBe("a/b");
   expect([splitKey("a/b"), splitKey("b")]).toEqual([["a", "b"], ["", "b"]]);
