@@ -3,6 +3,7 @@ import { admissionResources } from "./admission/index.ts";
 import { workloadResources } from "./apps/index.ts";
 import { autoscalingResources } from "./autoscaling/index.ts";
 import { coreResources } from "./core/index.ts";
+import { discoveryResources } from "./discovery/index.ts";
 import { miscResources } from "./misc/index.ts";
 import { networkingResources } from "./networking/index.ts";
 import { rbacResources } from "./rbac/index.ts";
@@ -10,6 +11,6 @@ import { storageResources } from "./storage/index.ts";
 import type { ResourceDef } from "./types.ts";
 
 export const builtinResources: readonly ResourceDef[] = [
-  ...coreResources, ...workloadResources, ...autoscalingResources, ...networkingResources, ...rbacResources,
-  ...storageResources, ...admissionResources, ...miscResources,
+  ...coreResources, ...workloadResources, ...autoscalingResources, ...networkingResources, ...discoveryResources,
+  ...rbacResources, ...storageResources, ...admissionResources, ...miscResources,
 ];

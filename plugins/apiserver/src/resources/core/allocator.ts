@@ -39,7 +39,8 @@ export function createAllocator(service: Obj, ctx: StrategyContext, options: All
   const { random = Math.random, clock = Date.now } = options;
   const owner = ownerOf(service);
   const held = heldBy(ctx.view);
-  const used = usedByOthers(ctx.view, owner);
+  const used = usedIn(ctx.view);
+  const given = new Set<string>();
   const ranges = [...new Set([...ctx.cluster.serviceCidr, ...addedRanges(ctx.view)])];
   const cidrs = ranges.map(parseCidr).filter((c) => c !== undefined);
   const [firstPort, lastPort] = ctx.cluster.serviceNodePortRange;
@@ -47,9 +48,10 @@ export function createAllocator(service: Obj, ctx: StrategyContext, options: All
   const isFree = (key: string): boolean => {
     const reservation = held.get(key);
     const reserved = reservation && reservation.owner !== owner && reservation.until > clock();
-    return !used.has(key) && !reserved;
+    return !used.has(key) && !given.has(key) && !reserved;
   };
   const take = (key: string): void => {
+    given.add(key);
     if (!ctx.dryRun) held.set(key, { owner, until: clock() + RESERVED_MS });
   };
   const cidr = (family: 4 | 6) => cidrs.find((c) => c.family === family);
@@ -123,10 +125,10 @@ function prune(held: Map<string, Reservation>, now: number): void {
   for (const [key, { until }] of held) if (until <= now) held.delete(key);
 }
 
-function usedByOthers(view: CacheView, owner: string): Set<string> {
+/** What a service has by now is not for it to take again, as another of its ports. */
+function usedIn(view: CacheView): Set<string> {
   const used = new Set<string>();
   for (const service of view.list("", "services")) {
-    if (ownerOf(service) === owner) continue;
     for (const ip of addressesOf(service.spec ?? {})) used.add(ip);
     for (const port of items(service.spec, "ports")) if (port.nodePort) used.add(String(port.nodePort));
     if (service.spec?.healthCheckNodePort) used.add(String(service.spec.healthCheckNodePort));

@@ -10,7 +10,7 @@ import {
 import { validateReplicationController } from "../apps/validate.ts";
 import { validateLimitRange, validateResourceQuota, validateResourceQuotaUpdate } from "./validate-quota.ts";
 import { validatePodTemplate } from "./validate-pod.ts";
-import { validateEndpoints } from "./validate-service.ts";
+import { validateEndpoints } from "./validate-endpoints.ts";
 import { warnOfTemplate, warnOfWorkload } from "./warn-pod.ts";
 
 export const endpoints: Behaviour = { columns: endpointsColumns, defaults: defaultEndpoints, validate: validateEndpoints, validateUpdate: validateEndpoints };

@@ -28,6 +28,3 @@ function defaultPort(port: Obj): void {
   fillEmpty(port, { protocol: "TCP" });
   if (port.targetPort == null || port.targetPort === "" || port.targetPort === 0) port.targetPort = port.port;
 }
-
-/** Is the spec of a service without a cluster address? */
-export const isHeadless = (spec: Obj): boolean => spec.clusterIP === "None" || spec.clusterIPs?.[0] === "None";

@@ -101,6 +101,7 @@ describe("an updated Service", () => {
     const external = updated(services, old, (o) => Object.assign(o.spec, { type: "ExternalName", externalName: "example.com" })).object;
     expect(external.spec).not.toHaveProperty("clusterIP");
     expect(external.spec).not.toHaveProperty("ipFamilies");
+    expect(external.spec.internalTrafficPolicy).toBe("Cluster");
     expect(external.spec.ports[0]).not.toHaveProperty("nodePort");
     const back = updated(services, external, (o) => Object.assign(o.spec, { type: "ClusterIP", externalName: undefined })).object;
     expect(back.spec.clusterIP).toMatch(/^10\.43\./);
@@ -111,5 +112,28 @@ describe("an updated Service", () => {
     expect(object.spec.ports[0]).not.toHaveProperty("nodePort");
     expect(object.spec).not.toHaveProperty("externalTrafficPolicy");
     expect(object.spec.clusterIP).toBe(old.spec.clusterIP);
+  });
+
+  it("knows its ports by their names", () => {
+    const two = created(services, body({ type: "NodePort", ports: [{ name: "a", port: 1 }, { name: "b", port: 2 }] })).object;
+    const [a, b] = two.spec.ports.map((port: Obj) => port.nodePort);
+    const { object } = updated(services, two, (o) => (o.spec.ports = [{ name: "b", port: 20 }, { name: "a", port: 10, nodePort: b }]));
+    expect(object.spec.ports.map((port: Obj) => [port.name, port.nodePort])).toEqual([["b", expect.any(Number)], ["a", b]]);
+    expect([a, b]).not.toContain(object.spec.ports[0].nodePort);
+    const moved = updated(services, two, (o) => (o.spec.ports = [{ name: "a", port: 8080 }])).object;
+    expect(moved.spec.ports).toMatchObject([{ name: "a", port: 8080, nodePort: a }]);
+  });
+
+  it("forgets its load balancer when it is none any more, and keeps the rest of what it says", () => {
+    const status = { loadBalancer: { ingress: [{ ip: "192.0.2.1", ipMode: "VIP" }] }, conditions: [{ type: "x" }] };
+    const balanced = { ...created(services, body({ type: "LoadBalancer" })).object, status };
+    expect(updated(services, balanced, (o) => (o.spec.type = "NodePort")).object.status).toEqual({ ...status, loadBalancer: {} });
+    expect(updated(services, balanced, (o) => (o.spec.selector = { app: "x" })).object.status).toEqual(status);
+  });
+
+  it("takes no node port twice", () => {
+    const full = fakeContext(fakeView(), { serviceNodePortRange: [30000, 30001] });
+    const { ports } = created(services, body({ type: "NodePort", ports: [{ name: "a", port: 1 }, { name: "b", port: 2 }] }), full).object.spec;
+    expect(ports.map((port: Obj) => port.nodePort).sort()).toEqual([30000, 30001]);
   });
 });

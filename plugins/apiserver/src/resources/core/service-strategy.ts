@@ -5,54 +5,60 @@ import { items, same } from "../fields.ts";
 import type { Obj, StrategyContext } from "../types.ts";
 import { invalidValue } from "../validate/field.ts";
 import { type Allocator, createAllocator } from "./allocator.ts";
+import { type Family, settleFamilies } from "./service-families.ts";
+import { isAccessible } from "./validate-service.ts";
 
-type Family = "IPv4" | "IPv6";
+type Fail = (errors: readonly FieldError[]) => never;
 
 export function prepareServiceCreate(service: Obj, ctx: StrategyContext): void {
+  const { spec } = service;
   service.status = { loadBalancer: {} };
-  normalizeClusterIps(service.spec, undefined);
+  if (spec.clusterIP && !spec.clusterIPs?.length) spec.clusterIPs = [spec.clusterIP];
   allocate(service, undefined, ctx);
 }
 
 export function prepareServiceUpdate(service: Obj, old: Obj, ctx: StrategyContext): void {
-  service.status = old.status;
-  normalizeClusterIps(service.spec, old.spec);
-  keepAllocated(service.spec, old.spec);
-  dropByType(service.spec, old.spec);
+  const { spec } = service;
+  // What a load balancer was is of no interest once there is none, although it takes a while to go.
+  service.status = spec.type === "LoadBalancer" ? old.status : { ...old.status, loadBalancer: {} };
+  keepAllocated(spec, old.spec);
+  normalizeClusterIps(spec, old.spec);
+  dropByType(spec, old.spec);
   allocate(service, old, ctx);
 }
 
-const usesClusterIp = (spec: Obj): boolean => spec.type === "ClusterIP" || spec.type === "NodePort" || spec.type === "LoadBalancer";
+const needsClusterIp = (spec: Obj): boolean => spec.type !== "ExternalName";
 const usesNodePorts = (spec: Obj): boolean =>
   spec.type === "NodePort" || (spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts !== false);
 const mayHaveNodePorts = (spec: Obj): boolean => spec.type === "NodePort" || spec.type === "LoadBalancer";
 const usesHealthCheckPort = (spec: Obj): boolean => spec.type === "LoadBalancer" && spec.externalTrafficPolicy === "Local";
+const nodePortsOf = (spec: Obj): Set<number> => new Set(items(spec, "ports").map(({ nodePort }) => nodePort).filter(Boolean));
 
-/** `clusterIP` is the first of `clusterIPs`; an old client knows and changes only the former. */
-function normalizeClusterIps(spec: Obj, old: Obj | undefined): void {
-  const ips: string[] | undefined = spec.clusterIPs;
-  if (!old) {
-    if (spec.clusterIP && !ips?.length) spec.clusterIPs = [spec.clusterIP];
-    return;
-  }
-  const unchanged = same(ips, old.clusterIPs);
-  if (!spec.clusterIP && old.clusterIP && unchanged) delete spec.clusterIPs;
-  else if (spec.clusterIP && spec.clusterIP !== old.clusterIP && unchanged) spec.clusterIPs = [spec.clusterIP];
-  else if (spec.clusterIP && !old.clusterIP && !ips?.length) spec.clusterIPs = [spec.clusterIP];
-}
-
-/** A PUT that leaves out what the server allocated keeps it. */
+/** A PUT that leaves out what the server allocated keeps it; ports are known by their names. */
 function keepAllocated(spec: Obj, old: Obj): void {
-  if (usesClusterIp(spec) && usesClusterIp(old)) {
+  if (needsClusterIp(spec) && needsClusterIp(old)) {
     spec.clusterIP ||= old.clusterIP;
     if (!spec.clusterIPs?.length && spec.clusterIP === old.clusterIP) spec.clusterIPs = old.clusterIPs;
   }
   if (mayHaveNodePorts(spec) && mayHaveNodePorts(old)) {
-    const before = new Map(items(old, "ports").map((p) => [`${p.protocol}/${p.port}`, p.nodePort]));
-    for (const port of items(spec, "ports")) if (!port.nodePort) port.nodePort = before.get(`${port.protocol}/${port.port}`);
-    for (const port of items(spec, "ports")) if (!port.nodePort) delete port.nodePort;
+    const given = nodePortsOf(spec);
+    const before = new Map(items(old, "ports").map(({ name = "", nodePort }) => [name, nodePort]));
+    for (const port of items(spec, "ports")) {
+      const kept = before.get(port.name ?? "");
+      if (!port.nodePort && kept && !given.has(kept)) port.nodePort = kept;
+      if (!port.nodePort) delete port.nodePort;
+    }
   }
   if (usesHealthCheckPort(spec) && usesHealthCheckPort(old)) spec.healthCheckNodePort ||= old.healthCheckNodePort;
+}
+
+/** `clusterIP` is the first of `clusterIPs`; an old client knows and changes only the former. */
+function normalizeClusterIps(spec: Obj, old: Obj): void {
+  if (spec.clusterIP === old.clusterIP) return;
+  const isUnchanged = same(spec.clusterIPs, old.clusterIPs);
+  if (!isUnchanged) return;
+  if (spec.clusterIP) spec.clusterIPs = [spec.clusterIP];
+  else delete spec.clusterIPs;
 }
 
 /** Fields that belong to the old type go, unless the writer set them anew. */
@@ -60,138 +66,82 @@ function dropByType(spec: Obj, old: Obj): void {
   const drop = (fields: readonly string[]) => {
     for (const field of fields) if (same(spec[field], old[field])) delete spec[field];
   };
-  if (usesClusterIp(old) && !usesClusterIp(spec)) {
-    if (spec.clusterIP === old.clusterIP && same(spec.clusterIPs, old.clusterIPs)) drop(["clusterIP", "clusterIPs"]);
-    drop(["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
+  if (needsClusterIp(old) && !needsClusterIp(spec)) {
+    if ((spec.clusterIP ?? "") === (old.clusterIP ?? "") && same(spec.clusterIPs, old.clusterIPs)) drop(["clusterIP", "clusterIPs"]);
+    drop(["ipFamilies", "ipFamilyPolicy"]);
   }
   if (mayHaveNodePorts(old) && !mayHaveNodePorts(spec)) {
-    const before = items(old, "ports");
-    for (const port of items(spec, "ports")) if (before.some((p) => p.nodePort === port.nodePort)) delete port.nodePort;
+    const before = nodePortsOf(old);
+    if ([...nodePortsOf(spec)].every((port) => before.has(port))) for (const port of items(spec, "ports")) delete port.nodePort;
   }
   if (usesHealthCheckPort(old) && !usesHealthCheckPort(spec)) drop(["healthCheckNodePort"]);
   if (old.type === "LoadBalancer" && spec.type !== "LoadBalancer") drop(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
-  const external = mayHaveNodePorts(spec) || spec.externalIPs?.length > 0;
-  if (!external) drop(["externalTrafficPolicy"]);
+  if (isAccessible(old) && !isAccessible(spec)) drop(["externalTrafficPolicy"]);
 }
 
 function allocate(service: Obj, old: Obj | undefined, ctx: StrategyContext): void {
   const { spec } = service;
   const allocator = createAllocator(service, ctx);
-  const fail = (errors: readonly FieldError[]): never => {
+  const fail: Fail = (errors) => {
     throw invalid("", "Service", service.metadata?.name ?? "", errors);
   };
-  if (usesClusterIp(spec)) {
-    const errors = fillFamilies(spec, old?.spec, allocator, ctx);
+  if (needsClusterIp(spec)) {
+    const first: Family = ctx.cluster.serviceCidr[0]?.includes(":") ? "IPv6" : "IPv4";
+    const both: readonly Family[] = first === "IPv4" ? ["IPv4", "IPv6"] : ["IPv6", "IPv4"];
+    const errors = settleFamilies(spec, old?.spec, both.filter((family) => allocator.cidr(family === "IPv4" ? 4 : 6)));
     if (errors.length > 0) fail(errors);
     allocateIps(spec, old?.spec, allocator, fail);
   }
-  allocatePorts(service, old, allocator, fail);
+  if (mayHaveNodePorts(spec)) allocatePorts(spec, old?.spec, allocator, fail);
+  if (usesHealthCheckPort(spec) && !(old && usesHealthCheckPort(old.spec))) allocateHealthCheckPort(spec, allocator, fail);
 }
 
-const familyOf = (ip: string): Family | undefined => (isIP(ip) === 4 ? "IPv4" : isIP(ip) === 6 ? "IPv6" : undefined);
-const other = (family: Family): Family => (family === "IPv4" ? "IPv6" : "IPv4");
-
-/** Settles `ipFamilyPolicy` and `ipFamilies` from what is given and what the cluster has. */
-function fillFamilies(spec: Obj, old: Obj | undefined, allocator: Allocator, ctx: StrategyContext): FieldError[] {
-  const ips: string[] = spec.clusterIPs ?? [];
-  const families: Family[] = [...(spec.ipFamilies ?? [])];
-  const hasFamily = (family: Family): boolean => allocator.cidr(family === "IPv4" ? 4 : 6) !== undefined;
-  const dual = hasFamily("IPv4") && hasFamily("IPv6");
-  const preferred: Family = ctx.cluster.serviceCidr[0]?.includes(":") ? "IPv6" : "IPv4";
-  ips.forEach((ip, i) => {
-    const family = familyOf(ip);
-    if (family && families[i] === undefined) families[i] = family;
-  });
-  const selectorless = ips[0] === "None" && Object.keys(spec.selector ?? {}).length === 0;
-  if (selectorless) return fillSelectorless(spec, families, preferred);
-
-  spec.ipFamilyPolicy ??= families.length === 2 || ips.length === 2 ? "RequireDualStack" : "SingleStack";
-  if (old && spec.ipFamilyPolicy === "SingleStack" && old.ipFamilyPolicy !== "SingleStack" && families.length === 2) {
-    families.length = 1;
-    if (ips.length === 2) spec.clusterIPs = [ips[0]];
-  }
-  if (families.length === 0) families.push(preferred);
-  if (spec.ipFamilyPolicy !== "SingleStack" && families.length === 1 && dual) families.push(other(families[0]!));
-  spec.ipFamilies = families;
-  if (spec.ipFamilyPolicy === "RequireDualStack" && !dual) {
-    return [invalidValue("spec.ipFamilyPolicy", spec.ipFamilyPolicy, "this cluster is not configured for dual-stack services")];
-  }
-  return families.flatMap((family, i) => (hasFamily(family) ? [] : [invalidValue(`spec.ipFamilies[${i}]`, family, "not configured on this cluster")]));
-}
-
-/** Endpoints that somebody else manages may be of any family, whatever the cluster has. */
-function fillSelectorless(spec: Obj, families: Family[], preferred: Family): FieldError[] {
-  spec.ipFamilyPolicy ??= "RequireDualStack";
-  if (families.length === 0) families.push(preferred);
-  if (spec.ipFamilyPolicy !== "SingleStack" && families.length === 1) families.push(other(families[0]!));
-  spec.ipFamilies = families;
-  return [];
-}
-
-function allocateIps(spec: Obj, old: Obj | undefined, allocator: Allocator, fail: (errors: readonly FieldError[]) => never): void {
-  if (spec.clusterIP === "None" || spec.clusterIPs?.[0] === "None") {
-    spec.clusterIP = "None";
-    spec.clusterIPs ??= ["None"];
-    return;
-  }
-  const owned = new Set<string>(old && usesClusterIp(old) ? (old.clusterIPs ?? []) : []);
+/** Each family gets an address; those that there were do not change, as validation tells. */
+function allocateIps(spec: Obj, old: Obj | undefined, allocator: Allocator, fail: Fail): void {
+  const kept = old && needsClusterIp(old) ? (old.clusterIPs?.length ?? 0) : 0;
+  if (spec.clusterIP === "None" || (kept > 0 && old!.clusterIP === "None")) return;
   const ips: string[] = [...(spec.clusterIPs ?? [])];
   (spec.ipFamilies as Family[]).forEach((family, i) => {
+    if (i < kept && ips[i]) return;
     const wanted = ips[i];
-    if (wanted && (owned.has(wanted) || !isIP(wanted))) return;
-    if (wanted) {
-      const why = allocator.takeIp(wanted);
-      if (why) fail([invalidValue("spec.clusterIPs", spec.clusterIPs, `failed to allocate IP ${wanted}: ${why}`)]);
-      return;
-    }
-    const ip = allocator.nextIp(family === "IPv4" ? 4 : 6);
-    if (!ip) throw apiError(500, "InternalError", "Internal error occurred: failed to allocate a serviceIP: range is full");
-    ips[i] = ip;
+    const why = wanted && isIP(wanted) ? allocator.takeIp(wanted) : undefined;
+    if (why) fail([invalidValue("spec.clusterIPs", spec.clusterIPs, `failed to allocate IP ${wanted}: ${why}`)]);
+    ips[i] = wanted ?? allocator.nextIp(family === "IPv4" ? 4 : 6) ?? full("a serviceIP");
   });
   spec.clusterIPs = ips;
-  spec.clusterIP = ips[0];
+  spec.clusterIP ||= ips[0];
 }
 
-function allocatePorts(service: Obj, old: Obj | undefined, allocator: Allocator, fail: (errors: readonly FieldError[]) => never): void {
-  const { spec } = service;
-  const owned = new Set<number>();
-  if (old && mayHaveNodePorts(old.spec)) {
-    for (const port of items(old.spec, "ports")) if (port.nodePort) owned.add(port.nodePort);
-    if (old.spec.healthCheckNodePort) owned.add(old.spec.healthCheckNodePort);
-  }
-  const full = (): never => {
-    throw apiError(500, "InternalError", "Internal error occurred: failed to allocate a nodePort: range is full");
-  };
-  if (mayHaveNodePorts(spec)) takePorts(spec, owned, allocator, fail);
-  if (usesNodePorts(spec)) {
-    // One port number with two protocols shares its node port.
-    const byPort = new Map<number, { nodePort: number; protocols: Set<string> }>();
-    for (const port of items(spec, "ports")) {
-      const shared = byPort.get(port.port);
-      if (!port.nodePort) port.nodePort = shared && !shared.protocols.has(port.protocol) ? shared.nodePort : (allocator.nextPort() ?? full());
-      const entry = byPort.get(port.port) ?? { nodePort: port.nodePort, protocols: new Set<string>() };
-      entry.protocols.add(port.protocol);
-      byPort.set(port.port, entry);
-    }
-  }
-  if (!usesHealthCheckPort(spec)) return;
-  const wanted: number | undefined = spec.healthCheckNodePort;
-  if (!wanted) spec.healthCheckNodePort = allocator.nextPort() ?? full();
-  else if (!owned.has(wanted)) {
-    const why = allocator.takePort(wanted);
-    if (why) fail([invalidValue("spec.healthCheckNodePort", wanted, `failed to allocate requested HealthCheck NodePort ${wanted}: ${why}`)]);
-  }
+function full(what: string): never {
+  throw apiError(500, "InternalError", `Internal error occurred: failed to allocate ${what}: range is full`);
 }
 
-function takePorts(spec: Obj, owned: ReadonlySet<number>, allocator: Allocator, fail: (errors: readonly FieldError[]) => never): void {
-  const taken = new Set<string>();
-  const numbers = new Set<number>(owned);
-  items(spec, "ports").forEach((port, i) => {
-    if (!port.nodePort) return;
-    const key = `${port.protocol}/${port.nodePort}`;
-    const why = taken.has(key) ? "provided port is already allocated" : numbers.has(port.nodePort) ? undefined : allocator.takePort(port.nodePort);
-    if (why) fail([invalidValue(`spec.ports[${i}].nodePort`, port.nodePort, why)]);
-    taken.add(key);
-    numbers.add(port.nodePort);
+/** In a new service, the protocols of one port number share a node port. */
+function allocatePorts(spec: Obj, old: Obj | undefined, allocator: Allocator, fail: Fail): void {
+  const ports = items(spec, "ports");
+  const owned = old && mayHaveNodePorts(old) ? nodePortsOf(old) : new Set<number>();
+  const byPort = new Map<number, number>();
+  const taken = new Set<number>();
+  const asked = (port: number): number | undefined => ports.find((other) => other.port === port && other.nodePort)?.nodePort;
+  ports.forEach((port, i) => {
+    const shared = old ? undefined : (byPort.get(port.port) ?? asked(port.port));
+    if (!port.nodePort && !usesNodePorts(spec)) return;
+    const wanted: number | undefined = port.nodePort || shared;
+    const isHad = wanted !== undefined && (owned.has(wanted) || (old ? taken.has(wanted) : byPort.get(port.port) === wanted));
+    const why = wanted === undefined || isHad ? undefined : taken.has(wanted) ? "provided port is already allocated" : allocator.takePort(wanted);
+    if (why) fail([invalidValue(`spec.ports[${i}].nodePort`, wanted, why)]);
+    port.nodePort = wanted ?? allocator.nextPort() ?? full("a nodePort");
+    taken.add(port.nodePort);
+    if (!byPort.has(port.port)) byPort.set(port.port, port.nodePort);
   });
+}
+
+function allocateHealthCheckPort(spec: Obj, allocator: Allocator, fail: Fail): void {
+  const wanted: number | undefined = spec.healthCheckNodePort;
+  if (!wanted) {
+    spec.healthCheckNodePort = allocator.nextPort() ?? full("a nodePort");
+    return;
+  }
+  const why = allocator.takePort(wanted);
+  if (why) fail([invalidValue("spec.healthCheckNodePort", wanted, `failed to allocate requested HealthCheck NodePort ${wanted}: ${why}`)]);
 }

@@ -3,8 +3,9 @@ import type { Behaviour } from "../row.ts";
 import type { Obj } from "../types.ts";
 import { serviceColumns } from "./columns.ts";
 import { defaultService } from "./service-defaults.ts";
-import { validateService, validateServiceUpdate } from "./validate-service.ts";
 import { prepareServiceCreate, prepareServiceUpdate } from "./service-strategy.ts";
+import { validateLoadBalancerStatus } from "./validate-endpoints.ts";
+import { validateService, validateServiceUpdate } from "./validate-service.ts";
 
 export const service: Behaviour = {
   columns: serviceColumns,
@@ -13,16 +14,26 @@ export const service: Behaviour = {
   prepareUpdate: prepareServiceUpdate,
   validate: validateService,
   validateUpdate: validateServiceUpdate,
+  validateStatusUpdate: validateLoadBalancerStatus,
   warnings: warnOfService,
   selectableFields: { "spec.clusterIP": (o) => o.spec?.clusterIP ?? "", "spec.type": (o) => o.spec?.type ?? "" },
 };
 
-/** Fields that have no effect together. */
-function warnOfService({ spec }: Obj): string[] {
-  const warnings = spec.externalName && spec.type !== "ExternalName" ? ['spec.externalName is ignored when spec.type is not "ExternalName"'] : [];
-  if (spec.type === "ExternalName" || spec.clusterIP !== "None") return warnings;
-  if (spec.loadBalancerIP) warnings.push("spec.loadBalancerIP is ignored for headless services");
-  if (spec.externalIPs?.length) warnings.push("spec.externalIPs is ignored for headless services");
-  if (spec.sessionAffinity && spec.sessionAffinity !== "None") warnings.push("spec.SessionAffinity is ignored for headless services");
-  return warnings;
+const HINTS = "service.kubernetes.io/topology-aware-hints";
+
+/** Fields that go, and those that have no effect together. */
+function warnOfService({ metadata, spec }: Obj): string[] {
+  const isExternal = spec.type === "ExternalName";
+  const isHeadless = spec.type === "ClusterIP" && spec.clusterIP === "None";
+  const warnings: readonly (readonly [boolean, string])[] = [
+    [metadata?.annotations?.[HINTS] !== undefined, `annotation ${HINTS} is deprecated, please use service.kubernetes.io/topology-mode instead`],
+    [isHeadless && Boolean(spec.loadBalancerIP), "spec.loadBalancerIP is ignored for headless services"],
+    [isHeadless && spec.externalIPs?.length > 0, "spec.externalIPs is ignored for headless services"],
+    [isHeadless && spec.sessionAffinity !== "None", "spec.SessionAffinity is ignored for headless services"],
+    [!isHeadless && !isExternal && spec.externalIPs?.length > 0, "spec.externalIPs is deprecated and may no longer be implemented in some clusters"],
+    [isExternal && spec.externalIPs?.length > 0, 'spec.externalIPs is ignored when spec.type is "ExternalName"'],
+    [!isExternal && Boolean(spec.externalName), 'spec.externalName is ignored when spec.type is not "ExternalName"'],
+    [spec.trafficDistribution === "PreferClose", 'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"'],
+  ];
+  return warnings.filter(([isMeant]) => isMeant).map(([, text]) => text);
 }

@@ -1,36 +1,52 @@
-/** Validation of Services and Endpoints. */
+/** Validation of Services. */
 import { isIP } from "node:net";
 import { items, same } from "../fields.ts";
 import type { Obj } from "../types.ts";
-import { duplicate, type FieldError, forbidden, invalidAll, invalidValue, notSupported, oneOf, optionalOneOf, required } from "../validate/field.ts";
+import { duplicate, type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, notSupported, oneOf, optionalOneOf, required } from "../validate/field.ts";
 import { cidr, dns1123Label, dns1123Subdomain, ipAddress, portNumber, portOrName, qualifiedName, validateLabels } from "../validate/names.ts";
+import { notSpecial, protocols } from "./validate-endpoints.ts";
 
 const types = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-const protocols = ["SCTP", "TCP", "UDP"];
 const policies = ["Cluster", "Local"];
 const ONLY_LOAD_BALANCER = "may only be used when `type` is 'LoadBalancer'";
+const ONCE = "may not change once set";
 const DAY = 86_400;
+const [HINTS, MODE] = ["service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"];
+const RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-export function validateService({ spec }: Obj): FieldError[] {
-  const headless = spec.clusterIPs?.[0] === "None";
+const isHeadless = ({ clusterIPs }: Obj): boolean => clusterIPs?.length === 1 && clusterIPs[0] === "None";
+/** Can the spec's service be reached from outside of the cluster? */
+export const isAccessible = ({ type, externalIPs }: Obj): boolean =>
+  type === "NodePort" || type === "LoadBalancer" || (type === "ClusterIP" && externalIPs?.length > 0);
+
+export function validateService({ metadata, spec }: Obj): FieldError[] {
   const ports = items(spec, "ports");
-  const errors: FieldError[] = [];
-  if (ports.length === 0 && !headless && spec.type !== "ExternalName") errors.push(required("spec.ports"));
-  if (headless && (spec.type === "LoadBalancer" || spec.type === "NodePort")) {
-    errors.push(invalidValue("spec.clusterIPs[0]", "None", `may not be set to 'None' for ${spec.type} services`));
-  }
-  if (spec.type === "ExternalName") errors.push(...validateExternalName(spec));
+  const isExternal = spec.type === "ExternalName";
   return [
-    ...errors,
-    ...validatePorts(spec, ports),
+    ...validateTopology(metadata?.annotations ?? {}),
+    ...(ports.length === 0 && !isHeadless(spec) && !isExternal ? [required("spec.ports")] : []),
+    ...(isHeadless(spec) && (spec.type === "LoadBalancer" || spec.type === "NodePort") ? [invalidValue("spec.clusterIPs[0]", "None", `may not be set to 'None' for ${spec.type} services`)] : []),
+    ...(isExternal ? validateExternalName(spec) : []),
+    ...validatePorts(ports),
     ...validateLabels("spec.selector", spec.selector),
     ...validateAffinity(spec),
-    ...oneOf("spec.type", spec.type, types),
     ...validateAddresses(spec),
+    ...((spec.externalIPs ?? []) as string[]).flatMap((ip, i) => validateExternalIp(`spec.externalIPs[${i}]`, ip)),
+    ...oneOf("spec.type", spec.type, types),
+    ...(spec.type === "ClusterIP" ? ports.flatMap(({ nodePort }, i) => (nodePort ? [forbidden(`spec.ports[${i}].nodePort`, "may not be used when `type` is 'ClusterIP'")] : [])) : []),
+    ...validateUnique(ports),
+    ...validateSourceRanges(spec, metadata?.annotations?.[RANGES]),
+    ...(spec.allocateLoadBalancerNodePorts != null && spec.type !== "LoadBalancer" ? [forbidden("spec.allocateLoadBalancerNodePorts", ONLY_LOAD_BALANCER)] : []),
+    ...validateClass(spec),
     ...validateTraffic(spec),
-    ...validateLoadBalancer(spec),
   ];
 }
+
+const validateTopology = (annotations: Readonly<Record<string, string>>): FieldError[] => {
+  const [hints, mode] = [annotations[HINTS], annotations[MODE]];
+  return hints === undefined || mode === undefined || hints === mode ? []
+    : [invalidValue(`metadata.annotations[${MODE}]`, mode, `must match annotations[${HINTS}] when both are specified`)];
+};
 
 function validateExternalName(spec: Obj): FieldError[] {
   const name = (spec.externalName ?? "").replace(/\.$/, "");
@@ -41,34 +57,36 @@ function validateExternalName(spec: Obj): FieldError[] {
   ];
 }
 
-function validatePorts(spec: Obj, ports: readonly Obj[]): FieldError[] {
-  const [names, pairs, nodePorts] = [new Set<string>(), new Set<string>(), new Set<string>()];
+function validatePorts(ports: readonly Obj[]): FieldError[] {
+  const names = new Set<string>();
   return ports.flatMap((port, i) => {
     const at = `spec.ports[${i}]`;
-    const errors = validatePort(at, port, ports.length > 1);
-    if (port.name && names.has(port.name)) errors.push(duplicate(`${at}.name`, port.name));
-    names.add(port.name);
-    const pair = `${port.protocol}/${port.port}`;
-    if (pairs.has(pair)) errors.push(duplicate(at, { protocol: port.protocol, port: port.port }));
-    pairs.add(pair);
-    if (!port.nodePort) return errors;
-    if (spec.type === "ClusterIP") errors.push(forbidden(`${at}.nodePort`, "may not be used when `type` is 'ClusterIP'"));
-    const node = `${port.protocol}/${port.nodePort}`;
-    if (nodePorts.has(node)) errors.push(duplicate(`${at}.nodePort`, port.nodePort));
-    nodePorts.add(node);
+    const errors: FieldError[] = [];
+    if (!port.name && ports.length > 1) errors.push(required(`${at}.name`));
+    else if (port.name) {
+      errors.push(...invalidAll(`${at}.name`, port.name, dns1123Label(port.name)));
+      if (names.has(port.name)) errors.push(duplicate(`${at}.name`, port.name));
+      names.add(port.name);
+    }
+    errors.push(...invalidAll(`${at}.port`, port.port ?? 0, portNumber(port.port)), ...oneOf(`${at}.protocol`, port.protocol, protocols));
+    if (port.targetPort != null) errors.push(...portOrName(`${at}.targetPort`, port.targetPort));
+    if (port.appProtocol != null) errors.push(...invalidAll(`${at}.appProtocol`, port.appProtocol, qualifiedName(port.appProtocol)));
     return errors;
   });
 }
 
-function validatePort(at: string, port: Obj, needsName: boolean): FieldError[] {
-  const errors: FieldError[] = [];
-  if (port.name) errors.push(...invalidAll(`${at}.name`, port.name, dns1123Label(port.name)));
-  else if (needsName) errors.push(required(`${at}.name`));
-  errors.push(...invalidAll(`${at}.port`, port.port ?? 0, portNumber(port.port)), ...oneOf(`${at}.protocol`, port.protocol, protocols));
-  if (port.targetPort != null) errors.push(...portOrName(`${at}.targetPort`, port.targetPort));
-  if (port.appProtocol) errors.push(...invalidAll(`${at}.appProtocol`, port.appProtocol, qualifiedName(port.appProtocol)));
-  return errors;
+/** Node ports, and then ports, are of one entry alone with their protocol. */
+function validateUnique(ports: readonly Obj[]): FieldError[] {
+  const isAgain = (field: string, i: number): boolean =>
+    ports.slice(0, i).some((other) => other.protocol === ports[i]!.protocol && other[field] === ports[i]![field]);
+  return [
+    ...ports.flatMap(({ nodePort }, i) => (nodePort && isAgain("nodePort", i) ? [duplicate(`spec.ports[${i}].nodePort`, nodePort)] : [])),
+    ...ports.flatMap(({ protocol, port }, i) => (isAgain("port", i) ? [duplicate(`spec.ports[${i}]`, internalPort(protocol, port))] : [])),
+  ];
 }
+
+/** As upstream shows the two of its internal type. */
+const internalPort = (Protocol: string, Port: number): object => ({ Name: "", Protocol, AppProtocol: null, Port, TargetPort: 0, NodePort: 0 });
 
 function validateAffinity(spec: Obj): FieldError[] {
   const errors = oneOf("spec.sessionAffinity", spec.sessionAffinity, ["ClientIP", "None"]);
@@ -77,118 +95,111 @@ function validateAffinity(spec: Obj): FieldError[] {
     errors.push(forbidden("spec.sessionAffinityConfig", "must not be set when session affinity is None"));
   }
   const seconds = config?.clientIP?.timeoutSeconds;
-  if (seconds != null && (seconds <= 0 || seconds > DAY)) {
+  if (spec.sessionAffinity === "ClientIP" && seconds != null && (seconds <= 0 || seconds > DAY)) {
     errors.push(invalidValue("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, `must be greater than 0 and less than ${DAY}`));
   }
   return errors;
 }
 
-function validateAddresses(spec: Obj): FieldError[] {
+/** Cluster addresses and families, which depend on one another; also checked before addresses are allocated. */
+export function validateAddresses(spec: Obj): FieldError[] {
+  if (spec.type === "ExternalName") return [];
   const ips: string[] = spec.clusterIPs ?? [];
+  const families: string[] = spec.ipFamilies ?? [];
+  const at = "spec.clusterIPs";
   const errors: FieldError[] = [];
-  if (spec.clusterIP && ips.length === 0) errors.push(required("spec.clusterIPs"));
-  if (ips.length > 0 && ips[0] !== (spec.clusterIP ?? "")) errors.push(invalidValue("spec.clusterIPs", ips, "first value must match `clusterIP`"));
-  if (ips.length > 2) errors.push(invalidValue("spec.clusterIPs", ips, "may only hold up to 2 values"));
-  ips.forEach((ip, i) => {
-    if (ip === "None") {
-      if (ips.length > 1) errors.push(invalidValue("spec.clusterIPs", ips, "'None' must be the first and only value"));
-    } else errors.push(...invalidAll(`spec.clusterIPs[${i}]`, ip, ipAddress(ip)));
-  });
-  if (ips.length === 2 && isIP(ips[0]!) === isIP(ips[1]!)) errors.push(invalidValue("spec.clusterIPs", ips, "may specify no more than one IP for each IP family"));
-  ((spec.ipFamilies ?? []) as string[]).forEach((family, i) => {
+  if (spec.clusterIP && ips.length === 0) errors.push(required(at));
+  else if (spec.clusterIP && ips[0] !== spec.clusterIP) errors.push(invalidValue(at, ips, "first value must match `clusterIP`"));
+  else if (!spec.clusterIP && ips.length > 0) errors.push(invalidValue(at, ips, "must be empty when `clusterIP` is not specified"));
+  families.forEach((family, i) => {
     if (family !== "IPv4" && family !== "IPv6") errors.push(notSupported(`spec.ipFamilies[${i}]`, family, ["IPv4", "IPv6"]));
-    if (spec.ipFamilies.indexOf(family) < i) errors.push(duplicate(`spec.ipFamilies[${i}]`, family));
+    if (families.indexOf(family) < i) errors.push(duplicate(`spec.ipFamilies[${i}]`, family));
   });
-  errors.push(...optionalOneOf("spec.ipFamilyPolicy", spec.ipFamilyPolicy, ["SingleStack", "PreferDualStack", "RequireDualStack"]));
-  ((spec.externalIPs ?? []) as string[]).forEach((ip, i) => errors.push(...invalidAll(`spec.externalIPs[${i}]`, ip, ipAddress(ip)), ...special(`spec.externalIPs[${i}]`, ip)));
-  return errors;
+  errors.push(...optionalOneOf("spec.ipFamilyPolicy", spec.ipFamilyPolicy, ["PreferDualStack", "RequireDualStack", "SingleStack"]));
+  const malformed = ips.flatMap((ip, i) => {
+    if (i > 0 || ip !== "None") return invalidAll(`${at}[${i}]`, ip, ipAddress(ip));
+    return ips.length > 1 ? [invalidValue(at, ips, "'None' must be the first and only value")] : [];
+  });
+  errors.push(...malformed);
+  if (ips.length > 2) errors.push(invalidValue(at, ips, "may only hold up to 2 values"));
+  return malformed.length > 0 || isHeadless(spec) ? errors : [...errors, ...validateFamilies(ips, families)];
 }
 
-/** Addresses that mean one machine or one link cannot be a service's or an endpoint's. */
-function special(field: string, ip: string): FieldError[] {
-  if (ip === "0.0.0.0" || ip === "::") return [invalidValue(field, ip, `may not be unspecified (${ip})`)];
-  if (ip.startsWith("127.") || ip === "::1") return [invalidValue(field, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)")];
-  if (ip.startsWith("169.254.") || /^fe[89ab]/i.test(ip)) return [invalidValue(field, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")];
-  if (ip.startsWith("224.0.0.") || /^ff02:/i.test(ip)) return [invalidValue(field, ip, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")];
-  return [];
+function validateFamilies(ips: readonly string[], families: readonly string[]): FieldError[] {
+  const isDual = ips.some((ip) => isIP(ip) === 4) && ips.some((ip) => isIP(ip) === 6);
+  return [
+    ...(ips.length > 1 && !isDual ? [invalidValue("spec.clusterIPs", ips, "may specify no more than one IP for each IP family")] : []),
+    ...ips.slice(0, families.length).flatMap((ip, i) => (`IPv${isIP(ip)}` === families[i] || !/^IPv[46]$/.test(families[i]!) ? []
+      : [invalidValue(`spec.clusterIPs[${i}]`, ip, `expected an ${families[i]} value as indicated by \`ipFamilies[${i}]\``)])),
+  ];
+}
+
+function validateExternalIp(field: string, ip: string): FieldError[] {
+  const malformed = invalidAll(field, ip, ipAddress(ip));
+  return malformed.length > 0 ? malformed : notSpecial(field, ip);
+}
+
+/** The annotation is what there was before the field. */
+function validateSourceRanges({ type, loadBalancerSourceRanges }: Obj, annotation: string | undefined): FieldError[] {
+  const ranges: string[] = loadBalancerSourceRanges ?? [];
+  const isField = ranges.length > 0;
+  if (!isField && annotation === undefined) return [];
+  const at = isField ? "spec.LoadBalancerSourceRanges" : `metadata.annotations[${RANGES}]`;
+  const given = isField ? ranges : (annotation!.trim() ? annotation!.split(",") : []);
+  return [
+    ...(type === "LoadBalancer" ? [] : [forbidden(at, ONLY_LOAD_BALANCER)]),
+    ...given.map((range) => range.trim()).flatMap((range, i) => invalidAll(isField ? `${at}[${i}]` : at, range, cidr(range))),
+  ];
+}
+
+function validateClass({ type, loadBalancerClass }: Obj): FieldError[] {
+  if (loadBalancerClass == null) return [];
+  return type === "LoadBalancer" ? invalidAll("spec.loadBalancerClass", loadBalancerClass, qualifiedName(loadBalancerClass))
+    : [forbidden("spec.loadBalancerClass", ONLY_LOAD_BALANCER)];
 }
 
 function validateTraffic(spec: Obj): FieldError[] {
+  const [external, port] = ["spec.externalTrafficPolicy", "spec.healthCheckNodePort"] as const;
   const errors: FieldError[] = [];
-  const external = spec.externalTrafficPolicy;
-  const accessible = spec.type === "NodePort" || spec.type === "LoadBalancer" || (spec.type === "ClusterIP" && spec.externalIPs?.length > 0);
-  if (external) {
-    if (!policies.includes(external)) errors.push(notSupported("spec.externalTrafficPolicy", external, policies));
-    else if (!accessible) errors.push(invalidValue("spec.externalTrafficPolicy", external, "may only be set for externally-accessible services"));
-  } else if (accessible) errors.push(required("spec.externalTrafficPolicy"));
-  if (spec.healthCheckNodePort && !(spec.type === "LoadBalancer" && external === "Local")) {
-    errors.push(invalidValue("spec.healthCheckNodePort", spec.healthCheckNodePort, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"));
+  if (isAccessible(spec)) errors.push(...oneOf(external, spec.externalTrafficPolicy, policies));
+  else if (spec.externalTrafficPolicy) errors.push(invalidValue(external, spec.externalTrafficPolicy, "may only be set for externally-accessible services"));
+  if (needsHealthCheck(spec)) errors.push(...(spec.healthCheckNodePort ? invalidAll(port, spec.healthCheckNodePort, portNumber(spec.healthCheckNodePort)) : [required(port)]));
+  else if (spec.healthCheckNodePort) {
+    errors.push(invalidValue(port, spec.healthCheckNodePort, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"));
   }
-  if (spec.internalTrafficPolicy != null) errors.push(...optionalOneOf("spec.internalTrafficPolicy", spec.internalTrafficPolicy, policies));
-  return [...errors, ...optionalOneOf("spec.trafficDistribution", spec.trafficDistribution, ["PreferClose", "PreferSameNode", "PreferSameZone"])];
+  return [
+    ...errors, ...optionalOneOf("spec.internalTrafficPolicy", spec.internalTrafficPolicy, policies),
+    ...optionalOneOf("spec.trafficDistribution", spec.trafficDistribution, ["PreferClose", "PreferSameNode", "PreferSameZone"]),
+  ];
 }
 
-function validateLoadBalancer(spec: Obj): FieldError[] {
-  const errors: FieldError[] = [];
-  if (spec.type !== "LoadBalancer") {
-    for (const field of ["loadBalancerSourceRanges", "allocateLoadBalancerNodePorts", "loadBalancerClass"]) {
-      const set = Array.isArray(spec[field]) ? spec[field].length > 0 : spec[field] != null;
-      if (set) errors.push(forbidden(`spec.${field}`, ONLY_LOAD_BALANCER));
-    }
-  }
-  ((spec.loadBalancerSourceRanges ?? []) as string[]).forEach((range, i) => {
-    errors.push(...invalidAll(`spec.loadBalancerSourceRanges[${i}]`, range, cidr(range.trim())));
-  });
-  if (spec.loadBalancerClass) errors.push(...invalidAll("spec.loadBalancerClass", spec.loadBalancerClass, qualifiedName(spec.loadBalancerClass)));
-  return errors;
-}
+const needsHealthCheck = ({ type, externalTrafficPolicy }: Obj): boolean => type === "LoadBalancer" && externalTrafficPolicy === "Local";
 
 export function validateServiceUpdate(service: Obj, old: Obj): FieldError[] {
-  const errors: FieldError[] = [];
   const [now, before] = [service.spec, old.spec];
-  if (now.type !== "ExternalName" && before.type !== "ExternalName") {
-    for (const field of ["clusterIPs", "ipFamilies"]) {
-      const [values, had] = [now[field] ?? [], before[field] ?? []];
-      if (had[0] && values[0] !== had[0]) errors.push(invalidValue(`spec.${field}[0]`, values, "may not change once set"));
-      if (had[1] && values[1] && values[1] !== had[1]) errors.push(invalidValue(`spec.${field}[1]`, values, "may not change once set"));
-    }
-  }
+  const errors = now.type === "ExternalName" || before.type === "ExternalName" ? [] : [...validateIpsUpdate(now, before), ...validateFamiliesUpdate(now, before)];
   if (before.type === "LoadBalancer" && now.type === "LoadBalancer" && !same(now.loadBalancerClass, before.loadBalancerClass)) {
-    errors.push(invalidValue("spec.loadBalancerClass", now.loadBalancerClass, "may not change once set"));
+    errors.push(invalidValue("spec.loadBalancerClass", now.loadBalancerClass, ONCE));
+  }
+  if (needsHealthCheck(now) && needsHealthCheck(before) && now.healthCheckNodePort !== before.healthCheckNodePort) {
+    errors.push(forbidden("spec.healthCheckNodePort", IMMUTABLE));
   }
   return [...errors, ...validateService(service)];
 }
 
-export function validateEndpoints(endpoints: Obj): FieldError[] {
-  return items(endpoints, "subsets").flatMap((subset, i) => {
-    const at = `subsets[${i}]`;
-    const errors: FieldError[] = [];
-    if (!subset.addresses?.length && !subset.notReadyAddresses?.length) errors.push(required(at, "must specify `addresses` or `notReadyAddresses`"));
-    for (const list of ["addresses", "notReadyAddresses"]) {
-      items(subset, list).forEach((address, j) => {
-        const field = `${at}.${list}[${j}]`;
-        errors.push(...invalidAll(`${field}.ip`, address.ip ?? "", ipAddress(address.ip)), ...special(`${field}.ip`, address.ip ?? ""));
-        if (address.hostname) errors.push(...invalidAll(`${field}.hostname`, address.hostname, dns1123Label(address.hostname)));
-        if (address.nodeName) errors.push(...invalidAll(`${field}.nodeName`, address.nodeName, dns1123Subdomain(address.nodeName)));
-      });
-    }
-    const ports = items(subset, "ports");
-    ports.forEach((port, j) => errors.push(...validateEndpointPort(`${at}.ports[${j}]`, port, ports.length > 1)));
-    return errors;
-  });
+function validateIpsUpdate(now: Obj, before: Obj): FieldError[] {
+  if (isHeadless(now) && isHeadless(before)) return [];
+  const [ips, had]: string[][] = [now.clusterIPs ?? [], before.clusterIPs ?? []];
+  if (ips!.length === had!.length) return had!.flatMap((ip, i) => (ip === ips![i] ? [] : [invalidValue(`spec.clusterIPs[${i}]`, ips, ONCE)]));
+  if (ips!.length === 0) return [invalidValue("spec.clusterIPs[0]", null, "primary clusterIP can not be unset")];
+  const errors = had!.length > 0 && ips![0] !== had![0] ? [invalidValue("spec.clusterIPs[0]", ips, ONCE)] : [];
+  return had!.length > ips!.length && now.ipFamilyPolicy !== "SingleStack"
+    ? [...errors, invalidValue("spec.ipFamilyPolicy", now.ipFamilyPolicy, "must be set to 'SingleStack' when releasing the secondary clusterIP")] : errors;
 }
 
-function validateEndpointPort(at: string, port: Obj, needsName: boolean): FieldError[] {
-  const errors: FieldError[] = [];
-  if (port.name) errors.push(...invalidAll(`${at}.name`, port.name, dns1123Label(port.name)));
-  else if (needsName) errors.push(required(`${at}.name`));
-  return [...errors, ...invalidAll(`${at}.port`, port.port ?? 0, portNumber(port.port)), ...oneOf(`${at}.protocol`, port.protocol, protocols)];
+function validateFamiliesUpdate(now: Obj, before: Obj): FieldError[] {
+  if (isHeadless(now) || isHeadless(before)) return [];
+  const [families, had]: string[][] = [now.ipFamilies ?? [], before.ipFamilies ?? []];
+  const isSame = families!.length === had!.length ? same(families, had) : had!.length === 0 || families!.length === 0 || families![0] === had![0];
+  return isSame ? [] : [invalidValue("spec.ipFamilies[0]", families, ONCE)];
 }
-
-/** For EndpointSlices too. */
-export const validateEndpointAddress = (field: string, type: string, address: string): FieldError[] => {
-  const family = type === "IPv4" ? 4 : 6;
-  if (type === "FQDN") return invalidAll(field, address, dns1123Subdomain(address));
-  if (isIP(address) !== family) return [invalidValue(field, address, `must be an ${type} address`)];
-  return special(field, address);
-};

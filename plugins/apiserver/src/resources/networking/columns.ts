@@ -1,4 +1,4 @@
-/** Table columns of networking.k8s.io and discovery.k8s.io. */
+/** Table columns of networking.k8s.io. */
 import { ageColumn, nameColumn, text } from "../columns.ts";
 import { firstThree, loadBalancerText, orNone, selectorText } from "../human.ts";
 import type { Column, Obj } from "../types.ts";
@@ -44,15 +44,5 @@ export const ipAddressColumns: readonly Column[] = [
 export const serviceCidrColumns: readonly Column[] = [
   nameColumn,
   text("CIDRs", "Ranges of addresses for services.", (o) => (o.spec?.cidrs ?? []).join(",")),
-  ageColumn,
-];
-
-export const endpointSliceColumns: readonly Column[] = [
-  nameColumn,
-  text("AddressType", "Kind of the addresses.", (o) => o.addressType ?? ""),
-  text("Ports", "Ports of the endpoints.", (o) =>
-    firstThree((o.ports ?? []).map((p: Obj) => String(p.port ?? (p.name || "*"))), "<unset>")),
-  text("Endpoints", "Addresses of the endpoints.", (o) =>
-    firstThree((o.endpoints ?? []).flatMap((e: Obj): string[] => e.addresses ?? []), "<unset>")),
   ageColumn,
 ];

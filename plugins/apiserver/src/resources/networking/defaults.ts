@@ -1,4 +1,4 @@
-/** Defaults of networking.k8s.io and discovery.k8s.io. */
+/** Defaults of networking.k8s.io. */
 import { ensure, fill, isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
 
@@ -19,10 +19,4 @@ export function defaultNetworkPolicy(policy: Obj): void {
     for (const port of items(rule, "ports")) fill(port, { protocol: "TCP" });
   }
   if (!spec.policyTypes?.length) spec.policyTypes = spec.egress?.length ? ["Ingress", "Egress"] : ["Ingress"];
-}
-
-export function defaultEndpointSlice(slice: Obj): void {
-  fill(slice, { endpoints: [] });
-  for (const port of items(slice, "ports")) fill(port, { name: "", protocol: "TCP" });
-  for (const endpoint of items(slice, "endpoints")) ensure(endpoint, "conditions");
 }

@@ -1,10 +1,9 @@
-/** The rows of networking.k8s.io and discovery.k8s.io. */
+/** The rows of networking.k8s.io. */
 import { rowsOf } from "../row.ts";
 import type { ResourceDef } from "../types.ts";
-import { endpointSlice, ingress, ingressClass, ipAddress, networkPolicy, serviceCidr } from "./kinds.ts";
+import { ingress, ingressClass, ipAddress, networkPolicy, serviceCidr } from "./kinds.ts";
 
 const row = rowsOf("networking.k8s.io", "v1");
-const discovery = rowsOf("discovery.k8s.io", "v1");
 const cluster = { namespaced: false } as const;
 
 export const networkingResources: readonly ResourceDef[] = [
@@ -13,5 +12,4 @@ export const networkingResources: readonly ResourceDef[] = [
   row("IPAddress", "ipaddresses", { ...cluster, shortNames: ["ip"] }, ipAddress),
   row("NetworkPolicy", "networkpolicies", { shortNames: ["netpol"] }, networkPolicy),
   row("ServiceCIDR", "servicecidrs", { ...cluster, subresources: ["status"] }, serviceCidr),
-  discovery("EndpointSlice", "endpointslices", {}, endpointSlice),
 ];

@@ -1,8 +1,8 @@
-/** Ingresses, IngressClasses, NetworkPolicies, service ranges and addresses, EndpointSlices. */
+/** Ingresses, IngressClasses, NetworkPolicies, service ranges and addresses. */
 import type { Behaviour } from "../row.ts";
 import { always, specGeneration, withGeneration, withStatus } from "../strategy.ts";
-import { endpointSliceColumns, ingressClassColumns, ingressColumns, ipAddressColumns, networkPolicyColumns, serviceCidrColumns } from "./columns.ts";
-import { defaultEndpointSlice, defaultIngress, defaultIngressClass, defaultNetworkPolicy } from "./defaults.ts";
+import { ingressClassColumns, ingressColumns, ipAddressColumns, networkPolicyColumns, serviceCidrColumns } from "./columns.ts";
+import { defaultIngress, defaultIngressClass, defaultNetworkPolicy } from "./defaults.ts";
 import * as v from "./validate.ts";
 
 export const ingress: Behaviour = {
@@ -37,11 +37,4 @@ export const serviceCidr: Behaviour = {
   columns: serviceCidrColumns,
   validate: v.validateServiceCidr,
   validateUpdate: v.validateServiceCidrUpdate,
-};
-export const endpointSlice: Behaviour = {
-  columns: endpointSliceColumns,
-  defaults: defaultEndpointSlice,
-  validate: v.validateEndpointSlice,
-  validateUpdate: v.validateEndpointSliceUpdate,
-  generationOf: ({ endpoints, ports }) => ({ endpoints, ports }),
 };

@@ -1,11 +1,10 @@
-/** Validation of networking.k8s.io and discovery.k8s.io. */
+/** Validation of networking.k8s.io. */
 import { isIP } from "node:net";
 import { cidrContains, parseCidr } from "@k3s-p/plugin-api/net";
 import { isObject, items, same } from "../fields.ts";
 import type { Obj } from "../types.ts";
-import { validateEndpointAddress } from "../core/validate-service.ts";
-import { duplicate, type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, notSupported, oneOf, optionalOneOf, required, tooMany } from "../validate/field.ts";
-import { cidr, dns1035Label, dns1123Label, dns1123Subdomain, portName, portNumber, portOrName, wildcardSubdomain } from "../validate/names.ts";
+import { type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, notSupported, oneOf, optionalOneOf, required } from "../validate/field.ts";
+import { cidr, dns1035Label, dns1123Subdomain, portName, portNumber, portOrName, wildcardSubdomain } from "../validate/names.ts";
 import { validateLabelSelector } from "../validate/selector.ts";
 
 export const CLASS = "kubernetes.io/ingress.class";
@@ -148,45 +147,6 @@ function validateBlock(at: string, block: Obj): FieldError[] {
     const inside = cidrContains(range, text.split("/")[0]!) && inner.prefix > range.prefix;
     return inside ? [] : [invalidValue(`${at}.except[${i}]`, text, "must be a strict subset of `cidr`")];
   });
-}
-
-const MAX_ENDPOINTS = 1000;
-const MAX_ADDRESSES = 100;
-const MAX_SLICE_PORTS = 20_000;
-const addressTypes = ["FQDN", "IPv4", "IPv6"];
-
-export function validateEndpointSlice(slice: Obj): FieldError[] {
-  const errors = oneOf("addressType", slice.addressType, addressTypes);
-  const endpoints = items(slice, "endpoints");
-  if (endpoints.length > MAX_ENDPOINTS) return [...errors, tooMany("endpoints", endpoints.length, MAX_ENDPOINTS)];
-  endpoints.forEach((endpoint, i) => errors.push(...validateEndpoint(`endpoints[${i}]`, endpoint, slice.addressType)));
-  const ports = items(slice, "ports");
-  if (ports.length > MAX_SLICE_PORTS) return [...errors, tooMany("ports", ports.length, MAX_SLICE_PORTS)];
-  const names = new Set<string>();
-  ports.forEach((port, i) => {
-    const name: string = port.name ?? "";
-    if (name) errors.push(...invalidAll(`ports[${i}].name`, name, dns1123Label(name)));
-    if (names.has(name)) errors.push(duplicate(`ports[${i}].name`, name));
-    names.add(name);
-    errors.push(...oneOf(`ports[${i}].protocol`, port.protocol, protocols));
-    if (port.port != null) errors.push(...invalidAll(`ports[${i}].port`, port.port, portNumber(port.port)));
-  });
-  return errors;
-}
-
-function validateEndpoint(at: string, endpoint: Obj, type: string): FieldError[] {
-  const addresses: string[] = endpoint.addresses ?? [];
-  if (addresses.length === 0) return [required(`${at}.addresses`, "must contain at least 1 address")];
-  if (addresses.length > MAX_ADDRESSES) return [tooMany(`${at}.addresses`, addresses.length, MAX_ADDRESSES)];
-  const errors = addressTypes.includes(type) ? addresses.flatMap((address, i) => validateEndpointAddress(`${at}.addresses[${i}]`, type, address)) : [];
-  if (endpoint.hostname) errors.push(...invalidAll(`${at}.hostname`, endpoint.hostname, dns1123Label(endpoint.hostname)));
-  if (endpoint.nodeName) errors.push(...invalidAll(`${at}.nodeName`, endpoint.nodeName, dns1123Subdomain(endpoint.nodeName)));
-  return errors;
-}
-
-export function validateEndpointSliceUpdate(slice: Obj, old: Obj): FieldError[] {
-  const errors = validateEndpointSlice(slice);
-  return slice.addressType === old.addressType ? errors : [...errors, invalidValue("addressType", slice.addressType, IMMUTABLE)];
 }
 
 export function validateServiceCidr({ spec }: Obj): FieldError[] {
