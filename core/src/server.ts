@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { K3spError, formatError, isK3spError, k3spError, type Logger } from "@k3s-p/plugin-api";
 import { ApiError } from "@k3s-p/plugin-api/kube";
+import { unreadArguments } from "./config/arguments.ts";
 import { unreadFlags } from "./config/flags.ts";
 import { apiGrant, debugPage, metricsSource, slotHealth, type ApiGrant } from "@k3s-p/plugin-api/points";
 import type { Pki, Runner } from "@k3s-p/plugin-api/slots";
@@ -53,7 +54,9 @@ export async function startNode(planned: NodePlan, options: StartOptions = {}): 
   // An agent said so before it joined.
   if (node.role === "server") kernelLog.info(`k3s-p ${version} starting on node ${node.name} (${node.ip}), data in ${node.paths.dataDir}`);
   const claimed = new Set(planned.plan.plugins.flatMap((m) => Object.keys(m.flags)));
-  for (const warning of [...settings.warnings, ...unreadFlags(settings.values, claimed, node.role)]) kernelLog.warn(warning);
+  const { plugins } = planned.plan;
+  const warnings = [...settings.warnings, ...unreadFlags(settings.values, claimed, node.role), ...unreadArguments(plugins, planned.configs)];
+  for (const warning of warnings) kernelLog.warn(warning);
   for (const line of choiceLines(planned)) kernelLog.info(line);
   const cutOff = (): void => void stop();
   options.signal?.addEventListener("abort", cutOff, { once: true });

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { k3spError } from "@k3s-p/plugin-api";
 import { didYouMean, type Manifest } from "../kernel/manifest.ts";
+import { checkArguments } from "./arguments.ts";
 import type { Settings } from "./load.ts";
 
 interface Property {
@@ -16,6 +17,7 @@ interface Property {
 export async function pluginConfigs(manifests: readonly Manifest[], settings: Settings): Promise<Map<string, object>> {
   const configs = new Map<string, object>();
   const findings: string[] = [];
+  const placesOf = new Map<string, ReadonlyMap<string, string>>();
   for (const m of manifests) {
     const section = settings.plugins.get(m.id);
     const raw: Record<string, unknown> = structuredClone(section?.config ?? {});
@@ -35,11 +37,13 @@ export async function pluginConfigs(manifests: readonly Manifest[], settings: Se
     // Most plugins have no section: their config is the schema's defaults, and the validator is not loaded for them.
     if (Object.keys(raw).length) findings.push(...(await validate(m, raw, places)));
     else applyDefaults(m, raw);
+    placesOf.set(m.id, places);
     configs.set(m.id, deepFreeze(raw));
   }
   if (findings.length) {
     throw k3spError("K3SP_CONFIG_INVALID", { message: findings[0]!, detail: findings.slice(1) });
   }
+  for (const m of manifests) checkArguments(m, configs.get(m.id)!, (option) => placesOf.get(m.id)!.get(option) ?? m.source.label);
   return configs;
 }
 
@@ -61,6 +65,7 @@ async function validate(m: Manifest, raw: Record<string, unknown>, places: Reado
   const { Ajv2020 } = await import("ajv/dist/2020.js");
   const ajv = new Ajv2020({ allErrors: true, useDefaults: true, coerceTypes: true, strict: true });
   ajv.addKeyword({ keyword: "shared", schemaType: "boolean" });
+  ajv.addKeyword({ keyword: "arguments", schemaType: "string" });
   const check = ajv.compile({ additionalProperties: false, ...m.schema });
   if (check(raw)) return [];
   return (check.errors ?? []).map((error) => {

@@ -14,16 +14,16 @@ import { encryptionRoutes } from "./encryption/routes.ts";
 import { createSealer, type SwitchableSealer } from "./encryption/sealer.ts";
 import type { Conversions } from "./crd/convert.ts";
 import { requireBuild } from "./openapi/generated.ts";
-import { readArgs, type ServerArgs, warnOfUnknown } from "./server/args.ts";
+import { readArgs, type ServerArgs } from "./server/args.ts";
 import { createApiServer, loopbackUser } from "./server/api-server.ts";
 import { keepingFresh, localAddress, servingCertificate, servingNames, writeKubeconfig, writeTokens } from "./server/credentials.ts";
 import { extensions } from "./server/extensions.ts";
 import type { Route } from "./server/handler.ts";
 import type { Listener } from "./server/listener.ts";
-import { limitArgs, limitsOf } from "./server/limits.ts";
+import { limitsOf } from "./server/limits.ts";
 import { serveNative } from "./server/native.ts";
 import { pluginRoutes } from "./server/plugin-routes.ts";
-import { type Authorities, openTrust, trustArgs } from "./server/trust.ts";
+import { type Authorities, openTrust } from "./server/trust.ts";
 
 interface Config {
   readonly token?: string;
@@ -53,7 +53,6 @@ export default definePlugin({
     const pages = ctx.contributions(debugPage);
     const slots = ctx.contributions(slotHealth);
     const args = readArgs((ctx.config as Config).args ?? []);
-    warnOfUnknown(args, knownArgs, (message) => ctx.log.warn(message));
     const settings = args.size > 0 ? await (await import("./admission/settings.ts")).admissionSettings(args, pluginNames) : undefined;
     const audit = args.size > 0 ? await openAudit(args, ctx) : undefined;
     const issuer = issuerSettings(args, cluster.clusterDomain);
@@ -128,14 +127,6 @@ const accessArgs = [
   "oidc-issuer-url", "oidc-client-id", "oidc-username-claim", "oidc-username-prefix", "oidc-groups-claim", "oidc-groups-prefix", "oidc-required-claim", "oidc-ca-file",
   "authorization-config", "authorization-mode", "authorization-webhook-config-file", "authorization-webhook-version",
   "authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl",
-];
-
-/** Options of upstream's server that have an effect here. */
-const knownArgs = [
-  "audit-policy-file", "audit-log-path", "audit-log-maxsize", "audit-log-maxbackup",
-  "enable-admission-plugins", "disable-admission-plugins", "admission-control-config-file",
-  "encryption-provider-config", ...limitArgs, ...accessArgs,
-  ...trustArgs, "service-account-issuer", "service-account-jwks-uri", "api-audiences",
 ];
 
 const secretsResource = { group: "", plural: "secrets" };

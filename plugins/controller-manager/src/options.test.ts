@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { checkNodeMasks, defaultTuning, readOptions } from "./options.ts";
+import args from "../arguments.json" with { type: "json" };
+import { checkNodeMasks, defaultTuning, flags, readOptions } from "./options.ts";
 
 describe("readOptions", () => {
   it("has upstream's defaults", () => expect(readOptions({})).toEqual({ controllers: ["*"], tuning: defaultTuning }));
@@ -17,8 +18,12 @@ describe("readOptions", () => {
     expect(tuning).toMatchObject({ nodeMonitorGrace: 90_000, nodeCidrMask4: 26, terminatedPodThreshold: 10 });
   });
 
+  it("knows those flags alone, and lets the others of upstream be", () => {
+    expect(["controllers", ...Object.keys(flags)].sort()).toEqual(args.read);
+    expect(readOptions({ managerArg: ["profiling=true"] })).toEqual(readOptions({}));
+  });
+
   it.each([
-    ["profiling=true", /"profiling" is not supported/],
     ["node-monitor-grace-period=soon", /"soon" is not a duration/],
   ])("refuses %s", (arg, message) => {
     expect(() => readOptions({ managerArg: [arg] })).toThrow(message);

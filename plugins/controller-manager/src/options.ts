@@ -26,7 +26,8 @@ export const defaultTuning: Tuning = {
 
 type Kind = "number" | "duration";
 
-const flags: Readonly<Record<string, readonly [keyof Tuning, Kind]>> = {
+/** With `controllers`, what `read` of arguments.json has. */
+export const flags: Readonly<Record<string, readonly [keyof Tuning, Kind]>> = {
   "node-cidr-mask-size": ["nodeCidrMask4", "number"],
   "node-cidr-mask-size-ipv4": ["nodeCidrMask4", "number"],
   "node-cidr-mask-size-ipv6": ["nodeCidrMask6", "number"],
@@ -43,7 +44,7 @@ export interface Options {
   readonly tuning: Tuning;
 }
 
-/** Throws `K3SP_FLAG_INVALID` for a flag that is not supported, so that nothing is ignored in silence. */
+/** Throws `K3SP_FLAG_INVALID` for a value that is none. */
 export function readOptions(config: Partial<Config>): Options {
   let controllers = config.controllers ?? ["*"];
   const tuning: { -readonly [K in keyof Tuning]: Tuning[K] } = { ...defaultTuning };
@@ -52,12 +53,6 @@ export function readOptions(config: Partial<Config>): Options {
     const known = flags[name];
     if (name === "controllers") controllers = value.split(",").map((part) => part.trim()).filter(Boolean);
     else if (known) tuning[known[0]] = readValue(name, value, known[1]);
-    else {
-      throw k3spError("K3SP_FLAG_INVALID", {
-        message: `--kube-controller-manager-arg ${arg}: "${name}" is not supported`,
-        fix: `use one of: controllers, ${Object.keys(flags).sort().join(", ")}`,
-      });
-    }
   }
   return { controllers, tuning };
 }

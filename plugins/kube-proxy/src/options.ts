@@ -26,8 +26,8 @@ type Draft = { -readonly [K in keyof ProxySettings]: ProxySettings[K] };
 const HEALTHZ: Address = { host: "0.0.0.0", port: 10256 };
 const METRICS: Address = { host: "127.0.0.1", port: 10249 };
 
-/** Flags that change something here; any other flag of the upstream kube-proxy is named in an error. */
-const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
+/** Flags that change something here, as `read` of arguments.json has them. */
+export const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
   "healthz-bind-address": (d, v) => (d.healthz = address("healthz-bind-address", v, HEALTHZ)),
   "metrics-bind-address": (d, v) => (d.metrics = address("metrics-bind-address", v, METRICS)),
   "proxy-mode": (_d, v) => {
@@ -39,13 +39,7 @@ export function proxySettings({ table = "k3sp-proxy", localhostNodePorts = true,
   const draft: Draft = { table, localhostNodePorts, healthz: HEALTHZ, metrics: METRICS };
   for (const arg of kubeProxyArg) {
     const [, name = "", value = ""] = /^-{0,2}([^=]+)=?(.*)$/s.exec(arg) ?? [];
-    const apply = flags[name];
-    if (!apply) {
-      throw k3spError("K3SP_FLAG_INVALID", {
-        message: `--kube-proxy-arg ${name} is not supported`, detail: [`supported: ${Object.keys(flags).sort().join(", ")}`],
-      });
-    }
-    apply(draft, value);
+    flags[name]?.(draft, value);
   }
   return draft;
 }

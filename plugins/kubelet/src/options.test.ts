@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { kubeletOptions, type KubeletConfig } from "./options.ts";
+import args from "../arguments.json" with { type: "json" };
+import { flags, kubeletOptions, type KubeletConfig } from "./options.ts";
 
 const schema = JSON.parse(readFileSync(new URL("../config.schema.json", import.meta.url), "utf8"));
 const defaults = Object.fromEntries(Object.entries(schema.properties as Record<string, { default: unknown }>).map(([k, v]) => [k, v.default])) as unknown as KubeletConfig;
@@ -16,6 +17,11 @@ it("lets kubelet-arg override, with or without dashes", () => {
   });
 });
 
-it.each(["nonsense=1", "max-pods=many", "eviction-hard=memory.available<1Gi", "container-log-max-size=big", "healthz-bind-address=localhost"])("refuses %s", (arg) => {
+it("knows the flags that it says it reads, and lets the others of upstream be", () => {
+  expect(Object.keys(flags).sort()).toEqual(args.read);
+  expect(kubeletOptions({ ...defaults, kubeletArg: ["v=2"] })).toEqual(kubeletOptions(defaults));
+});
+
+it.each(["max-pods=many", "eviction-hard=memory.available<1Gi", "container-log-max-size=big", "healthz-bind-address=localhost"])("refuses %s", (arg) => {
   expect(() => kubeletOptions({ ...defaults, kubeletArg: [arg] })).toThrow(expect.objectContaining({ code: "K3SP_FLAG_INVALID" }));
 });

@@ -36,8 +36,8 @@ export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "cont
 
 type Draft = { -readonly [K in keyof KubeletOptions]: KubeletOptions[K] };
 
-/** Flags that change something here; any other flag of the upstream kubelet is named in an error. */
-const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
+/** Flags that change something here, as `read` of arguments.json has them. */
+export const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
   port: (d, v) => (d.port = whole("port", v)),
   "max-pods": (d, v) => (d.maxPods = whole("max-pods", v)),
   "pod-manifest-path": (d, v) => (d.podManifests = v),
@@ -70,14 +70,7 @@ export function kubeletOptions(config: KubeletConfig): KubeletOptions {
 
 function applyArg(draft: Draft, arg: string): void {
   const [, name = "", value = ""] = /^-{0,2}([^=]+)=?(.*)$/s.exec(arg) ?? [];
-  const apply = flags[name];
-  if (!apply) {
-    throw k3spError("K3SP_FLAG_INVALID", {
-      message: `--kubelet-arg ${arg}: "${name}" is not supported`,
-      detail: [`supported: ${Object.keys(flags).sort().join(", ")}`],
-    });
-  }
-  apply(draft, value);
+  flags[name]?.(draft, value);
 }
 
 function whole(name: string, value: string): number {

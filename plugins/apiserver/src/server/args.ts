@@ -16,11 +16,6 @@ export function readArgs(args: readonly string[]): ServerArgs {
   return found;
 }
 
-/** Options that nobody reads are told, so that none is thought to work. */
-export function warnOfUnknown(args: ServerArgs, known: readonly string[], warn: (message: string) => void): void {
-  for (const name of args.keys()) if (!known.includes(name)) warn(`kube-apiserver-arg ${name} has no effect`);
-}
-
 export const argError = (name: string, why: string, fix: string, cause?: unknown): K3spError =>
   k3spError("K3SP_FLAG_INVALID", { message: `kube-apiserver-arg ${name}: ${why}`, fix, ...(cause !== undefined && { cause }) });
 

@@ -3,10 +3,6 @@ import { argError, numberArg, type ServerArgs } from "./args.ts";
 import type { ServerLimits } from "./api-server.ts";
 import { parseDuration } from "./deadline.ts";
 
-export const limitArgs = [
-  "max-requests-inflight", "max-mutating-requests-inflight", "enable-priority-and-fairness", "request-timeout", "shutdown-delay-duration",
-] as const;
-
 /** The server has to be gone before the kernel's patience is, which is eight seconds for stopping. */
 const MAX_SHUTDOWN_DELAY = 3000;
 

@@ -23,9 +23,6 @@ export interface Trust {
   follow(onChange: (authorities: Authorities) => void): () => void;
 }
 
-/** Files whose certificates are trusted beside the cluster's own. */
-export const trustArgs = ["client-ca-file", "requestheader-client-ca-file"];
-
 /**
  * A CA that takes the place of one of the cluster's is trusted at once. The one before it is too, until the next start: this
  * process still signs with it. Throws when a file of the options is no good.
