@@ -85,7 +85,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     path: "/apis/batch/v1/namespaces/default/jobs", base: named({ spec: { completionMode: "Indexed", completions: 3, parallelism: 1, template: once } }),
     refused: [
       ["spec.template.spec.restartPolicy", "Always", 'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'],
-      ["spec.completionMode", "x", 'spec.completionMode: Unsupported value: "x": supported values: "Indexed", "NonIndexed"'],
+      ["spec.completionMode", "x", 'spec.completionMode: Unsupported value: "x": supported values: "NonIndexed", "Indexed"'],
       ["spec.managedBy", "x", 'spec.managedBy: Invalid value: "x": must be a domain-prefixed path (such as "acme.io/foo")'],
       ["spec.maxFailedIndexes", 1, "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified"],
       ["spec", { backoffLimitPerIndex: 1, template: once }, "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"],
@@ -100,8 +100,8 @@ const kinds: Readonly<Record<string, Kind>> = {
       ["spec.successPolicy", { rules: [{}] }, "spec.successPolicy.rules[0]: Required value: at least one of succeededCount or succeededIndexes must be specified"],
       ["spec.successPolicy", { rules: [{ succeededCount: 4 }] }, "spec.successPolicy.rules[0].succeededCount: Invalid value: 4: must be less than or equal to 3 (the number of specified completions)"],
       ["spec.successPolicy", { rules: [{ succeededIndexes: "0-1", succeededCount: 3 }] }, "spec.successPolicy.rules[0].succeededCount: Invalid value: 3: must be less than or equal to 2 (the number of indexes in the specified succeededIndexes field)"],
-      ["spec.successPolicy", { rules: [{ succeededIndexes: "2,1" }] }, 'spec.successPolicy.rules[0].succeededIndexes: Invalid value: "2,1": non-increasing order, previous: 2, current: 1'],
-      ["spec.successPolicy", { rules: [{ succeededIndexes: "0-3" }] }, 'spec.successPolicy.rules[0].succeededIndexes: Invalid value: "0-3": too large index: "3"'],
+      ["spec.successPolicy", { rules: [{ succeededIndexes: "2,1" }] }, 'spec.successPolicy.rules[0].succeededIndexes: Invalid value: "2,1": error parsing succeededIndexes: non-increasing order, previous: 2, current: 1'],
+      ["spec.successPolicy", { rules: [{ succeededIndexes: "0-3" }] }, 'spec.successPolicy.rules[0].succeededIndexes: Invalid value: "0-3": error parsing succeededIndexes: too large index: "3"'],
     ],
   },
   CronJob: {
@@ -115,9 +115,9 @@ const kinds: Readonly<Record<string, Kind>> = {
   },
   HorizontalPodAutoscaler: {
     path: "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
-    base: named({ spec: { scaleTargetRef: { kind: "Deployment", name: "d" }, maxReplicas: 3 } }),
+    base: named({ spec: { scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "d" }, maxReplicas: 3 } }),
     refused: [
-      ["spec.maxReplicas", 0, "spec.maxReplicas: Invalid value: 0: must be greater than 0"],
+      ["spec.maxReplicas", 0, "spec.maxReplicas: Required value: must be set and greater than 0"],
       ["spec.scaleTargetRef.name", "", "spec.scaleTargetRef.name: Required value"],
       ["spec.metrics", hpaMetric({ type: "Resource" }), "spec.metrics[0].resource: Required value: must populate information for the given metric source"],
       ["spec.metrics", hpaMetric({ type: "Resource", resource: { name: "cpu", target: { type: "Utilization" } } }), "spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization"],

@@ -9,7 +9,7 @@ const pvc = (spec: Obj = {}): Obj => ({ spec: { accessModes: ["ReadWriteOnce"], 
 const pv = (spec: Obj = {}): Obj => ({ spec: { accessModes: ["ReadWriteOnce"], capacity: { storage: "1Gi" }, hostPath: { path: "/a" }, ...spec } });
 const path = (extra: Obj = {}): Obj => ({ path: "/", pathType: "Prefix", backend: { service: { name: "s", port: { number: 80 } } }, ...extra });
 const ingress = (extra: Obj = {}, host = "a.example.com"): Obj => ({ spec: { rules: [{ host, http: { paths: [path(extra)] } }] } });
-const hpa = (spec: Obj = {}): Obj => ({ spec: { scaleTargetRef: { kind: "Deployment", name: "d" }, maxReplicas: 3, ...spec } });
+const hpa = (spec: Obj = {}): Obj => ({ spec: { scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "d" }, maxReplicas: 3, ...spec } });
 const csr = (spec: Obj = {}): Obj => ({
   spec: { request: Buffer.from("-----BEGIN CERTIFICATE REQUEST-----").toString("base64"), usages: ["client auth"], signerName: "example.com/s", ...spec },
 });
@@ -91,7 +91,7 @@ describe("a refused creation", () => {
     ["rbac.authorization.k8s.io", "clusterrolebindings", binding({ roleRef: { kind: "ClusterRole", name: "r" }, subjects: [{ kind: "ServiceAccount", name: "s" }] }), "subjects[0].namespace: Required value"],
     ["certificates.k8s.io", "certificatesigningrequests", csr({ signerName: "x" }), 'spec.signerName: Invalid value: "x": must be a fully qualified domain and path of the form "example.com/signer-name"'],
     ["scheduling.k8s.io", "priorityclasses", { value: 2_000_000_000 }, "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
-    ["autoscaling", "horizontalpodautoscalers", hpa({ maxReplicas: 0, minReplicas: undefined }), "spec.maxReplicas: Invalid value: 0: must be greater than 0|spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`"],
+    ["autoscaling", "horizontalpodautoscalers", hpa({ maxReplicas: 0, minReplicas: undefined }), "spec.maxReplicas: Required value: must be set and greater than 0|spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`"],
     ["policy", "poddisruptionbudgets", { spec: { minAvailable: 1, maxUnavailable: 1 } }, 'spec: Invalid value: {"minAvailable":1,"maxUnavailable":1}: minAvailable and maxUnavailable cannot be both set'],
     ["coordination.k8s.io", "leases", { spec: { leaseDurationSeconds: 0 } }, "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"],
     ["node.k8s.io", "runtimeclasses", {}, "handler: Required value"],

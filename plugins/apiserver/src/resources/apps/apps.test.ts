@@ -260,8 +260,8 @@ describe("a Job", () => {
       expect(change(edit, { startTime: NOW, conditions: held })).toEqual([]);
       expect(change(edit, { active: 1 })).toEqual(["spec.template"]);
     }
-    expect(change((spec) => (spec.template.spec.affinity = { podAntiAffinity: {} }))).toEqual(["spec.template"]);
-    expect(change((spec) => (spec.template.spec.containers[0].image = "x"))).toEqual(["spec.template"]);
+    expect(change((spec) => (spec.template.spec.affinity = { podAntiAffinity: {} }))).toEqual(["spec.template.spec"]);
+    expect(change((spec) => (spec.template.spec.containers[0].image = "x"))).toEqual(["spec.template.spec"]);
   });
 
   it("that is Indexed changes completions together with parallelism", () => {

@@ -4,9 +4,9 @@ import { isObject, items, same } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { validatePodTemplate } from "../core/validate-pod.ts";
 import {
-  type FieldError, IMMUTABLE, invalidAll, invalidValue, nonNegative, notSupported, oneOf, optionalOneOf, required, tooLong,
+  type FieldError, IMMUTABLE, invalidValue, nonNegative, notSupported, oneOf, optionalOneOf, required, tooLong,
 } from "../validate/field.ts";
-import { dns1123Label, dns1123Subdomain } from "../validate/names.ts";
+import { dns1123Label, domainPrefixedPath } from "../validate/names.ts";
 import { validateLabelSelector } from "../validate/selector.ts";
 import { scheduleProblem } from "./schedule.ts";
 import { validateCompletionMode, validateFailurePolicy, validateSuccessPolicy } from "./validate-job-policy.ts";
@@ -61,12 +61,8 @@ function validateJobSpec(at: string, spec: Obj): FieldError[] {
 
 const MAX_MANAGER = 63;
 
-function validateManager(field: string, name: string): FieldError[] {
-  const [domain = "", ...path] = name.split("/");
-  if (path.length === 0 || domain === "" || path.join("/") === "") return [invalidValue(field, name, 'must be a domain-prefixed path (such as "acme.io/foo")')];
-  const errors = invalidAll(field, domain, dns1123Subdomain(domain));
-  return name.length > MAX_MANAGER ? [...errors, tooLong(field, MAX_MANAGER)] : errors;
-}
+const validateManager = (field: string, name: string): FieldError[] =>
+  [...domainPrefixedPath(field, name), ...(name.length > MAX_MANAGER ? [tooLong(field, MAX_MANAGER)] : [])];
 
 /** With a failure policy a pod is replaced when it has failed, and not before. */
 function validateReplacement(field: string, spec: Obj): FieldError[] {
@@ -89,7 +85,7 @@ export function validateJobUpdate(job: Obj, old: Obj): FieldError[] {
     same(job.spec[field], old.spec[field]) ? [] : [invalidValue(`spec.${field}`, job.spec[field], IMMUTABLE)];
   return [
     ...validateJob(job), ...(job.spec.completionMode === "Indexed" ? validateElastic(job.spec, old.spec) : immutable("completions")), ...immutable("selector"),
-    ...(same(maskTemplate(job.spec.template, old), old.spec.template) ? [] : [invalidValue("spec.template", job.spec.template, IMMUTABLE)]),
+    ...validateTemplateUpdate(job.spec.template, old),
     ...["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"].flatMap(immutable),
   ];
 }
@@ -100,28 +96,27 @@ function validateElastic({ completions, parallelism }: Obj, old: Obj): FieldErro
   return [invalidValue("spec.completions", completions, "can only be modified in tandem with spec.parallelism")];
 }
 
-/** The new template with what may change in it as it was before. */
-function maskTemplate(template: Obj, { spec, status = {} }: Obj): Obj {
+function validateTemplateUpdate(template: Obj, { spec, status = {} }: Obj): FieldError[] {
   const isHeld = items(status, "conditions").some((condition) => condition.type === "Suspended" && condition.status === "True");
   const isMutable = spec.suspend === true && (status.startTime == null || isHeld) && !status.active;
-  if (!isMutable) return template;
-  const before = spec.template;
-  const pod: Obj = template.spec ?? {};
+  const before: Obj = spec.template;
+  if (!isMutable) return same(template, before) ? [] : [invalidValue("spec.template", template, IMMUTABLE)];
+  return same(maskPod(template.spec ?? {}, before.spec ?? {}), before.spec) ? [] : [invalidValue("spec.template.spec", template.spec, IMMUTABLE)];
+}
+
+/** The new pod with what may change in it as it was before. */
+function maskPod(pod: Obj, before: Obj): Obj {
   const { nodeAffinity: _, ...affinity } = pod.affinity ?? {};
-  const { nodeAffinity } = before.spec?.affinity ?? {};
+  const { nodeAffinity } = before.affinity ?? {};
   return {
-    ...template,
-    metadata: { ...template.metadata, annotations: before.metadata?.annotations, labels: before.metadata?.labels },
-    spec: {
-      ...pod, ...Object.fromEntries(schedulingFields.map((field) => [field, before.spec?.[field]])),
-      affinity: { ...affinity, ...(nodeAffinity && { nodeAffinity }) },
-      containers: maskResources(pod, before.spec, "containers"), initContainers: maskResources(pod, before.spec, "initContainers"),
-    },
+    ...pod, ...Object.fromEntries(schedulingFields.map((field) => [field, before[field]])),
+    affinity: { ...affinity, ...(nodeAffinity && { nodeAffinity }) },
+    containers: maskResources(pod, before, "containers"), initContainers: maskResources(pod, before, "initContainers"),
   };
 }
 
 const maskResources = (pod: Obj, before: Obj, list: string): Obj[] =>
-  items(pod, list).map((container, i) => ({ ...container, resources: before?.[list]?.[i]?.resources }));
+  items(pod, list).map((container, i) => ({ ...container, resources: before[list]?.[i]?.resources }));
 
 export function validateCronJob(cronJob: Obj): FieldError[] {
   const name = cronJob.metadata?.name ?? "";

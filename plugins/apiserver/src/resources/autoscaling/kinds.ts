@@ -1,13 +1,20 @@
 /** HorizontalPodAutoscalers in both versions, and PodDisruptionBudgets. */
 import type { Behaviour } from "../row.ts";
 import { ensure } from "../fields.ts";
+import type { Obj } from "../types.ts";
 import { always, keepStatus, withGeneration, withStatus } from "../strategy.ts";
 import { hpaColumns, pdbColumns } from "./columns.ts";
 import { hpaFromV2, hpaToV2, keepStatusAnnotations } from "./conversion.ts";
 import { defaultHpa, defaultHpaV1 } from "./defaults.ts";
-import { validateHpa, validatePdb } from "./validate.ts";
+import { validateHpa, validateHpaStatus, validatePdb, validatePdbStatus } from "./validate.ts";
 
-export const hpaV2: Behaviour = { ...withStatus({ desiredReplicas: 0 }), columns: hpaColumns, defaults: defaultHpa, ...always(validateHpa) };
+const hpaRules = {
+  validate: (hpa: Obj) => validateHpa(hpaToV2(hpa)),
+  validateUpdate: (hpa: Obj, old: Obj) => validateHpa(hpaToV2(hpa), hpaToV2(old)),
+  validateStatusUpdate: validateHpaStatus,
+};
+
+export const hpaV2: Behaviour = { ...withStatus({ desiredReplicas: 0 }), columns: hpaColumns, defaults: defaultHpa, ...hpaRules };
 
 export const hpaV1: Behaviour = {
   ...withStatus({ currentReplicas: 0, desiredReplicas: 0 }),
@@ -17,7 +24,7 @@ export const hpaV1: Behaviour = {
   },
   columns: hpaColumns.map((column) => ({ ...column, value: (o, now) => column.value(hpaToV2(o), now) })),
   defaults: defaultHpaV1,
-  ...always((object) => validateHpa(hpaToV2(object))),
+  ...hpaRules,
   toStored: (object) => {
     const hpa = hpaToV2(object);
     defaultHpa(hpa);
@@ -30,5 +37,6 @@ export const podDisruptionBudget: Behaviour = {
   ...withGeneration({ currentHealthy: 0, desiredHealthy: 0, disruptionsAllowed: 0, expectedPods: 0 }),
   columns: pdbColumns,
   ...always(validatePdb),
+  validateStatusUpdate: validatePdbStatus,
   defaults: (object) => void ensure(object, "spec"),
 };

@@ -1,48 +1,78 @@
 /** Validation of HorizontalPodAutoscalers (v2 form) and PodDisruptionBudgets. */
+import { parseNano } from "@k3s-p/plugin-api/kube";
 import { isObject, items } from "../fields.ts";
 import type { Obj } from "../types.ts";
-import { type FieldError, forbidden, invalidValue, notSupported, optionalOneOf, required } from "../validate/field.ts";
-import { intOrPercent } from "../validate/names.ts";
-import { quantityProblems } from "../validate/resources.ts";
+import { validateConditions } from "../validate/conditions.ts";
+import { type FieldError, forbidden, invalidAll, invalidValue, nonNegative, NOT_NEGATIVE, notSupported, optionalOneOf, required } from "../validate/field.ts";
+import { dns1123Label, intOrPercent, pathSegment } from "../validate/names.ts";
 import { validateLabelSelector } from "../validate/selector.ts";
 
+/** By type, in the order in which the first that is given is judged. */
 const sourceOf: Readonly<Record<string, string>> = {
-  ContainerResource: "containerResource", External: "external", Object: "object", Pods: "pods", Resource: "resource",
+  Object: "object", External: "external", Pods: "pods", Resource: "resource", ContainerResource: "containerResource",
 };
+const types = Object.keys(sourceOf).sort();
 
-export function validateHpa({ spec }: Obj): FieldError[] {
-  const errors: FieldError[] = [];
-  if (spec.minReplicas != null && spec.minReplicas < 1) errors.push(invalidValue("spec.minReplicas", spec.minReplicas, "must be greater than or equal to 1"));
-  const max = spec.maxReplicas ?? 0;
-  if (max < 1) errors.push(invalidValue("spec.maxReplicas", max, "must be greater than 0"));
-  if (spec.minReplicas != null && max < spec.minReplicas) errors.push(invalidValue("spec.maxReplicas", max, "must be greater than or equal to `minReplicas`"));
-  for (const name of ["kind", "name"]) if (!spec.scaleTargetRef?.[name]) errors.push(required(`spec.scaleTargetRef.${name}`));
-  items(spec, "metrics").forEach((metric, i) => errors.push(...validateMetric(`spec.metrics[${i}]`, metric)));
-  if (isObject(spec.behavior)) {
-    for (const name of ["scaleUp", "scaleDown"]) errors.push(...validateRules(`spec.behavior.${name}`, spec.behavior[name]));
+/** The figures of a new autoscaler, or of a changed one. */
+export function validateHpa({ spec }: Obj, old?: Obj): FieldError[] {
+  const least = old?.spec?.minReplicas === 0 ? 0 : 1;
+  const { minReplicas: min, maxReplicas: max = 0 } = spec;
+  const errors: FieldError[] = min != null && min < least ? [invalidValue("spec.minReplicas", min, `must be greater than or equal to ${least}`)] : [];
+  if (max === 0) errors.push(required("spec.maxReplicas", "must be set and greater than 0"));
+  else if (max < 0) errors.push(invalidValue("spec.maxReplicas", max, "must be greater than or equal to 1"));
+  if (min != null && max < min) errors.push(invalidValue("spec.maxReplicas", max, "must be greater than or equal to `minReplicas`"));
+  const metrics = items(spec, "metrics");
+  errors.push(...validateTargetRef(spec.scaleTargetRef ?? {}, old?.spec?.scaleTargetRef), ...metrics.flatMap((metric, i) => validateMetric(`spec.metrics[${i}]`, metric)));
+  if (min === 0 && !metrics.some(({ type }) => type === "Object" || type === "External")) {
+    errors.push(forbidden("spec.metrics", "must specify at least one Object or External metric to support scaling to zero replicas"));
   }
-  return errors;
+  const behavior = isObject(spec.behavior) ? spec.behavior : {};
+  return [...errors, ...["scaleUp", "scaleDown"].flatMap((name) => validateRules(`spec.behavior.${name}`, behavior[name]))];
+}
+
+export const validateHpaStatus = ({ status = {} }: Obj): FieldError[] =>
+  ["currentReplicas", "desiredReplicas"].flatMap((name) => nonNegative(`status.${name}`, status[name]));
+
+/** What scales has a group, but for the one kind of the core group that does; a reference of old stays. */
+function validateTargetRef(ref: Obj, old: Obj | undefined): FieldError[] {
+  const at = "spec.scaleTargetRef";
+  const isKept = old !== undefined && old.apiVersion === ref.apiVersion && old.kind === ref.kind;
+  return [...validateReference(at, ref), ...(isKept ? [] : validateApiVersion(at, ref, ref.kind !== "ReplicationController"))];
+}
+
+const validateReference = (at: string, ref: Obj): FieldError[] => ["kind", "name"].flatMap((name) =>
+  ref[name] ? invalidAll(`${at}.${name}`, ref[name], pathSegment(ref[name])) : [required(`${at}.${name}`)]);
+
+function validateApiVersion(at: string, { apiVersion = "" }: Obj, needsGroup: boolean): FieldError[] {
+  const parts = apiVersion.split("/");
+  if (parts.length > 2) return [invalidValue(`${at}.apiVersion`, apiVersion, `unexpected GroupVersion string: ${apiVersion}`)];
+  return needsGroup && (parts.length === 1 || parts[0] === "") ? [invalidValue(`${at}.apiVersion`, apiVersion, "apiVersion must specify API group")] : [];
 }
 
 function validateMetric(at: string, metric: Obj): FieldError[] {
-  if (!metric.type) return [required(`${at}.type`, "must specify a metric source type")];
-  const field = sourceOf[metric.type];
-  if (!field) return [notSupported(`${at}.type`, metric.type, Object.keys(sourceOf))];
-  const source = metric[field];
-  if (!isObject(source)) return [required(`${at}.${field}`, "must populate information for the given metric source")];
-  const errors = Object.values(sourceOf).filter((other) => other !== field && isObject(metric[other]))
-    .map((other) => forbidden(`${at}.${other}`, "must populate the given metric source only"));
-  return [...errors, ...validateSource(`${at}.${field}`, field, source), ...validateTarget(`${at}.${field}.target`, source.target), ...targetRules[field]!(`${at}.${field}.target`, source.target ?? {})];
+  const { type = "" } = metric;
+  const own = sourceOf[type];
+  const given = Object.values(sourceOf).filter((field) => isObject(metric[field]));
+  const errors: FieldError[] = type ? [] : [required(`${at}.type`, "must specify a metric source type")];
+  if (!own) errors.push(notSupported(`${at}.type`, type, types));
+  const [first] = given;
+  if (first) errors.push(...validateSource(`${at}.${first}`, first, metric[first]), ...validateTarget(`${at}.${first}.target`, first, metric[first].target));
+  if (own && !given.includes(own)) errors.push(required(`${at}.${own}`, "must populate information for the given metric source"));
+  const others = given.length > 1 ? given.filter((field) => field !== own) : [];
+  return [...errors, ...others.map((field) => forbidden(`${at}.${field}`, "must populate the given metric source only"))];
 }
 
 function validateSource(at: string, kind: string, source: Obj): FieldError[] {
   if (kind === "resource" || kind === "containerResource") {
     const errors = source.name ? [] : [required(`${at}.name`, "must specify a resource name")];
-    return kind === "resource" || source.container ? errors : [...errors, required(`${at}.container`, "must specify a container")];
+    if (kind === "resource") return errors;
+    if (!source.container) return [...errors, required(`${at}.container`, "must specify a container")];
+    return [...errors, ...invalidAll(`${at}.container`, source.container, dns1123Label(source.container))];
   }
-  const errors = kind === "object" ? ["kind", "name"].filter((name) => !source.describedObject?.[name]).map((name) => required(`${at}.describedObject.${name}`)) : [];
-  if (!source.metric?.name) errors.push(required(`${at}.metric.name`, "must specify a metric name"));
-  return [...errors, ...validateLabelSelector(`${at}.metric.selector`, source.metric?.selector)];
+  const described: Obj = source.describedObject ?? {};
+  const errors = kind === "object" ? [...validateReference(`${at}.describedObject`, described), ...validateApiVersion(`${at}.describedObject`, described, false)] : [];
+  const name = source.metric?.name;
+  return [...errors, ...(name ? invalidAll(`${at}.metric.name`, name, pathSegment(name)) : [required(`${at}.metric.name`, "must specify a metric name")])];
 }
 
 type TargetRule = (at: string, target: Obj) => FieldError[];
@@ -64,21 +94,16 @@ const targetRules: Readonly<Record<string, TargetRule>> = {
   },
 };
 
-function validateTarget(at: string, target: unknown): FieldError[] {
-  if (!isObject(target) || !target.type) return [required(`${at}.type`, "must specify a metric target type")];
-  const errors: FieldError[] = [];
-  if (!["Utilization", "Value", "AverageValue"].includes(target.type)) {
-    errors.push(invalidValue(`${at}.type`, target.type, "must be either Utilization, Value, or AverageValue"));
-  }
+function validateTarget(at: string, source: string, given: unknown): FieldError[] {
+  const target = isObject(given) ? given : {};
+  const { type = "", averageUtilization: utilization } = target;
+  const errors = type ? [] : [required(`${at}.type`, "must specify a metric target type")];
+  if (!["Utilization", "Value", "AverageValue"].includes(type)) errors.push(invalidValue(`${at}.type`, type, "must be either Utilization, Value, or AverageValue"));
   for (const name of ["value", "averageValue"]) {
-    if (target[name] == null) continue;
-    const positive = quantityProblems(target[name]).length === 0 && !/^0*(\.0*)?[a-zA-Z]*$/.test(String(target[name]));
-    if (!positive) errors.push(invalidValue(`${at}.${name}`, target[name], "must be positive"));
+    if (target[name] != null && !((parseNano(target[name]) ?? 0n) > 0n)) errors.push(invalidValue(`${at}.${name}`, target[name], "must be positive"));
   }
-  if (target.averageUtilization != null && target.averageUtilization < 1) {
-    errors.push(invalidValue(`${at}.averageUtilization`, target.averageUtilization, "must be greater than 0"));
-  }
-  return errors;
+  if (utilization != null && utilization < 1) errors.push(invalidValue(`${at}.averageUtilization`, utilization, "must be greater than 0"));
+  return [...errors, ...targetRules[source]!(at, target)];
 }
 
 function validateRules(at: string, rules: unknown): FieldError[] {
@@ -95,8 +120,9 @@ function validateRules(at: string, rules: unknown): FieldError[] {
     if (policy.type !== "Pods" && policy.type !== "Percent") errors.push(notSupported(`${field}.type`, policy.type, ["Percent", "Pods"]));
     if (!(policy.value > 0)) errors.push(invalidValue(`${field}.value`, policy.value ?? 0, "must be greater than zero"));
     if (!(policy.periodSeconds > 0)) errors.push(invalidValue(`${field}.periodSeconds`, policy.periodSeconds ?? 0, "must be greater than zero"));
-    else if (policy.periodSeconds > 1800) errors.push(invalidValue(`${field}.periodSeconds`, policy.periodSeconds, "must be less than or equal to 1800"));
+    if (policy.periodSeconds > 1800) errors.push(invalidValue(`${field}.periodSeconds`, policy.periodSeconds, "must be less than or equal to 1800"));
   });
+  if (rules.tolerance != null && (parseNano(rules.tolerance) ?? 0n) < 0n) errors.push(invalidValue(`${at}.tolerance`, rules.tolerance, NOT_NEGATIVE));
   return errors;
 }
 
@@ -106,6 +132,14 @@ export function validatePdb({ spec }: Obj): FieldError[] {
   for (const name of ["minAvailable", "maxUnavailable"]) {
     if (spec[name] != null) errors.push(...intOrPercent(`spec.${name}`, spec[name], true));
   }
-  errors.push(...optionalOneOf("spec.unhealthyPodEvictionPolicy", spec.unhealthyPodEvictionPolicy, ["AlwaysAllow", "IfHealthyBudget"]));
-  return [...errors, ...validateLabelSelector("spec.selector", spec.selector)];
+  errors.push(...validateLabelSelector("spec.selector", spec.selector));
+  const { unhealthyPodEvictionPolicy: unhealthy } = spec;
+  return unhealthy == null || evictionPolicies.includes(unhealthy) ? errors : [...errors, notSupported("spec.unhealthyPodEvictionPolicy", unhealthy, evictionPolicies)];
 }
+
+const evictionPolicies = ["AlwaysAllow", "IfHealthyBudget"];
+
+export const validatePdbStatus = ({ status = {} }: Obj): FieldError[] => [
+  ...validateConditions("status.conditions", items(status, "conditions")),
+  ...["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"].flatMap((name) => nonNegative(`status.${name}`, status[name])),
+];

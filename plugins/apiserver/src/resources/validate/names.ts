@@ -2,7 +2,7 @@
 import { isIP } from "node:net";
 import { parseCidr } from "@k3s-p/plugin-api/net";
 import type { FieldError } from "./field.ts";
-import { invalidAll, invalidValue } from "./field.ts";
+import { invalidAll, invalidValue, required } from "./field.ts";
 
 type Rule = (value: string) => string[];
 
@@ -65,6 +65,24 @@ export function qualifiedName(value: string): string[] {
   return [...problems, ...qualifiedPart(name).map((why) => `name part ${why}`)];
 }
 
+/** A name that is one segment of a path. */
+export function pathSegment(value: string): string[] {
+  if (value === "." || value === "..") return [`may not be '${value}'`];
+  return ["/", "%"].filter((character) => value.includes(character)).map((character) => `may not contain '${character}'`);
+}
+
+const httpPath = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+const isHttpPath = new RegExp(`^${httpPath}$`);
+
+/** `acme.io/foo`: who does something, and what is done. */
+export function domainPrefixedPath(field: string, value: string): FieldError[] {
+  if (!value) return [required(field)];
+  const [, domain = "", path = ""] = /^([^/]*)\/(.*)$/s.exec(value) ?? [];
+  if (!domain || !path) return [invalidValue(field, value, 'must be a domain-prefixed path (such as "acme.io/foo")')];
+  const errors = invalidAll(field, domain, dns1123Subdomain(domain));
+  return isHttpPath.test(path) ? errors : [...errors, invalidValue(field, path, `Invalid path (regex used for validation is '${httpPath}')`)];
+}
+
 export const validateLabels = (field: string, labels: unknown): FieldError[] =>
   Object.entries((labels ?? {}) as Record<string, string>).flatMap(([key, value]) => [
     ...invalidAll(field, key, qualifiedName(key)),
@@ -111,6 +129,15 @@ export const ipAddress = (value: unknown): string[] =>
 
 export const cidr = (value: unknown): string[] =>
   typeof value === "string" && parseCidr(value) ? [] : ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"];
+
+const MAX_DRIVER = 63;
+
+/** Name of a CSI driver; capitals count as small letters. */
+export const csiDriverName = (field: string, name: string): FieldError[] => [
+  ...(name ? [] : [required(field)]),
+  ...(name.length > MAX_DRIVER ? [tooLong(field, MAX_DRIVER)] : []),
+  ...invalidAll(field, name, dns1123Subdomain(name.toLowerCase())),
+];
 
 export const percent = (value: string): string[] => percentRule(value);
 
