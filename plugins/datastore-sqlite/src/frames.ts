@@ -13,10 +13,14 @@ export interface FrameRow {
 const HEADER = 32;
 const NULL_VALUE = 0xffffffff;
 
-export function encodeRows(rows: readonly FrameRow[]): Uint8Array<ArrayBuffer> {
+/** In memory of its own, to be transferred. */
+export const encodeRows = (rows: readonly FrameRow[]): Uint8Array<ArrayBuffer> =>
+  packRows(rows, (bytes) => Buffer.allocUnsafeSlow(bytes) as Buffer<ArrayBuffer>);
+
+export function packRows<B extends Buffer>(rows: readonly FrameRow[], allocate: (bytes: number) => B): B {
   const lengths = rows.map((row) => Buffer.byteLength(row.key));
   const total = rows.reduce((sum, row, i) => sum + HEADER + lengths[i]! + (row.value?.byteLength ?? 0), 4);
-  const frame = Buffer.allocUnsafeSlow(total) as Buffer<ArrayBuffer>;
+  const frame = allocate(total);
   let at = frame.writeUInt32LE(rows.length, 0);
   rows.forEach((row, i) => {
     at = frame.writeDoubleLE(row.revision, at);

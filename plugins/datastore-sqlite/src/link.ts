@@ -1,7 +1,9 @@
 /** The worker thread as seen from the main thread: questions with one answer each, in order. */
 import { Worker } from "node:worker_threads";
 import { k3spError, type ErrorCode, type K3spError } from "@k3s-p/plugin-api";
-import type { Answer, Failure, Request, WorkerOptions } from "./worker.ts";
+import { packRows, type FrameRow } from "./frames.ts";
+import { commitRows, createMailbox, ring, roomFor } from "./mailbox.ts";
+import type { Answer, Failure, Request, WorkerData, WorkerOptions } from "./worker.ts";
 
 export interface LinkOptions extends WorkerOptions {
   /** Called when the worker dies; everything is refused from then on. */
@@ -14,6 +16,8 @@ export interface Link {
   ask(request: Ask, transfer?: readonly ArrayBuffer[]): Promise<Answer>;
   /** As `ask`, for an answer in parts: each is handed over with its frame, the last one as well. */
   parts(request: Ask, onPart: (frame: Uint8Array) => void): Promise<Answer>;
+  /** One transaction; the next one may begin when this one is over. */
+  commit(rows: readonly FrameRow[]): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -24,11 +28,14 @@ interface Waiting {
 }
 
 export function connect(options: LinkOptions): Link {
-  const { onCrash, ...workerData } = options;
+  const { onCrash, ...rest } = options;
+  const box = createMailbox();
+  const workerData: WorkerData = { ...rest, box };
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData });
   const waiting = new Map<number, Waiting>();
   let ids = 0;
   let dead: Error | undefined;
+  let onDeath: (error: Error) => void = () => {};
   let ending = false;
   worker.on("message", (answer: Answer) => {
     const call = waiting.get(answer.id);
@@ -49,6 +56,7 @@ export function connect(options: LinkOptions): Link {
     dead ??= k3spError("K3SP_DATASTORE_FAILED", { message: "the database thread has ended", cause });
     for (const call of waiting.values()) call.reject(dead);
     waiting.clear();
+    onDeath(dead);
     if (!ending) onCrash?.(dead);
   };
   worker.on("error", crash);
@@ -60,10 +68,17 @@ export function connect(options: LinkOptions): Link {
     const id = ++ids;
     waiting.set(id, { resolve, reject, onPart });
     worker.postMessage({ ...request, id }, transfer as ArrayBuffer[]);
+    ring(box);
   });
   return {
     ask: (request, transfer = []) => send(request, transfer),
     parts: (request, onPart) => send(request, [], onPart),
+    commit: (rows) => new Promise((resolve, reject) => {
+      if (dead) return reject(dead);
+      onDeath = reject;
+      const { length } = packRows(rows, (bytes) => roomFor(box, bytes));
+      void commitRows(box, length, ids).then((failure) => (failure ? reject(toError(JSON.parse(failure) as Failure)) : resolve()));
+    }),
     async end() {
       ending = true;
       dead ??= k3spError("K3SP_DATASTORE_FAILED", { message: "the database is closed" });

@@ -87,6 +87,20 @@ describe("writes", () => {
     expect(await put(store, "k", "new")).toEqual({ ok: true, revision: 5 });
   });
 
+  test("of many MiB are committed together, and small ones after them", async () => {
+    const store = await open();
+    const large = Array.from({ length: 12 }, (_, i) => Buffer.alloc(2 << 20, `${i} `));
+    await Promise.all(large.map((value, i) => store.write({ key: `/x/${i}`, value, expect: 0 })));
+    await put(store, "/y", "small");
+    await close(store);
+    const again = await open();
+    for (const [i, value] of large.entries()) {
+      const { rows } = await again.range(`/x/${i}`);
+      expect(rows.find(({ key }) => key === `/x/${i}`)!.value).toEqual(value);
+    }
+    expect(text((await again.range("/y")).rows[0]!.value)).toBe("small");
+  });
+
   test("let exactly one of many racing writers win", async () => {
     const store = await open();
     const results = await Promise.all(Array.from({ length: 50 }, (_, i) => put(store, "k", String(i))));

@@ -58,7 +58,6 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
   let tail: Pending[] = [];
   let unsent: Pending[] = [];
   let committing = false;
-  let scheduled = false;
   let timer: NodeJS.Timeout | undefined;
   let failure: string | undefined;
   const watchers = new Set<Watcher>();
@@ -82,7 +81,7 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     const pending: Pending = { op, revision, created, before, settled: op.tier === "lazy", emitted: false, resolve, reject };
     tail.push(pending);
     unsent.push(pending);
-    if (!pending.settled || unsent.length >= MAX_LAZY) flushSoon();
+    if (!pending.settled || unsent.length >= MAX_LAZY) flush();
     else {
       schedule(LAZY_DELAY);
       emit();
@@ -96,16 +95,7 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     }, delay);
   }
 
-  /** Requests that came in together are committed together. */
-  function flushSoon(): void {
-    if (committing || scheduled) return;
-    scheduled = true;
-    setImmediate(() => {
-      scheduled = false;
-      flush();
-    });
-  }
-
+  /** What comes in while a commit is under way is committed together. */
   function flush(): void {
     if (committing || unsent.length === 0) return;
     clearTimeout(timer);
@@ -113,8 +103,7 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
     committing = true;
     const batch = unsent;
     unsent = [];
-    const frame = encodeRows(batch.map(toFrameRow));
-    link.ask({ op: "commit", frame }, [frame.buffer]).then(
+    link.commit(batch.map(toFrameRow)).then(
       () => {
         failure = undefined;
         for (const pending of batch) pending.settled = true;
@@ -181,18 +170,18 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
 
   /** Reads see every write that was accepted before them: what is pending goes to the worker first. */
   async function ordered(request: Ask): Promise<readonly FrameRow[]> {
-    await settle();
+    if (unsent.length > 0) await settle();
     return decodeRows((await link.ask(request)).frame!);
   }
 
   async function scan(prefix: string, onRows: (rows: readonly Row[]) => void, at?: number): Promise<{ readonly revision: number }> {
-    await settle();
+    if (unsent.length > 0) await settle();
     const answer = await link.parts({ op: "range", prefix, at }, (frame) => onRows(decodeRows(frame).map(toRow)));
     return { revision: at ?? answer.revision! };
   }
 
   async function history(limit: number, onChanges: (changes: readonly PastChange[]) => void): Promise<{ readonly after: number }> {
-    await settle();
+    if (unsent.length > 0) await settle();
     const changes = pastChanges(onChanges);
     const answer = await link.parts({ op: "history", limit }, changes.take);
     changes.end();

@@ -1,14 +1,14 @@
-/** The worker thread: owns the SQLite file and answers the main thread's messages one by one, in order. */
-import { parentPort, workerData } from "node:worker_threads";
+/** The worker thread: owns the SQLite file, commits the rows in the mailbox and answers messages, all one by one and in order. */
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { type Database, openDatabase } from "./database.ts";
 import { translate } from "./failure.ts";
 import type { OpenOptions } from "./file.ts";
 import { decodeRows, encodeRows, type FrameRow } from "./frames.ts";
+import { listen, type Mailbox, takeRows, tellOutcome, type WaitingRows } from "./mailbox.ts";
 
 /** Requests; each is answered by one `Answer` with the same id, a range or history by parts with `more` before it. */
 export type Request =
   | { readonly id: number; readonly op: "open" }
-  | { readonly id: number; readonly op: "commit"; readonly frame: Uint8Array<ArrayBuffer> }
   | { readonly id: number; readonly op: "range"; readonly prefix: string; readonly at?: number | undefined }
   | { readonly id: number; readonly op: "get"; readonly key: string }
   | { readonly id: number; readonly op: "since"; readonly after: number }
@@ -51,13 +51,49 @@ export interface WorkerOptions extends OpenOptions {
   readonly file: string;
 }
 
-const options = workerData as WorkerOptions;
-let db: Database | undefined;
+export interface WorkerData extends WorkerOptions {
+  readonly box: Mailbox;
+}
 
-parentPort!.on("message", (request: Request) => {
+const { box, ...options } = workerData as WorkerData;
+let db: Database | undefined;
+/** Id of the last message. */
+let answered = 0;
+let isOpen = true;
+
+/** What was asked before some rows came is answered before they are there, what was asked after them when they are. */
+function run(): void {
+  let heard = 0;
+  let waiting: WaitingRows | undefined;
+  while (isOpen) {
+    const next = receiveMessageOnPort(parentPort!)?.message as Request | undefined;
+    waiting ??= takeRows(box);
+    if (waiting && waiting.after < (next?.id ?? answered + 1)) {
+      commit(waiting.rows);
+      waiting = undefined;
+    }
+    if (next) answer(next);
+    else if (!waiting) heard = listen(box, heard);
+  }
+}
+
+function answer(request: Request): void {
+  answered = request.id;
   post(handle(request));
-  if (request.op === "close") parentPort!.close();
-});
+  if (request.op !== "close") return;
+  isOpen = false;
+  parentPort!.close();
+}
+
+function commit(rows: Uint8Array): void {
+  let failure: string | undefined;
+  try {
+    db!.commit(decodeRows(rows));
+  } catch (error) {
+    failure = JSON.stringify(toFailure(error));
+  }
+  tellOutcome(box, failure);
+}
 
 const post = (answer: Answer): void => parentPort!.postMessage(answer, answer.frame ? [answer.frame.buffer] : []);
 
@@ -75,7 +111,6 @@ function perform(store: Database, request: Request): Partial<Answer> {
   switch (request.op) {
     case "open":
     case "keys": return rows(store.keys());
-    case "commit": store.commit(decodeRows(request.frame)); return {};
     case "range": return rows(lastPart(request.id, store.range(request.prefix, request.at)));
     case "get": return rows([store.get(request.key)].filter((row) => row !== undefined));
     case "since": return rows(store.since(request.after));
@@ -118,3 +153,5 @@ function toFailure(error: unknown): Failure {
   const { code, message, detail, fix } = translate(options.file, error, "cannot use");
   return { code, message, detail, fix };
 }
+
+run();
