@@ -47,6 +47,28 @@ describe.skipIf(reason)("a node that joins", () => {
     await ended;
   });
 
+  test("ends at once also while it looks for the server's name and no name server answers", async () => {
+    const { sandbox } = agent;
+    const silent = sandbox.spawn([...k3sp.slice(0, 1), "-e", "require('node:dgram').createSocket('udp4').bind(53, '127.0.0.9', () => console.log('listening'))"]);
+    await new Promise((resolve) => silent.stdout!.once("data", resolve));
+    await sandbox.run(["sh", "-c", "echo nameserver 127.0.0.9 > /run/resolv.conf && mount --bind /run/resolv.conf /etc/resolv.conf"]);
+    const waiting = sandbox.spawn([...k3sp, "agent", "--server", "https://server.example:6443", "--node-name", "node2"], { K3S_TOKEN: "opensesame" });
+    const ended = new Promise<readonly [number | null, number]>((resolve) => waiting.on("close", (code) => resolve([code, performance.now()])));
+    let output = "";
+    waiting.stderr!.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
+    // The token without a hash is warned of right before the name is looked up.
+    await eventually(async () => output.includes("the token names no CA"), "the agent looks for its server", 20_000);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const told = performance.now();
+    waiting.kill("SIGTERM");
+    const [code, at] = await ended;
+    silent.kill("SIGKILL");
+    await sandbox.run(["umount", "/etc/resolv.conf"]);
+    expect(code, output).toBe(0);
+    expect(output).toContain('"msg":"stopped"');
+    expect(at - told).toBeLessThan(3000);
+  });
+
   test("comes by itself once the server is there, and takes over what the server says", async () => {
     const starting = agent.start({ env: { K3S_TOKEN: "opensesame" } });
     await cluster.start();

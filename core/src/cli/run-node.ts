@@ -9,6 +9,7 @@ import type { Settings } from "../config/load.ts";
 import { createLogger } from "../log.ts";
 import type { NodePlan } from "../plan.ts";
 import { attributeStrayErrors, describeError, startNode, type RunningNode } from "../server.ts";
+import { leave } from "./leave.ts";
 
 /** A second signal does not wait. But the first may come twice at once: from the terminal, and passed on by the parent. */
 const ECHO = 1000;
@@ -31,7 +32,7 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
   const live: { begun?: true; node?: RunningNode; admin?: AdminServer | void } = {};
   attributeStrayErrors(log("kernel"), (plugin, error) => live.node?.kernel.blame(plugin, error) ?? false, (error) => {
     fail(error);
-    process.exit(1);
+    leave(1);
   });
   const signal = untilSignal((name) => log("kernel").info(`${name}: stopping`));
   signal.addEventListener("abort", () => ended.resolve(0), { once: true });
@@ -53,7 +54,7 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
   await live.node?.stop();
   if (live.begun || signal.aborted) log("kernel").info("stopped");
   // Neither sockets of clients that do not hang up, nor what a failed plugin left open, may hold the process.
-  process.exit(code);
+  leave(code);
 }
 
 function untilSignal(first: (name: NodeJS.Signals) => void): AbortSignal {
@@ -64,7 +65,7 @@ function untilSignal(first: (name: NodeJS.Signals) => void): AbortSignal {
       since = performance.now();
       first(name);
       abort.abort();
-    } else if (performance.now() - since > ECHO) process.exit(1);
+    } else if (performance.now() - since > ECHO) leave(1);
   };
   for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, stopAt);
   return abort.signal;
