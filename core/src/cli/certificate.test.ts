@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -86,6 +86,18 @@ test("on an agent they work without the folder of a server, and make none", asyn
   await expect(certificate("check")).rejects.toThrow(`no certificates in ${dir}/server/tls or ${dir}/agent`);
   await expect(certificate("rotate-ca", "--path", dir)).rejects.toMatchObject({ code: "K3SP_CERTIFICATE_INVALID" });
   expect(readdirSync(dir)).toEqual(["agent"]);
+});
+
+test.each([[[], 2], [["--force"], 3]])("rotate-ca %j says that nothing changes before the restart, and with a new root what else must be done", async (force, lines) => {
+  const staged = join(dir, "staged");
+  mkdirSync(staged);
+  for (const file of ["client-ca.crt", "client-ca.key"]) cpSync(tlsFile(file), join(staged, file));
+  await certificate("rotate-ca", "--path", staged, ...force);
+  expect(output.split("\n").slice(0, -1)).toEqual([
+    expect.stringMatching(/^client-ca\.key, client-ca\.crt put in place; the files before are in \S+\/tls-\d+$/),
+    "please restart k3s-p server, then k3s-p agent on every node: a server that runs signs with what was there before, and trusts it, until its restart",
+    expect.stringContaining("every agent needs the token of the server's node-token anew"),
+  ].slice(0, lines));
 });
 
 test.each<[string[], RegExp]>([

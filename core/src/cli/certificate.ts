@@ -110,5 +110,10 @@ async function rotateCa(flags: ReadonlyMap<string, string>, paths: Paths, now: D
   const names = checkRotation(rotation);
   const backup = backUp(paths, now, []);
   await applyRotation(rotation, names);
-  return `${names.join(", ")} put in place; the files before are in ${backup}. Restart k3s-p server, then every agent\n${localOnly(flags)}`;
+  return [
+    `${names.join(", ")} put in place; the files before are in ${backup}`,
+    "please restart k3s-p server, then k3s-p agent on every node: a server that runs signs with what was there before, and trusts it, until its restart",
+    ...(rotation.force ? ["with a new root, every agent needs the token of the server's node-token anew, and pods that talk to the API server a restart"] : []),
+    localOnly(flags),
+  ].join("\n");
 }
