@@ -35,6 +35,8 @@ export function start(deps: ControllerDeps): void {
   const c = createController(deps, "horizontal-pod-autoscaler", { component: "horizontal-pod-autoscaler" });
   const scales = createScaleReader(client);
   const histories = new Map<string, History>();
+  /** As upstream, which looks at each for the first time a period after its start: what serves metrics may have just started, too. */
+  const settled = now().getTime() + deps.tuning.hpaPeriod;
   const informer = c.follow(horizontalPodAutoscalers, (hpa, { previous, deleted }) => {
     if (deleted) histories.delete(keyOf(hpa));
     return previous && semanticEqual(previous.spec, hpa.spec) ? undefined : keyOf(hpa);
@@ -46,6 +48,8 @@ export function start(deps: ControllerDeps): void {
     const [namespace, name] = splitKey(key);
     const hpa = informer.get(name, namespace);
     if (!hpa) return void histories.delete(key);
+    const wait = settled - now().getTime();
+    if (wait > 0 && hpa.status?.conditions?.length) return wait;
     const draft: Draft = {
       conditions: hpa.status?.conditions ?? [], desiredReplicas: hpa.status?.desiredReplicas ?? 0,
       ...(hpa.status?.lastScaleTime && { lastScaleTime: hpa.status.lastScaleTime }),

@@ -271,6 +271,17 @@ describe("horizontal-pod-autoscaler", () => {
     expect(replicas).toBe(1);
   });
 
+  it("measures one that it knows from before not until the first period has passed: metrics may have just started, too", async () => {
+    h.client.put(horizontalPodAutoscalers, { metadata: { name: "hpa", namespace: "ns" }, spec: { maxReplicas: 10, scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "web" }, metrics: [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 50 } } }] }, status: { desiredReplicas: 2, conditions: [{ type: "ScalingActive", status: "True" }] } });
+    for (const name of ["a", "b"]) pod(name, { resources: { requests: { cpu: "100m" } } });
+    await h.start(startHpa);
+    await h.advance(14);
+    expect(h.events()).toEqual([]);
+    usage = { a: "100m", b: "100m" };
+    await h.advance(1);
+    expect([replicas, h.events().length]).toEqual([4, 1]);
+  });
+
   it("says why it cannot compute", async () => {
     await run();
     expect(replicas).toBe(2);
