@@ -13,3 +13,8 @@ test("blocks: base, addresses, subnets", () => {
 });
 
 test.each(["10.42.0.0", "10.42.0.0/33", "x/8", "1.2.3/8", ""])("%j is not a block", (text) => expect(parseCidr(text)).toBeUndefined());
+
+test("an IPv6 address may end as IPv4", () => {
+  expect(ipToInt("::ffff:10.0.0.1")).toBe(ipToInt("::ffff:a00:1"));
+  expect(parseCidr("64:ff9b::10.0.0.0/104")).toEqual(parseCidr("64:ff9b::a00:0/104"));
+});

@@ -9,12 +9,18 @@ export interface Cidr {
 
 export function ipToInt(ip: string): bigint {
   if (isIP(ip) === 4) return ip.split(".").reduce((sum, part) => (sum << 8n) + BigInt(part), 0n);
-  const [head = "", tail] = ip.split("::");
+  const [head = "", tail] = inGroups(ip).split("::");
   const left = head ? head.split(":") : [];
   const right = tail ? tail.split(":") : [];
   const fill = tail === undefined ? [] : Array.from({ length: 8 - left.length - right.length }, () => "0");
   return [...left, ...fill, ...right].reduce((sum, part) => (sum << 16n) + BigInt(`0x${part}`), 0n);
 }
+
+/** An IPv6 address whose end is written as IPv4 (`::ffff:10.0.0.1`), in groups of 16 bits. */
+const inGroups = (ip: string): string => ip.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...parts: string[]) => {
+  const [a = 0, b = 0, c = 0, d = 0] = parts.slice(0, 4).map(Number);
+  return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+});
 
 export function intToIp(value: bigint, family: 4 | 6): string {
   if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join(".");

@@ -62,7 +62,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   Service: {
     path: "/api/v1/namespaces/default/services", base: named({ spec: { ports: [{ port: 80 }] } }),
     refused: [
-      ["metadata.name", "1x", 'metadata.name: Invalid value: "1x": a DNS-1035 label must consist of lower case alphanumeric characters'],
+      ["metadata.name", "a.b", 'metadata.name: Invalid value: "a.b": a lowercase RFC 1123 label must consist of lower case alphanumeric characters'],
       ["spec.ports", [], "spec.ports: Required value"],
       ["spec.ports.0.port", 0, `spec.ports[0].port: Invalid value: 0: ${range("", 1, 65535)}`],
       ["spec.ports.0.targetPort", 70000, `spec.ports[0].targetPort: Invalid value: 70000: ${range("", 1, 65535)}`],

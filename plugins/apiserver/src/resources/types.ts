@@ -87,8 +87,8 @@ export interface ResourceDef {
   readonly validateUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => FieldError[];
   /** For writes on `status`, where all but status is as it was. */
   readonly validateStatusUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => FieldError[];
-  /** Texts for the client about what is accepted and probably not meant; for new objects, and for changed specs. */
-  readonly warnings?: (object: Obj) => readonly string[];
+  /** Texts for the client about what is accepted and probably not meant; for new objects, and with the old one for changed specs. */
+  readonly warnings?: (object: Obj, old?: Obj) => readonly string[];
   /** Changes an object that is deleted for the first time, such as by a finalizer. */
   readonly prepareDelete?: (object: Obj, now: string) => void;
   /** What a change of bumps the generation; undefined = the kind has no generation. */

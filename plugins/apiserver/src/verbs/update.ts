@@ -117,13 +117,13 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, { tracke
   const validate = whole || specParts.has(call.subresource) ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
   const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
-  if (whole && next.spec !== old.spec) call.warn?.(def.warnings?.(next) ?? []);
+  if (whole && next.spec !== old.spec) call.warn?.(def.warnings?.(next, old) ?? []);
   await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
   return next;
 }
 
 /** Subresources that write a part of the spec. */
-const specParts: ReadonlySet<string> = new Set(["ephemeralcontainers", "resize"]);
+const specParts: ReadonlySet<string> = new Set(["ephemeralcontainers", "finalize", "resize"]);
 
 /** What a write on a subresource may change; all the rest comes from the current object. */
 const scopes: Readonly<Record<string, (next: Obj, old: Obj) => Obj>> = {

@@ -47,6 +47,6 @@ export const coreResources: readonly ResourceDef[] = [
   row("Secret", "secrets", {}, secret),
   row("ServiceAccount", "serviceaccounts", { shortNames: ["sa"], subresources: ["token"], returnsDeleted: true }, serviceAccount),
   row("Service", "services", {
-    shortNames: ["svc"], categories: ["all"], subresources: ["proxy", "status"], createOnUpdate: true, nameRule: "dns1035label", returnsDeleted: true,
+    shortNames: ["svc"], categories: ["all"], subresources: ["proxy", "status"], createOnUpdate: true, nameRule: "dns1123label", returnsDeleted: true,
   }, service),
 ];

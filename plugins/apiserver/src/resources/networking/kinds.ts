@@ -1,30 +1,40 @@
 /** Ingresses, IngressClasses, NetworkPolicies, service ranges and addresses. */
 import type { Behaviour } from "../row.ts";
-import { always, specGeneration, withGeneration, withStatus } from "../strategy.ts";
+import { specGeneration, withGeneration, withStatus } from "../strategy.ts";
 import { ingressClassColumns, ingressColumns, ipAddressColumns, networkPolicyColumns, serviceCidrColumns } from "./columns.ts";
 import { defaultIngress, defaultIngressClass, defaultNetworkPolicy } from "./defaults.ts";
-import * as v from "./validate.ts";
+import { validateIpAddress, validateIpAddressUpdate, validateServiceCidr, validateServiceCidrUpdate } from "./validate.ts";
+import { CLASS, validateIngress, validateIngressClass, validateIngressClassUpdate, validateIngressStatus, validateIngressUpdate } from "./validate-ingress.ts";
+import { validateNetworkPolicy } from "./validate-network-policy.ts";
 
 export const ingress: Behaviour = {
   ...withGeneration({ loadBalancer: {} }),
   columns: ingressColumns,
   defaults: defaultIngress,
-  validate: v.validateIngressCreate,
-  validateUpdate: v.validateIngress,
-  warnings: ({ metadata }) => (metadata?.annotations?.[v.CLASS] === undefined ? [] : [`annotation ${JSON.stringify(v.CLASS)} is deprecated, please use 'spec.ingressClassName' instead`]),
+  validate: validateIngress,
+  validateUpdate: validateIngressUpdate,
+  validateStatusUpdate: validateIngressStatus,
+  warnings: ({ metadata, spec }, old) => (old || metadata?.annotations?.[CLASS] === undefined || spec.ingressClassName != null ? []
+    : [`annotation ${JSON.stringify(CLASS)} is deprecated, please use 'spec.ingressClassName' instead`]),
 };
 export const ingressClass: Behaviour = {
   ...specGeneration,
   columns: ingressClassColumns,
   defaults: defaultIngressClass,
-  validate: v.validateIngressClass,
-  validateUpdate: v.validateIngressClassUpdate,
+  validate: validateIngressClass,
+  validateUpdate: validateIngressClassUpdate,
 };
-export const networkPolicy: Behaviour = { ...specGeneration, columns: networkPolicyColumns, defaults: defaultNetworkPolicy, ...always(v.validateNetworkPolicy) };
+export const networkPolicy: Behaviour = {
+  ...specGeneration,
+  columns: networkPolicyColumns,
+  defaults: defaultNetworkPolicy,
+  validate: (policy) => validateNetworkPolicy(policy),
+  validateUpdate: validateNetworkPolicy,
+};
 export const ipAddress: Behaviour = {
   columns: ipAddressColumns,
-  validate: v.validateIpAddress,
-  validateUpdate: v.validateIpAddressUpdate,
+  validate: validateIpAddress,
+  validateUpdate: validateIpAddressUpdate,
   selectableFields: {
     "spec.parentRef.name": (o) => o.spec?.parentRef?.name ?? "",
     "spec.parentRef.namespace": (o) => o.spec?.parentRef?.namespace ?? "",
@@ -35,6 +45,6 @@ export const ipAddress: Behaviour = {
 export const serviceCidr: Behaviour = {
   ...withStatus(),
   columns: serviceCidrColumns,
-  validate: v.validateServiceCidr,
-  validateUpdate: v.validateServiceCidrUpdate,
+  validate: validateServiceCidr,
+  validateUpdate: validateServiceCidrUpdate,
 };

@@ -1,8 +1,8 @@
 /** Rules for names, keys, ports and addresses: each answers with the list of what is wrong. */
 import { isIP } from "node:net";
-import { parseCidr } from "@k3s-p/plugin-api/net";
+import { ipToInt, parseCidr } from "@k3s-p/plugin-api/net";
 import type { FieldError } from "./field.ts";
-import { invalidAll, invalidValue, required } from "./field.ts";
+import { invalidAll, invalidValue, required, tooLong } from "./field.ts";
 
 type Rule = (value: string) => string[];
 
@@ -124,11 +124,29 @@ export function configKey(value: string): string[] {
   return problems;
 }
 
-export const ipAddress = (value: unknown): string[] =>
-  typeof value === "string" && isIP(value) ? [] : ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"];
+const NO_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const NO_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+const IPV4_IN_IPV6 = 0xffffn;
 
-export const cidr = (value: unknown): string[] =>
-  typeof value === "string" && parseCidr(value) ? [] : ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"];
+/** Programs read them as octal or as decimal. */
+const withoutZeros = (ip: string): string => (ip.includes(":") ? ip : ip.replace(/(^|\.)0+(?=\d)/g, "$1"));
+const isMapped = (ip: string): boolean => isIP(ip) === 6 && ipToInt(ip) >> 32n === IPV4_IN_IPV6;
+
+export function ipAddress(value: unknown): string[] {
+  if (typeof value !== "string" || value.includes("%") || !isIP(withoutZeros(value))) return [NO_IP];
+  if (withoutZeros(value) !== value) return ["must not have leading 0s"];
+  return isMapped(value) ? ["must not be an IPv4-mapped IPv6 address"] : [];
+}
+
+/** A range, written as its first address. */
+export function cidr(value: unknown): string[] {
+  const [ip = "", bits = "", ...more] = typeof value === "string" ? value.split("/") : [];
+  const range = more.length === 0 && !ip.includes("%") ? parseCidr(`${withoutZeros(ip)}/${bits}`) : undefined;
+  if (!range) return [NO_CIDR];
+  if (withoutZeros(ip) !== ip || /^0\d/.test(bits)) return ["must not have leading 0s in IP or prefix length"];
+  if (isMapped(ip)) return ["must not have an IPv4-mapped IPv6 address"];
+  return ipToInt(ip) === range.base ? [] : ["must not have bits set beyond the prefix length"];
+}
 
 const MAX_DRIVER = 63;
 
