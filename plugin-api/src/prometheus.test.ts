@@ -15,6 +15,16 @@ it("counts by labels", () => {
   expect(exposition([calls.family()])).toContain('calls_total{code="200"} 3\ncalls_total{code="503"} 1\n');
 });
 
+it("forgets series by some of their labels", () => {
+  const calls = counter("calls_total", "Calls.");
+  const times = histogram("t_seconds", "Times.", [1]);
+  for (const pod of ["a", "b"]) for (const code of ["1", "2"]) calls.add({ pod, code }), times.observe(1, { pod, code });
+  calls.drop({ pod: "a" });
+  times.drop({ pod: "b", code: "1" });
+  expect(calls.family().samples.map(({ labels }) => labels!.pod)).toEqual(["b", "b"]);
+  expect(times.family().samples.filter(({ suffix }) => suffix === "_count").map(({ labels }) => `${labels!.pod}${labels!.code}`)).toEqual(["a1", "a2", "b2"]);
+});
+
 it("adds up buckets from below, and one value on a bound belongs to it", () => {
   const times = histogram("t_seconds", "Times.", [1, 2]);
   for (const value of [0.5, 1, 1.5, 9]) times.observe(value, { kind: "a" });

@@ -45,6 +45,8 @@ const number = (value: number): string => (Number.isFinite(value) ? String(value
 
 export interface Counter {
   add(labels?: Labels, by?: number): void;
+  /** Forgets the series that have these labels. */
+  drop(labels: Labels): void;
   family(): Family;
 }
 
@@ -57,12 +59,19 @@ export function counter(name: string, help: string): Counter {
       if (known) known.value += by;
       else series.set(key, { labels, value: by });
     },
+    drop: (labels) => dropSeries(series, labels),
     family: () => family(name, "counter", help, [...series.values()]),
   };
 }
 
+function dropSeries(series: Map<string, { readonly labels: Labels }>, labels: Labels): void {
+  for (const [key, entry] of series) if (Object.entries(labels).every(([name, value]) => entry.labels[name] === value)) series.delete(key);
+}
+
 export interface Histogram {
   observe(value: number, labels?: Labels): void;
+  /** Forgets the series that have these labels. */
+  drop(labels: Labels): void;
   family(): Family;
 }
 
@@ -79,6 +88,7 @@ export function histogram(name: string, help: string, bounds: readonly number[])
       const at = bounds.findIndex((bound) => value <= bound);
       if (at >= 0) entry.counts[at]!++;
     },
+    drop: (labels) => dropSeries(series, labels),
     family: () => family(name, "histogram", help, [...series.values()].flatMap(({ labels, counts, sum, count }): Sample[] => {
       let below = 0;
       const bucket = (le: string, value: number): Sample => ({ suffix: "_bucket", labels: { ...labels, le }, value });

@@ -182,6 +182,7 @@ export interface ContainerStats {
   readonly memoryUsageBytes?: number;
   readonly memoryRssBytes?: number;
   readonly writableLayerBytes?: number;
+  readonly writableLayerInodes?: number;
 }
 
 /** A change of one container or sandbox, pushed by the runtime and never polled. */

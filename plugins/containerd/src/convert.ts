@@ -57,6 +57,7 @@ export const toStats = (m: Message): ContainerStats => ({
   ...(m.memory?.usageBytes && { memoryUsageBytes: Number(m.memory.usageBytes.value) }),
   ...(m.memory?.rssBytes && { memoryRssBytes: Number(m.memory.rssBytes.value) }),
   ...(m.writableLayer?.usedBytes && { writableLayerBytes: Number(m.writableLayer.usedBytes.value) }),
+  ...(m.writableLayer?.inodesUsed && { writableLayerInodes: Number(m.writableLayer.inodesUsed.value) }),
 });
 
 /** `pinned` names images that must survive garbage collection; containerd before 1.7 cannot say so itself. */

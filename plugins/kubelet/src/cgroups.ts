@@ -16,6 +16,8 @@ const qosFolder: Readonly<Record<QosClass, string>> = { Guaranteed: "", Burstabl
 
 export interface Cgroups {
   readonly version: 1 | 2;
+  /** What all pods lie in, relative to a controller's root. */
+  readonly top: string;
   /** `kubepods/<qos>/pod<uid>`, relative to a controller's root. */
   pathOf(pod: Pod): string;
   /** Makes the QoS cgroups; called once at start. */
@@ -37,7 +39,7 @@ export function cgroups(root: string, parent = ""): Cgroups {
   const qosDirs = Object.values(qosFolder).map((folder) => join(top, folder));
   const pathOf = (pod: Pod): string => join(top, qosFolder[qosClass(pod)], `pod${uidOf(pod)}`);
   return {
-    version, pathOf,
+    version, top, pathOf,
     async prepare(milliCpu) {
       await driver.make(top, { shares: milliToShares(milliCpu), quota: 0, memory: 0 });
       await driver.make(join(top, "burstable"), { shares: 2, quota: 0, memory: 0 });

@@ -51,6 +51,7 @@ export async function startContainer(services: PodServices, request: StartReques
       id = await step(id);
     } catch (error) {
       podEvent(services, pod, "Warning", "Failed", `Error: ${messageOf(error)}`, ref.fieldPath);
+      services.figures.containerFailed(containerTypes[ref.kind], reason);
       if (id) await services.view.refresh(id);
       return { ok: false, waiting: { reason, message: messageOf(error) }, retryAt: services.clock.now() + CONFIG_RETRY };
     }
@@ -59,6 +60,8 @@ export async function startContainer(services: PodServices, request: StartReques
   await removeOldInstances(services, pod, ref);
   return postStart(services, request, id);
 }
+
+const containerTypes: Readonly<Record<ContainerRef["kind"], string>> = { container: "container", init: "init_container", ephemeral: "ephemeral_container" };
 
 type Step = (id: string) => Promise<string>;
 
@@ -88,6 +91,7 @@ function startSteps(
     ["RunContainerError", async (id) => {
       await runtime.startContainer(id);
       event("Started", `Started container ${ref.spec.name}`);
+      services.figures.containerStarted(containerTypes[ref.kind]);
       return id;
     }],
   ];

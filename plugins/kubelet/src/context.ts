@@ -3,6 +3,7 @@ import type { Logger } from "@k3s-p/plugin-api";
 import type { EventRecorder, KubeClient, Pod } from "@k3s-p/plugin-api/kube";
 import type { NodeInfo, Runner, Runtime } from "@k3s-p/plugin-api/slots";
 import type { Clock } from "./clock.ts";
+import type { Figures } from "./figures.ts";
 import type { KubeletOptions } from "./options.ts";
 import { podReference } from "./pod.ts";
 
@@ -15,6 +16,7 @@ export interface KubeletContext {
   readonly clock: Clock;
   readonly options: KubeletOptions;
   readonly events: EventRecorder;
+  readonly figures: Figures;
   /** Root of the cgroup file systems; `/sys/fs/cgroup`. */
   readonly cgroupRoot: string;
 }

@@ -1,9 +1,10 @@
 /** The node's own care, on the 10 s beat: pressure and eviction, image garbage collection, log rotation. */
-import { readdir, readFile, rename, rm, stat, statfs } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { messageOf } from "@k3s-p/plugin-api";
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import { podEvent } from "./context.ts";
+import { spaceOf } from "./disk-usage.ts";
 import { overuses } from "./local-storage.ts";
 import { containerLogName, podLogDir } from "./paths.ts";
 import { containerNameOf, isStatic, restartCountOf, uidOf } from "./pod.ts";
@@ -25,12 +26,6 @@ const IMAGE_MIN_AGE = 120_000;
 /** DiskPressure stays for this long after the last time that space was short. */
 const PRESSURE_PERIOD = 300_000;
 const PID_RESERVE = 100;
-
-interface Space {
-  readonly freePercent: number;
-  readonly freeBytes: number;
-  readonly totalBytes: number;
-}
 
 export function housekeeping(services: PodServices, manager: PodManager): Housekeeping {
   const { runtime, node, options, clock, log } = services;
@@ -68,6 +63,7 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
 
   function evict(pod: Pod, message: string, isDisruption: boolean): void {
     podEvent(services, pod, "Warning", "Evicted", message);
+    services.figures.evicted(isDisruption ? "nodefs.available" : "ephemeralcontainerfs.limit");
     manager.worker(uidOf(pod))?.fail({ phase: "Failed", reason: "Evicted", message, isDisruption });
   }
 
@@ -120,13 +116,6 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
     pressure: () => (diskPressure() ? "DiskPressure" : undefined),
     state: () => ({ diskPressure: diskPressure(), memoryPressure: false, pidPressure }),
   };
-}
-
-export async function spaceOf(path: string): Promise<Space> {
-  const fs = await statfs(path);
-  const totalBytes = fs.blocks * fs.bsize;
-  const freeBytes = fs.bavail * fs.bsize;
-  return { totalBytes, freeBytes, freePercent: totalBytes ? (100 * freeBytes) / totalBytes : 100 };
 }
 
 async function shortOfPids(): Promise<boolean> {

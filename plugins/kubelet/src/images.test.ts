@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Pod, Secret } from "@k3s-p/plugin-api/kube";
 import type { Runtime } from "@k3s-p/plugin-api/slots";
 import { systemClock } from "./clock.ts";
+import { kubeletFigures } from "./figures.ts";
 import { images, withDefaultTag } from "./images.ts";
 
 describe("image references", () => {
@@ -35,7 +36,7 @@ describe("a pull with the credentials of secrets", () => {
       },
     } as unknown as Runtime;
     const record = (_: unknown, type: string, reason: string, message: string) => void events.push(`${type} ${reason} ${message}`);
-    const all = images({ runtime, clock: systemClock(), events: { record } as never, secret: async () => secret, pulled: () => undefined });
+    const all = images({ runtime, figures: kubeletFigures(), clock: systemClock(), events: { record } as never, secret: async () => secret, pulled: () => undefined });
     const result = await all.ensure(pod, { spec: { name: "c", image: "reg.example/team/app:1" }, fieldPath: "spec.containers{c}" } as never, {} as never);
     return { result, asked, events };
   }

@@ -17,7 +17,7 @@ export interface Images {
   forget(uid: string): void;
 }
 
-interface ImagesContext extends Pick<KubeletContext, "events"> {
+interface ImagesContext extends Pick<KubeletContext, "events" | "figures"> {
   readonly runtime: Runtime;
   readonly clock: Clock;
   secret(namespace: string, name: string): Promise<Secret | undefined>;
@@ -59,6 +59,7 @@ export function images(ctx: ImagesContext): Images {
       const took = goDuration(ctx.clock.now() - started);
       event("Normal", "Pulled", `Successfully pulled image "${ref.spec.image}" in ${took} (${took} including waiting). Image size: ${found.size} bytes.`);
       failures.delete(key);
+      ctx.figures.pulled(found.size, (ctx.clock.now() - started) / 1000);
       ctx.pulled();
       return { ok: true, image: found };
     } catch (error) {

@@ -6,11 +6,12 @@ import { servePages } from "@k3s-p/plugin-api/pages";
 import type { NodeInfo, Pki, Runner, Runtime } from "@k3s-p/plugin-api/slots";
 import { readFileSync } from "node:fs";
 import { backoff } from "./backoff.ts";
-import { cgroups } from "./cgroups.ts";
+import { cgroups, type Cgroups } from "./cgroups.ts";
 import { systemClock } from "./clock.ts";
 import type { KubeletContext } from "./context.ts";
 import { hostDns } from "./dns.ts";
 import { images } from "./images.ts";
+import { kubeletFigures, type Figures } from "./figures.ts";
 import { housekeeping } from "./housekeeping.ts";
 import { admitPod, refuseResize, type AdmissionInput } from "./node-admission.ts";
 import { readMachine } from "./node/machine.ts";
@@ -51,11 +52,13 @@ export interface RunningKubelet {
 }
 
 export async function startKubelet(input: KubeletInput): Promise<RunningKubelet> {
-  const { node, kube, runtime, runner, log, options, signal, defer } = input;
+  const { node, kube, runner, log, options, signal, defer } = input;
+  const figures = kubeletFigures();
+  const runtime = figures.recorded(input.runtime);
   const clock = systemClock();
   defer(() => clock.stop());
   const events = eventRecorder(kube, { component: "kubelet", host: node.name });
-  const ctx: KubeletContext = { node, kube, runtime, runner, log, clock, options, events, cgroupRoot: "/sys/fs/cgroup" };
+  const ctx: KubeletContext = { node, kube, runtime, runner, log, clock, options, events, figures, cgroupRoot: "/sys/fs/cgroup" };
   await makeFolder(node.paths.kubelet, 0o750);
   const machine = await readMachine({ maxPods: options.maxPods, nodefs: node.paths.kubelet, evictionPercent: options.evictionPercent });
   const { runtimeName, runtimeVersion } = await runtime.version();
@@ -123,7 +126,7 @@ interface Wiring {
 }
 
 function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
-  const { kube, node, clock, runner, options } = ctx;
+  const { kube, node, clock, runner, options, figures } = ctx;
   const { allocatable, serviceInformer, defer } = wiring;
   const objects = referencedObjects(kube, wiring.refresh);
   defer(() => objects.stop());
@@ -145,8 +148,8 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
     ...ctx, objects, mounts, view,
     probes: probes(ctx, wiring.wake),
     images: images({ ...ctx, secret: objects.secret, pulled: () => void wiring.agent().sync() }),
-    volumes: volumes({ node, kube, clock, mounts, objects, tokens, allocatable: () => allocatable }),
-    cgroups: cgroups(ctx.cgroupRoot, options.cgroupRoot),
+    volumes: volumes({ node, kube, clock, figures, mounts, objects, tokens, allocatable: () => allocatable }),
+    cgroups: timedCgroups(cgroups(ctx.cgroupRoot, options.cgroupRoot), figures),
     restartBackoff: backoff(clock),
     hostDns: wiring.hostDns,
     memoryCapacity: wiring.memory,
@@ -168,9 +171,18 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
         if (!isNotFound(error) && !isConflict(error)) throw error;
       });
     },
-    forget: (uid) => status.forget(uid),
+    forget(uid) {
+      status.forget(uid);
+      figures.forgetPod(uid);
+    },
   };
 }
+
+const timedCgroups = (groups: Cgroups, figures: Figures): Cgroups => ({
+  ...groups,
+  ensurePod: (pod, from) => figures.timed("cgroup", { operation_type: "update" }, () => groups.ensurePod(pod, from)),
+  removePod: (uid) => figures.timed("cgroup", { operation_type: "destroy" }, () => groups.removePod(uid)),
+});
 
 function isAppArmorEnabled(file = "/sys/module/apparmor/parameters/enabled"): boolean {
   try {

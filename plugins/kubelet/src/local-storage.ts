@@ -1,7 +1,7 @@
 /** Limits of what pods may write to the node's disk: emptyDir sizes and `ephemeral-storage`, kept by eviction as upstream does. */
 import { join } from "node:path";
-import { readdir, stat } from "node:fs/promises";
 import { formatNano, quantityValue, type Pod } from "@k3s-p/plugin-api/kube";
+import { folderUsage } from "./disk-usage.ts";
 import { podLogDir, volumeDir } from "./paths.ts";
 import { allContainers, containerNameOf, newest, uidOf } from "./pod.ts";
 import type { PodServices } from "./pod-services.ts";
@@ -35,7 +35,7 @@ async function emptyDirOveruse({ node }: Storage, pod: Pod): Promise<string | un
   for (const { name, emptyDir } of pod.spec?.volumes ?? []) {
     const limit = emptyDir?.medium === "Memory" ? undefined : emptyDir?.sizeLimit;
     if (limit === undefined || quantityValue(limit) === 0) continue;
-    const used = await diskUsage(volumeDir(node.paths, uidOf(pod), "empty-dir", name));
+    const used = (await folderUsage(volumeDir(node.paths, uidOf(pod), "empty-dir", name))).bytes;
     if (used > quantityValue(limit)) return `Usage of EmptyDir volume "${name}" exceeds the limit "${limit}". `;
   }
   return undefined;
@@ -48,26 +48,17 @@ async function limitOveruse({ node, view }: Storage, pod: Pod, writable: Readonl
   for (const { spec } of allContainers(pod)) {
     const current = newest(view.pod(uidOf(pod)).containers, spec.name);
     if (!current) continue;
-    const used = (writable.get(current.id) ?? 0) + await diskUsage(join(podLogDir(node.paths, pod), containerNameOf(current)));
+    const used = (writable.get(current.id) ?? 0) + (await folderUsage(join(podLogDir(node.paths, pod), containerNameOf(current)))).bytes;
     const limit = spec.resources?.limits?.[STORAGE];
     if (limit !== undefined && used > quantityValue(limit)) over ??= `Container ${spec.name} exceeded its local ephemeral storage limit "${limit}". `;
     total += used;
   }
   for (const { name, ...source } of pod.spec?.volumes ?? []) {
     for (const [kind, folder] of Object.entries(countedVolumes)) {
-      if (kind in source && source.emptyDir?.medium !== "Memory") total += await diskUsage(volumeDir(node.paths, uidOf(pod), folder, name));
+      if (kind in source && source.emptyDir?.medium !== "Memory") total += (await folderUsage(volumeDir(node.paths, uidOf(pod), folder, name))).bytes;
     }
   }
   const limit = podTotal(pod, "limits", STORAGE);
   if (total <= limit) return over;
   return `Pod ephemeral local storage usage exceeds the total limit of containers ${formatNano(BigInt(limit) * 1_000_000_000n, "binary")}. `;
-}
-
-/** Bytes in files below the folder. */
-async function diskUsage(folder: string): Promise<number> {
-  let sum = 0;
-  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => [])) {
-    if (entry.isFile()) sum += await stat(join(entry.parentPath, entry.name)).then((s) => s.blocks * 512, () => 0);
-  }
-  return sum;
 }

@@ -23,10 +23,12 @@ export async function createSandbox(services: PodServices, pod: Pod, attempt: nu
   }
   try {
     const { runtimeClassName, hostUsers } = pod.spec ?? {};
-    if (hostUsers === false) throw new Error("runtime does not support user namespaces");
+    if (hostUsers === false) throw new Error("can't set `spec.hostUsers: false`, runtime does not support user namespaces");
     const handler = runtimeClassName ? await services.runtimeHandler(runtimeClassName) : undefined;
     await view.refresh(await runtime.runPodSandbox(sandboxOf(services, pod, attempt), handler));
+    services.figures.containerStarted("pod_sandbox");
   } catch (error) {
+    services.figures.containerFailed("pod_sandbox", "CreatePodSandboxError");
     podEvent(services, pod, "Warning", "FailedCreatePodSandBox", `Failed to create pod sandbox: ${messageOf(error)}`);
     throw error;
   }

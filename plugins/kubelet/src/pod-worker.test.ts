@@ -245,7 +245,7 @@ describe("a pod's life", () => {
   it("does not run a pod in the node's user namespace that asked for its own", async () => {
     h.run(testPod("web", { hostUsers: false }));
     await h.until(() => h.events().some((e) => e.startsWith("FailedCreatePodSandBox")));
-    expect(h.events()).toContain("FailedCreatePodSandBox Failed to create pod sandbox: runtime does not support user namespaces");
+    expect(h.events()).toContain("FailedCreatePodSandBox Failed to create pod sandbox: can't set `spec.hostUsers: false`, runtime does not support user namespaces");
     expect(h.runtime.calls).toEqual([]);
   });
 

@@ -66,7 +66,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   /** Ends what a sync is waiting for when the pod is to end. */
   const interrupt = new AbortController();
 
-  const { wake, wakeNow, wakeAt, ...turns } = turnsOf(clock, turn, (error) =>
+  const { wake, wakeNow, wakeAt, ...turns } = turnsOf(clock, () => services.figures.timed("turn", { operation_type: "sync" }, turn), (error) =>
     log.warn({ pod: `${pod.metadata.namespace}/${pod.metadata.name}`, err: messageOf(error) }, "pod not synced"));
 
   async function turn(): Promise<void> {
@@ -93,7 +93,8 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     return { phase: "Failed", reason: "DeadlineExceeded", message };
   }
 
-  const startTime = timestamp(new Date(clock.now()));
+  const seen = clock.now();
+  const startTime = timestamp(new Date(seen));
   const waiting = new Map<string, Waiting>();
   const messages = new Map<string, string>();
 
@@ -107,7 +108,20 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
       if (container.state !== "EXITED" || messages.has(container.id)) continue;
       messages.set(container.id, await terminationMessage(node.paths, container, podLogDir(node.paths, pod)));
     }
-    if (!removed) services.publish(pod, podStatus(statusInput()));
+    if (removed) return;
+    const status = podStatus(statusInput());
+    if (status.phase === "Running") countStart();
+    services.publish(pod, status);
+  }
+
+  /** Once, of a pod that did not run when it was first seen. */
+  let counted = first.status?.phase === "Running";
+
+  function countStart(): void {
+    if (counted) return;
+    counted = true;
+    const made = Date.parse(first.metadata.creationTimestamp ?? "") || seen;
+    services.figures.podStarted((clock.now() - seen) / 1000, Math.max(0, clock.now() - made) / 1000);
   }
 
   let admitted = false;

@@ -4,6 +4,7 @@ import { fakeRuntime, type FakeRuntime } from "@k3s-p/plugin-api/conformance/fak
 import type { PodSandboxConfig, Runtime } from "@k3s-p/plugin-api/slots";
 import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { systemClock } from "./clock.ts";
+import { kubeletFigures } from "./figures.ts";
 import { runtimeView } from "./runtime-view.ts";
 
 const config = (uid: string): PodSandboxConfig => ({
@@ -44,7 +45,7 @@ it("lists what another runtime has, and hears that one's events instead of the f
   let current: FakeRuntime = first;
   const runtime = new Proxy({}, { get: (_, key) => Reflect.get(current, key) as unknown }) as Runtime;
   const changed = new Set<string>();
-  const view = runtimeView({ runtime, clock: systemClock(), log: silentLogger }, (uid) => changed.add(uid));
+  const view = runtimeView({ runtime, clock: systemClock(), log: silentLogger, figures: kubeletFigures() }, (uid) => changed.add(uid));
   await view.start();
   expect(view.uids()).toEqual([]);
 

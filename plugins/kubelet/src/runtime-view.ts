@@ -3,8 +3,8 @@
  * actions. There is no polling: a lost event stream, or another runtime, ends in one fresh list.
  */
 import type { ContainerStatus, Runtime, RuntimeEvent } from "@k3s-p/plugin-api/slots";
-import type { Logger } from "@k3s-p/plugin-api";
-import { sleep, type Clock } from "./clock.ts";
+import { sleep } from "./clock.ts";
+import type { KubeletContext } from "./context.ts";
 import { createRuntimeCache, type PodRuntimeState, type RuntimeCache } from "./runtime-cache.ts";
 
 export interface RuntimeView {
@@ -24,14 +24,15 @@ export interface RuntimeView {
 /** An exit is announced before CRI's status has it; the waits until it does, milliseconds. */
 const exitLag = [5, 20, 50, 100, 300, 1000];
 
-type ViewContext = { readonly runtime: Runtime; readonly clock: Clock; readonly log: Logger };
+type ViewContext = Pick<KubeletContext, "runtime" | "clock" | "log" | "figures">;
 
 export function runtimeView(ctx: ViewContext, onChange: (uid: string) => void): RuntimeView {
-  const { runtime, log } = ctx;
+  const { runtime, log, figures } = ctx;
   const cache = createRuntimeCache(onChange);
   const refresh = oneAtATime((id) => read(runtime, cache, id));
   const report = (error: unknown): void => log.warn({ err: String(error) }, "runtime state not readable");
-  const resync = (): void => void list(runtime, cache, refresh).catch(report);
+  const relist = (): Promise<void> => figures.timed("list", {}, () => list(runtime, cache, refresh));
+  const resync = (): void => void relist().catch(report);
   let unsubscribe: (() => void) | undefined;
 
   function subscribe(): void {
@@ -42,7 +43,7 @@ export function runtimeView(ctx: ViewContext, onChange: (uid: string) => void): 
   return {
     async start() {
       subscribe();
-      await list(runtime, cache, refresh);
+      await relist();
     },
     resume() {
       subscribe();

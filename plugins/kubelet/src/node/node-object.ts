@@ -6,7 +6,7 @@ import type { KubeletOptions } from "../options.ts";
 import { same } from "../status-manager.ts";
 import type { Machine } from "./machine.ts";
 
-const KUBELET_VERSION = "v1.36.0+k3sp1";
+export const KUBELET_VERSION = "v1.36.0+k3sp1";
 const INSTANCE_TYPE = "k3s";
 const PROVIDER = "k3s";
 const EXTERNAL_IP = "k3s.io/external-ip";

@@ -2,7 +2,7 @@
 import type { Pod, Probe } from "@k3s-p/plugin-api/kube";
 import { podEvent, type KubeletContext } from "../context.ts";
 import { runProbe, type Target, type Verdict } from "../handlers.ts";
-import { terminationGrace, type ContainerRef } from "../pod.ts";
+import { nameOf, namespaceOf, terminationGrace, uidOf, type ContainerRef } from "../pod.ts";
 import { wheel } from "./wheel.ts";
 
 type ProbeKind = "startup" | "liveness" | "readiness";
@@ -39,7 +39,7 @@ interface Worker {
   cancel: () => void;
 }
 
-type ProbesContext = Pick<KubeletContext, "runtime" | "clock" | "events">;
+type ProbesContext = Pick<KubeletContext, "runtime" | "clock" | "events" | "figures">;
 
 const words: Readonly<Record<ProbeKind, string>> = { startup: "Startup", liveness: "Liveness", readiness: "Readiness" };
 
@@ -61,10 +61,16 @@ export function probes(ctx: ProbesContext, onChange: (uid: string) => void): Pro
     if (!entry || !worker || isHeld(entry, kind)) return;
     const begun = clock.now();
     const verdict = await attempt(entry.target, worker.probe);
+    record(entry.target, kind, verdict, (clock.now() - begun) / 1000);
     if (watched.get(id) !== entry) return;
     report(entry, kind, verdict);
     settle(entry, id, kind, worker, verdict);
     if (!isHeld(entry, kind)) schedule(id, kind, begun + pause(entry, kind, worker, begun));
+  }
+
+  function record({ pod, spec }: Target, kind: ProbeKind, { result }: Verdict, seconds: number): void {
+    const labels = { container: spec.name, namespace: namespaceOf(pod), pod: nameOf(pod), pod_uid: uidOf(pod), probe_type: words[kind] };
+    ctx.figures.probed(labels, ({ success: "successful", failure: "failed", unknown: "unknown" } as const)[result], seconds);
   }
 
   /** Upstream tries three times within one round before it believes an error of the probe itself. */

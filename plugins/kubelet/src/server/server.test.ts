@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Pki } from "@k3s-p/plugin-api/slots";
 import { harness, testOptions, testPod, type Harness } from "../testing/harness.ts";
-import { exposition } from "./metrics.ts";
 import { kubeletServer, type KubeletServer } from "./server.ts";
 
 let h: Harness;
@@ -130,9 +129,4 @@ describe("the kubelet's server", () => {
     expect((await get("/logs/", "admin")).code).toBe(200);
     expect((await get("/logs/..%2f..%2fetc%2fpasswd", "admin")).code).toBe(404);
   });
-});
-
-it("prints metrics in Prometheus' text form", () => {
-  expect(exposition([{ name: "a_total", type: "counter", help: "A.", samples: [{ labels: { x: 'q"\\' }, value: 1.5, time: 7 }, { value: 2 }] }]))
-    .toBe('# HELP a_total A.\n# TYPE a_total counter\na_total{x="q\\"\\\\"} 1.5 7\na_total 2\n');
 });

@@ -12,10 +12,13 @@ import type { PodServices } from "../pod-services.ts";
 import { authorizer } from "./auth.ts";
 import { HttpError, send, type Request } from "./http.ts";
 import { containerLogs, hostLogs } from "./log-handlers.ts";
-import { cadvisorMetrics, kubeletMetrics, resourceMetrics } from "./metrics.ts";
+import { PROMETHEUS } from "@k3s-p/plugin-api/prometheus";
+import { cadvisorMetrics } from "./cadvisor.ts";
+import { kubeletMetrics, resourceMetrics } from "./metrics.ts";
 import { stats } from "./stats.ts";
 import { runCommand, streamTarget } from "./stream-handlers.ts";
 import { passUpgrade, refuse } from "./streams.ts";
+import { summary } from "./summary.ts";
 
 export interface KubeletServer {
   readonly port: number;
@@ -30,8 +33,6 @@ export interface ServerInput {
 }
 
 type Handler = (request: Request) => Promise<void> | void;
-
-const PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8";
 
 export async function kubeletServer(input: ServerInput): Promise<KubeletServer> {
   const { services, options } = input;
@@ -53,6 +54,9 @@ export async function kubeletServer(input: ServerInput): Promise<KubeletServer> 
       const name = [2, 1].map((n) => parts.slice(0, n).join("/")).find((key) => key in routes) ?? "";
       const handler = routes[name];
       if (!handler) throw new HttpError(404, "404 page not found\n");
+      const begun = performance.now();
+      res.once("close", () => services.figures.answered(
+        { long_running: String(name === "containerLogs"), method: req.method ?? "GET", path: name, server_type: "readwrite" }, (performance.now() - begun) / 1000));
       await handler({ req, res, parts: parts.slice(name.split("/").length), query: searchParams });
     } catch (error) {
       if (res.headersSent) res.destroy();
@@ -118,9 +122,6 @@ const sendJson = (res: ServerResponse, body: object): void => send(res, JSON.str
 
 function routeTable({ services, manager, options }: ServerInput): Readonly<Record<string, Handler>> {
   const figures = stats(services, manager);
-  const running = (): number => manager.pods().filter((pod) => services.view.pod(pod.metadata.uid!).sandboxes.some((s) => s.state === "READY")).length;
-  const runningContainers = (): number => services.view.uids()
-    .reduce((sum, uid) => sum + services.view.pod(uid).containers.filter((c) => c.state === "RUNNING").length, 0);
   const podList = (): object => ({ kind: "PodList", apiVersion: "v1", metadata: {}, items: manager.pods() });
   const needsUpgrade: Handler = () => {
     throw new HttpError(400, "Upgrade request required");
@@ -135,11 +136,11 @@ function routeTable({ services, manager, options }: ServerInput): Readonly<Recor
     attach: needsUpgrade,
     portForward: needsUpgrade,
     run: (request) => runCommand(services, manager, request),
-    "stats/summary": async ({ res }) => sendJson(res, await figures.summary()),
-    metrics: ({ res }) => send(res, kubeletMetrics(services.node.name, running(), runningContainers()), PROMETHEUS),
+    "stats/summary": async ({ res }) => sendJson(res, await summary(services, figures)),
+    metrics: async ({ res }) => send(res, await kubeletMetrics(services, manager, figures), PROMETHEUS),
     "metrics/resource": async ({ res }) => send(res, resourceMetrics(await figures.collect()), PROMETHEUS),
-    "metrics/cadvisor": async ({ res }) => send(res, cadvisorMetrics(await figures.collect()), PROMETHEUS),
-    "metrics/probes": ({ res }) => send(res, "", PROMETHEUS),
+    "metrics/cadvisor": async ({ res }) => send(res, await cadvisorMetrics(services, figures), PROMETHEUS),
+    "metrics/probes": ({ res }) => send(res, services.figures.probeText(), PROMETHEUS),
     configz: ({ res }) => sendJson(res, { kubeletconfig: configz(services, options) }),
   };
 }

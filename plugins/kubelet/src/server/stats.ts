@@ -1,46 +1,68 @@
-/** `/stats/summary` and the Prometheus pages, made from one collection of figures. */
+/** The figures behind `/stats/summary` and the Prometheus pages, collected from the runtime, the cgroups and the volumes. */
+import { join } from "node:path";
 import type { ContainerStats } from "@k3s-p/plugin-api/slots";
 import type { Pod } from "@k3s-p/plugin-api/kube";
-import { spaceOf } from "../housekeeping.ts";
+import { folderUsage, remember, spaceOf, type FolderUsage, type Space } from "../disk-usage.ts";
+import { podLogDir } from "../paths.ts";
 import type { PodManager } from "../pod-manager.ts";
-import { containerNameOf, isHostNetwork, labelsOf, nameOf, namespaceOf, uidOf } from "../pod.ts";
+import { containerNameOf, isHostNetwork, labelsOf, uidOf } from "../pod.ts";
 import type { PodServices } from "../pod-services.ts";
-import { fromNanos } from "../status.ts";
-import { usageReader, type NetworkUsage, type Usage } from "./usage.ts";
+import { cgroupDetails, type CgroupDetails } from "./cgroup-details.ts";
+import { usageReader, type NetworkCounts, type Usage } from "./usage.ts";
+import { volumeStats, type VolumeFigures, type VolumeStats } from "./volume-stats.ts";
 
 export interface ContainerFigures {
   readonly name: string;
   readonly id: string;
   readonly image: string;
+  /** Below a controller's root. */
+  readonly cgroup: string;
   readonly startedAt: bigint;
   readonly time: number;
   readonly cpuNanos: bigint;
   readonly nanoCores?: number;
   readonly stats: ContainerStats;
+  /** Undefined when its cgroup is not where the kubelet put it. */
+  readonly usage: Usage | undefined;
 }
 
 export interface PodFigures {
   readonly pod: Pod;
+  readonly cgroup: string;
+  readonly sandboxId: string;
   readonly usage: Usage | undefined;
-  readonly network: readonly NetworkUsage[];
+  readonly network: readonly NetworkCounts[];
   readonly containers: readonly ContainerFigures[];
 }
 
 export interface NodeFigures {
   readonly usage: Usage;
-  readonly network: readonly NetworkUsage[];
+  readonly network: readonly NetworkCounts[];
   readonly pods: readonly PodFigures[];
 }
 
 export interface Stats {
   collect(): Promise<NodeFigures>;
-  summary(): Promise<object>;
+  /** A cgroup by its path, for what is not a pod. */
+  usage(path: string): Promise<Usage | undefined>;
+  details(path: string): Promise<CgroupDetails>;
+  readonly volumes: VolumeStats;
+  /** Logs of one container. */
+  logs(pod: Pod, container: string): Promise<FolderUsage>;
+  space(path: string): Promise<Space | undefined>;
+  readonly startTime: string;
 }
+
+export type { VolumeFigures };
+
+/** Upstream looks into log folders once a minute. */
+const LOGS_TTL = 60_000;
 
 export function stats(services: PodServices, manager: PodManager): Stats {
   const { runtime, node, view, cgroups, cgroupRoot, clock } = services;
   const reader = usageReader(cgroupRoot, cgroups.version, clock.now);
-  const startTime = new Date(clock.now() - process.uptime() * 1000).toISOString();
+  const logs = remember(folderUsage, LOGS_TTL, clock.now);
+  const spaces = remember(spaceOf, 0, clock.now);
 
   async function collect(): Promise<NodeFigures> {
     const byPod = Map.groupBy(await runtime.listContainerStats(), (s) => s.labels[labelsOf.podUid] ?? "");
@@ -50,87 +72,28 @@ export function stats(services: PodServices, manager: PodManager): Stats {
   }
 
   async function podFigures(pod: Pod, list: readonly ContainerStats[]): Promise<PodFigures> {
-    const path = cgroups.pathOf(pod);
-    const running = view.pod(uidOf(pod)).containers.filter((c) => c.state === "RUNNING");
-    const containers = list.flatMap((s) => {
-      const status = running.find((c) => c.id === s.id);
+    const cgroup = cgroups.pathOf(pod);
+    const { sandboxes, containers: known } = view.pod(uidOf(pod));
+    const containers = await Promise.all(list.map(async (s): Promise<ContainerFigures[]> => {
+      const status = known.find((c) => c.id === s.id && c.state === "RUNNING");
       if (!status) return [];
       const time = Number(s.timestamp / 1_000_000n);
       const nanoCores = reader.rate(s.id, s.cpuUsageCoreNanoSeconds, time);
       return [{
-        name: containerNameOf(status), id: s.id, image: status.image, startedAt: status.startedAt, time, stats: s,
-        cpuNanos: s.cpuUsageCoreNanoSeconds, ...(nanoCores !== undefined && { nanoCores }),
+        name: containerNameOf(status), id: s.id, image: status.image, cgroup: join(cgroup, s.id), startedAt: status.startedAt, time, stats: s,
+        cpuNanos: s.cpuUsageCoreNanoSeconds, usage: await reader.cgroup(join(cgroup, s.id)), ...(nanoCores !== undefined && { nanoCores }),
       }];
-    });
-    containers.sort((a, b) => a.name.localeCompare(b.name));
-    return { pod, usage: await reader.cgroup(path), network: isHostNetwork(pod) ? [] : await reader.network(path), containers };
-  }
-
-  async function summary(): Promise<object> {
-    const figures = await collect();
-    const fs = await fileSystem(node.paths.kubelet, clock.now());
-    const images = await runtime.imageFsInfo().catch(() => undefined);
+    }));
     return {
-      node: {
-        nodeName: node.name, startTime, ...cpuAndMemory(figures.usage, services.memoryCapacity),
-        network: networkStats(figures.network, figures.usage.time), fs,
-        runtime: { imageFs: { ...fs, ...(images && { usedBytes: images.usedBytes, inodesUsed: images.inodesUsed }) } },
-      },
-      pods: figures.pods.map((p) => podSummary(p, fs)),
+      pod, cgroup, sandboxId: sandboxes[0]?.id ?? "", usage: await reader.cgroup(cgroup),
+      network: isHostNetwork(pod) ? [] : await reader.network(cgroup), containers: containers.flat().sort((a, b) => a.name.localeCompare(b.name)),
     };
   }
 
-  function podSummary({ pod, usage, network, containers }: PodFigures, fs: FileSystem): object {
-    return {
-      podRef: { name: nameOf(pod), namespace: namespaceOf(pod), uid: uidOf(pod) },
-      startTime: pod.status?.startTime ?? pod.metadata.creationTimestamp ?? null,
-      ...(usage && cpuAndMemory(usage)),
-      ...(usage && network.length > 0 && { network: networkStats(network, usage.time) }),
-      containers: containers.map((c) => containerSummary(c, fs)),
-    };
-  }
-
-  return { collect, summary };
-}
-
-const at = (ms: number): string => new Date(ms).toISOString();
-
-function cpuAndMemory(usage: Usage, capacity?: number): object {
-  const time = at(usage.time);
   return {
-    cpu: { time, usageNanoCores: usage.nanoCores ?? 0, usageCoreNanoSeconds: Number(usage.cpuNanos) },
-    memory: {
-      time, usageBytes: usage.memoryUsage, workingSetBytes: usage.workingSet, rssBytes: usage.rss,
-      ...(capacity !== undefined && { availableBytes: Math.max(0, capacity - usage.workingSet) }),
-    },
+    collect, usage: reader.cgroup, volumes: volumeStats(services), space: spaces.of,
+    details: (path) => cgroupDetails(cgroupRoot, cgroups.version, path),
+    logs: async (pod, container) => (await logs.of(join(podLogDir(node.paths, pod), container))) ?? { bytes: 0, inodes: 0 },
+    startTime: new Date(clock.now() - process.uptime() * 1000).toISOString(),
   };
-}
-
-function containerSummary({ name, startedAt, time, cpuNanos, nanoCores, stats: s }: ContainerFigures, fs: FileSystem): object {
-  return {
-    name, startTime: fromNanos(startedAt),
-    cpu: { time: at(time), usageNanoCores: nanoCores ?? 0, usageCoreNanoSeconds: Number(cpuNanos) },
-    memory: {
-      time: at(time), usageBytes: s.memoryUsageBytes ?? s.memoryWorkingSetBytes, workingSetBytes: s.memoryWorkingSetBytes,
-      ...(s.memoryRssBytes !== undefined && { rssBytes: s.memoryRssBytes }),
-    },
-    rootfs: { ...fs, usedBytes: s.writableLayerBytes ?? 0 },
-  };
-}
-
-function networkStats(interfaces: readonly NetworkUsage[], time: number): object {
-  const main = interfaces.find((i) => i.name === "eth0") ?? interfaces[0];
-  return { time: at(time), ...main, interfaces };
-}
-
-interface FileSystem {
-  readonly time: string;
-  readonly availableBytes: number;
-  readonly capacityBytes: number;
-  readonly usedBytes: number;
-}
-
-async function fileSystem(path: string, now: number): Promise<FileSystem> {
-  const { freeBytes, totalBytes } = await spaceOf(path);
-  return { time: at(now), availableBytes: freeBytes, capacityBytes: totalBytes, usedBytes: totalBytes - freeBytes };
 }

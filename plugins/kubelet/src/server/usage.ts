@@ -11,6 +11,9 @@ export interface Usage {
   readonly memoryUsage: number;
   readonly workingSet: number;
   readonly rss: number;
+  readonly swap: number;
+  readonly pageFaults: number;
+  readonly majorPageFaults: number;
 }
 
 export interface NetworkUsage {
@@ -21,14 +24,21 @@ export interface NetworkUsage {
   readonly txErrors: number;
 }
 
+export interface NetworkCounts extends NetworkUsage {
+  readonly rxPackets: number;
+  readonly rxDropped: number;
+  readonly txPackets: number;
+  readonly txDropped: number;
+}
+
 export interface UsageReader {
   node(): Promise<Usage>;
   /** Undefined when the cgroup is gone. */
   cgroup(path: string): Promise<Usage | undefined>;
   /** Turns a cumulative CPU figure into a rate; `key` names the series. */
   rate(key: string, cpuNanos: bigint, time: number): number | undefined;
-  network(cgroupPath: string): Promise<readonly NetworkUsage[]>;
-  nodeNetwork(): Promise<readonly NetworkUsage[]>;
+  network(cgroupPath: string): Promise<readonly NetworkCounts[]>;
+  nodeNetwork(): Promise<readonly NetworkCounts[]>;
 }
 
 /** Two readings closer than this give no useful rate; the one before is kept. */
@@ -63,7 +73,7 @@ export function usageReader(root: string, version: 1 | 2, now: () => number): Us
     async node() {
       const usage = await cgroup("/");
       const memory = await nodeMemory();
-      return { time: now(), cpuNanos: 0n, rss: 0, ...usage, ...memory };
+      return { time: now(), cpuNanos: 0n, rss: 0, pageFaults: 0, majorPageFaults: 0, ...usage, ...memory };
     },
     network: async (path) => {
       const pid = await firstPid(join(root, version === 1 ? "memory" : "", path));
@@ -73,10 +83,11 @@ export function usageReader(root: string, version: 1 | 2, now: () => number): Us
   };
 }
 
-type Raw = Pick<Usage, "cpuNanos" | "memoryUsage" | "workingSet" | "rss">;
+type Raw = Omit<Usage, "time" | "nanoCores">;
 
-const read = (path: string): Promise<string> => readFile(path, "utf8").catch(() => "");
-const field = (text: string, name: string): number => Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0);
+export const read = (path: string): Promise<string> => readFile(path, "utf8").catch(() => "");
+/** The number of a line `name 17`. */
+export const field = (text: string, name: string): number => Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0);
 
 async function readV1(root: string, path: string): Promise<Raw | undefined> {
   const [cpu, usage, stat] = await Promise.all([
@@ -87,25 +98,31 @@ async function readV1(root: string, path: string): Promise<Raw | undefined> {
   if (!cpu.trim() && !usage.trim()) return undefined;
   const memoryUsage = Number(usage);
   const workingSet = Math.max(0, memoryUsage - field(stat, "total_inactive_file"));
-  return { cpuNanos: BigInt(cpu.trim() || 0), memoryUsage, workingSet, rss: field(stat, "total_rss") };
+  return {
+    cpuNanos: BigInt(cpu.trim() || 0), memoryUsage, workingSet, rss: field(stat, "total_rss"), swap: field(stat, "total_swap"),
+    pageFaults: field(stat, "total_pgfault"), majorPageFaults: field(stat, "total_pgmajfault"),
+  };
 }
 
 async function readV2(root: string, path: string): Promise<Raw | undefined> {
-  const [cpu, current, stat] = await Promise.all([
-    read(join(root, path, "cpu.stat")), read(join(root, path, "memory.current")), read(join(root, path, "memory.stat")),
-  ]);
+  const [cpu, current, stat, swap] = await Promise.all(
+    ["cpu.stat", "memory.current", "memory.stat", "memory.swap.current"].map((name) => read(join(root, path, name))),
+  ) as [string, string, string, string];
   if (!cpu) return undefined;
   const memoryUsage = Number(current);
   const workingSet = Math.max(0, memoryUsage - field(stat, "inactive_file"));
-  return { cpuNanos: BigInt(field(cpu, "usage_usec")) * 1000n, memoryUsage, workingSet, rss: field(stat, "anon") };
+  return {
+    cpuNanos: BigInt(field(cpu, "usage_usec")) * 1000n, memoryUsage, workingSet, rss: field(stat, "anon"), swap: Number(swap),
+    pageFaults: field(stat, "pgfault"), majorPageFaults: field(stat, "pgmajfault"),
+  };
 }
 
 /** The root cgroup counts only part of the memory on some kernels, so the node's figures are the kernel's own. */
-async function nodeMemory(): Promise<Pick<Usage, "memoryUsage" | "workingSet">> {
+async function nodeMemory(): Promise<Pick<Usage, "memoryUsage" | "workingSet" | "swap">> {
   const text = await read("/proc/meminfo");
   const bytes = (name: string): number => field(text, `${name}:`) * 1024;
   const memoryUsage = bytes("MemTotal") - bytes("MemFree");
-  return { memoryUsage, workingSet: Math.max(0, memoryUsage - bytes("Inactive\\(file\\)")) };
+  return { memoryUsage, workingSet: Math.max(0, memoryUsage - bytes("Inactive\\(file\\)")), swap: bytes("SwapTotal") - bytes("SwapFree") };
 }
 
 async function firstPid(dir: string): Promise<string | undefined> {
@@ -118,11 +135,13 @@ async function firstPid(dir: string): Promise<string | undefined> {
   return undefined;
 }
 
-async function readNetwork(path: string): Promise<NetworkUsage[]> {
+async function readNetwork(path: string): Promise<NetworkCounts[]> {
   return (await read(path)).split("\n").slice(2).flatMap((line) => {
     const [name, figures] = line.split(":");
     if (!name || !figures || name.trim() === "lo") return [];
     const n = figures.trim().split(/\s+/).map(Number);
-    return [{ name: name.trim(), rxBytes: n[0]!, rxErrors: n[2]!, txBytes: n[8]!, txErrors: n[10]! }];
+    return [{
+      name: name.trim(), rxBytes: n[0]!, rxPackets: n[1]!, rxErrors: n[2]!, rxDropped: n[3]!, txBytes: n[8]!, txPackets: n[9]!, txErrors: n[10]!, txDropped: n[11]!,
+    }];
   });
 }

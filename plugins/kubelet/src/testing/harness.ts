@@ -10,6 +10,7 @@ import type { KubeletContext } from "../context.ts";
 import { images } from "../images.ts";
 import { admitPod, refuseResize, type AdmissionInput } from "../node-admission.ts";
 import { referencedObjects } from "../objects.ts";
+import { kubeletFigures } from "../figures.ts";
 import type { KubeletOptions } from "../options.ts";
 import { podManager, type PodManager } from "../pod-manager.ts";
 import { nameOf, namespaceOf } from "../pod.ts";
@@ -105,6 +106,7 @@ export function harness(root: string, kube = fakeKube(), runtime = fakeRuntime()
   const ctx: KubeletContext = {
     node, kube: client, runtime, clock, options: testOptions, log: silentLogger, cgroupRoot: join(root, "cgroup"),
     runner: { run: async () => ({ code: 0, stdout: "", stderr: "" }), spawn: async () => Promise.reject(new Error("no spawn")) },
+    figures: kubeletFigures(),
     events: { record: (_o, _t, reason, message) => void recorded.push(`${reason} ${message}`) },
   };
   let network: string | undefined;
@@ -169,8 +171,8 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
     view: runtimeView(ctx, wake),
     probes: probes(ctx, wake),
     images: images({ ...ctx, secret: objects.secret, pulled: () => {} }),
-    volumes: volumes({ node, kube, clock, mounts: noMounts, objects, tokens: tokenSource(kube, clock), allocatable: () => allocatable }),
-    cgroups: { version: 1, pathOf: (pod) => `kubepods/pod${pod.metadata.uid}`, prepare: async () => {}, ensurePod: async () => {}, memoryInUse: async () => 64 * 2 ** 20, removePod: async () => {} },
+    volumes: volumes({ node, kube, clock, figures: ctx.figures, mounts: noMounts, objects, tokens: tokenSource(kube, clock), allocatable: () => allocatable }),
+    cgroups: { version: 1, top: "kubepods", pathOf: (pod) => `kubepods/pod${pod.metadata.uid}`, prepare: async () => {}, ensurePod: async () => {}, memoryInUse: async () => 64 * 2 ** 20, removePod: async () => {} },
     restartBackoff: backoff(clock),
     allocatable: () => allocatable,
     servicesFor: () => [],

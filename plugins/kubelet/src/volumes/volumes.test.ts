@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { configMaps, persistentVolumeClaims, persistentVolumes, secrets, serviceAccounts, type Pod } from "@k3s-p/plugin-api/kube";
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { systemClock } from "../clock.ts";
+import { kubeletFigures } from "../figures.ts";
 import { referencedObjects, referencesOf } from "../objects.ts";
 import { noMounts, testNode, testPod } from "../testing/harness.ts";
 import { writeAtomically } from "./atomic-writer.ts";
@@ -24,7 +25,7 @@ beforeEach(() => {
   mounted = [];
   const mounts = { ...noMounts, tmpfs: async (path: string, options: readonly string[] = []) => void mounted.push([path.split("/").at(-1), ...options].join(" ")) };
   subject = volumes({
-    node: testNode(root), kube, clock: systemClock(), mounts, objects: referencedObjects(kube, () => {}),
+    node: testNode(root), kube, clock: systemClock(), figures: kubeletFigures(), mounts, objects: referencedObjects(kube, () => {}),
     tokens: tokenSource(kube, systemClock()), allocatable: () => ({ cpu: "2", memory: "1Gi" }),
   });
 });

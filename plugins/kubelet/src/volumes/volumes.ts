@@ -10,6 +10,7 @@ import { podTotal } from "../resources.ts";
 import { writeAtomically, type Payload } from "./atomic-writer.ts";
 import { checkHostPath } from "./host-path.ts";
 import type { Mounter } from "./mounts.ts";
+import { pluginName } from "./names.ts";
 import { applyFsGroup, ownFolder } from "./ownership.ts";
 import { volumePayload, type TokenSource } from "./payload.ts";
 
@@ -20,6 +21,10 @@ export interface MountedVolume {
   readonly managed: boolean;
   /** A raw device, for `volumeDevices`. */
   readonly isDevice?: boolean;
+  /** How it is measured: by what lies in its folder, or as the file system that it is. Paths of the host are not. */
+  readonly usage?: "folder" | "fileSystem";
+  /** Name of the claim behind it. */
+  readonly claim?: string;
 }
 export type MountedVolumes = ReadonlyMap<string, MountedVolume>;
 
@@ -31,6 +36,8 @@ export class MountError extends Error {
 export interface Volumes {
   /** Mounts what the pod's containers use; repeated calls bring API contents up to date. */
   mount(pod: Pod): Promise<MountedVolumes>;
+  /** What was mounted last. */
+  mounted(uid: string): MountedVolumes;
   /** When contents want refreshing (tokens), Unix ms. */
   refreshAt(uid: string): number | undefined;
   unmount(uid: string): Promise<void>;
@@ -40,7 +47,7 @@ export interface Volumes {
   uids(): Promise<readonly string[]>;
 }
 
-export interface VolumesContext extends Pick<KubeletContext, "node" | "kube" | "clock"> {
+export interface VolumesContext extends Pick<KubeletContext, "node" | "kube" | "clock" | "figures"> {
   readonly mounts: Mounter;
   readonly objects: ReferencedObjects;
   readonly tokens: TokenSource;
@@ -60,23 +67,27 @@ const kinds: Readonly<Record<string, Mount>> = {
   downwardAPI: (ctx, pod, volume) => mountContents(ctx, pod, volume, "downward-api", true),
   projected: (ctx, pod, volume) => mountContents(ctx, pod, volume, "projected", true),
   persistentVolumeClaim: (ctx, pod, { name, persistentVolumeClaim: claim }) =>
-    mountClaim(ctx, pod, name, claim!.claimName, { readOnly: claim!.readOnly === true }),
-  ephemeral: (ctx, pod, { name }) => mountClaim(ctx, pod, name, `${nameOf(pod)}-${name}`, { isOwn: true }),
+    ofClaim(claim!.claimName, mountClaim(ctx, pod, name, claim!.claimName, { readOnly: claim!.readOnly === true })),
+  ephemeral: (ctx, pod, { name }) => ofClaim(`${nameOf(pod)}-${name}`, mountClaim(ctx, pod, name, `${nameOf(pod)}-${name}`, { isOwn: true })),
   nfs: (ctx, pod, { name, nfs }) => mountNfs(ctx, pod, name, nfs!, []),
 };
 
 export function volumes(ctx: VolumesContext): Volumes {
   const { node, mounts, tokens } = ctx;
+  const present = new Map<string, MountedVolumes>();
   return {
     async mount(pod) {
       const used = usedVolumes(pod);
       const wanted = (pod.spec?.volumes ?? []).filter((volume) => used.has(volume.name));
       const mounted = await Promise.all(wanted.map(async (volume) => [volume.name, await mountOne(ctx, pod, volume)] as const));
-      return new Map(mounted);
+      present.set(uidOf(pod), new Map(mounted));
+      return present.get(uidOf(pod))!;
     },
+    mounted: (uid) => present.get(uid) ?? new Map(),
     refreshAt: tokens.refreshAt,
     async unmount(uid) {
       tokens.forget(uid);
+      present.delete(uid);
       await mounts.unmountBelow(podDir(node.paths, uid));
       await rm(subPathDir(node.paths, uid), { recursive: true, force: true });
       await rm(join(podDir(node.paths, uid), "volumes"), { recursive: true, force: true });
@@ -101,7 +112,8 @@ async function mountOne(ctx: VolumesContext, pod: Pod, volume: Volume): Promise<
   const mount = kind ? kinds[kind] : mountEmptyDir;
   try {
     if (!mount) throw new Error(`volumes of kind ${kind} are not supported`);
-    return await mount(ctx, pod, volume);
+    const labels = { operation_name: "volume_mount", volume_plugin: pluginName(volume), migrated: "false" };
+    return await ctx.figures.timed("mount", labels, () => mount(ctx, pod, volume));
   } catch (error) {
     throw new MountError(`MountVolume.SetUp failed for volume "${volume.name}" : ${(error as Error).message}`, { cause: error });
   }
@@ -117,7 +129,7 @@ async function mountEmptyDir(ctx: VolumesContext, pod: Pod, volume: Volume): Pro
     await chmod(hostPath, 0o777);
   }
   await ownByGroup(pod, hostPath, false);
-  return { hostPath, readOnly: false, managed: false };
+  return { hostPath, readOnly: false, managed: false, usage: medium === "Memory" ? "fileSystem" : "folder" };
 }
 
 async function mountContents(
@@ -136,11 +148,16 @@ async function mountContents(
   const gid = pod.spec?.securityContext?.fsGroup;
   await writeAtomically(hostPath, gid === undefined ? payload : readableByGroup(payload), gid);
   if (gid !== undefined) await ownFolder(hostPath, gid);
-  return { hostPath, readOnly: true, managed: true };
+  return { hostPath, readOnly: true, managed: true, usage: "folder" };
 }
 
 const readableByGroup = (payload: Payload): Payload =>
   new Map([...payload].map(([path, file]) => [path, { ...file, mode: file.mode | 0o440 }]));
+
+const ofClaim = async (claim: string, mounted: Promise<MountedVolume>): Promise<MountedVolume> => {
+  const volume = await mounted;
+  return { ...volume, claim, ...(!volume.isDevice && { usage: "fileSystem" as const }) };
+};
 
 async function mountClaim(
   ctx: VolumesContext, pod: Pod, name: string, claimName: string,
@@ -189,7 +206,7 @@ async function mountNfs(
   if (!(await ctx.mounts.isMountPoint(hostPath))) {
     await ctx.mounts.nfs(`${nfs.server}:${nfs.path}`, hostPath, nfs.readOnly ? ["ro", ...options] : options);
   }
-  return { hostPath, readOnly: nfs.readOnly === true, managed: false };
+  return { hostPath, readOnly: nfs.readOnly === true, managed: false, usage: "fileSystem" };
 }
 
 /** Makes the volume's folder; the umask must not take bits away. */
