@@ -62,7 +62,7 @@ describe("a refused creation", () => {
     ["", "configmaps", { data: { a: "x".repeat(1024 * 1024 + 1) } }, ": Too long: may not be more than 1048576 bytes"],
     ["", "secrets", { type: "kubernetes.io/tls", data: { "tls.crt": "" } }, "data[tls.key]: Required value"],
     ["", "secrets", { type: "kubernetes.io/service-account-token" }, "metadata.annotations[kubernetes.io/service-account.name]: Required value"],
-    ["", "nodes", { spec: { taints: [{ key: "a", effect: "x" }] } }, 'spec.taints[0].effect: Unsupported value: "x": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'],
+    ["", "nodes", { spec: { taints: [{ key: "a", effect: "x" }] } }, 'metadata.taints[0].effect: Unsupported value: "x": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'],
     ["", "persistentvolumeclaims", pvc({ accessModes: [] }), "spec.accessModes: Required value: at least 1 access mode is required"],
     ["", "persistentvolumeclaims", pvc({ resources: {} }), "spec.resources[storage]: Required value"],
     ["", "persistentvolumes", pv({ hostPath: undefined }), "spec: Required value: must specify a volume type"],

@@ -1,10 +1,12 @@
 /** Namespaces and Nodes. */
 import type { Behaviour } from "../row.ts";
 import type { Obj } from "../types.ts";
-import { always, keepStatus } from "../strategy.ts";
+import { keepStatus } from "../strategy.ts";
 import { namespaceColumns, nodeColumns } from "./columns.ts";
 import { defaultNamespace, defaultNode } from "./defaults.ts";
-import { validateNamespace, validateNode, validateNodeUpdate } from "./validate-cluster.ts";
+import {
+  validateNamespace, validateNamespaceStatus, validateNamespaceUpdate, validateNode, validateNodeStatus, validateNodeUpdate,
+} from "./validate-cluster.ts";
 
 const KUBERNETES = "kubernetes";
 
@@ -20,15 +22,26 @@ export const namespace: Behaviour = {
     object.spec.finalizers = old.spec?.finalizers;
     keepStatus(object, old);
   },
-  ...always(validateNamespace),
+  validate: validateNamespace,
+  validateUpdate: validateNamespaceUpdate,
+  validateStatusUpdate: validateNamespaceStatus,
   selectableFields: { "status.phase": (o) => o.status?.phase ?? "" },
 };
 
 export const node: Behaviour = {
   columns: nodeColumns,
   defaults: defaultNode,
-  prepareUpdate: keepStatus,
+  prepareCreate: ({ spec, status }) => {
+    delete spec.configSource;
+    delete status.config;
+  },
+  prepareUpdate: (object, old) => {
+    keepStatus(object, old);
+    if (!old.spec?.configSource) delete object.spec.configSource;
+  },
   validate: validateNode,
   validateUpdate: validateNodeUpdate,
+  validateStatusUpdate: validateNodeStatus,
+  warnings: ({ spec }) => (spec.externalID ? ["spec.externalID: this field is deprecated, and is unused by Kubernetes"] : []),
   selectableFields: { "spec.unschedulable": (o) => String(o.spec?.unschedulable ?? false) },
 };

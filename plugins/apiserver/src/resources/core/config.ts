@@ -32,8 +32,15 @@ function encodeStringData(object: Obj): void {
 
 const MOUNTABLE = "kubernetes.io/enforce-mountable-secrets";
 
+/** Secrets of an account are in its own namespace: nothing but their names is kept. */
+function keepSecretNames(account: Obj): void {
+  if (Array.isArray(account.secrets)) account.secrets = account.secrets.map(({ name }: Obj) => (name ? { name } : {}));
+}
+
 export const serviceAccount: Behaviour = {
   columns: serviceAccountColumns,
+  prepareCreate: keepSecretNames,
+  prepareUpdate: keepSecretNames,
   warnings: ({ metadata }) => (metadata?.annotations?.[MOUNTABLE] === "true"
     ? [`metadata.annotations[${MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets`] : []),
 };

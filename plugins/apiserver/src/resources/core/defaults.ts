@@ -8,7 +8,7 @@ export function defaultNamespace(namespace: Obj): void {
   ensure(namespace, "spec");
   fillEmpty(ensure(namespace, "status"), { phase: "Active" });
   const metadata = ensure(namespace, "metadata");
-  if (metadata.name) fill(ensure(metadata, "labels"), { "kubernetes.io/metadata.name": metadata.name });
+  if (metadata.name) ensure(metadata, "labels")["kubernetes.io/metadata.name"] = metadata.name;
 }
 
 export function defaultNode(node: Obj): void {
@@ -41,7 +41,8 @@ export function defaultEndpoints(endpoints: Obj): void {
 
 export function defaultPersistentVolume(volume: Obj): void {
   const spec = ensure(volume, "spec");
-  fillEmpty(spec, { persistentVolumeReclaimPolicy: "Retain", volumeMode: "Filesystem" });
+  fillEmpty(spec, { persistentVolumeReclaimPolicy: "Retain" });
+  fill(spec, { volumeMode: "Filesystem" });
   canonicalResources(spec.capacity);
   defaultVolumeSource(spec);
   fillEmpty(ensure(volume, "status"), { phase: "Pending" });

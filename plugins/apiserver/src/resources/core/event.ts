@@ -1,10 +1,11 @@
 /** Events, stored as core/v1 and also served as events.k8s.io/v1. */
+import type { FieldError } from "@k3s-p/plugin-api/kube";
 import type { Behaviour } from "../row.ts";
 import type { Obj } from "../types.ts";
 import { eventFromCore, eventToCore } from "./event-conversion.ts";
 import { eventColumns } from "./event-columns.ts";
 import { always } from "../strategy.ts";
-import { validateEvent, validateNewEvent } from "./validate-cluster.ts";
+import { validateEvent, validateEventChange, validateNewEvent } from "./validate-event.ts";
 
 type Fields = Readonly<Record<string, (object: Obj) => string>>;
 
@@ -24,11 +25,13 @@ export const coreEvent: Behaviour = {
   selectableFields: { ...referenceFields("involvedObject"), ...shared, source, reportingComponent: controller },
 };
 
+const ofCore = (event: Obj, validate: (core: Obj) => FieldError[]): FieldError[] => validate(eventToCore(event));
+
 export const eventsEvent: Behaviour = {
   columns: eventColumns.map((column) => ({ ...column, value: (o, now) => column.value(eventToCore(o), now) })),
   selectableFields: { ...referenceFields("regarding"), ...referenceFields("involvedObject"), ...shared, reportingController: controller },
-  validate: (event) => [...validateEvent(eventToCore(event)), ...validateNewEvent(event)],
-  validateUpdate: (event) => validateEvent(eventToCore(event)),
+  validate: (event) => ofCore(event, (core) => [...validateEvent(core), ...validateNewEvent(core)]),
+  validateUpdate: (event, old) => ofCore(event, (core) => [...validateEvent(core), ...validateEventChange(core, eventToCore(old))]),
   toStored: eventToCore,
   fromStored: eventFromCore,
 };

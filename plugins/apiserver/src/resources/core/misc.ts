@@ -8,16 +8,30 @@ import {
   defaultEndpoints, defaultLimitRange, defaultPodTemplateObject, defaultReplicationController, defaultResourceQuota,
 } from "./defaults.ts";
 import { validateReplicationController } from "../apps/validate.ts";
-import { validateLimitRange, validateResourceQuota, validateResourceQuotaUpdate } from "./validate-quota.ts";
+import { validateLimitRange } from "./validate-limits.ts";
+import { validateQuotaStatus, validateResourceQuota, validateResourceQuotaUpdate } from "./validate-quota.ts";
 import { validatePodTemplate } from "./validate-pod.ts";
 import { validateEndpoints } from "./validate-endpoints.ts";
 import { warnOfTemplate, warnOfWorkload } from "./warn-pod.ts";
 
 export const endpoints: Behaviour = { columns: endpointsColumns, defaults: defaultEndpoints, validate: validateEndpoints, validateUpdate: validateEndpoints };
 
-export const resourceQuota: Behaviour = { ...withStatus(), columns: resourceQuotaColumns, defaults: defaultResourceQuota, validate: validateResourceQuota, validateUpdate: validateResourceQuotaUpdate };
+export const resourceQuota: Behaviour = {
+  ...withStatus(),
+  columns: resourceQuotaColumns,
+  defaults: defaultResourceQuota,
+  validate: validateResourceQuota,
+  validateUpdate: validateResourceQuotaUpdate,
+  validateStatusUpdate: validateQuotaStatus,
+};
 
-export const limitRange: Behaviour = { columns: limitRangeColumns, defaults: defaultLimitRange, ...always(validateLimitRange) };
+export const limitRange: Behaviour = {
+  columns: limitRangeColumns,
+  defaults: defaultLimitRange,
+  // Alone of all kinds it needs no name.
+  prepareCreate: ({ metadata }) => void (metadata!.name ||= metadata!.uid),
+  ...always(validateLimitRange),
+};
 
 export const podTemplate: Behaviour = {
   columns: podTemplateColumns,

@@ -1,33 +1,48 @@
 /** PersistentVolumes and PersistentVolumeClaims. */
+import { same } from "../fields.ts";
 import type { Behaviour } from "../row.ts";
-import { keepStatus, withStatus } from "../strategy.ts";
-import type { Obj } from "../types.ts";
+import { keepStatus } from "../strategy.ts";
+import type { Obj, StrategyContext } from "../types.ts";
 import { persistentVolumeClaimColumns, persistentVolumeColumns } from "./columns.ts";
 import { defaultPersistentVolume } from "./defaults.ts";
+import { validateClaimSpec, CLASS, validateClaimStatus, validateClaimUpdate } from "./validate-claim.ts";
+import { validatePersistentVolume, validatePersistentVolumeUpdate } from "./validate-persistent.ts";
 import { defaultClaim } from "./volume-defaults.ts";
-import { validateClaimSpec, validateClaimUpdate } from "./validate-claim.ts";
-import { validatePersistentVolume, validatePersistentVolumeUpdate } from "./validate-cluster.ts";
+import { warnOfPersistent } from "./warn-persistent.ts";
 import { warnOfFraction } from "./warn-pod.ts";
-
-const CLASS = "volume.beta.kubernetes.io/storage-class";
 
 const warnOfClass = ({ metadata }: Obj): string[] =>
   metadata?.annotations?.[CLASS] === undefined ? [] : [`metadata.annotations[${CLASS}]: deprecated since v1.8; use "storageClassName" attribute instead`];
 
 export const persistentVolume: Behaviour = {
-  ...withStatus({ phase: "Pending" }),
   columns: persistentVolumeColumns,
   defaults: defaultPersistentVolume,
+  prepareCreate: (volume, { now }) => {
+    volume.status = { phase: "Pending", lastPhaseTransitionTime: now };
+  },
+  prepareUpdate: keepStatus,
+  prepareStatusUpdate: stampPhase,
   validate: validatePersistentVolume,
   validateUpdate: validatePersistentVolumeUpdate,
-  warnings: (volume) => [
-    ...warnOfClass(volume), ...warnOfFraction("spec.capacity[storage]", volume.spec.capacity?.storage),
-    ...(volume.spec.persistentVolumeReclaimPolicy === "Recycle" ? ["spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."] : []),
-  ],
+  warnings: (volume) => [...warnOfClass(volume), ...warnOfPersistent(volume.spec), ...warnOfFraction("spec.capacity[storage]", volume.spec.capacity?.storage)],
 };
 
-/** `dataSource` and `dataSourceRef` say the same for what both can say. */
-function syncDataSource(spec: Obj): void {
+/** A change of phase gets the time, unless the writer gives one. */
+function stampPhase({ status }: Obj, { status: old = {} }: Obj, { now }: StrategyContext): void {
+  const isGiven = status.lastPhaseTransitionTime != null && status.lastPhaseTransitionTime !== old.lastPhaseTransitionTime;
+  if (isGiven) return;
+  if (status.phase !== old.phase) status.lastPhaseTransitionTime = now;
+  else if (status.lastPhaseTransitionTime == null && old.lastPhaseTransitionTime != null) status.lastPhaseTransitionTime = old.lastPhaseTransitionTime;
+}
+
+/**
+ * `dataSource` and `dataSourceRef` say the same for what both can say. What the older one cannot be, and references to
+ * other namespaces (an alpha of upstream's, switched off), are ignored; a claim that has one keeps it.
+ */
+function settleDataSources(spec: Obj, old?: Obj): void {
+  if (spec.dataSourceRef?.namespace && !old?.dataSourceRef) delete spec.dataSourceRef;
+  const isInUse = old?.dataSource || old?.dataSourceRef;
+  if (!isInUse && !spec.dataSourceRef && !isClassicSource(spec.dataSource)) delete spec.dataSource;
   const { dataSource, dataSourceRef } = spec;
   if (dataSource && !dataSourceRef) spec.dataSourceRef = { ...dataSource };
   else if (dataSourceRef && !dataSource && !dataSourceRef.namespace) {
@@ -36,18 +51,26 @@ function syncDataSource(spec: Obj): void {
   }
 }
 
+const isClassicSource = (source: Obj | undefined): boolean =>
+  [{ kind: "PersistentVolumeClaim", apiGroup: "" }, { kind: "VolumeSnapshot", apiGroup: "snapshot.storage.k8s.io" }]
+    .some((classic) => same(classic, { kind: source?.kind, apiGroup: source?.apiGroup ?? "" }));
+
 export const persistentVolumeClaim: Behaviour = {
   columns: persistentVolumeClaimColumns,
   defaults: defaultClaim,
   prepareCreate: (object) => {
     object.status = { phase: "Pending" };
-    syncDataSource(object.spec);
+    settleDataSources(object.spec);
   },
   prepareUpdate: (object, old) => {
     keepStatus(object, old);
-    syncDataSource(object.spec);
+    settleDataSources(object.spec, old.spec);
   },
   validate: ({ spec }) => validateClaimSpec("spec", spec),
   validateUpdate: validateClaimUpdate,
-  warnings: (claim) => [...warnOfClass(claim), ...warnOfFraction("spec.resources.requests[storage]", claim.spec.resources?.requests?.storage)],
+  validateStatusUpdate: validateClaimStatus,
+  warnings: (claim) => [
+    ...warnOfClass(claim),
+    ...["requests", "limits"].flatMap((list) => warnOfFraction(`spec.resources.${list}[storage]`, claim.spec.resources?.[list]?.storage)),
+  ],
 };

@@ -1,125 +1,71 @@
-/** Validation of Namespaces, Nodes, PersistentVolumes and Events. */
-import { compareQuantity } from "@k3s-p/plugin-api/kube";
-import { isObject, items, same } from "../fields.ts";
-import type { Obj } from "../types.ts";
-import { type FieldError, forbidden, IMMUTABLE, invalidAll, invalidValue, notSupported, optionalOneOf, required } from "../validate/field.ts";
-import { cidr, dns1123Subdomain, noBacksteps, qualifiedName } from "../validate/names.ts";
-import { quantityProblems, validateResourceList } from "../validate/resources.ts";
-import { validateAccessModes } from "./validate-claim.ts";
-import { validateNodeSelector, validateTaints } from "./validate-scheduling.ts";
+/** Validation of Namespaces and Nodes. */
+import { items, same } from "../fields.ts";
+import type { Obj, StrategyContext } from "../types.ts";
+import { duplicate, type FieldError, forbidden, invalidAll, invalidValue } from "../validate/field.ts";
+import { cidr, qualifiedName } from "../validate/names.ts";
+import { validateResourceList } from "../validate/resources.ts";
+import { validateTaints } from "./validate-scheduling.ts";
 
-export function validateNamespace({ spec }: Obj): FieldError[] {
-  return ((spec?.finalizers ?? []) as string[]).flatMap((name) => {
-    const problems = invalidAll("spec.finalizers", name, qualifiedName(name));
-    if (problems.length === 0 && name !== "kubernetes" && !name.includes("/")) {
-      problems.push(invalidValue("spec.finalizers", name, "name is neither a standard finalizer name nor is it fully qualified"));
-    }
-    return problems;
-  });
+const finalizersOf = ({ spec }: Obj): string[] => spec?.finalizers ?? [];
+
+export const validateNamespace = (namespace: Obj): FieldError[] =>
+  finalizersOf(namespace).flatMap((name) => validateFinalizer("spec.finalizers", name));
+
+/** Finalizers are written by a subresource of their own, whose errors tell which it is. */
+export function validateNamespaceUpdate(namespace: Obj, _: Obj, { subresource }: StrategyContext): FieldError[] {
+  if (subresource !== "finalize") return validateNamespace(namespace);
+  return finalizersOf(namespace).flatMap((name, i) => validateFinalizer(`spec.finalizers[${i}]`, name));
 }
 
-export function validateNode({ spec = {}, status = {} }: Obj): FieldError[] {
-  const cidrs: string[] = spec.podCIDRs ?? [];
-  const errors = [...validateTaints("spec.taints", items(spec, "taints")), ...cidrs.flatMap((text, i) => invalidAll(`spec.podCIDRs[${i}]`, text, cidr(text)))];
-  if (cidrs.length > 2) errors.push(invalidValue("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family"));
-  errors.push(...validateResourceList("status.capacity", status.capacity), ...validateResourceList("status.allocatable", status.allocatable));
-  return errors;
+function validateFinalizer(field: string, name: string): FieldError[] {
+  const isKnown = name === "kubernetes" || name === "orphan" || name === "foregroundDeletion" || name.includes("/");
+  return [
+    ...invalidAll(field, name, qualifiedName(name)),
+    ...(isKnown ? [] : [invalidValue(field, name, "name is neither a standard finalizer name nor is it fully qualified")]),
+  ];
 }
 
-export function validateNodeUpdate(node: Obj, old: Obj): FieldError[] {
-  const errors = validateNode(node);
-  for (const [field, shown] of [["podCIDRs", "podCIDR"], ["providerID", "providerID"]] as const) {
-    const before = old.spec?.[field];
-    const isSet = Array.isArray(before) ? before.length > 0 : Boolean(before);
-    if (isSet && !same(node.spec?.[field], before)) errors.push(forbidden(`spec.${field}`, `node updates may not change ${shown} except from "" to valid`));
-  }
-  return errors;
+/** The phase follows the deletion and nothing else. */
+export function validateNamespaceStatus({ metadata, status }: Obj): FieldError[] {
+  const [phase, when] = metadata?.deletionTimestamp ? ["Terminating", "not empty"] : ["Active", "empty"];
+  return status?.phase === phase ? [] : [invalidValue("status.Phase", status?.phase ?? "", `may only be '${phase}' if \`deletionTimestamp\` is ${when}`)];
 }
 
-const volumeSources = [
-  "hostPath", "local", "nfs", "csi", "iscsi", "cephfs", "rbd", "glusterfs", "fc", "flexVolume", "cinder", "flocker", "gcePersistentDisk",
-  "awsElasticBlockStore", "azureFile", "azureDisk", "vsphereVolume", "quobyte", "photonPersistentDisk", "portworxVolume", "scaleIO", "storageos",
+export const validateNode = (node: Obj): FieldError[] => [
+  ...validateTaints("metadata.taints", items(node.spec, "taints")),
+  ...validateResources(node),
+  ...validatePodCidrs(node.spec?.podCIDRs ?? []),
 ];
 
-export function validatePersistentVolume({ spec }: Obj): FieldError[] {
-  const errors = validateAccessModes("spec", spec, "");
-  errors.push(...validateCapacity(spec.capacity), ...validateVolumeSource(spec));
-  errors.push(...optionalOneOf("spec.persistentVolumeReclaimPolicy", spec.persistentVolumeReclaimPolicy, ["Delete", "Recycle", "Retain"]));
-  if (isObject(spec.nodeAffinity)) {
-    const at = "spec.nodeAffinity.required";
-    errors.push(...(isObject(spec.nodeAffinity.required) ? validateNodeSelector(at, spec.nodeAffinity.required) : [required(at, "must specify required node constraints")]));
-  } else if (isObject(spec.local)) errors.push(required("spec.nodeAffinity", "Local volume requires node affinity"));
-  if (spec.storageClassName) errors.push(...invalidAll("spec.storageClassName", spec.storageClassName, dns1123Subdomain(spec.storageClassName)));
-  return [...errors, ...optionalOneOf("spec.volumeMode", spec.volumeMode, ["Block", "Filesystem"])];
+const validateResources = ({ status }: Obj): FieldError[] =>
+  ["capacity", "allocatable"].flatMap((list) => validateResourceList((name) => `status.${list}.${name}`, status?.[list]));
+
+function validatePodCidrs(cidrs: readonly string[]): FieldError[] {
+  const isDual = cidrs.length === 2 && cidrs.filter((text) => text.includes(":")).length === 1;
+  return [
+    ...cidrs.flatMap((text, i) => invalidAll(`spec.podCIDRs[${i}]`, text, cidr(text))),
+    ...(cidrs.length > 1 && !isDual ? [invalidValue("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family")] : []),
+    ...cidrs.flatMap((text, i) => (cidrs.indexOf(text) < i ? [duplicate(`spec.podCIDRs[${i}]`, text)] : [])),
+  ];
 }
 
-function validateCapacity(capacity: unknown): FieldError[] {
-  if (!isObject(capacity) || Object.keys(capacity).length === 0) return [required("spec.capacity")];
-  if (capacity.storage === undefined || Object.keys(capacity).length > 1) return [notSupported("spec.capacity", capacity, ["storage"])];
-  const problems = quantityProblems(capacity.storage);
-  if (problems.length > 0) return invalidAll("spec.capacity[storage]", capacity.storage, problems);
-  return compareQuantity(capacity.storage, "0") > 0 ? [] : [invalidValue("spec.capacity[storage]", capacity.storage, "must be greater than zero")];
+export const validateNodeUpdate = (node: Obj, old: Obj): FieldError[] => [...validateNode(node), ...validateNodeStatus(node), ...validateFrozen(node, old)];
+
+/** What a node tells of itself, whoever writes it. */
+export function validateNodeStatus(node: Obj): FieldError[] {
+  const addresses = items(node.status, "addresses");
+  const isTwice = (i: number): boolean => addresses.slice(0, i).some((other) => same(other, addresses[i]));
+  return [
+    ...validateResources(node),
+    ...addresses.flatMap(({ type, address }, i) => (isTwice(i) ? [duplicate(`status.addresses[${i}]`, { Type: type, Address: address })] : [])),
+  ];
 }
 
-const sourceRules: Readonly<Record<string, (field: string, source: Obj) => FieldError[]>> = {
-  hostPath: validatePath, local: validatePath,
-  csi: (field, source) => missing(field, source, "driver", "volumeHandle"),
-  nfs: (field, source) => [
-    ...missing(field, source, "server", "path"), ...(String(source.path ?? "").startsWith("/") ? [] : [invalidValue(`${field}.path`, source.path ?? "", "must be an absolute path")]),
-  ],
-};
-
-function validateVolumeSource(spec: Obj): FieldError[] {
-  const [first, ...more] = volumeSources.filter((name) => isObject(spec[name]));
-  if (!first) return [required("spec", "must specify a volume type")];
-  const errors = [...sourceRules[first]?.(`spec.${first}`, spec[first]) ?? [], ...more.map((name) => forbidden(`spec.${name}`, "may not specify more than 1 volume type"))];
-  if (spec.hostPath?.path === "/" && spec.persistentVolumeReclaimPolicy === "Recycle") {
-    errors.push(forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'"));
-  }
-  return errors;
-}
-
-const missing = (field: string, source: Obj, ...names: string[]): FieldError[] => names.filter((name) => !source[name]).map((name) => required(`${field}.${name}`));
-
-function validatePath(field: string, { path }: Obj): FieldError[] {
-  return path ? noBacksteps(`${field}.path`, path) : [required(`${field}.path`)];
-}
-
-export function validatePersistentVolumeUpdate(volume: Obj, old: Obj): FieldError[] {
-  const errors = validatePersistentVolume(volume);
-  if (volumeSources.some((name) => !same(volume.spec[name], old.spec[name]))) {
-    errors.push(forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"));
-  }
-  if (!same(volume.spec.volumeMode, old.spec.volumeMode)) errors.push(invalidValue("spec.volumeMode", volume.spec.volumeMode, IMMUTABLE));
-  if (old.spec.nodeAffinity && !same(volume.spec.nodeAffinity, old.spec.nodeAffinity)) {
-    errors.push(invalidValue("spec.nodeAffinity", volume.spec.nodeAffinity, IMMUTABLE));
-  }
-  return errors;
-}
-
-/** Core form. An event is in its object's namespace; those about cluster objects are in `default`. */
-export function validateEvent(event: Obj): FieldError[] {
-  const errors: FieldError[] = [];
-  const namespace = event.metadata?.namespace;
-  const about = event.involvedObject?.namespace ?? "";
-  if (about ? about !== namespace : namespace !== "default") {
-    errors.push(invalidValue("involvedObject.namespace", about, "does not match event.namespace"));
-  }
-  if (!event.eventTime) return errors;
-  if (!event.reportingComponent) errors.push(required("reportingController"));
-  else errors.push(...invalidAll("reportingController", event.reportingComponent, qualifiedName(event.reportingComponent)));
-  if (!event.reportingInstance) errors.push(required("reportingInstance"));
-  if (!event.action) errors.push(required("action"));
-  if (!event.reason) errors.push(required("reason"));
-  return errors;
-}
-
-/** What events.k8s.io/v1 asks of a new event beyond that. */
-export function validateNewEvent(event: Obj): FieldError[] {
-  const errors: FieldError[] = event.eventTime ? [] : [required("eventTime")];
-  if (event.type !== "Normal" && event.type !== "Warning") errors.push(invalidValue("type", "", `has invalid value: ${event.type ?? ""}`));
-  for (const field of ["firstTimestamp", "lastTimestamp", "count"]) {
-    if (event[`deprecated${field[0]!.toUpperCase()}${field.slice(1)}`]) errors.push(invalidValue(field, "", "needs to be unset"));
-  }
-  return errors;
+function validateFrozen({ spec = {} }: Obj, { spec: old = {} }: Obj): FieldError[] {
+  const frozen = (field: string, shown: string): FieldError => forbidden(`spec.${field}`, `node updates may not change ${shown} except from "" to valid`);
+  return [
+    ...(old.podCIDRs?.length > 0 && !same(spec.podCIDRs, old.podCIDRs) ? [frozen("podCIDRs", "podCIDR")] : []),
+    ...(old.providerID && spec.providerID !== old.providerID ? [frozen("providerID", "providerID")] : []),
+    ...((spec.externalID ?? "") === (old.externalID ?? "") ? [] : [forbidden("spec.externalID", "may not be updated")]),
+  ];
 }

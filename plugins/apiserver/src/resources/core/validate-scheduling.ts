@@ -107,11 +107,14 @@ export function validateTaints(field: string, taints: readonly Obj[]): FieldErro
     if (problems.length) errors.push(invalidValue(`${at}.value`, taint.value, problems.join(";")));
     errors.push(...oneOf(`${at}.effect`, taint.effect, effects));
     const identity = `${taint.key}:${taint.effect}`;
-    if (seen.has(identity)) errors.push(duplicate(at, taint));
+    if (seen.has(identity)) errors.push(duplicate(at, internalTaint(taint), "taints must be unique by key and effect pair"));
     seen.add(identity);
     return errors;
   });
 }
+
+/** As upstream shows its internal type. */
+const internalTaint = ({ key: Key = "", value: Value = "", effect: Effect = "", timeAdded: TimeAdded = null }: Obj): object => ({ Key, Value, Effect, TimeAdded });
 
 export function validateTopologySpread(field: string, constraints: readonly Obj[]): FieldError[] {
   const pairOf = ({ topologyKey = "", whenUnsatisfiable = "" }: Obj): string => `{${topologyKey}, ${whenUnsatisfiable}}`;

@@ -7,12 +7,13 @@ import { quantityProblems } from "../validate/resources.ts";
 import { validateClaimSpec } from "./validate-claim.ts";
 import { validateFieldRef, validateResourceFieldRef, volumeFields } from "./validate-env.ts";
 
-type Check = (field: string, source: Obj) => FieldError[];
+export type Check = (field: string, source: Obj) => FieldError[];
 
 const MAX_MODE = 0o777;
-const hostPathTypes = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+export const hostPathTypes = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
-const requires = (...fields: string[]): Check => (at, source) => fields.filter((f) => !source[f]).map((f) => required(`${at}.${f}`));
+/** Fields that may not be empty. */
+export const requires = (...fields: string[]): Check => (at, source) => fields.filter((f) => !source[f]).map((f) => required(`${at}.${f}`));
 
 const projections: Readonly<Record<string, Check>> = {
   secret: (at, source) => [...requires("name")(at, source), ...keyPaths(at, source)],

@@ -39,7 +39,7 @@ export function defaultVolumeSource(owner: Obj): void {
 }
 
 export function defaultClaimSpec(spec: Obj): void {
-  fillEmpty(spec, { volumeMode: "Filesystem" });
+  fill(spec, { volumeMode: "Filesystem" });
   const resources = ensure(spec, "resources");
   canonicalResources(resources.requests);
   canonicalResources(resources.limits);

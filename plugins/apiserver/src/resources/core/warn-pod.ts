@@ -22,7 +22,8 @@ const oldAnnotations: readonly (readonly [string, string])[] = [
   ["security.alpha.kubernetes.io/sysctls", 'non-functional in v1.11+; use the "sysctls" field instead'],
   ["security.alpha.kubernetes.io/unsafe-sysctls", 'non-functional in v1.11+; use the "sysctls" field instead'],
 ];
-const oldVolumes: Readonly<Record<string, string>> = {
+/** Plugins of volumes that are gone. */
+export const oldVolumes: Readonly<Record<string, string>> = {
   cephfs: "deprecated in v1.28, non-functional in v1.31+", flocker: "deprecated in v1.22, non-functional in v1.25+",
   gitRepo: "deprecated in v1.11, and disabled by default in v1.33+", glusterfs: "deprecated in v1.25, non-functional in v1.26+",
   photonPersistentDisk: "deprecated in v1.11, non-functional in v1.16+", quobyte: "deprecated in v1.22, non-functional in v1.25+",

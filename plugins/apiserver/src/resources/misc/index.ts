@@ -15,7 +15,7 @@ const returnsDeleted = { returnsDeleted: true } as const;
 export const miscResources: readonly ResourceDef[] = [
   coordination("Lease", "leases", { tier: "lazy", createOnUpdate: true }, lease),
   events("Event", "events", {
-    shortNames: ["ev"], tier: "lazy", ttlSeconds: 3600, createOnUpdate: true, nameRule: "path",
+    shortNames: ["ev"], tier: "lazy", ttlSeconds: 3600, createOnUpdate: true,
     storedAs: { group: "", version: "v1", plural: "events" },
   }, eventsEvent),
   node("RuntimeClass", "runtimeclasses", cluster, runtimeClass),

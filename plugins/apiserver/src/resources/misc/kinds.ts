@@ -1,6 +1,7 @@
 /** Leases, RuntimeClasses, PriorityClasses and the kinds of dynamic resource allocation. */
 import type { Behaviour } from "../row.ts";
 import { specGeneration, withStatus } from "../strategy.ts";
+import type { Obj } from "../types.ts";
 import { leaseColumns, namedColumns, priorityClassColumns, resourceClaimColumns, resourceSliceColumns, runtimeClassColumns } from "./columns.ts";
 import { defaultPriorityClass, defaultResourceClaim, defaultResourceClaimTemplate } from "./defaults.ts";
 import { oldLabels } from "../core/warn-pod.ts";
@@ -10,7 +11,13 @@ import {
   validateResourceSliceUpdate,
 } from "./validate-devices.ts";
 
-export const lease: Behaviour = { columns: leaseColumns, validate: validateLease, validateUpdate: validateLease };
+/** Of coordinated leader election, which upstream has switched off by default. */
+function dropElection({ spec }: Obj): void {
+  delete spec?.strategy;
+  delete spec?.preferredHolder;
+}
+
+export const lease: Behaviour = { columns: leaseColumns, prepareCreate: dropElection, prepareUpdate: dropElection, validate: validateLease, validateUpdate: validateLease };
 export const runtimeClass: Behaviour = {
   columns: runtimeClassColumns, validate: validateRuntimeClass, validateUpdate: validateRuntimeClassUpdate,
   warnings: ({ scheduling }) => Object.keys(scheduling?.nodeSelector ?? {}).filter((key) => oldLabels[key]).map((key) => `scheduling.nodeSelector: ${oldLabels[key]}`),

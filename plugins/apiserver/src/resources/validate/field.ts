@@ -19,8 +19,8 @@ export const notSupported = (field: string, value: unknown, supported: readonly 
   message: `Unsupported value: ${show(value)}: supported values: ${supported.map((v) => JSON.stringify(v)).join(", ")}`,
 });
 
-export const duplicate = (field: string, value: unknown): FieldError =>
-  ({ type: "FieldValueDuplicate", field, message: `Duplicate value: ${show(value)}` });
+export const duplicate = (field: string, value: unknown, detail = ""): FieldError =>
+  ({ type: "FieldValueDuplicate", field, message: detailed(`Duplicate value: ${show(value)}`, detail) });
 
 export const forbidden = (field: string, detail: string): FieldError =>
   ({ type: "FieldValueForbidden", field, message: detailed("Forbidden", detail) });

@@ -3,7 +3,7 @@ import { compareQuantity, parseNano } from "@k3s-p/plugin-api/kube";
 import { isObject } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { duplicate, type FieldError, forbidden, invalidAll, invalidValue, NOT_NEGATIVE, notFound, notSupported, required } from "./field.ts";
-import { dns1123Label, dns1123Subdomain, qualifiedName } from "./names.ts";
+import { dns1123Label, qualifiedName } from "./names.ts";
 
 const QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const INTEGER = "must be an integer";
@@ -11,6 +11,10 @@ const standardQuota = new Set([
   "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage",
   "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "services", "replicationcontrollers", "resourcequotas",
   "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
+]);
+/** Objects, in whole numbers. */
+const counted = new Set([
+  "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
 ]);
 
 export function quantityProblems(value: unknown): string[] {
@@ -20,9 +24,10 @@ export function quantityProblems(value: unknown): string[] {
 }
 
 const isHugePages = (name: string): boolean => name.startsWith("hugepages-");
+const isQuotaPages = (name: string): boolean => isHugePages(name.replace(/^requests\./, ""));
 const isNative = (name: string): boolean => !name.includes("/") || name.includes("kubernetes.io/");
-/** Resources of devices and the like: named with a domain, requested in whole numbers, never overcommitted. */
-const isExtended = (name: string): boolean => !isNative(name) && !name.startsWith("requests.");
+/** Resources of devices and the like: named with a domain, requested in whole numbers, never overcommitted; quotas name them with `requests.`. */
+const isExtended = (name: string): boolean => !isNative(name) && !name.startsWith("requests.") && qualifiedName(`requests.${name}`).length === 0;
 
 function nameProblems(name: string, known: (name: string) => boolean): string[] {
   const problems = qualifiedName(name);
@@ -34,14 +39,21 @@ function nameProblems(name: string, known: (name: string) => boolean): string[] 
 export type ResourceNames = (field: string, name: string) => FieldError[];
 
 const isComputeResource = (name: string): boolean => ["cpu", "memory"].includes(name) || isHugePages(name);
-const isStandard = (name: string): boolean => standardQuota.has(name) || name === "storage" || isHugePages(name);
+const isStandard = (name: string): boolean => standardQuota.has(name) || name === "storage" || isQuotaPages(name);
 
-const ofContainers: ResourceNames = (field, name) => {
+export const ofContainers: ResourceNames = (field, name) => {
   const problems = nameProblems(name, isStandard);
-  const isNative = !name.includes("/");
-  if (isNative && !isComputeResource(name) && name !== "ephemeral-storage") problems.push("must be a standard resource for containers");
+  if (name.includes("/")) {
+    if (!isNative(name) && !isExtended(name)) problems.push("doesn't follow extended resource name standard");
+  } else if (!isComputeResource(name) && name !== "ephemeral-storage") problems.push("must be a standard resource for containers");
   return invalidAll(field, name, problems);
 };
+
+/** Whatever there is, or has a name of its own. */
+export const ofAnything: ResourceNames = (field, name) => invalidAll(field, name, nameProblems(name, isStandard));
+
+/** May more be promised of it than there is? */
+export const mayOvercommit = (name: string): boolean => isNative(name) && !isHugePages(name);
 
 export const ofPods: ResourceNames = (field, name) => {
   const problems = nameProblems(name, isStandard);
@@ -49,10 +61,10 @@ export const ofPods: ResourceNames = (field, name) => {
   return isComputeResource(name) ? [] : [notSupported(field, name, ["cpu", "hugepages-", "memory"])];
 };
 
-function validateValue(field: string, name: string, value: unknown, whole = isExtended(name)): FieldError[] {
+function validateValue(field: string, name: string, value: unknown): FieldError[] {
   const problems = quantityProblems(value);
   if (problems.length > 0) return invalidAll(field, value, problems);
-  return whole && parseNano(value as string)! % 1_000_000_000n !== 0n ? [invalidValue(field, value, INTEGER)] : [];
+  return (counted.has(name) || isExtended(name)) && parseNano(value as string)! % 1_000_000_000n !== 0n ? [invalidValue(field, value, INTEGER)] : [];
 }
 
 /** `limits` and `requests` of a container. */
@@ -112,22 +124,19 @@ export function validateClaimNames(field: string, claims: readonly Obj[], ofPod:
   });
 }
 
-/** A list of any resources, such as a node's capacity. */
-export function validateResourceList(field: string, list: unknown): FieldError[] {
-  return Object.entries((list ?? {}) as Record<string, unknown>).flatMap(([name, value]) => validateValue(`${field}[${name}]`, name, value));
+/** A list of any resources, such as a node's capacity; `fieldOf` tells the field of each. */
+export function validateResourceList(fieldOf: (name: string) => string, list: unknown): FieldError[] {
+  return Object.entries((list ?? {}) as Record<string, unknown>).flatMap(([name, value]) => validateValue(fieldOf(name), name, value));
 }
 
-/** `hard` of a quota; counts such as `count/pods` have names of their own. */
+/** Lists of a quota: counts such as `count/pods` and extended resources have qualified names, others are of the API itself. */
 export function validateQuotaList(field: string, list: unknown): FieldError[] {
   return Object.entries((list ?? {}) as Record<string, unknown>).flatMap(([name, value]) => {
-    const problems = name.startsWith("count/") ? dns1123Subdomain(name.slice(6)) : nameProblems(name, isQuotaName);
-    if (problems.length < 2 && !name.includes("/") && !isQuotaName(name)) problems.push("must be a standard resource for quota");
-    return [...invalidAll(`${field}[${name}]`, name, problems), ...validateValue(`${field}[${name}]`, name, value, isCount(name))];
+    const problems = nameProblems(name, isStandard);
+    if (!name.includes("/") && !isQuotaName(name)) problems.push("must be a standard resource for quota");
+    return [...invalidAll(`${field}[${name}]`, name, problems), ...validateValue(`${field}[${name}]`, name, value)];
   });
 }
 
-/** Objects are counted in whole numbers. */
-const isCount = (name: string): boolean => name.startsWith("count/") || (standardQuota.has(name) && !/(^|\.)(cpu|memory|ephemeral-storage|storage)$/.test(name));
-
 /** Names of the API itself that quotas take. */
-export const isQuotaName = (name: string): boolean => standardQuota.has(name) || isHugePages(name.replace(/^requests\./, ""));
+export const isQuotaName = (name: string): boolean => standardQuota.has(name) || isQuotaPages(name);
