@@ -107,10 +107,13 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
       () => {
         failure = undefined;
         for (const pending of batch) pending.settled = true;
-        committing = false;
-        if (unsent.some((p) => !p.settled) || unsent.length >= MAX_LAZY) flush();
         emit();
         bound();
+        // What is coming in on this turn of the loop goes along with what has waited.
+        setImmediate(() => {
+          committing = false;
+          if (unsent.some((p) => !p.settled) || unsent.length >= MAX_LAZY) flush();
+        });
       },
       (error: K3spError) => {
         committing = false;
