@@ -1,7 +1,8 @@
 /** Validation of the expressions of policies and webhooks: they have to compile, to the type that their place needs. */
 import { items } from "../resources/fields.ts";
 import type { Obj } from "../resources/types.ts";
-import { duplicate, type FieldError, invalidValue, required } from "../resources/validate/field.ts";
+import { duplicate, type FieldError, invalidAll, invalidValue, required } from "../resources/validate/field.ts";
+import { qualifiedName } from "../resources/validate/names.ts";
 import { compiled } from "../webhook/conditions.ts";
 import { requestEnvironment } from "../webhook/evaluation.ts";
 import type { Environment } from "../cel/environment.ts";
@@ -23,8 +24,8 @@ export function policyExpressionErrors({ spec = {} }: Obj): FieldError[] {
   return [
     ...conditionErrors("spec.matchConditions", items(spec, "matchConditions"), environment),
     ...items(spec, "variables").flatMap(({ name, expression }, i) => [
-      ...(/^[A-Za-z_]\w*$/.test(name ?? "") ? [] : [invalidValue(`spec.variables[${i}].name`, name, "name is not a valid CEL identifier")]),
-      ...one(`spec.variables[${i}].expression`, expression),
+      ...variableNameErrors(`spec.variables[${i}].name`, name ?? ""),
+      ...(isBlank(expression) ? [required(`spec.variables[${i}].expression`, "expression is not specified")] : one(`spec.variables[${i}].expression`, expression)),
     ]),
     ...items(spec, "validations").flatMap(({ expression, messageExpression }, i) => [
       ...one(`spec.validations[${i}].expression`, expression, "bool"), ...(messageExpression ? one(`spec.validations[${i}].messageExpression`, messageExpression, "string") : []),
@@ -36,18 +37,30 @@ export function policyExpressionErrors({ spec = {} }: Obj): FieldError[] {
   ];
 }
 
+const reserved = new Set([
+  "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return",
+  "var", "void", "while",
+]);
+
+function variableNameErrors(field: string, name: string): FieldError[] {
+  if (isBlank(name)) return [required(field, "name is not specified")];
+  return /^[A-Za-z_]\w*$/.test(name) && !reserved.has(name) ? [] : [invalidValue(field, name, "name is not a valid CEL identifier")];
+}
+
+const isBlank = (text: unknown): boolean => typeof text !== "string" || text.trim() === "";
+
 function conditionErrors(at: string, conditions: readonly Obj[], environment: Environment): FieldError[] {
   const errors = conditions.flatMap(({ name, expression }, i) => [
-    ...(name ? [] : [required(`${at}[${i}].name`)]), ...(expression ? [] : [required(`${at}[${i}].expression`)]),
+    ...(isBlank(expression) ? [required(`${at}[${i}].expression`)] : expressionErrors(environment, `${at}[${i}].expression`, expression, "bool")),
+    ...(name ? invalidAll(`${at}[${i}].name`, name, qualifiedName(name)) : [required(`${at}[${i}].name`)]),
     ...(name && conditions.findIndex((other) => other["name"] === name) < i ? [duplicate(`${at}[${i}].name`, name)] : []),
-    ...expressionErrors(environment, `${at}[${i}].expression`, expression, "bool"),
   ]);
   if (conditions.length <= MAX_CONDITIONS) return errors;
   return [...errors, { type: "FieldValueTooMany", field: at, message: `Too many: ${conditions.length}: must have at most ${MAX_CONDITIONS} items` }];
 }
 
 function expressionErrors(environment: Environment, at: string, text: unknown, type?: string): FieldError[] {
-  if (typeof text !== "string" || text.trim() === "") return [];
+  if (typeof text !== "string" || isBlank(text)) return [];
   const program = compiled(environment, withoutConstructors(text));
   if (program instanceof Error) return [invalidValue(at, text, `compilation failed: ${program.message}`)];
   if (!type || program.type === type || program.type === "dyn") return [];

@@ -9,25 +9,37 @@ import {
   defaultApiService, defaultCrd, defaultFlowSchema, defaultMutatingWebhooks, defaultPolicy, defaultPolicyBinding, defaultPriorityLevel,
   defaultValidatingWebhooks,
 } from "./defaults.ts";
-import {
-  validateFlowSchema, validateMutatingPolicy, validatePolicyBinding, validatePriorityLevel, validateValidatingBinding,
-  validateValidatingPolicy, validateWebhooks,
-} from "./validate.ts";
+import { validateFlowSchema, validateFlowStatus, validatePriorityLevel } from "./validate-flow.ts";
+import { validateMutatingBinding, validateMutatingPolicy, validateValidatingBinding, validateValidatingPolicy, validateValidatingPolicyStatus } from "./validate-policy.ts";
+import { validateWebhooks, validateWebhooksUpdate } from "./validate-webhook.ts";
 import { definitionBehaviour } from "../../crd/definition.ts";
 import { validateApiService } from "./validate-extension.ts";
 
 /** Groups that the server itself answers are there as long as it is. */
 const local = { type: "Available", status: "True", reason: "Local", message: "Local APIServices are always available" };
 
-const webhookGeneration: Behaviour = { generationOf: (object) => object.webhooks };
+const webhooks: Behaviour = { generationOf: (object) => object.webhooks, columns: webhookColumns, validate: validateWebhooks, validateUpdate: validateWebhooksUpdate };
 
-export const mutatingWebhookConfiguration: Behaviour = { ...webhookGeneration, columns: webhookColumns, defaults: defaultMutatingWebhooks, ...always(validateWebhooks) };
-export const validatingWebhookConfiguration: Behaviour = { ...webhookGeneration, columns: webhookColumns, defaults: defaultValidatingWebhooks, ...always(validateWebhooks) };
-export const validatingAdmissionPolicy: Behaviour = { ...withGeneration(), columns: validatingPolicyColumns, defaults: defaultPolicy, ...always(validateValidatingPolicy) };
-export const mutatingAdmissionPolicy: Behaviour = { ...specGeneration, columns: mutatingPolicyColumns, defaults: defaultPolicy, ...always(validateMutatingPolicy) };
+export const mutatingWebhookConfiguration: Behaviour = { ...webhooks, defaults: defaultMutatingWebhooks };
+export const validatingWebhookConfiguration: Behaviour = { ...webhooks, defaults: defaultValidatingWebhooks };
+export const validatingAdmissionPolicy: Behaviour = {
+  ...withGeneration(),
+  columns: validatingPolicyColumns,
+  defaults: defaultPolicy,
+  validate: (policy) => validateValidatingPolicy(policy),
+  validateUpdate: validateValidatingPolicy,
+  validateStatusUpdate: validateValidatingPolicyStatus,
+};
+export const mutatingAdmissionPolicy: Behaviour = {
+  ...specGeneration,
+  columns: mutatingPolicyColumns,
+  defaults: defaultPolicy,
+  validate: (policy) => validateMutatingPolicy(policy),
+  validateUpdate: validateMutatingPolicy,
+};
 const policyBinding: Behaviour = { ...specGeneration, columns: policyBindingColumns, defaults: defaultPolicyBinding };
 export const validatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validateValidatingBinding) };
-export const mutatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validatePolicyBinding) };
+export const mutatingAdmissionPolicyBinding: Behaviour = { ...policyBinding, ...always(validateMutatingBinding) };
 export const customResourceDefinition: Behaviour = { ...definitionBehaviour, columns: crdColumns, defaults: defaultCrd };
 export const apiService: Behaviour = {
   ...withStatus(),
@@ -38,5 +50,5 @@ export const apiService: Behaviour = {
   defaults: defaultApiService,
   ...always(validateApiService),
 };
-export const flowSchema: Behaviour = { ...withGeneration(), columns: flowSchemaColumns, defaults: defaultFlowSchema, ...always(validateFlowSchema) };
-export const priorityLevelConfiguration: Behaviour = { ...withGeneration(), columns: priorityLevelColumns, defaults: defaultPriorityLevel, ...always(validatePriorityLevel) };
+export const flowSchema: Behaviour = { ...withGeneration(), columns: flowSchemaColumns, defaults: defaultFlowSchema, ...always(validateFlowSchema), validateStatusUpdate: validateFlowStatus };
+export const priorityLevelConfiguration: Behaviour = { ...withGeneration(), columns: priorityLevelColumns, defaults: defaultPriorityLevel, ...always(validatePriorityLevel), validateStatusUpdate: validateFlowStatus };
