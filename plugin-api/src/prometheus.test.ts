@@ -18,7 +18,10 @@ it("counts by labels", () => {
 it("forgets series by some of their labels", () => {
   const calls = counter("calls_total", "Calls.");
   const times = histogram("t_seconds", "Times.", [1]);
-  for (const pod of ["a", "b"]) for (const code of ["1", "2"]) calls.add({ pod, code }), times.observe(1, { pod, code });
+  for (const [pod = "", code = ""] of ["a1", "a2", "b1", "b2"].map((text) => [...text])) {
+    calls.add({ pod, code });
+    times.observe(1, { pod, code });
+  }
   calls.drop({ pod: "a" });
   times.drop({ pod: "b", code: "1" });
   expect(calls.family().samples.map(({ labels }) => labels!.pod)).toEqual(["b", "b"]);

@@ -68,6 +68,8 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
   }
 
   async function collectImages(): Promise<void> {
+    const asOf = clock.now();
+    await services.images.present(new Set((await runtime.listImages()).map(({ id }) => id)), asOf);
     const { mountpoint } = await runtime.imageFsInfo();
     const space = await spaceOf(mountpoint || node.paths.kubelet);
     const used = 100 - space.freePercent;

@@ -1,9 +1,13 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Pod, Secret } from "@k3s-p/plugin-api/kube";
 import type { Runtime } from "@k3s-p/plugin-api/slots";
 import { systemClock } from "./clock.ts";
 import { kubeletFigures } from "./figures.ts";
 import { images, withDefaultTag } from "./images.ts";
+import { pullRecords } from "./pull-records.ts";
 
 describe("image references", () => {
   const digest = `sha256:${"a".repeat(64)}`;
@@ -21,6 +25,8 @@ describe("a pull with the credentials of secrets", () => {
   const failure = (message: string, code?: number) => Object.assign(new Error(message), { code });
 
   /** `answers` by user: an error, or nothing for a pull that works. */
+  const records = pullRecords(mkdtempSync(join(tmpdir(), "records-")), { imagePullCredentialsVerificationPolicy: "NeverVerifyPreloadedImages", preloadedImagesVerificationAllowlist: [] }, Date.now);
+
   async function pull(answers: Record<string, Error | undefined>) {
     const asked: string[] = [];
     const events: string[] = [];
@@ -36,7 +42,7 @@ describe("a pull with the credentials of secrets", () => {
       },
     } as unknown as Runtime;
     const record = (_: unknown, type: string, reason: string, message: string) => void events.push(`${type} ${reason} ${message}`);
-    const all = images({ runtime, figures: kubeletFigures(), clock: systemClock(), events: { record } as never, secret: async () => secret, pulled: () => undefined });
+    const all = images({ runtime, figures: kubeletFigures(), records, clock: systemClock(), events: { record } as never, secret: async () => secret, pulled: () => undefined });
     const result = await all.ensure(pod, { spec: { name: "c", image: "reg.example/team/app:1" }, fieldPath: "spec.containers{c}" } as never, {} as never);
     return { result, asked, events };
   }

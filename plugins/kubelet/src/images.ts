@@ -1,4 +1,5 @@
 /** Makes sure that a container's image is here: pull policy, pull secrets, back-off and their events. */
+import { join } from "node:path";
 import { messageOf } from "@k3s-p/plugin-api";
 import type { Image, ImageAuth, PodSandboxConfig, Runtime } from "@k3s-p/plugin-api/slots";
 import type { Pod, Secret } from "@k3s-p/plugin-api/kube";
@@ -6,7 +7,8 @@ import { backoff, goDuration } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import { podEvent, type KubeletContext } from "./context.ts";
 import type { ContainerRef } from "./pod.ts";
-import { pullAuths } from "./pull-secrets.ts";
+import { pullRecords, type PullRecords } from "./pull-records.ts";
+import { pullAuths, type SecretSource } from "./pull-secrets.ts";
 
 export type ImageResult =
   | { readonly ok: true; readonly image: Image }
@@ -15,11 +17,18 @@ export type ImageResult =
 export interface Images {
   ensure(pod: Pod, ref: ContainerRef, sandbox: PodSandboxConfig): Promise<ImageResult>;
   forget(uid: string): void;
+  /** These images are here, and were at that time (Unix milliseconds). */
+  present(ids: ReadonlySet<string>, asOf: number): Promise<void>;
 }
+
+/** Below `/var/lib/kubelet`, as upstream. */
+export const recordsOf = ({ node, options, clock }: Pick<KubeletContext, "node" | "options" | "clock">): PullRecords =>
+  pullRecords(join(node.paths.kubelet, "image_manager"), options, clock.now);
 
 interface ImagesContext extends Pick<KubeletContext, "events" | "figures"> {
   readonly runtime: Runtime;
   readonly clock: Clock;
+  readonly records: PullRecords;
   secret(namespace: string, name: string): Promise<Secret | undefined>;
   /** Called after a pull, so that the node's list of images is made anew. */
   pulled(): void;
@@ -53,9 +62,7 @@ export function images(ctx: ImagesContext): Images {
     event("Normal", "Pulling", `Pulling image "${ref.spec.image}"`);
     const started = ctx.clock.now();
     try {
-      await pullWithSecrets(pod, image, sandbox);
-      const found = await ctx.runtime.imageStatus(image);
-      if (!found) throw new Error(`image "${image}" is not there after the pull`);
+      const found = await recordedPull(pod, image, sandbox);
       const took = goDuration(ctx.clock.now() - started);
       event("Normal", "Pulled", `Successfully pulled image "${ref.spec.image}" in ${took} (${took} including waiting). Image size: ${found.size} bytes.`);
       failures.delete(key);
@@ -72,16 +79,32 @@ export function images(ctx: ImagesContext): Images {
     }
   }
 
-  async function pullWithSecrets(pod: Pod, image: string, sandbox: PodSandboxConfig): Promise<void> {
+  async function recordedPull(pod: Pod, image: string, sandbox: PodSandboxConfig): Promise<Image> {
+    await ctx.records.begin(image);
+    try {
+      const secrets = await pullWithSecrets(pod, image, sandbox);
+      const found = await ctx.runtime.imageStatus(image);
+      if (!found) throw new Error(`image "${image}" is not there after the pull`);
+      await ctx.records.pulled(image, found.id, secrets);
+      return found;
+    } catch (error) {
+      await ctx.records.failed(image);
+      throw error;
+    }
+  }
+
+  /** Returns the secrets whose credentials the registry took. */
+  async function pullWithSecrets(pod: Pod, image: string, sandbox: PodSandboxConfig): Promise<readonly SecretSource[]> {
     const { auths, missing } = await pullAuths(pod, image, ctx.secret);
     if (missing.length) {
       const message = `Unable to retrieve some image pull secrets (${missing.join(", ")}); attempting to pull the image may not succeed.`;
       podEvent(ctx, pod, "Warning", "FailedToRetrieveImagePullSecret", message);
     }
     const failed = new Set<string>();
-    for (const auth of auths.length ? auths : [undefined]) {
+    for (const { auth, secrets } of auths.length ? auths : [{ auth: undefined, secrets: [] }]) {
       try {
-        return void (await pullOnce(image, auth, sandbox));
+        await pullOnce(image, auth, sandbox);
+        return secrets;
       } catch (error) {
         failed.add(pullMessage(error));
       }
@@ -101,8 +124,9 @@ export function images(ctx: ImagesContext): Images {
       }
       const present = await ctx.runtime.imageStatus(image);
       const policy = ref.spec.imagePullPolicy ?? (image.endsWith(":latest") ? "Always" : "IfNotPresent");
-      if (present && policy !== "Always") {
-        podEvent(ctx, pod, "Normal", "Pulled", `Container image "${wanted}" already present on machine`, ref.fieldPath);
+      const credentials = async () => (await pullAuths(pod, image, ctx.secret)).auths.flatMap(({ secrets }) => secrets);
+      if (present && policy !== "Always" && await ctx.records.mayUse(image, present.id, credentials)) {
+        podEvent(ctx, pod, "Normal", "Pulled", `Container image "${wanted}" already present on machine and can be accessed by the pod`, ref.fieldPath);
         return { ok: true, image: present };
       }
       if (policy !== "Never") return pull(pod, ref, image, sandbox);
@@ -111,6 +135,7 @@ export function images(ctx: ImagesContext): Images {
       podEvent(ctx, pod, "Warning", "Failed", "Error: ErrImageNeverPull", ref.fieldPath);
       return { ok: false, reason: "ErrImageNeverPull", message, retryAt: undefined };
     },
+    present: ctx.records.prune,
     forget(uid) {
       pullBackoff.forget(`${uid}/`);
       for (const key of failures.keys()) if (key.startsWith(`${uid}/`)) failures.delete(key);

@@ -10,7 +10,7 @@ import { cgroups, type Cgroups } from "./cgroups.ts";
 import { systemClock } from "./clock.ts";
 import type { KubeletContext } from "./context.ts";
 import { hostDns } from "./dns.ts";
-import { images } from "./images.ts";
+import { images, recordsOf } from "./images.ts";
 import { kubeletFigures, type Figures } from "./figures.ts";
 import { housekeeping } from "./housekeeping.ts";
 import { admitPod, refuseResize, type AdmissionInput } from "./node-admission.ts";
@@ -147,7 +147,7 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
   return {
     ...ctx, objects, mounts, view,
     probes: probes(ctx, wiring.wake),
-    images: images({ ...ctx, secret: objects.secret, pulled: () => void wiring.agent().sync() }),
+    images: images({ ...ctx, records: recordsOf(ctx), secret: objects.secret, pulled: () => void wiring.agent().sync() }),
     volumes: volumes({ node, kube, clock, figures, mounts, objects, tokens, allocatable: () => allocatable }),
     cgroups: timedCgroups(cgroups(ctx.cgroupRoot, options.cgroupRoot), figures),
     restartBackoff: backoff(clock),

@@ -1,6 +1,7 @@
 /** The plugin's options, and the upstream kubelet flags that K3s users pass with `--kubelet-arg`. */
 import { isIP } from "node:net";
 import { k3spError } from "@k3s-p/plugin-api";
+import type { VerificationPolicy } from "./pull-records.ts";
 
 /** `ctx.config`, as config.schema.json has it. */
 export interface KubeletConfig {
@@ -13,6 +14,8 @@ export interface KubeletConfig {
   readonly imageGcLowPercent: number;
   readonly containerLogMaxSize: string;
   readonly containerLogMaxFiles: number;
+  readonly imagePullCredentialsVerificationPolicy: VerificationPolicy;
+  readonly preloadedImagesVerificationAllowlist: readonly string[];
 }
 
 export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "containerLogMaxSize"> {

@@ -23,7 +23,7 @@ describe("a pod's life", () => {
       "ContainersReady=True", "Initialized=True", "PodReadyToStartContainers=True", "PodScheduled=True", "Ready=True",
     ]);
     expect(h.events()).toEqual([
-      'Pulled Container image "busybox" already present on machine', "Created Created container: c", "Started Started container c",
+      'Pulled Container image "busybox" already present on machine and can be accessed by the pod', "Created Created container: c", "Started Started container c",
     ]);
   });
 

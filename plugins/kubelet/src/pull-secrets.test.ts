@@ -6,7 +6,7 @@ const base64 = (value: string | object): string => Buffer.from(typeof value === 
 const pod = (...names: string[]): Pod => ({ metadata: { namespace: "ns" }, spec: { imagePullSecrets: names.map((name) => ({ name })) } }) as unknown as Pod;
 const json = (auths: object): Secret => ({ type: "kubernetes.io/dockerconfigjson", data: { ".dockerconfigjson": base64({ auths }) } }) as unknown as Secret;
 const users = async (secrets: Record<string, Secret>, image: string) =>
-  (await pullAuths(pod(...Object.keys(secrets)), image, async (_, name) => secrets[name])).auths.map(({ username, password }) => `${username}:${password}`);
+  (await pullAuths(pod(...Object.keys(secrets)), image, async (_, name) => secrets[name])).auths.map(({ auth: { username, password } }) => `${username}:${password}`);
 
 describe("an entry for a registry", () => {
   const digest = `@sha256:${"a".repeat(64)}`;
@@ -60,5 +60,14 @@ it("reads the older format, and nothing from secrets of another type or shape", 
 
 it("names the secrets that are not there, and gives no address along: a mirror would get nothing", async () => {
   const found = await pullAuths(pod("there", "gone"), "reg.example/app", async (_, name) => (name === "there" ? json({ "reg.example": { username: "u", password: "p" } }) : undefined));
-  expect(found).toEqual({ auths: [{ username: "u", password: "p" }], missing: ["gone"] });
+  expect([found.auths.map(({ auth }) => auth), found.missing]).toEqual([[{ username: "u", password: "p" }], ["gone"]]);
+});
+
+it("names every secret that holds a credential", async () => {
+  const secret = (name: string, password: string): Secret => ({ ...json({ "reg.example": { username: "u", password } }), metadata: { name, namespace: "ns", uid: `uid-${name}` } }) as Secret;
+  const secrets: Record<string, Secret> = { a: secret("a", "p"), b: secret("b", "p"), c: secret("c", "q") };
+  const { auths } = await pullAuths(pod("a", "b", "c"), "reg.example/app", async (_, name) => secrets[name]);
+  expect(auths.map((each) => each.secrets.map(({ uid, namespace, name }) => [uid, namespace, name].join(" ")))).toEqual([["uid-a ns a", "uid-b ns b"], ["uid-c ns c"]]);
+  const [[a, b], [c]] = auths.map((each) => each.secrets.map(({ credentialHash }) => credentialHash)) as [string[], string[]];
+  expect([a === b, a === c, /^[0-9a-f]{64}$/.test(a!)]).toEqual([true, false, true]);
 });

@@ -1,11 +1,26 @@
 /** The credentials that a pod's pull secrets hold for an image, found by upstream's rules of which registry an entry is for. */
+import { createHash } from "node:crypto";
 import type { Pod, Secret } from "@k3s-p/plugin-api/kube";
 import type { ImageAuth } from "@k3s-p/plugin-api/slots";
 import { namespaceOf } from "./pod.ts";
 
+/** Where credentials come from, as the records of pulls name it. */
+export interface SecretSource {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly credentialHash: string;
+}
+
+export interface PullAuth {
+  readonly auth: ImageAuth;
+  /** All secrets of the pod that hold it. */
+  readonly secrets: readonly SecretSource[];
+}
+
 export interface PullAuths {
   /** In the order in which they are tried. */
-  readonly auths: readonly ImageAuth[];
+  readonly auths: readonly PullAuth[];
   /** Names of the secrets that are not there. */
   readonly missing: readonly string[];
 }
@@ -18,31 +33,40 @@ export async function pullAuths(
   for (const { name } of pod.spec?.imagePullSecrets ?? []) {
     if (!name) continue;
     const object = await secret(namespaceOf(pod), name);
-    if (object) entries.push(...entriesOf(object));
+    if (object) entries.push(...entriesOf(object).map((entry) => ({ ...entry, secret: sourceOf(object, entry.auth) })));
     else missing.push(name);
   }
-  return { auths: authsFor(entries, fullName(image)), missing };
+  return { auths: authsFor(entries, repositoryOf(image)), missing };
 }
 
-interface Entry {
+const sourceOf = ({ metadata }: Secret, auth: ImageAuth): SecretSource => ({
+  uid: metadata?.uid ?? "", namespace: metadata?.namespace ?? "", name: metadata?.name ?? "",
+  credentialHash: createHash("sha256").update(JSON.stringify([auth.username, auth.password])).digest("hex"),
+});
+
+interface FileEntry {
   /** Host, and what the repository's name must begin with: `reg.example:5000/team`. */
   readonly registry: string;
   readonly auth: ImageAuth;
 }
 
+interface Entry extends FileEntry {
+  readonly secret: SecretSource;
+}
+
 /** Backwards by name, so that a longer path goes before a shorter one; Docker Hub's old name counts when nothing else fits. */
-function authsFor(entries: readonly Entry[], repository: string): ImageAuth[] {
+function authsFor(entries: readonly Entry[], repository: string): PullAuth[] {
   const fitting = entries.filter(({ registry }) => registryMatches(registry, repository));
   const hub = repository.startsWith("docker.io/") ? entries.filter(({ registry }) => registry === hubHost) : [];
   const sorted = (fitting.length ? fitting : hub).toSorted((a, b) => (a.registry < b.registry ? 1 : a.registry > b.registry ? -1 : 0));
-  const unique = new Map(sorted.map(({ auth }) => [JSON.stringify(auth), auth]));
-  return [...unique.values()];
+  const byCredential = Map.groupBy(sorted, ({ auth }) => JSON.stringify(auth));
+  return [...byCredential.values()].map((same) => ({ auth: same[0]!.auth, secrets: same.map(({ secret }) => secret) }));
 }
 
 const hubHost = "index.docker.io";
 
-/** `busybox:1` is `docker.io/library/busybox`. */
-function fullName(image: string): string {
+/** The image's name in full, without tag and digest: `busybox:1` is `docker.io/library/busybox`. */
+export function repositoryOf(image: string): string {
   const name = image.replace(/@.*$/, "").replace(/:[^/:]*$/, "");
   const [first = "", ...rest] = name.split("/");
   if (!rest.length) return `docker.io/library/${name}`;
@@ -79,7 +103,7 @@ const formats: Readonly<Record<string, { readonly key: string; readonly auths: (
 };
 
 /** A secret that is not of this kind, or not as it should be, has none. */
-function entriesOf({ type = "", data = {} }: Secret): Entry[] {
+function entriesOf({ type = "", data = {} }: Secret): FileEntry[] {
   const format = formats[type];
   const text = format && data[format.key];
   if (!text) return [];

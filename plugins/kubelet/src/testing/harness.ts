@@ -7,7 +7,7 @@ import { silentLogger } from "@k3s-p/plugin-api/testing";
 import { backoff } from "../backoff.ts";
 import type { Clock } from "../clock.ts";
 import type { KubeletContext } from "../context.ts";
-import { images } from "../images.ts";
+import { images, recordsOf } from "../images.ts";
 import { admitPod, refuseResize, type AdmissionInput } from "../node-admission.ts";
 import { referencedObjects } from "../objects.ts";
 import { kubeletFigures } from "../figures.ts";
@@ -79,7 +79,7 @@ function testClock(): Clock & { advance(ms: number): void } {
 export const testOptions: KubeletOptions = {
   port: 0, maxPods: 110, resolvConf: "/dev/null", evictionPercent: 5, imageGcHighPercent: 85, imageGcLowPercent: 80,
   containerLogMaxFiles: 5, logMaxBytes: 10 * 2 ** 20, podManifests: undefined, labels: {}, taints: [], allowedUnsafeSysctls: [], cgroupRoot: "",
-  providerId: undefined, externalCloud: false, healthzPort: 0, healthzHost: "127.0.0.1",
+  providerId: undefined, externalCloud: false, healthzPort: 0, healthzHost: "127.0.0.1", imagePullCredentialsVerificationPolicy: "NeverVerifyPreloadedImages", preloadedImagesVerificationAllowlist: [],
 };
 
 export function testNode(root: string): NodeInfo {
@@ -170,7 +170,7 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
     ...ctx, objects, mounts: noMounts, hostDns: { servers: ["9.9.9.9"], searches: [], options: [] }, memoryCapacity: 8 * 2 ** 30,
     view: runtimeView(ctx, wake),
     probes: probes(ctx, wake),
-    images: images({ ...ctx, secret: objects.secret, pulled: () => {} }),
+    images: images({ ...ctx, records: recordsOf(ctx), secret: objects.secret, pulled: () => {} }),
     volumes: volumes({ node, kube, clock, figures: ctx.figures, mounts: noMounts, objects, tokens: tokenSource(kube, clock), allocatable: () => allocatable }),
     cgroups: { version: 1, top: "kubepods", pathOf: (pod) => `kubepods/pod${pod.metadata.uid}`, prepare: async () => {}, ensurePod: async () => {}, memoryInUse: async () => 64 * 2 ** 20, removePod: async () => {} },
     restartBackoff: backoff(clock),
