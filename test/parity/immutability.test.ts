@@ -36,7 +36,7 @@ const changes: readonly Change[] = [
   { id: "v1/services", what: "the address", change: (o) => { o.spec.clusterIP = "10.43.9.9"; o.spec.clusterIPs = ["10.43.9.9"]; }, error: 'spec.clusterIPs[0]: Invalid value: ["10.43.9.9"]: may not change once set' },
   { id: "v1/persistentvolumeclaims", what: "the access modes", change: (o) => (o.spec.accessModes = ["ReadOnlyMany"]), error: "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims" },
   { id: "v1/persistentvolumes", what: "the source", change: (o) => (o.spec.hostPath.path = "/other"), error: "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation" },
-  { id: "v1/persistentvolumes", what: "the volume mode", change: (o) => (o.spec.volumeMode = "Block"), error: `spec.volumeMode: Invalid value: "Block": ${IMMUTABLE}` },
+  { id: "v1/persistentvolumes", what: "the volume mode", change: (o) => (o.spec.volumeMode = "Block"), error: `volumeMode: Invalid value: "Block": ${IMMUTABLE}` },
   { id: "v1/resourcequotas", what: "the scopes", base: { spec: { hard: { pods: "1" } } }, change: (o) => (o.spec.scopes = ["Terminating"]), error: `spec.scopes: Invalid value: ["Terminating"]: ${IMMUTABLE}` },
   { id: "v1/nodes", what: "the provider's id", base: { spec: { providerID: "a" } }, change: (o) => (o.spec.providerID = "b"), error: 'spec.providerID: Forbidden: node updates may not change providerID except from "" to valid' },
   ...["deployments", "replicasets", "daemonsets"].map((plural): Change => ({

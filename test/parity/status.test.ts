@@ -58,11 +58,14 @@ const request = (): string => execFileSync("openssl", ["req", "-new", "-newkey",
 /** Everything beside status and metadata. */
 const rest = ({ metadata: _, status: __, ...others }: Body): Body => others;
 
+/** Only of a load balancer may the status tell addresses. */
+const specs: Readonly<Record<string, object>> = { "v1/services": { type: "LoadBalancer", ports: [{ port: 80 }] } };
+
 async function prepared(id: string): Promise<string> {
   const { root, name, namespaced } = resources.find((resource) => resource.id === id);
   const path = namespaced ? `${root}/namespaces/default/${name}` : `${root}/${name}`;
   const own = objects[id]!("status", request);
-  const object = { ...own, metadata: { name: "status", ...own.metadata } };
+  const object = { ...own, ...(specs[id] && { spec: specs[id] }), metadata: { name: "status", ...own.metadata } };
   await api.call("POST", path, object);
   return `${path}/${object.metadata.name}`;
 }

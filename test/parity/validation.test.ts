@@ -143,7 +143,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   LimitRange: {
     path: "/api/v1/namespaces/default/limitranges", base: named({ spec: { limits: [{ type: "Container", max: { cpu: "2" }, min: { cpu: "1" } }] } }),
     refused: [
-      ["spec.limits.0.type", "", "spec.limits[0].type: Required value"],
+      ["spec.limits.0.type", "", 'spec.limits[0].type: Invalid value: "": name part must be non-empty'],
       ["spec.limits.0.min", { cpu: "3" }, 'spec.limits[0].min[cpu]: Invalid value: "3": min value 3 is greater than max value 2'],
       ["spec.limits.0.maxLimitRequestRatio", { cpu: "500m" }, 'spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1'],
       ["spec.limits.0.maxLimitRequestRatio", { cpu: "3" }, 'spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "3": ratio 3 is greater than max/min = 2.000000'],

@@ -21,6 +21,17 @@ describe("durations", () => {
   ])("of %d seconds read %s", (seconds, text) => expect(humanDuration(seconds * 1000)).toBe(text));
 });
 
+it("declares numbers as upstream does", () => {
+  const typeOf = (plural: string, name: string): string | undefined => rowOf("", plural).columns!.find((c) => c.name === name)?.type;
+  expect([typeOf("secrets", "Data"), typeOf("configmaps", "Data"), typeOf("serviceaccounts", "Secrets"), typeOf("replicationcontrollers", "Ready")])
+    .toEqual(["string", "string", "string", "integer"]);
+  expect(cells("", "secrets", { data: { a: "" } }).Data).toBe(1);
+});
+
+it("shows a claim whose volume is named and not measured yet", () => {
+  expect(cells("", "persistentvolumeclaims", { spec: { volumeName: "v" } }).Capacity).toBe("0");
+});
+
 describe("every kind that is listed", () => {
   it.each(builtinResources.filter((r) => r.verbs.includes("list")).map((r) => [`${r.plural}.${r.group}/${r.version}`, r] as const))(
     "%s has columns that cope with a bare object", (_, row) => {

@@ -12,6 +12,9 @@ export function integer(name: string, description: string, value: Value, priorit
   return { name, type: "integer", description, priority, value: (object, now) => value(object, now) ?? 0 };
 }
 
+/** A number that upstream's tables declare as text. */
+export const count = (name: string, description: string, value: Value): Column => ({ ...integer(name, description, value), type: "string" });
+
 export const wide = (name: string, description: string, value: Value): Column => text(name, description, value, 1);
 
 export const nameColumn: Column = {

@@ -1,26 +1,26 @@
 /** Table columns of the core kinds except Pods. */
-import { ageColumn, containerColumns, createdAtColumn, integer, nameColumn, selectorColumn, templateSpec, text, wide } from "../columns.ts";
+import { ageColumn, containerColumns, count, createdAtColumn, integer, nameColumn, selectorColumn, templateSpec, text, wide } from "../columns.ts";
 import { accessModesText, firstThree, hostPort, labelsText, loadBalancerText, orNone } from "../human.ts";
 import type { Column, Obj } from "../types.ts";
 
-const count = (value: object | undefined): number => Object.keys(value ?? {}).length;
+const size = (value: object | undefined): number => Object.keys(value ?? {}).length;
 
 export const configMapColumns: readonly Column[] = [
   nameColumn,
-  integer("Data", "Number of entries.", (o) => count(o.data) + count(o.binaryData)),
+  count("Data", "Number of entries.", (o) => size(o.data) + size(o.binaryData)),
   ageColumn,
 ];
 
 export const secretColumns: readonly Column[] = [
   nameColumn,
   text("Type", "What the secret holds, for programs.", (o) => o.type ?? ""),
-  integer("Data", "Number of entries.", (o) => count(o.data)),
+  count("Data", "Number of entries.", (o) => size(o.data)),
   ageColumn,
 ];
 
 export const serviceAccountColumns: readonly Column[] = [
   nameColumn,
-  integer("Secrets", "Number of secrets that the account's pods may use.", (o) => o.secrets?.length ?? 0),
+  count("Secrets", "Number of secrets that the account's pods may use.", (o) => o.secrets?.length ?? 0),
   ageColumn,
 ];
 
@@ -135,7 +135,7 @@ export const persistentVolumeClaimColumns: readonly Column[] = [
   nameColumn,
   text("Status", "Phase of the claim.", phase),
   text("Volume", "Volume that the claim is bound to.", (o) => o.spec?.volumeName ?? ""),
-  text("Capacity", "Size of the bound volume.", (o) => (o.spec?.volumeName ? (o.status?.capacity?.storage ?? "") : "")),
+  text("Capacity", "Size of the bound volume.", (o) => (o.spec?.volumeName ? (o.status?.capacity?.storage ?? "0") : "")),
   text("Access Modes", "How the bound volume can be mounted.", (o) =>
     o.spec?.volumeName ? accessModesText(o.status?.accessModes) : ""),
   text("StorageClass", "Class that the claim asks for.", storageClassName),

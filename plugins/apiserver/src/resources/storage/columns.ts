@@ -27,7 +27,7 @@ export const volumeAttributesClassColumns: readonly Column[] = [
 
 export const volumeAttachmentColumns: readonly Column[] = [
   nameColumn,
-  text("Attacher", "Driver that attaches.", (o) => o.spec?.attacher ?? ""),
+  { ...text("Attacher", "Driver that attaches.", (o) => o.spec?.attacher ?? ""), format: "name" },
   text("PV", "Volume that is attached.", (o) => o.spec?.source?.persistentVolumeName ?? ""),
   text("Node", "Node that it is attached to.", (o) => o.spec?.nodeName ?? ""),
   flag("Attached", "Whether it is attached.", (o) => isTrue(o.status?.attached)),
