@@ -1,4 +1,5 @@
 /** What `k3s-p server` and `k3s-p agent` do from the plan to the exit: start, stay until a signal, stop. */
+import { flushCompileCache } from "node:module";
 import type { Logger } from "@k3s-p/plugin-api";
 import type { Pki } from "@k3s-p/plugin-api/slots";
 import { createLogBook } from "../admin/logs.ts";
@@ -13,6 +14,9 @@ import { leave } from "./leave.ts";
 
 /** A second signal does not wait. But the first may come twice at once: from the terminal, and passed on by the parent. */
 const ECHO = 1000;
+
+/** Milliseconds until all is loaded that a node soon needs. */
+const LOADED = 30_000;
 
 export interface Prepared {
   readonly plan: NodePlan;
@@ -45,6 +49,8 @@ export async function runNode(settings: Settings, prepare: (log: Logger, signal:
     live.node = node;
     const operations = createOperations({ kernel: node.kernel, planned: plan, readAgain, logs });
     live.admin = await listenAdmin(adminSocket(plan.node.paths), operations).catch((error: Error) => log("kernel").warn(`k3s-p plugin cannot reach this server: ${error.message}`));
+    // Node writes it at the exit, to which a machine without power does not come: each start would compile again.
+    setTimeout(flushCompileCache, LOADED).unref();
   }
 
   const started = start().catch((error: unknown) => (signal.aborted ? undefined : fail(error)));
