@@ -1,6 +1,7 @@
 /** The `format`s of strings and numbers that the server knows; others say nothing. */
 import { isIPv4, isIPv6 } from "node:net";
 import { parseCidr } from "@k3s-p/plugin-api/net";
+import { dns1123Label, dns1123Subdomain } from "../resources/validate/names.ts";
 
 type Rule = (text: string) => boolean;
 const like = (pattern: RegExp): Rule => (text) => pattern.test(text);
@@ -26,6 +27,8 @@ const rules: Readonly<Record<string, Rule>> = {
   cidr: (text) => parseCidr(text) !== undefined,
   mac: like(/^([0-9a-f]{2}[:-]){5}([0-9a-f]{2})$|^([0-9a-f]{4}\.){2}[0-9a-f]{4}$|^([0-9a-f]{2}[:-]){7}([0-9a-f]{2})$/i),
   uuid: uuid("[0-9a-f]"), uuid3: uuid("3"), uuid4: uuid("4"), uuid5: uuid("5"),
+  "k8s-short-name": (text) => dns1123Label(text).length === 0,
+  "k8s-long-name": (text) => dns1123Subdomain(text).length === 0,
   bsonobjectid: like(/^[0-9a-f]{24}$/i),
   isbn10: (text) => isIsbn10(digits(text)),
   isbn13: (text) => isIsbn13(digits(text)),
@@ -35,6 +38,9 @@ const rules: Readonly<Record<string, Rule>> = {
   hexcolor: like(/^#?([0-9a-f]{3}|[0-9a-f]{6})$/i),
   rgbcolor: like(/^rgb\(\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*\)$/),
 };
+
+/** `password` is for those who show the value. */
+export const isKnownFormat = (format: string): boolean => format === "password" || rules[format] !== undefined;
 
 export const isFormat = (format: string, text: string): boolean => rules[format]?.(text) ?? true;
 

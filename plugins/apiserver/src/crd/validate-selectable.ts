@@ -11,7 +11,7 @@ const scalars = ["string", "integer", "boolean"];
 
 export function validateSelectable(version: Obj, at: string): FieldError[] {
   const fields = items(version, "selectableFields");
-  const errors: FieldError[] = fields.length > MAX_FIELDS ? [tooMany(at, fields.length, MAX_FIELDS)] : [];
+  const errors: FieldError[] = [];
   const seen = new Set<string>();
   fields.forEach(({ jsonPath = "" }, i) => {
     const field = `${at}[${i}].jsonPath`;
@@ -21,7 +21,7 @@ export function validateSelectable(version: Obj, at: string): FieldError[] {
     else if (seen.has(jsonPath)) errors.push(duplicate(field, jsonPath));
     seen.add(jsonPath);
   });
-  return errors;
+  return seen.size > MAX_FIELDS ? [...errors, tooMany(at, seen.size, MAX_FIELDS)] : errors;
 }
 
 function pathProblem(path: string, schema: SchemaProps | undefined): string | undefined {

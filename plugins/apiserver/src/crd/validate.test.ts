@@ -7,7 +7,7 @@ import { cronTabs } from "./testing.ts";
 
 const row = rowOf("apiextensions.k8s.io", "customresourcedefinitions");
 const errorsOf = (crd: Obj): readonly string[] => created(row, crd).errors;
-const at = "spec.versions[0].schema.openAPIV3Schema";
+const at = "spec.validation.openAPIV3Schema";
 const withSchema = (schema: object, more: object = {}): Obj => cronTabs((version) => {
   Object.assign(version, { schema: { openAPIV3Schema: schema }, selectableFields: undefined, subresources: undefined, ...more });
 });
@@ -26,24 +26,34 @@ describe("a CustomResourceDefinition", () => {
     ["scope", (_, spec) => { spec.scope = "World"; }, 'spec.scope: Unsupported value: "World": supported values: "Cluster", "Namespaced"'],
     ["storage", (version) => { version.storage = false; }, "must have exactly one version marked as storage version"],
     ["version name", (version) => { version.name = "V1"; }, 'spec.versions[0].name: Invalid value: "V1": a DNS-1035 label must consist of'],
-    ["schema", (version) => { delete version.schema; }, `${at}: Required value: schemas are required`],
+    ["schema", (version) => { delete version.schema; }, `spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required`],
     ["kind", (_, spec) => { spec.names.kind = "Cron_Tab"; }, 'spec.names.kind: Invalid value: "Cron_Tab": may have mixed case, but should otherwise match: a DNS-1035 label'],
     ["listKind", (_, spec) => { spec.names.listKind = "CronTab"; }, 'spec.names.listKind: Invalid value: "CronTab": kind and listKind may not be the same'],
     ["short name", (_, spec) => { spec.names.shortNames = ["C"]; }, 'spec.names.shortNames[0]: Invalid value: "C"'],
     ["unknown fields everywhere", (_, spec) => { spec.preserveUnknownFields = true; }, "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"],
-    ["scale", (version) => { version.subresources.scale.specReplicasPath = ".replicas"; }, 'subresources.scale.specReplicasPath: Invalid value: ".replicas": should be a json path under .spec'],
+    ["scale", (version) => { version.subresources.scale.specReplicasPath = ".replicas"; }, 'spec.subresources.scale.specReplicasPath: Invalid value: ".replicas": should be a json path under .spec'],
     ["scale path", (version) => { version.subresources.scale.specReplicasPath = ".spec.a[0]"; }, "must be a simple json path without array notation"],
-    ["column type", (version) => { version.additionalPrinterColumns[0].type = "text"; }, 'additionalPrinterColumns[0].type: Invalid value: "text": must be one of boolean,date,integer,number,string'],
-    ["column path", (version) => { version.additionalPrinterColumns[0].jsonPath = "spec"; }, 'additionalPrinterColumns[0].jsonPath: Invalid value: "spec": must be a simple json path starting with .'],
+    ["column type", (version) => { version.additionalPrinterColumns[0].type = "text"; }, 'spec.additionalPrinterColumns[0].type: Invalid value: "text": must be one of boolean,date,integer,number,string'],
+    ["column path", (version) => { version.additionalPrinterColumns[0].jsonPath = "spec"; }, 'spec.additionalPrinterColumns[0].JSONPath: Invalid value: "spec": must be a simple json path starting with .'],
     ["deprecation", (version) => { version.deprecationWarning = "x"; }, 'deprecationWarning: Invalid value: "x": can only be set for deprecated versions'],
-    ["selectable", (version) => { version.selectableFields = [{ jsonPath: ".spec.nope" }]; }, 'selectableFields[0].jsonPath: Invalid value: ".spec.nope": is an invalid path: does not refer to a valid field'],
-    ["webhook", (_, spec) => { spec.conversion = { strategy: "Webhook" }; }, "spec.conversion.webhook.clientConfig: Required value: required when strategy is set to Webhook"],
-    ["no webhook", (_, spec) => { spec.conversion = { strategy: "None", webhook: {} }; }, "spec.conversion.webhook: Forbidden: should not be set when strategy is not set to Webhook"],
+    ["selectable", (version) => { version.selectableFields = [{ jsonPath: ".spec.nope" }]; }, 'spec.selectableFields[0].jsonPath: Invalid value: ".spec.nope": is an invalid path: does not refer to a valid field'],
+    ["webhook", (_, spec) => { spec.conversion = { strategy: "Webhook" }; }, "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook"],
+    ["no webhook", (_, spec) => { spec.conversion = { strategy: "None", webhook: { clientConfig: {} } }; }, "spec.conversion.webhookClientConfig: Forbidden: should not be set when strategy is not set to Webhook"],
+    ["webhook's place", (_, spec) => { spec.conversion = { strategy: "Webhook", webhook: { clientConfig: { url: "http://a" }, conversionReviewVersions: ["v1"] } }; }, `spec.conversion.webhookClientConfig.url: Invalid value: "http": 'https' is the only allowed URL scheme`],
+    ["reviews", (_, spec) => { spec.conversion = { strategy: "Webhook", webhook: { clientConfig: { url: "https://a" }, conversionReviewVersions: ["v2", "v2"] } }; }, 'spec.conversion.conversionReviewVersions[1]: Invalid value: "v2": duplicate version'],
+    ["one version's column", (version, spec) => { spec.versions.push({ ...version, name: "v2", storage: false, additionalPrinterColumns: [{ name: "a", type: "string", jsonPath: "a" }] }); }, 'spec.versions[1].additionalPrinterColumns[0].JSONPath: Invalid value: "a": must be a simple json path'],
+    ["one version's schema", (version, spec) => { spec.versions.push({ ...version, name: "v2", storage: false, schema: { openAPIV3Schema: { type: "array" } } }); }, 'spec.versions[1].schema.openAPIV3Schema.type: Invalid value: "array": must be object at the root'],
+    ["unprintable warning", (version) => { Object.assign(version, { deprecated: true, deprecationWarning: "a\n" }); }, "must only contain printable UTF-8 characters; non-printable character found at index 1"],
     ["versions twice", (version, spec) => { spec.versions.push({ ...version, storage: false }); }, "must contain unique version names"],
     ["community group", (_, spec) => { spec.group = "stable.k8s.io"; }, 'metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation "api-approved.kubernetes.io"'],
   ])("is refused for its %s", (_, change, want) => {
     const errors = errorsOf(cronTabs((version, spec) => change(version, spec, {} as Obj)));
     expect(errors.join("\n")).toContain(want);
+  });
+
+  it("warns of formats of strings that nothing is known of", () => {
+    const x = { type: "object", properties: { a: { type: "string", format: "odd" }, b: { type: "array", items: { type: "string", format: "odd" } }, c: { type: "integer", format: "int64" }, d: { type: "string", format: "date" } } };
+    expect(row.warnings!(created(row, withField(x)).object)).toEqual(['unrecognized format "odd"']);
   });
 
   it("has the name of its plural and group", () => {
@@ -137,7 +147,6 @@ describe("rules are checked against the fields of their schema", () => {
 
 describe("rules may cost so much, by estimate", () => {
   const advice = "x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
-  const at = "spec.versions[0].schema.openAPIV3Schema";
   const counted = (rule: string, more: object = {}): SchemaProps => ({ type: "array", items: { type: "number" }, "x-kubernetes-validations": [{ rule, ...more }] }) as SchemaProps;
   const nested = (bounds: object): Obj => withField({ type: "array", items: { type: "string", "x-kubernetes-validations": [{ rule: "self.contains('abc')" }] }, ...bounds });
 

@@ -4,6 +4,7 @@ import { isObject, items } from "../resources/fields.ts";
 import type { Obj } from "../resources/types.ts";
 import { forbidden, IMMUTABLE, invalidAll, invalidValue, oneOf, required } from "../resources/validate/field.ts";
 import { dns1035Label, dns1123Subdomain } from "../resources/validate/names.ts";
+import { validateClient } from "../resources/admission/validate-client.ts";
 import { sameJson } from "../verbs/update.ts";
 import { parseJsonPath, simplePathProblem } from "./jsonpath.ts";
 import { validateSchemas } from "./validate-schema.ts";
@@ -19,24 +20,28 @@ export function validateDefinition({ metadata, spec }: Obj, old?: Obj): FieldErr
   if (!group) errors.push(required("spec.group"));
   else {
     const problems = dns1123Subdomain(group);
-    if (problems.length > 0) errors.push(...invalidAll("spec.group", group, problems));
+    if (problems.length > 0) errors.push(...joined("spec.group", group, problems));
     else if (!group.includes(".")) errors.push(invalidValue("spec.group", group, "should be a domain with at least one dot"));
   }
-  errors.push(...oneOf("spec.scope", spec.scope, ["Cluster", "Namespaced"]));
-  if (spec.preserveUnknownFields === true) {
-    errors.push(invalidValue("spec.preserveUnknownFields", true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"));
-  }
-  errors.push(...validateVersions(items(spec, "versions"), items(old?.spec, "versions")));
-  for (const field of ["plural", "singular", "kind", "listKind"]) if (!names[field]) errors.push(required(`spec.names.${field}`));
-  return [...errors, ...validateNames(names, "spec.names"), ...validateConversion(spec.conversion)];
+  const versions = items(spec, "versions");
+  return [
+    ...errors, ...oneOf("spec.scope", spec.scope, ["Cluster", "Namespaced"]),
+    ...versions.flatMap(({ schema }, i) => (isObject(schema?.openAPIV3Schema) ? [] : [required(`spec.versions[${i}].schema.openAPIV3Schema`, "schemas are required")])),
+    ...validateVersions(versions),
+    ...["plural", "singular", "kind", "listKind"].filter((field) => !names[field]).map((field) => required(`spec.names.${field}`)),
+    ...validateNames(names, "spec.names"), ...validateParts(versions, items(old?.spec, "versions")), ...validateConversion(spec.conversion, old?.spec?.conversion),
+  ];
 }
 
-function validateVersions(versions: readonly Obj[], old: readonly Obj[]): FieldError[] {
-  const errors = versions.flatMap((version, i) => validateVersion(version, `spec.versions[${i}]`));
-  errors.push(...validateSchemas(versions.flatMap(({ name, schema, subresources }, i) => !isObject(schema?.openAPIV3Schema) ? [] : [{
-    schema: schema.openAPIV3Schema, at: `spec.versions[${i}].schema.openAPIV3Schema`, hasStatus: Boolean(subresources?.status),
-    isUnchanged: old.some((before) => before.name === name && sameJson(before.schema, schema)),
-  }])));
+/** Several problems of a value in one finding. */
+const joined = (field: string, value: unknown, problems: readonly string[], before = ""): FieldError[] =>
+  problems.length > 0 ? [invalidValue(field, value, before + problems.join(","))] : [];
+
+function validateVersions(versions: readonly Obj[]): FieldError[] {
+  const errors = versions.flatMap(({ name = "", deprecated, deprecationWarning: warning }, i) => [
+    ...joined(`spec.versions[${i}].name`, name, dns1035Label(name)),
+    ...deprecationProblems(deprecated, warning).map((why) => invalidValue(`spec.versions[${i}].deprecationWarning`, warning, why)),
+  ]);
   if (new Set(versions.map((version) => version.name)).size < versions.length) {
     errors.push(invalidValue("spec.versions", brief(versions), "must contain unique version names"));
   }
@@ -49,18 +54,42 @@ function validateVersions(versions: readonly Obj[], old: readonly Obj[]): FieldE
 /** Versions without their schemas, which would drown the message. */
 const brief = (versions: readonly Obj[]): object[] => versions.map(({ schema: _, ...rest }) => rest);
 
-function validateVersion(version: Obj, at: string): FieldError[] {
-  const { name = "", schema, subresources, deprecationWarning: warning } = version;
-  const errors = invalidAll(`${at}.name`, name, dns1035Label(name));
-  if (warning !== undefined) {
-    const problem = !version.deprecated ? "can only be set for deprecated versions" : warning === "" ? "must not be an empty string"
-      : warning.length > 256 ? "must be <= 256 characters long" : undefined;
-    if (problem) errors.push(invalidValue(`${at}.deprecationWarning`, warning, problem));
-  }
-  if (!isObject(schema?.openAPIV3Schema)) errors.push(required(`${at}.schema.openAPIV3Schema`, "schemas are required"));
-  errors.push(...validateScale(subresources?.scale, `${at}.subresources.scale`));
-  items(version, "additionalPrinterColumns").forEach((column, i) => errors.push(...validateColumn(column, `${at}.additionalPrinterColumns[${i}]`)));
-  return [...errors, ...validateSelectable(version, `${at}.selectableFields`)];
+function deprecationProblems(deprecated: unknown, warning: string | undefined): string[] {
+  if (warning === undefined) return [];
+  if (!deprecated) return ["can only be set for deprecated versions"];
+  const hidden = [...warning].findIndex((character) => character !== " " && /[\p{C}\p{Z}]/u.test(character));
+  return [
+    ...(warning.length > 256 ? ["must be <= 256 characters long"] : []), ...(warning === "" ? ["must not be an empty string"] : []),
+    ...(hidden < 0 ? [] : [`must only contain printable UTF-8 characters; non-printable character found at index ${hidden}`]),
+  ];
+}
+
+/** What the versions hold. Parts that are the same in all of them count as one, at the top of the spec; findings say so. */
+function validateParts(versions: readonly Obj[], old: readonly Obj[]): FieldError[] {
+  const hasStatus = versions.some(({ subresources }) => subresources?.status);
+  const schemas = parts(versions, "schema", "validation").filter(({ version }) => isObject(version.schema?.openAPIV3Schema));
+  return [
+    ...validateSchemas(schemas.map(({ version, at, isShared }) => ({
+      schema: version.schema.openAPIV3Schema, at: `${at}.openAPIV3Schema`, hasStatus: isShared ? hasStatus : Boolean(version.subresources?.status),
+      isUnchanged: old.some((before) => before.name === version.name && sameJson(before.schema, version.schema)),
+    }))),
+    ...parts(versions, "subresources").flatMap(({ version, at }) => validateScale(version.subresources?.scale, `${at}.scale`)),
+    ...parts(versions, "additionalPrinterColumns").flatMap(({ version, at }) =>
+      items(version, "additionalPrinterColumns").flatMap((column, i) => validateColumn(column, `${at}[${i}]`))),
+    ...parts(versions, "selectableFields").flatMap(({ version, at }) => validateSelectable(version, at)),
+  ];
+}
+
+interface Part {
+  readonly version: Obj;
+  readonly at: string;
+  readonly isShared: boolean;
+}
+
+function parts(versions: readonly Obj[], field: string, shared = field): Part[] {
+  const [first] = versions;
+  if (first && versions.every((version) => sameJson(version[field], first[field]))) return [{ version: first, at: `spec.${shared}`, isShared: true }];
+  return versions.map((version, i) => ({ version, at: `spec.versions[${i}].${field}`, isShared: false }));
 }
 
 function validateScale(scale: unknown, at: string): FieldError[] {
@@ -88,56 +117,60 @@ function validateColumn({ name, type, format, jsonPath }: Obj, at: string): Fiel
   if (!type) errors.push(required(`${at}.type`, types));
   else if (!columnTypes.includes(type)) errors.push(invalidValue(`${at}.type`, type, types));
   if (format && !columnFormats.includes(format)) errors.push(invalidValue(`${at}.format`, format, `must be one of ${columnFormats.join(",")}`));
-  if (!jsonPath) return [...errors, required(`${at}.jsonPath`)];
-  if (!jsonPath.startsWith(".")) return [...errors, invalidValue(`${at}.jsonPath`, jsonPath, "must be a simple json path starting with .")];
+  if (!jsonPath) return [...errors, required(`${at}.JSONPath`)];
+  if (!jsonPath.startsWith(".")) return [...errors, invalidValue(`${at}.JSONPath`, jsonPath, "must be a simple json path starting with .")];
   try {
     parseJsonPath(jsonPath);
   } catch (error) {
-    errors.push(invalidValue(`${at}.jsonPath`, jsonPath, (error as Error).message));
+    errors.push(invalidValue(`${at}.JSONPath`, jsonPath, (error as Error).message));
   }
   return errors;
 }
 
 /** Names that are there, in spec or in status. */
 export function validateNames(names: Obj, at: string): FieldError[] {
-  const errors: FieldError[] = [];
-  for (const field of ["plural", "singular"]) {
-    if (names[field]) errors.push(...invalidAll(`${at}.${field}`, names[field], dns1035Label(names[field])));
-  }
-  for (const field of ["kind", "listKind"]) {
-    if (!names[field]) continue;
-    const problems = dns1035Label(String(names[field]).toLowerCase());
-    errors.push(...invalidAll(`${at}.${field}`, names[field], problems.map((why) => `may have mixed case, but should otherwise match: ${why}`)));
-  }
-  for (const field of ["shortNames", "categories"]) {
-    ((names[field] ?? []) as string[]).forEach((name, i) => errors.push(...invalidAll(`${at}.${field}[${i}]`, name, dns1035Label(name))));
-  }
-  if (names.kind && names.kind === names.listKind) errors.push(invalidValue(`${at}.listKind`, names.listKind, "kind and listKind may not be the same"));
-  return errors;
+  const list = (field: string): FieldError[] => ((names[field] ?? []) as string[]).flatMap((name, i) => joined(`${at}.${field}[${i}]`, name, dns1035Label(name)));
+  const given = (...fields: string[]): string[] => fields.filter((field) => names[field]);
+  return [
+    ...given("plural", "singular").flatMap((field) => joined(`${at}.${field}`, names[field], dns1035Label(names[field]))),
+    ...given("kind", "listKind").flatMap((field) =>
+      joined(`${at}.${field}`, names[field], dns1035Label(String(names[field]).toLowerCase()), "may have mixed case, but should otherwise match: ")),
+    ...list("shortNames"),
+    ...(names.kind && names.kind === names.listKind ? [invalidValue(`${at}.listKind`, names.listKind, "kind and listKind may not be the same")] : []),
+    ...list("categories"),
+  ];
 }
 
 const REVIEW_VERSIONS = ["v1", "v1beta1"];
+const isKnown = (versions: readonly string[]): boolean => versions.some((version) => REVIEW_VERSIONS.includes(version));
 
-function validateConversion(conversion: unknown): FieldError[] {
+/** Findings name the fields as they are kept, which v1 writes within `webhook`. */
+function validateConversion(conversion: unknown, old: Obj | undefined): FieldError[] {
   const at = "spec.conversion";
   if (!isObject(conversion)) return [];
   const errors = oneOf(`${at}.strategy`, conversion.strategy, ["None", "Webhook"]);
-  const { webhook } = conversion;
+  const { clientConfig, conversionReviewVersions: versions = [] } = (conversion.webhook ?? {}) as Obj;
   if (conversion.strategy !== "Webhook") {
-    return webhook ? [...errors, forbidden(`${at}.webhook`, "should not be set when strategy is not set to Webhook")] : errors;
+    const given = [...(clientConfig ? ["webhookClientConfig"] : []), ...(versions.length > 0 ? ["conversionReviewVersions"] : [])];
+    return [...errors, ...given.map((field) => forbidden(`${at}.${field}`, "should not be set when strategy is not set to Webhook"))];
   }
-  const client = webhook?.clientConfig;
-  if (!isObject(client)) errors.push(required(`${at}.webhook.clientConfig`, "required when strategy is set to Webhook"));
-  else if ((client.url == null) === (client.service == null)) errors.push(required(`${at}.webhook.clientConfig`, "exactly one of url or service is required"));
-  else if (client.service) {
-    for (const field of ["name", "namespace"]) if (!client.service[field]) errors.push(required(`${at}.webhook.clientConfig.service.${field}`));
-  }
-  const versions: readonly string[] = webhook?.conversionReviewVersions ?? [];
-  if (versions.length === 0) errors.push(required(`${at}.webhook.conversionReviewVersions`));
-  else if (!versions.some((version) => REVIEW_VERSIONS.includes(version))) {
-    errors.push(invalidValue(`${at}.webhook.conversionReviewVersions`, versions, `must include at least one of ${REVIEW_VERSIONS.join(", ")}`));
-  }
-  return errors;
+  const client = isObject(clientConfig) ? validateClient(`${at}.webhookClientConfig`, clientConfig)
+    : [required(`${at}.webhookClientConfig`, "required when strategy is set to Webhook")];
+  return [...errors, ...client, ...validateReviewVersions(`${at}.conversionReviewVersions`, versions, old?.webhook?.conversionReviewVersions)];
+}
+
+function validateReviewVersions(field: string, versions: readonly string[], old: readonly string[] = []): FieldError[] {
+  if (versions.length === 0) return [required(field)];
+  const errors = versions.flatMap((version, i) => (versions.indexOf(version) < i ? [invalidValue(`${field}[${i}]`, version, "duplicate version")]
+    : invalidAll(`${field}[${i}]`, version, dns1035Label(version))));
+  if (isKnown(versions) || (old.length > 0 && !isKnown(old))) return errors;
+  return [...errors, invalidValue(field, versions, `must include at least one of ${REVIEW_VERSIONS.join(", ")}`)];
+}
+
+/** An old definition that keeps everything may go on doing so. */
+export function validateUnknownFields({ spec }: Obj, old?: Obj): FieldError[] {
+  if (spec.preserveUnknownFields !== true || old?.spec?.preserveUnknownFields === true) return [];
+  return [invalidValue("spec.preserveUnknownFields", true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead")];
 }
 
 export function validateUpdateOf(crd: Obj, old: Obj): FieldError[] {
