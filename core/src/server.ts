@@ -19,6 +19,7 @@ import { createHosts } from "./kernel/hosts/index.ts";
 import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts";
 import type { OnSpan } from "./kernel/span.ts";
 import { createLogger } from "./log.ts";
+import { isLoopback } from "./node/checks.ts";
 import { makeDataFolders } from "./node/data-folders.ts";
 import { createPki } from "./pki/pki.ts";
 import type { NodePlan } from "./plan.ts";
@@ -55,7 +56,7 @@ export async function startNode(planned: NodePlan, options: StartOptions = {}): 
   if (node.role === "server") kernelLog.info(`k3s-p ${version} starting on node ${node.name} (${node.ip}), data in ${node.paths.dataDir}`);
   const claimed = new Set(planned.plan.plugins.flatMap((m) => Object.keys(m.flags)));
   const { plugins } = planned.plan;
-  const warnings = [...settings.warnings, ...unreadFlags(settings.values, claimed, node.role), ...unreadArguments(plugins, planned.configs)];
+  const warnings = [...settings.warnings, ...unreadFlags(settings.values, claimed, node.role), ...unreadArguments(plugins, planned.configs), ...podWarnings(planned)];
   for (const warning of warnings) kernelLog.warn(warning);
   for (const line of choiceLines(planned)) kernelLog.info(line);
   const cutOff = (): void => void stop();
@@ -112,14 +113,21 @@ function agentGrants({ plan, node }: NodePlan): ApiGrant[] {
   return node.cluster.agentPlugins.map((id) => grantOf(known.get(id)!)).filter((grant) => grant !== undefined);
 }
 
-/** What is not as by default: replaced, disabled, left empty. */
+/** What is not as by default: replaced, disabled. */
 function choiceLines({ plan }: NodePlan): string[] {
   const replaced = plan.choices.filter((c) => c.replaces).map((c) => `${c.slot}: ${c.plugin} ${c.version} (replaces ${c.replaces})`);
   const reasons = Map.groupBy(plan.leftOut.filter((l) => !l.why.startsWith("replaced by")), (l) => l.why);
   const off = [...reasons].map(([why, list]) => `${list.map((l) => l.plugin).join(", ")}: not loaded (${why})`);
-  const noCni = plan.plugins.some((m) => "kubelet" in m.provides) && !plan.choices.some((c) => c.slot === "cni");
-  const warning = noCni ? ["cni: none; pods stay in ContainerCreating unless a CNI is installed by hand"] : [];
-  return [...replaced, ...off, ...warning];
+  return [...replaced, ...off];
+}
+
+/** What starts, and will not be of use to pods. */
+function podWarnings({ plan, node }: NodePlan): string[] {
+  if (!plan.plugins.some((m) => "kubelet" in m.provides)) return [];
+  return [
+    ...(plan.choices.some((c) => c.slot === "cni") ? [] : ["cni: none; pods stay in ContainerCreating unless a CNI is installed by hand"]),
+    ...(isLoopback(node.ip) ? [`node-ip: at ${node.ip} pods do not reach the API server: give this machine an IPv4 address, or name one with --node-ip`] : []),
+  ];
 }
 
 function summary({ plan }: NodePlan, kernel: Kernel): string[] {

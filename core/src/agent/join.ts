@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { k3spError, caHash, certificatesOf, isK3spError, type JoinToken, type Logger } from "@k3s-p/plugin-api";
 import type { Pki } from "@k3s-p/plugin-api/slots";
 import type { Settings } from "../config/load.ts";
-import { refused } from "../node/checks.ts";
+import { isLoopback, refused } from "../node/checks.ts";
 import { makeDataFolders } from "../node/data-folders.ts";
 import { nodeInfo } from "../node/identity.ts";
 import { createAgentPki } from "../pki/agent-pki.ts";
@@ -128,8 +128,6 @@ function checkReach({ shared: { "advertise-address": address } }: Server): void 
   if (typeof address !== "string" || !isLoopback(address)) return;
   throw k3spError("K3SP_JOIN_REFUSED", { message: `the server advertises ${address}, which is another machine for each node`, fix: "start the server with --advertise-address and an address that this machine reaches" });
 }
-
-const isLoopback = (ip: string): boolean => ip.startsWith("127.") || ip === "::1";
 
 /** Tries until it works, or until the server has refused `believed` times in a row; says why it waits, once a reason. */
 async function patiently<T>(step: () => Promise<T>, door: Door, believed: number, options: JoinOptions): Promise<T> {

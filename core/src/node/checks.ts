@@ -22,6 +22,8 @@ const check = (test: (value: string) => boolean, expected: string): Check => (na
 };
 
 const domain = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+export const isLoopback = (ip: string): boolean => ip.startsWith("127.") || ip === "::1";
+export const isDomain = (text: string): boolean => domain.test(text);
 /** Of labels and taints: `[DOMAIN/]NAME`, and up to 63 characters for a value. */
 const word = "[A-Za-z0-9]([-\\w.]{0,61}[A-Za-z0-9])?";
 const key = `([a-z0-9][-a-z0-9.]*/)?${word}`;
@@ -29,8 +31,8 @@ const label = new RegExp(`^${key}=(${word})?$`);
 const taint = new RegExp(`^${key}(=(${word})?)?:(NoSchedule|PreferNoSchedule|NoExecute)$`);
 
 export const checkIp = check((value) => isIP(value) !== 0, "an IP address is expected");
-export const checkDomain = check((value) => domain.test(value), "a domain such as cluster.local is expected");
-export const checkName = check((value) => isIP(value) !== 0 || domain.test(value.toLowerCase().replace(/^\*\./, "")), "a DNS name or an IP address is expected");
+export const checkDomain = check(isDomain, "a domain such as cluster.local is expected");
+export const checkName = check((value) => isIP(value) !== 0 || isDomain(value.toLowerCase().replace(/^\*\./, "")), "a DNS name or an IP address is expected");
 export const checkLabel = check((value) => label.test(value), "a label KEY=VALUE is expected");
 export const checkTaint = check((value) => taint.test(value), "a taint KEY=VALUE:EFFECT is expected, its effect NoSchedule, PreferNoSchedule or NoExecute");
 

@@ -42,3 +42,13 @@ test("what upstream takes is taken", () => {
   expect(taints).toEqual(["dedicated=edge:NoSchedule", "node.example.com/drain:NoExecute"]);
   expect(cluster).toMatchObject({ tlsSan: ["api.example.com", "*.example.com", "fd00::1", "10.0.0.1"], bindAddress: "::", clusterDomain: "k8s.example.com" });
 });
+
+test.each(["My_Host", "a..b", "a.-b", "-x", "host.", "a b", ""])("the node name %j is refused", (name) => {
+  expect(() => infoOf(`--node-name=${name}`)).toThrow(expect.objectContaining({
+    code: "K3SP_FLAG_INVALID", message: `node-name: ${JSON.stringify(name.toLowerCase())} is not a valid node name`, fix: "give a name with --node-name",
+  }));
+});
+
+test("a name in capitals is taken in small letters, as K3s does; parts may stand between points", () => {
+  expect(infoOf("--node-name=Node-1.Example.COM").name).toBe("node-1.example.com");
+});

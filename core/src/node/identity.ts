@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { addressAt, k3spError, parseCidr, type Role } from "@k3s-p/plugin-api";
 import type { ClusterSettings, NodeInfo, Paths } from "@k3s-p/plugin-api/slots";
 import type { Settings } from "../config/load.ts";
-import { checkCidrs, checkDomain, checkIp, checkLabel, checkName, checkTaint, groupId, invalid, portRange } from "./checks.ts";
+import { checkCidrs, checkDomain, checkIp, checkLabel, checkName, checkTaint, groupId, invalid, isDomain, portRange } from "./checks.ts";
 import { layout } from "./layout.ts";
 import { checkNetworks } from "./networks.ts";
 
@@ -43,9 +43,10 @@ function dataDirOf(get: Get): string {
 
 function nodeName(given: string | undefined): string {
   const name = (given ?? hostname()).toLowerCase();
-  if (/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(name)) return name;
+  if (isDomain(name)) return name;
   throw k3spError("K3SP_FLAG_INVALID", {
-    message: `node-name: ${JSON.stringify(name)} is not a valid node name`, detail: ["lower-case letters, digits, '-' and '.' are allowed"], fix: "give a name with --node-name",
+    message: `node-name: ${JSON.stringify(name)}${given === undefined ? ", the name of this machine," : ""} is not a valid node name`,
+    detail: ["letters, digits and '-' are allowed, in parts that '.' separates and that begin and end with a letter or digit"], fix: "give a name with --node-name",
   });
 }
 

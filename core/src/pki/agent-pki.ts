@@ -5,6 +5,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import { certificatesOf, k3spError, messageOf } from "@k3s-p/plugin-api";
 import type { CaName, KeyPair, LeafRequest, Pki, Renewal } from "@k3s-p/plugin-api/slots";
+import { isLoopback } from "../node/checks.ts";
 import type { SupervisorClient } from "../agent/supervisor-client.ts";
 import { createRequest } from "./csr.ts";
 import { createRenewals, existingKey, isFor, read, stillGood, writeAtomic, writePair } from "./leaves.ts";
@@ -89,8 +90,6 @@ async function certified(request: LeafRequest, key: KeyObject, issuer: string, s
   const given = leaf ? `${leaf.subject.replaceAll("\n", ", ")} by ${leaf.issuer.replaceAll("\n", ", ")}` : "no certificate";
   throw refusedAnswer(`${request.name}.crt is ${given}, where CN=${request.commonName} of this node's key and the cluster's CA was asked for`);
 }
-
-const isLoopback = (ip: string): boolean => ip.startsWith("127.") || ip === "::1";
 
 /** One that should be renewed serves until it ends. */
 function isUsable(pem: string, request: LeafRequest, issuer: string, key: KeyObject, now: Date): boolean {

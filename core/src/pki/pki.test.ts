@@ -171,3 +171,18 @@ test.each(["rsa", "ed25519"] as const)("leaves of a CA from elsewhere, with an i
   expect(String(text)).toBe("hello");
   listener.close();
 });
+
+test("no CA is made while the clock is plainly wrong: it would have expired when somebody sets it", () => {
+  expect(() => createPki(dir, { now: () => new Date("1970-01-01T00:10:00Z") }).ca("server-ca")).toThrow(expect.objectContaining({
+    code: "K3SP_CERTIFICATE_INVALID", message: "no CA can be made at 1970-01-01T00:10:00Z", fix: "set the clock of this machine first",
+  }));
+  expect(fs.readdirSync(dir)).toEqual([]);
+});
+
+test.each([
+  ["before", "2026-06-01T00:00:00Z", /^\S+\/server-ca\.crt is valid from 2027-02-28T23:59:00Z on, and the clock of this machine says 2026-06-01T00:00:00Z$/, "set the clock, then start again"],
+  ["after", "2040-01-01T00:00:00Z", /^\S+\/server-ca\.crt expired at 2037-02-26T00:00:00Z, and the clock of this machine says 2040-01-01T00:00:00Z$/, "set the clock if it is wrong; else put new CAs in place with k3s-p certificate rotate-ca --force"],
+])("a clock %s the time of the CA is named, with what to do", (_, time, message, fix) => {
+  createPki(dir, { now: () => new Date("2027-03-01T00:00:00Z") }).ca("server-ca");
+  expect(() => createPki(dir, { now: () => new Date(time) }).ca("server-ca")).toThrow(expect.objectContaining({ code: "K3SP_CERTIFICATE_INVALID", message: expect.stringMatching(message), fix }));
+});

@@ -1,5 +1,5 @@
 /** The cluster's certificate authorities and leaf certificates as files, made once and renewed before they expire. */
-import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject, type X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { certificatesOf, k3spError } from "@k3s-p/plugin-api";
@@ -11,6 +11,9 @@ import { issueCertificate, keyPem, newKey } from "./x509.ts";
 /** K3s's lifetimes: CAs 10 years; leaves 365 days. */
 const CA_DAYS = 3650;
 const LEAF_DAYS = Number(process.env.CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS) || 365;
+
+/** Before this k3s-p was written no clock is right: what it certifies would have expired when somebody sets it. */
+const EARLIEST = new Date("2026-01-01T00:00:00Z");
 
 const caNames: Readonly<Record<CaName, string>> = {
   "server-ca": "k3s-server-ca", "client-ca": "k3s-client-ca", "request-header-ca": "k3s-request-header-ca",
@@ -50,12 +53,13 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
     const certPath = join(tlsDir, `${name}.crt`);
     const keyPath = join(tlsDir, `${name}.key`);
     if (!existsSync(certPath) || !existsSync(keyPath)) {
+      if (now() < EARLIEST) throw wrongClock(`no CA can be made at ${seconds(now())}`, "set the clock of this machine first");
       const key = newKey();
       const commonName = `${caNames[name]}@${Math.floor(now().getTime() / 1000)}`;
       writePair(certPath, issueCertificate({ commonName, usage: "ca", days: CA_DAYS, now: now(), key }), keyPath, keyPem(key), true);
     }
     const loaded = { cert: read(certPath), key: readKeyFile(keyPath), certPath, keyPath };
-    checkAuthority(loaded);
+    checkAuthority(loaded, now());
     cas.set(name, loaded);
     return loaded;
   }
@@ -100,13 +104,23 @@ export function createPki(tlsDir: string, { now = () => new Date(), warn = () =>
   };
 }
 
-function checkAuthority({ cert, key, certPath, keyPath }: Authority): void {
+function checkAuthority({ cert, key, certPath, keyPath }: Authority, now: Date): void {
   const [first] = certificatesOf(cert);
   const isKey = key.includes("PRIVATE KEY");
-  if (first?.ca && isKey && first.checkPrivateKey(createPrivateKey(key))) return;
+  if (first?.ca && isKey && first.checkPrivateKey(createPrivateKey(key))) return checkTime(first, certPath, now);
   const problem = !first ? `${certPath} holds no certificate`
     : !first.ca ? `the first certificate in ${certPath} is not one of a CA`
     : !isKey ? `${keyPath} holds no private key`
     : `${certPath} does not belong to the key beside it`;
   throw k3spError("K3SP_CERTIFICATE_INVALID", { message: problem, fix: "restore the pair from a backup, or see k3s-p certificate rotate-ca" });
 }
+
+/** Nobody would believe the server: clients say no more than that a certificate is not valid. */
+function checkTime({ validFromDate, validToDate }: X509Certificate, path: string, now: Date): void {
+  if (now < validFromDate) throw wrongClock(`${path} is valid from ${seconds(validFromDate)} on, and the clock of this machine says ${seconds(now)}`, "set the clock, then start again");
+  if (now > validToDate) throw wrongClock(`${path} expired at ${seconds(validToDate)}, and the clock of this machine says ${seconds(now)}`, "set the clock if it is wrong; else put new CAs in place with k3s-p certificate rotate-ca --force");
+}
+
+const wrongClock = (message: string, fix: string) => k3spError("K3SP_CERTIFICATE_INVALID", { message, fix });
+
+const seconds = (date: Date): string => date.toISOString().replace(/\.\d+Z$/, "Z");
