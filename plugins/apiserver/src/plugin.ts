@@ -74,7 +74,8 @@ export default definePlugin({
       checks: () => checks.list().map(({ impl }) => impl),
       slotHealth: async (slot) => (await slots.list()[0]?.impl.read(slot)) ?? { ok: false, message: "not running" },
       pages: () => pages.list().map(({ impl }) => impl),
-      onError: (error) => ctx.log.error({ err: error }, "request failed"),
+      // What is under way when the server stops loses its store.
+      onError: (error) => ctx.signal.aborted || ctx.log.error({ err: error }, "request failed"),
       audit, limits: args.size > 0 ? limitsOf(args) : undefined,
     });
     ctx.defer(() => server.close());

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { formatError, isK3spError, type K3spError } from "@k3s-p/plugin-api";
 import { daemonEnv } from "./daemon.ts";
-import { findPrograms, hostFacts, lacksSysResource, linkPrograms, majorVersion } from "./host.ts";
+import { checkControllers, findPrograms, hostFacts, lacksSysResource, linkPrograms, majorVersion } from "./host.ts";
 import { importedNames } from "./images.ts";
 
 let dir: string;
@@ -82,4 +82,20 @@ it("gives containerd its own variables in place of the common ones", () => {
   const env = daemonEnv({ PATH: "/x", HTTPS_PROXY: "http://all", NO_PROXY: "10.0.0.0/8", CONTAINERD_HTTPS_PROXY: "http://mine" });
   expect(env).toEqual({ HTTPS_PROXY: "http://mine", NO_PROXY: "10.0.0.0/8", PATH: expect.any(String) });
   expect(env.PATH).toContain("/usr/sbin");
+});
+
+it.each([
+  ["v2", { "cgroup.controllers": "cpuset cpu io memory hugetlb pids rdma\n" }, undefined],
+  ["v1", { memory: undefined, cpuset: undefined }, undefined],
+  ["v2 without memory", { "cgroup.controllers": "cpuset cpu pids\n" }, "cgroup v2: the controller memory of DIR is not enabled"],
+  ["v1 without memory and cpuset", { cpu: undefined }, "cgroup v1: the controllers memory and cpuset of DIR are not enabled"],
+])("cgroup %s is looked at before containers are", (_, files, message) => {
+  for (const [name, text] of Object.entries(files)) {
+    if (text === undefined) mkdirSync(join(dir, name));
+    else writeFileSync(join(dir, name), text);
+  }
+  if (message === undefined) return checkControllers(dir);
+  expect(() => checkControllers(dir)).toThrow(expect.objectContaining({
+    code: "K3SP_RUNTIME_FAILED", message: message.replace("DIR", dir), fix: expect.stringMatching(/^add cgroup_memory=1 cgroup_enable=memory .*to the kernel's command line .* and reboot$/),
+  }));
 });

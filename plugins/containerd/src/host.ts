@@ -1,5 +1,5 @@
 /** What this machine offers: programs, kernel abilities, and the distribution's CNI programs. */
-import { accessSync, constants, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { basename, delimiter, join } from "node:path";
 import { k3spError } from "@k3s-p/plugin-api";
@@ -111,6 +111,22 @@ export async function hostFacts(runner: Runner, containerd: string, root: string
 /** `containerd github.com/containerd/containerd 1.6.20~ds1 ...` or `... v2.1.0 ...` */
 export function majorVersion(output: string): number {
   return Number(/\bv?(\d+)\.\d+\.\d+/.exec(output)?.[1] ?? 1);
+}
+
+/** Without these no container starts, or none keeps to its limits; K3s refuses to start without them, too. */
+const controllers = ["memory", "cpuset"];
+
+/** Of the unified hierarchy, or each with a folder of its own. */
+export function checkControllers(root = "/sys/fs/cgroup"): void {
+  const unified = attempt(() => readFileSync(join(root, "cgroup.controllers"), "utf8"))?.trim().split(/\s+/);
+  const missing = controllers.filter((name) => (unified ? !unified.includes(name) : !existsSync(join(root, name))));
+  if (missing.length === 0) return;
+  throw k3spError("K3SP_RUNTIME_FAILED", {
+    message: `cgroup v${unified ? 2 : 1}: the controller${missing.length > 1 ? "s" : ""} ${missing.join(" and ")} of ${root} ${missing.length > 1 ? "are" : "is"} not enabled`,
+    detail: ["k3s-p check-config looks for what else is missing"],
+    fix: `add ${missing.flatMap((name) => (name === "memory" ? ["cgroup_memory=1", "cgroup_enable=memory"] : [`cgroup_enable=${name}`])).join(" ")} to the kernel's command line (on a Raspberry Pi, /boot/firmware/cmdline.txt) and reboot`,
+    plugin: "containerd",
+  });
 }
 
 const capSysResource = 24n;

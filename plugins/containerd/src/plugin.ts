@@ -6,7 +6,7 @@ import { renderConfig, type ContainerdSettings } from "./config-toml.ts";
 import { openChannel, type CriChannel } from "./cri.ts";
 import { runDaemon } from "./daemon.ts";
 import { eventHub } from "./events.ts";
-import { findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus, type Programs } from "./host.ts";
+import { checkControllers, findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus, type Programs } from "./host.ts";
 import { renderHosts, writeHosts } from "./hosts-toml.ts";
 import { importBytes, watchImages, type ImageImport } from "./images.ts";
 import { loopback } from "./loopback.ts";
@@ -34,6 +34,7 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
   async start(ctx) {
     const { paths } = ctx.needs.node;
     requireRoot();
+    checkControllers();
     const programs = findPrograms();
     const pause = pauseImage(process.arch === "arm64" ? "arm64" : "x64");
     const sandboxImage = ownPauseImage(ctx.config) || pause.name;

@@ -10,11 +10,14 @@ export interface Link {
 
 export async function must(runner: Runner, command: string, args: readonly string[], stdin?: string): Promise<string> {
   const result = await runner.run(command, args, { ...(stdin !== undefined && { stdin }) }).catch((cause) => {
-    throw k3spError("K3SP_PROGRAM_MISSING", { message: `"${command}" cannot be run`, cause, plugin: "flannel" });
+    throw k3spError("K3SP_PROGRAM_MISSING", { message: `"${command}" cannot be run`, cause, plugin: "flannel", fix: `apt-get install ${packageOf[command] ?? command}` });
   });
   if (result.code === 0) return result.stdout;
   throw new Error(`${command} ${args.join(" ")}: ${result.stderr.trim() || `exit ${result.code}`}`);
 }
+
+/** In Debian. */
+const packageOf: Readonly<Record<string, string>> = { ip: "iproute2", bridge: "iproute2", nft: "nftables" };
 
 export const loadRules = (runner: Runner, rules: string) => must(runner, "nft", ["-f", "-"], rules);
 

@@ -114,3 +114,11 @@ test("comes to the same end over a bad network", async () => {
   }));
   expect(outcomes.flat()).toEqual([]);
 });
+
+test("pods of IPv6 are refused before anything is touched", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "flannel-"));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
+  await expect(startAlone(plugin, { needs: { node: testNode(dir, {}, { clusterCidr: ["fd00:42::/56", "10.42.0.0/16"] }) }, dir })).rejects.toMatchObject({
+    code: "K3SP_CONFIG_INVALID", message: "cluster-cidr: fd00:42::/56 is not of IPv4, and flannel carries nothing else here",
+  });
+});

@@ -1,7 +1,7 @@
 /** Fills the `cni` slot: a bridge for the node's pods, addresses from the node's pod range, masquerading to the outside. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { definePlugin, messageOf, replaceFile, Skip, type PluginContext } from "@k3s-p/plugin-api";
+import { definePlugin, k3spError, messageOf, parseCidr, replaceFile, Skip, type PluginContext } from "@k3s-p/plugin-api";
 import { installCni } from "@k3s-p/plugin-api/cni";
 import { nodes, workQueue, type Node } from "@k3s-p/plugin-api/kube";
 import { cni, kube, node, runner, runtime } from "@k3s-p/plugin-api/slots";
@@ -26,6 +26,7 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
     const { paths } = ctx.needs.node;
     // As in K3s: the user brings a network. The runtime takes it up as soon as its list is there.
     if (ctx.config.backend === "none") throw new Skip(`backend "none": pods wait until a CNI list is put into ${paths.cniConf}`);
+    checkFamily(ctx.needs.node.cluster.clusterCidr[0]!);
     const [{ network, backend }, bridgeFilter] = await Promise.all([describeNetwork(ctx), prepareKernel(ctx.needs.runner)]);
     if (!bridgeFilter) {
       ctx.log.warn("the kernel module br_netfilter is missing: pods of one node do not reach each other by Service address");
@@ -42,6 +43,15 @@ export default definePlugin<typeof cni, typeof needs, {}, Config>({
     return { confList: list, status: async () => ({ ready: true }) };
   },
 });
+
+/** Upstream's flannel carries IPv6, too. */
+function checkFamily(clusterCidr: string): void {
+  if (parseCidr(clusterCidr)?.family === 4) return;
+  throw k3spError("K3SP_CONFIG_INVALID", {
+    message: `cluster-cidr: ${clusterCidr} is not of IPv4, and flannel carries nothing else here`, plugin: "flannel",
+    fix: "give --cluster-cidr and --service-cidr an IPv4 network first, or bring another network with --plugin or --flannel-backend none",
+  });
+}
 
 interface Described {
   readonly network: PodNetwork;

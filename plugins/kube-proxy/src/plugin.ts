@@ -1,5 +1,5 @@
 /** Fills the `proxy` slot: Service addresses and node ports as one nftables table. */
-import { definePlugin, k3spError, type PluginContext } from "@k3s-p/plugin-api";
+import { definePlugin, k3spError, parseCidr, type PluginContext } from "@k3s-p/plugin-api";
 import { kube, node, proxy, runner, type Runner } from "@k3s-p/plugin-api/slots";
 import { servePages, type PageTable } from "@k3s-p/plugin-api/pages";
 import { healthPorts } from "./health-ports.ts";
@@ -17,6 +17,7 @@ export default definePlugin<typeof proxy, typeof needs, {}, ProxyConfig>({
   needs,
   async start(ctx) {
     const { name, cluster } = ctx.needs.node;
+    checkFamily(cluster.serviceCidr[0]!);
     if (process.getuid?.() !== 0) {
       throw k3spError("K3SP_ROOT_REQUIRED", { message: "kube-proxy writes nftables rules", fix: "run the server as root, or without a node: --disable-agent" });
     }
@@ -42,6 +43,15 @@ export default definePlugin<typeof proxy, typeof needs, {}, ProxyConfig>({
   },
   ready: (impl) => impl.synced(),
 });
+
+/** Upstream's proxy serves IPv6, too. */
+function checkFamily(serviceCidr: string): void {
+  if (parseCidr(serviceCidr)?.family === 4) return;
+  throw k3spError("K3SP_CONFIG_INVALID", {
+    message: `service-cidr: ${serviceCidr} is not of IPv4, and kube-proxy serves nothing else here`, plugin: "kube-proxy",
+    fix: "give --service-cidr and --cluster-cidr an IPv4 network first, or bring another proxy with --plugin",
+  });
+}
 
 function serve(ctx: Context, name: string, address: Address | undefined, table: PageTable): void {
   if (!address) return;
