@@ -18,3 +18,5 @@ test("an IPv6 address may end as IPv4", () => {
   expect(ipToInt("::ffff:10.0.0.1")).toBe(ipToInt("::ffff:a00:1"));
   expect(parseCidr("64:ff9b::10.0.0.0/104")).toEqual(parseCidr("64:ff9b::a00:0/104"));
 });
+
+test.each(["fd00:0:0:1::1", "fd00::1:0:0:1:1", "::1:0:0:1:1:1", "2001:db8::1:0:0:1", "::", "::1", "1::", "fd00:0:1:2:3:4:5:6"])("%s is written as RFC 5952 says", (ip) => expect(intToIp(ipToInt(ip), 6)).toBe(ip));

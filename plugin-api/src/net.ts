@@ -24,9 +24,11 @@ const inGroups = (ip: string): string => ip.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$
 
 export function intToIp(value: bigint, family: 4 | 6): string {
   if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join(".");
-  const groups = Array.from({ length: 8 }, (_, i) => ((value >> BigInt(112 - 16 * i)) & 0xffffn).toString(16));
-  const zeros = /(?:^|:)0(?::0)+(?:$|:)/.exec(groups.join(":"));
-  return zeros ? groups.join(":").replace(zeros[0], "::") : groups.join(":");
+  const text = Array.from({ length: 8 }, (_, i) => ((value >> BigInt(112 - 16 * i)) & 0xffffn).toString(16)).join(":");
+  // The longest run of zeros is left out, the first of equally long ones (RFC 5952).
+  const lengthOf = (run: readonly string[]): number => run[0]!.replaceAll(":", "").length;
+  const [zeros] = [...text.matchAll(/(?:^|:)0(?::0)+(?:$|:)/g)].sort((a, b) => lengthOf(b) - lengthOf(a));
+  return zeros ? `${text.slice(0, zeros.index)}::${text.slice(zeros.index + zeros[0].length)}` : text;
 }
 
 /** Parses `10.42.0.0/16`; undefined when it is not a CIDR. The base has its host bits cleared. */
