@@ -100,3 +100,9 @@ describe("an Event", () => {
     expect([core.nameRule, events.nameRule]).toEqual(["path", undefined]);
   });
 });
+
+it("has no more ready replicas than replicas", () => {
+  const row = rowOf("", "replicationcontrollers");
+  const next = { metadata: { name: "rc" }, status: { replicas: 1, readyReplicas: 2 } };
+  expect(lines(row.validateStatusUpdate!(next, next, fakeContext()))).toEqual(["status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas"]);
+});

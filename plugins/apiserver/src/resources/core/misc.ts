@@ -8,13 +8,23 @@ import {
   defaultEndpoints, defaultLimitRange, defaultPodTemplateObject, defaultReplicationController, defaultResourceQuota,
 } from "./defaults.ts";
 import { validateReplicationController } from "../apps/validate.ts";
+import { validateReplicaSetStatus } from "../apps/validate-status.ts";
+import { items } from "../fields.ts";
 import { validateLimitRange } from "./validate-limits.ts";
 import { validateQuotaStatus, validateResourceQuota, validateResourceQuotaUpdate } from "./validate-quota.ts";
 import { validatePodTemplate } from "./validate-pod.ts";
-import { validateEndpoints } from "./validate-endpoints.ts";
+import { validateEndpoints, validateEndpointsUpdate } from "./validate-endpoints.ts";
+import { warnOfAddress } from "./warn-address.ts";
 import { warnOfTemplate, warnOfWorkload } from "./warn-pod.ts";
 
-export const endpoints: Behaviour = { columns: endpointsColumns, defaults: defaultEndpoints, validate: validateEndpoints, validateUpdate: validateEndpoints };
+export const endpoints: Behaviour = {
+  columns: endpointsColumns,
+  defaults: defaultEndpoints,
+  validate: validateEndpoints,
+  validateUpdate: validateEndpointsUpdate,
+  warnings: (object) => items(object, "subsets").flatMap((subset, i) => ["addresses", "notReadyAddresses"].flatMap((list) =>
+    items(subset, list).flatMap(({ ip }, j) => warnOfAddress(`subsets[${i}].${list}[${j}].ip`, ip)))),
+};
 
 export const resourceQuota: Behaviour = {
   ...withStatus(),
@@ -48,6 +58,7 @@ export const replicationController: Behaviour = {
   defaults: defaultReplicationController,
   validate: validateReplicationController,
   validateUpdate: validateReplicationController,
+  validateStatusUpdate: validateReplicaSetStatus,
   warnings: warnOfWorkload,
   selectableFields: { "status.replicas": (o) => String(o.status?.replicas ?? 0) },
 };

@@ -19,7 +19,7 @@ export function settleFamilies(spec: Obj, old: Obj | undefined, cluster: Cluster
   if (old && isUnchangedPreference(spec, old)) return [];
   const isSelectorless = spec.clusterIP === "None" && Object.keys(spec.selector ?? {}).length === 0;
   spec.ipFamilyPolicy ??= old?.ipFamilyPolicy ?? (isSelectorless ? "RequireDualStack" : "SingleStack");
-  const malformed = validateAddresses(spec);
+  const malformed = validateAddresses(spec, new Set(old?.clusterIPs));
   if (malformed.length > 0) return malformed;
   const errors = [...(old ? settleReduction(spec, old) : []), ...checkSingle(spec), ...inferFamilies(spec, cluster)];
   if (errors.length > 0) return errors;

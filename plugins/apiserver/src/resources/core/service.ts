@@ -6,6 +6,7 @@ import { defaultService } from "./service-defaults.ts";
 import { prepareServiceCreate, prepareServiceUpdate } from "./service-strategy.ts";
 import { validateLoadBalancerStatus } from "./validate-endpoints.ts";
 import { validateService, validateServiceUpdate } from "./validate-service.ts";
+import { warnOfAddress, warnOfRange } from "./warn-address.ts";
 
 export const service: Behaviour = {
   columns: serviceColumns,
@@ -15,14 +16,23 @@ export const service: Behaviour = {
   validate: validateService,
   validateUpdate: validateServiceUpdate,
   validateStatusUpdate: validateLoadBalancerStatus,
-  warnings: warnOfService,
+  warnings: (object) => [...warnOfFields(object), ...warnOfAddresses(object.spec)],
   selectableFields: { "spec.clusterIP": (o) => o.spec?.clusterIP ?? "", "spec.type": (o) => o.spec?.type ?? "" },
 };
 
 const HINTS = "service.kubernetes.io/topology-aware-hints";
 
+function warnOfAddresses({ clusterIPs, externalIPs, loadBalancerIP, loadBalancerSourceRanges }: Obj): string[] {
+  const each = (name: string, texts: readonly string[] | undefined, warn: typeof warnOfAddress): string[] => (texts ?? []).flatMap((text, i) => warn(`spec.${name}[${i}]`, text));
+  return [
+    ...each("clusterIPs", clusterIPs, warnOfAddress), ...each("externalIPs", externalIPs, warnOfAddress),
+    ...(loadBalancerIP ? warnOfAddress("spec.loadBalancerIP", loadBalancerIP) : []),
+    ...each("loadBalancerSourceRanges", loadBalancerSourceRanges, warnOfRange),
+  ];
+}
+
 /** Fields that go, and those that have no effect together. */
-function warnOfService({ metadata, spec }: Obj): string[] {
+function warnOfFields({ metadata, spec }: Obj): string[] {
   const isExternal = spec.type === "ExternalName";
   const isHeadless = spec.type === "ClusterIP" && spec.clusterIP === "None";
   const warnings: readonly (readonly [boolean, string])[] = [

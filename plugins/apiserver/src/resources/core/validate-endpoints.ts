@@ -7,22 +7,28 @@ import { dns1123Label, dns1123Subdomain, ipAddress, portNumber, qualifiedName } 
 
 export const protocols = ["SCTP", "TCP", "UDP"];
 
-export function validateEndpoints(endpoints: Obj): FieldError[] {
+export const validateEndpoints = (endpoints: Obj): FieldError[] => validateSubsets(endpoints, new Set());
+
+/** Addresses that there are stay, also those of which more is asked by now. */
+export const validateEndpointsUpdate = (endpoints: Obj, old: Obj): FieldError[] =>
+  validateSubsets(endpoints, new Set(items(old, "subsets").flatMap((subset) => [...items(subset, "addresses"), ...items(subset, "notReadyAddresses")]).map(({ ip }) => ip)));
+
+function validateSubsets(endpoints: Obj, known: ReadonlySet<string>): FieldError[] {
   return items(endpoints, "subsets").flatMap((subset, i) => {
     const at = `subsets[${i}]`;
     const isEmpty = !subset.addresses?.length && !subset.notReadyAddresses?.length;
     const ports = items(subset, "ports");
     return [
       ...(isEmpty ? [required(at, "must specify `addresses` or `notReadyAddresses`")] : []),
-      ...["addresses", "notReadyAddresses"].flatMap((list) => items(subset, list).flatMap((address, j) => validateAddress(`${at}.${list}[${j}]`, address))),
+      ...["addresses", "notReadyAddresses"].flatMap((list) => items(subset, list).flatMap((address, j) => validateAddress(`${at}.${list}[${j}]`, address, known))),
       ...ports.flatMap((port, j) => validatePort(`${at}.ports[${j}]`, port, ports.length > 1)),
     ];
   });
 }
 
-function validateAddress(at: string, { ip = "", hostname, nodeName }: Obj): FieldError[] {
+function validateAddress(at: string, { ip = "", hostname, nodeName }: Obj, known: ReadonlySet<string>): FieldError[] {
   return [
-    ...invalidAll(`${at}.ip`, ip, ipAddress(ip)),
+    ...(known.has(ip) ? [] : invalidAll(`${at}.ip`, ip, ipAddress(ip))),
     ...(hostname ? invalidAll(`${at}.hostname`, hostname, dns1123Label(hostname)) : []),
     ...(nodeName != null ? invalidAll(`${at}.nodeName`, nodeName, dns1123Subdomain(nodeName)) : []),
     ...notSpecial(`${at}.ip`, ip),

@@ -65,6 +65,10 @@ describe("a Service", () => {
     [{ externalName: "a.example" }, ['spec.externalName is ignored when spec.type is not "ExternalName"']],
     [{ trafficDistribution: "PreferClose" }, ['spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"']],
     [{ trafficDistribution: "PreferSameNode" }, []],
+    [{ type: "LoadBalancer", loadBalancerIP: "FD00::1", loadBalancerSourceRanges: ["fd00:0::/64", "10.0.0.0/8"] }, [
+      'spec.loadBalancerIP: IPv6 address "FD00::1" should be in RFC 5952 canonical format ("fd00::1")',
+      'spec.loadBalancerSourceRanges[0]: IPv6 CIDR value "fd00:0::/64" should be in RFC 5952 canonical format ("fd00::/64")',
+    ]],
   ])("warns of %j", (spec, warnings) => expect(services.warnings!(created(services, service(spec)).object)).toEqual(warnings));
 
   it("may not change its address", () => {
@@ -94,6 +98,14 @@ describe("a Service", () => {
     expect([again.errors, again.object.spec.clusterIPs]).toEqual([[], [old.spec.clusterIP, expect.stringMatching(/^fd00:43::/)]]);
   });
 
+  it("keeps ranges that were once taken, and takes no more of their kind", () => {
+    const { object } = created(services, service({ type: "LoadBalancer", loadBalancerSourceRanges: ["10.0.0.0/8"] }));
+    const old = { ...object, spec: { ...object.spec, loadBalancerSourceRanges: ["10.0.0.1/8"] } };
+    expect(updated(services, old, (o) => (o.spec.selector = { a: "b" })).errors).toEqual([]);
+    expect(updated(services, old, (o) => o.spec.loadBalancerSourceRanges.push("10.0.0.2/8")).errors)
+      .toEqual(['spec.LoadBalancerSourceRanges[1]: Invalid value: "10.0.0.2/8": must not have bits set beyond the prefix length']);
+  });
+
   it.each<[Obj, Obj, string[]]>([
     [{}, { ip: "192.0.2.1", ipMode: "VIP" }, ["status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"]],
     [{ type: "LoadBalancer" }, { ip: "192.0.2.1", ipMode: "VIP" }, []],
@@ -121,5 +133,13 @@ describe("Endpoints", () => {
     [{ addresses: [{ ip: "10.0.0.1" }], ports: [{ port: 1 }, { port: 2, name: "b" }] }, "subsets[0].ports[0].name: Required value"],
   ])("are refused with %j", (subset, ...errors) => {
     expect(created(endpoints, { metadata: { name: "e" }, subsets: [subset] }).errors).toEqual(errors);
+  });
+
+  it("keep addresses that were once taken, and warn of those that are written otherwise", () => {
+    const subsets = (...ips: string[]): Obj => ({ metadata: { name: "e" }, subsets: [{ addresses: ips.map((ip) => ({ ip })) }] });
+    const old = subsets("::ffff:10.0.0.1");
+    expect(updated(endpoints, old, (o) => (o.metadata!.labels = { a: "b" })).errors).toEqual([]);
+    expect(created(endpoints, old).errors).toContain('subsets[0].addresses[0].ip: Invalid value: "::ffff:10.0.0.1": must not be an IPv4-mapped IPv6 address');
+    expect(endpoints.warnings!(subsets("10.0.0.1", "FD00::1"))).toEqual(['subsets[0].addresses[1].ip: IPv6 address "FD00::1" should be in RFC 5952 canonical format ("fd00::1")']);
   });
 });

@@ -19,7 +19,14 @@ const isHeadless = ({ clusterIPs }: Obj): boolean => clusterIPs?.length === 1 &&
 export const isAccessible = ({ type, externalIPs }: Obj): boolean =>
   type === "NodePort" || type === "LoadBalancer" || (type === "ClusterIP" && externalIPs?.length > 0);
 
-export function validateService({ metadata, spec }: Obj): FieldError[] {
+/** Addresses and ranges that were taken once, when less was asked of them. */
+type Known = ReadonlySet<string>;
+
+const textsOf = ({ clusterIPs, externalIPs, loadBalancerSourceRanges }: Obj): string[] => [clusterIPs, externalIPs, loadBalancerSourceRanges].flatMap((list) => list ?? []);
+
+export const validateService = (service: Obj): FieldError[] => validateWith(service, new Set());
+
+function validateWith({ metadata, spec }: Obj, known: Known): FieldError[] {
   const ports = items(spec, "ports");
   const isExternal = spec.type === "ExternalName";
   return [
@@ -30,12 +37,12 @@ export function validateService({ metadata, spec }: Obj): FieldError[] {
     ...validatePorts(ports),
     ...validateLabels("spec.selector", spec.selector),
     ...validateAffinity(spec),
-    ...validateAddresses(spec),
-    ...((spec.externalIPs ?? []) as string[]).flatMap((ip, i) => validateExternalIp(`spec.externalIPs[${i}]`, ip)),
+    ...validateAddresses(spec, known),
+    ...((spec.externalIPs ?? []) as string[]).flatMap((ip, i) => validateExternalIp(`spec.externalIPs[${i}]`, ip, known)),
     ...oneOf("spec.type", spec.type, types),
     ...(spec.type === "ClusterIP" ? ports.flatMap(({ nodePort }, i) => (nodePort ? [forbidden(`spec.ports[${i}].nodePort`, "may not be used when `type` is 'ClusterIP'")] : [])) : []),
     ...validateUnique(ports),
-    ...validateSourceRanges(spec, metadata?.annotations?.[RANGES]),
+    ...validateSourceRanges(spec, metadata?.annotations?.[RANGES], known),
     ...(spec.allocateLoadBalancerNodePorts != null && spec.type !== "LoadBalancer" ? [forbidden("spec.allocateLoadBalancerNodePorts", ONLY_LOAD_BALANCER)] : []),
     ...validateClass(spec),
     ...validateTraffic(spec),
@@ -102,7 +109,7 @@ function validateAffinity(spec: Obj): FieldError[] {
 }
 
 /** Cluster addresses and families, which depend on one another; also checked before addresses are allocated. */
-export function validateAddresses(spec: Obj): FieldError[] {
+export function validateAddresses(spec: Obj, known: Known = new Set()): FieldError[] {
   if (spec.type === "ExternalName") return [];
   const ips: string[] = spec.clusterIPs ?? [];
   const families: string[] = spec.ipFamilies ?? [];
@@ -117,7 +124,7 @@ export function validateAddresses(spec: Obj): FieldError[] {
   });
   errors.push(...optionalOneOf("spec.ipFamilyPolicy", spec.ipFamilyPolicy, ["PreferDualStack", "RequireDualStack", "SingleStack"]));
   const malformed = ips.flatMap((ip, i) => {
-    if (i > 0 || ip !== "None") return invalidAll(`${at}[${i}]`, ip, ipAddress(ip));
+    if (i > 0 || ip !== "None") return known.has(ip) ? [] : invalidAll(`${at}[${i}]`, ip, ipAddress(ip));
     return ips.length > 1 ? [invalidValue(at, ips, "'None' must be the first and only value")] : [];
   });
   errors.push(...malformed);
@@ -134,13 +141,13 @@ function validateFamilies(ips: readonly string[], families: readonly string[]): 
   ];
 }
 
-function validateExternalIp(field: string, ip: string): FieldError[] {
-  const malformed = invalidAll(field, ip, ipAddress(ip));
+function validateExternalIp(field: string, ip: string, known: Known): FieldError[] {
+  const malformed = known.has(ip) ? [] : invalidAll(field, ip, ipAddress(ip));
   return malformed.length > 0 ? malformed : notSpecial(field, ip);
 }
 
 /** The annotation is what there was before the field. */
-function validateSourceRanges({ type, loadBalancerSourceRanges }: Obj, annotation: string | undefined): FieldError[] {
+function validateSourceRanges({ type, loadBalancerSourceRanges }: Obj, annotation: string | undefined, known: Known): FieldError[] {
   const ranges: string[] = loadBalancerSourceRanges ?? [];
   const isField = ranges.length > 0;
   if (!isField && annotation === undefined) return [];
@@ -148,7 +155,7 @@ function validateSourceRanges({ type, loadBalancerSourceRanges }: Obj, annotatio
   const given = isField ? ranges : (annotation!.trim() ? annotation!.split(",") : []);
   return [
     ...(type === "LoadBalancer" ? [] : [forbidden(at, ONLY_LOAD_BALANCER)]),
-    ...given.map((range) => range.trim()).flatMap((range, i) => invalidAll(isField ? `${at}[${i}]` : at, range, cidr(range))),
+    ...given.flatMap((text, i) => (known.has(text) ? [] : invalidAll(isField ? `${at}[${i}]` : at, text.trim(), cidr(text.trim())))),
   ];
 }
 
@@ -184,7 +191,8 @@ export function validateServiceUpdate(service: Obj, old: Obj): FieldError[] {
   if (needsHealthCheck(now) && needsHealthCheck(before) && now.healthCheckNodePort !== before.healthCheckNodePort) {
     errors.push(forbidden("spec.healthCheckNodePort", IMMUTABLE));
   }
-  return [...errors, ...validateService(service)];
+  const annotation: string | undefined = old.metadata?.annotations?.[RANGES];
+  return [...errors, ...validateWith(service, new Set([...textsOf(before), ...(annotation?.split(",") ?? [])]))];
 }
 
 function validateIpsUpdate(now: Obj, before: Obj): FieldError[] {

@@ -40,4 +40,12 @@ describe("an EndpointSlice", () => {
     expect(generation({ ...object, metadata: { ...object.metadata, labels: { a: "b" } } })).not.toBe(generation(object));
     expect(generation({ ...object, metadata: { ...object.metadata, annotations: { a: "b" } } })).toBe(generation(object));
   });
+
+  it("keeps endpoints that were once taken, and warns of addresses that are written otherwise", () => {
+    const old = slice({ addressType: "IPv6", endpoints: [{ addresses: ["::1"], conditions: {} }] });
+    expect(updated(slices, old, (o) => (o.metadata!.labels = { a: "b" })).errors).toEqual([]);
+    expect(created(slices, old).errors).not.toEqual([]);
+    expect(slices.warnings!(slice({ endpoints: [{ addresses: ["fd00::1", "FD00::1"] }] })))
+      .toEqual(['endpoints[0].addresses[1]: IPv6 address "FD00::1" should be in RFC 5952 canonical format ("fd00::1")']);
+  });
 });

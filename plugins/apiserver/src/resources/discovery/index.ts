@@ -3,6 +3,7 @@ import type { Behaviour } from "../row.ts";
 import { rowsOf } from "../row.ts";
 import { ageColumn, nameColumn, text } from "../columns.ts";
 import { ensure, fill, items, same } from "../fields.ts";
+import { warnOfAddress } from "../core/warn-address.ts";
 import { firstThree } from "../human.ts";
 import type { Column, Obj, ResourceDef } from "../types.ts";
 import { validateEndpointSlice, validateEndpointSliceUpdate } from "./validate.ts";
@@ -36,6 +37,7 @@ const endpointSlice: Behaviour = {
   prepareUpdate: dropTopology,
   validate: validateEndpointSlice,
   validateUpdate: validateEndpointSliceUpdate,
+  warnings: (slice) => items(slice, "endpoints").flatMap(({ addresses }, i) => ((addresses ?? []) as string[]).flatMap((ip, j) => warnOfAddress(`endpoints[${i}].addresses[${j}]`, ip))),
   generationOf: ({ metadata, addressType, endpoints, ports }) => ({ labels: metadata?.labels, addressType, endpoints, ports }),
 };
 

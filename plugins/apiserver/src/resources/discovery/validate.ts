@@ -1,7 +1,7 @@
 /** Validation of EndpointSlices. */
 import { isIP } from "node:net";
 import { notSpecial, protocols } from "../core/validate-endpoints.ts";
-import { isObject, items } from "../fields.ts";
+import { isObject, items, same } from "../fields.ts";
 import type { Obj } from "../types.ts";
 import { duplicate, type FieldError, IMMUTABLE, invalidAll, invalidValue, oneOf, required, tooMany } from "../validate/field.ts";
 import { dns1123Label, dns1123Subdomain, labelValue, qualifiedName, validateLabels } from "../validate/names.ts";
@@ -13,16 +13,15 @@ const MAX_TOPOLOGY = 16;
 const MAX_HINTS = 8;
 const addressTypes = ["FQDN", "IPv4", "IPv6"];
 
-export const validateEndpointSlice = (slice: Obj): FieldError[] => [
-  ...oneOf("addressType", slice.addressType, addressTypes),
-  ...validateEndpoints(items(slice, "endpoints"), slice.addressType),
-  ...validatePorts(items(slice, "ports")),
+export const validateEndpointSlice = (slice: Obj): FieldError[] => [...validateHead(slice), ...validateEndpoints(items(slice, "endpoints"), slice.addressType)];
+
+/** Endpoints that there are stay, also those of whose addresses more is asked by now. */
+export const validateEndpointSliceUpdate = (slice: Obj, old: Obj): FieldError[] => [
+  ...(same(slice.endpoints, old.endpoints) ? validateHead(slice) : validateEndpointSlice(slice)),
+  ...(slice.addressType === old.addressType ? [] : [invalidValue("addressType", slice.addressType, IMMUTABLE)]),
 ];
 
-export function validateEndpointSliceUpdate(slice: Obj, old: Obj): FieldError[] {
-  const errors = validateEndpointSlice(slice);
-  return slice.addressType === old.addressType ? errors : [...errors, invalidValue("addressType", slice.addressType, IMMUTABLE)];
-}
+const validateHead = (slice: Obj): FieldError[] => [...oneOf("addressType", slice.addressType, addressTypes), ...validatePorts(items(slice, "ports"))];
 
 function validateEndpoints(endpoints: readonly Obj[], type: string): FieldError[] {
   if (endpoints.length > MAX_ENDPOINTS) return [tooMany("endpoints", endpoints.length, MAX_ENDPOINTS)];
