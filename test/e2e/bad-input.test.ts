@@ -139,6 +139,66 @@ describe.skipIf(reason)("bad input", () => {
     expect((await sandbox.run(["cat", "/var/lib/rancher/k3s/agent/containerd/containerd.log"])).stdout).toContain("this disk is broken\n");
   });
 
+  test("an nft that is missing: the error ends with its package, and nothing is said of what was under way", async () => {
+    const places = (await sandbox.run(["sh", "-c", "ls /usr/sbin/nft /sbin/nft /usr/bin/nft 2>/dev/null"])).stdout.trim().split("\n");
+    for (const place of places) await sandbox.run(["mount", "--bind", "/dev/null", place]);
+    const { code, stderr } = await runServer(sandbox, []);
+    for (const place of places) await sandbox.run(["umount", place]);
+    expect([code, stderr.match(/^K3SP_PROGRAM_MISSING {2}"nft" cannot be run\n {2}cause: .*\n {2}fix: apt-get install nftables$/m)], stderr).toEqual([1, expect.anything()]);
+    expect(stderr).not.toContain("the database thread has ended");
+  });
+
+  test("a machine without the cgroup controllers that containers need", async () => {
+    await sandbox.run(["mount", "-t", "tmpfs", "none", "/sys/fs/cgroup"]);
+    const text = await errorOf([]);
+    await sandbox.run(["umount", "/sys/fs/cgroup"]);
+    expect(text).toMatch(/^K3SP_RUNTIME_FAILED {2}cgroup v1: the controllers memory and cpuset of \/sys\/fs\/cgroup are not enabled\n {2}k3s-p check-config .*\n {2}fix: add cgroup_memory=1 cgroup_enable=memory cgroup_enable=cpuset to the kernel's command line .*$/);
+  });
+
+  test("networks of IPv6 alone", async () => {
+    expect(await errorOf(["--cluster-cidr", "fd00:42::/56", "--service-cidr", "fd00:43::/112"])).toMatch(/^K3SP_CONFIG_INVALID {2}(cluster|service)-cidr: fd00:4\S+ is not of IPv4, and (flannel carries|kube-proxy serves) nothing else here\n {2}fix: give --/);
+  });
+
+  test.each([
+    ["a host's name with an underscore", ["--node-name", "my_host"], /^K3SP_FLAG_INVALID {2}node-name: "my_host" is not a valid node name\n/],
+    ["an argument that upstream's API server does not know", ["--kube-apiserver-arg", "audit-log-pth=-"], /^K3SP_FLAG_UNKNOWN {2}kube-apiserver-arg: unknown flag: --audit-log-pth; did you mean "--audit-log-path"\?\n {2}from --kube-apiserver-arg\n {2}fix: /],
+  ])("%s", async (_, args, message) => {
+    const { code, stdout, stderr } = await runServer(sandbox, [...api, ...args]);
+    expect([code, stdout, stderr], "nothing has started").toEqual([1, "", expect.stringMatching(message)]);
+  });
+
+  test("a second server on the same data directory, which leaves the first one alone", async () => {
+    const main = join(import.meta.dirname, "../../core/src/cli/main.ts");
+    const first = sandbox.spawn([process.execPath, main, "server", "--node-name", "node1", ...api, "--data-dir", "/var/lib/rancher/one"]);
+    let output = "";
+    const ready = new Promise<void>((resolve) => first.stderr!.setEncoding("utf8").on("data", (chunk: string) => {
+      output += chunk;
+      if (output.includes('"msg":"ready in ')) resolve();
+    }));
+    await Promise.race([ready, new Promise((resolve) => first.on("close", resolve))]);
+    const text = await errorOf([...api, "--data-dir", "/var/lib/rancher/one", "--https-listen-port", "7443"]);
+    const ended = new Promise((resolve) => first.on("close", resolve));
+    first.kill("SIGTERM");
+    expect(await ended, output).toBe(0);
+    expect(output.split("\n").filter((line) => line && !line.startsWith('{"level":30'))).toEqual([]);
+    expect(text).toMatch(/^K3SP_DATASTORE_LOCKED {2}\/var\/lib\/rancher\/one\/server\/db\/state\.db is used by another process\n {2}.*\n {2}fix: stop the other server that uses this data directory$/);
+  });
+
+  test("a machine without an address runs, and says who will not reach the API server", async () => {
+    const main = join(import.meta.dirname, "../../core/src/cli/main.ts");
+    await sandbox.run(["sh", "-c", "ip -4 address save dev eth0 > /run/addresses && ip -4 address flush dev eth0"]);
+    const server = sandbox.spawn([process.execPath, main, "server", "--node-name", "node1", "--data-dir", "/var/lib/rancher/alone"]);
+    const ended = new Promise((resolve) => server.on("close", resolve));
+    let output = "";
+    server.stderr!.setEncoding("utf8").on("data", (chunk: string) => {
+      output += chunk;
+      if (output.includes('"msg":"ready in ')) server.kill("SIGTERM");
+    });
+    expect(await ended, output).toBe(0);
+    await sandbox.run(["sh", "-c", `ip address restore < /run/addresses; ip route replace default via ${sandbox.peerIp}`]);
+    expect(output).toContain("node-ip: at 127.0.0.1 pods do not reach the API server: give this machine an IPv4 address, or name one with --node-ip");
+  });
+
   test("no root: says so at once, and the API alone works", async () => {
     const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     const main = join(import.meta.dirname, "../../core/src/cli/main.ts");
