@@ -8,7 +8,7 @@ import { type PolicyRule, ruleAllows } from "./rules.ts";
 
 const RBAC = "rbac.authorization.k8s.io";
 
-/** Throws 403 when `object` (a role or a binding, of resource `plural`) would grant more than `user` has. */
+/** Throws 403 when `object` (a role or a binding, of resource `plural`) would grant more than `user` has, 404 when nobody knows what. */
 export function checkEscalation(authorizer: Authorizer, user: UserInfo, plural: string, object: Obj, old: Obj | undefined): void {
   const namespace = object.metadata?.namespace ?? "";
   const name = object.metadata?.name ?? "";
@@ -30,7 +30,7 @@ export function checkEscalation(authorizer: Authorizer, user: UserInfo, plural: 
   const rules = authorizer.rulesOfRole(ref, namespace);
   if (!rules) {
     const missing = ref.kind === "Role" ? "role" : "clusterrole";
-    throw refused(plural, name, `${missing}.${RBAC} "${ref.name}" not found`);
+    throw apiError(404, "NotFound", `${missing}.${RBAC} ${JSON.stringify(ref.name)} not found`, { name: ref.name, group: RBAC, kind: missing });
   }
   assertCovered(authorizer, user, namespace, plural, name, rules);
 }
@@ -48,7 +48,7 @@ function assertCovered(
   const missing = rules.flatMap(single).filter((rule) => !held.some((own) => covers(own, rule)));
   if (missing.length === 0) return;
   const groups = user.groups.map((group) => JSON.stringify(group)).join(" ");
-  const lines = [...new Set(missing.map(describe))].join("\n");
+  const lines = [...new Set(compact(missing).map(describe))].sort().join("\n");
   throw refused(plural, name,
     `user ${JSON.stringify(user.name)} (groups=[${groups}]) is attempting to grant RBAC permissions not currently held:\n${lines}`);
 }
@@ -62,6 +62,16 @@ function single(rule: PolicyRule): PolicyRule[] {
       verbs: [verb], apiGroups: [group], resources: [resource], ...(resourceNames && { resourceNames }),
     })))));
   return [...urls, ...resources];
+}
+
+/** Verbs on the same resource, in one rule. */
+function compact(rules: readonly PolicyRule[]): PolicyRule[] {
+  const found = new Map<string, PolicyRule>();
+  for (const { verbs, ...what } of rules) {
+    const key = JSON.stringify(what.nonResourceURLs ? [what, verbs] : what);
+    found.set(key, { ...what, verbs: [...new Set([...(found.get(key)?.verbs ?? []), ...verbs])] });
+  }
+  return [...found.values()];
 }
 
 function covers(own: PolicyRule, wanted: PolicyRule): boolean {

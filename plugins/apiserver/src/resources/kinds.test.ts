@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { testSigningRequest } from "../auth/testing.ts";
 import { hpaFromV2, hpaToV2 } from "./autoscaling/conversion.ts";
 import { eventFromCore, eventToCore } from "./core/event-conversion.ts";
 import { created, fakeContext, rowOf, updated } from "./testing.ts";
@@ -11,7 +12,7 @@ const path = (extra: Obj = {}): Obj => ({ path: "/", pathType: "Prefix", backend
 const ingress = (extra: Obj = {}, host = "a.example.com"): Obj => ({ spec: { rules: [{ host, http: { paths: [path(extra)] } }] } });
 const hpa = (spec: Obj = {}): Obj => ({ spec: { scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "d" }, maxReplicas: 3, ...spec } });
 const csr = (spec: Obj = {}): Obj => ({
-  spec: { request: Buffer.from("-----BEGIN CERTIFICATE REQUEST-----").toString("base64"), usages: ["client auth"], signerName: "example.com/s", ...spec },
+  spec: { request: testSigningRequest({ names: ["x"] }), usages: ["client auth"], signerName: "example.com/s", ...spec },
 });
 const slice = (extra: Obj = {}): Obj => ({ addressType: "IPv4", endpoints: [{ addresses: ["10.0.0.1"] }], ports: [{ port: 80 }], ...extra });
 const binding = (extra: Obj = {}): Obj => ({ roleRef: { kind: "Role", name: "r" }, subjects: [{ kind: "User", name: "u" }], ...extra });
@@ -89,7 +90,7 @@ describe("a refused creation", () => {
     ["rbac.authorization.k8s.io", "roles", { rules: [{ verbs: ["get"], nonResourceURLs: ["/"] }] }, 'rules[0].nonResourceURLs: Invalid value: ["/"]: namespaced rules cannot apply to non-resource URLs'],
     ["rbac.authorization.k8s.io", "rolebindings", binding({ roleRef: { kind: "x", name: "r" } }), 'roleRef.kind: Unsupported value: "x": supported values: "Role", "ClusterRole"'],
     ["rbac.authorization.k8s.io", "clusterrolebindings", binding({ roleRef: { kind: "ClusterRole", name: "r" }, subjects: [{ kind: "ServiceAccount", name: "s" }] }), "subjects[0].namespace: Required value"],
-    ["certificates.k8s.io", "certificatesigningrequests", csr({ signerName: "x" }), 'spec.signerName: Invalid value: "x": must be a fully qualified domain and path of the form "example.com/signer-name"'],
+    ["certificates.k8s.io", "certificatesigningrequests", csr({ signerName: "x" }), 'spec.signerName: Invalid value: "x": must be a fully qualified domain and path of the form \'example.com/signer-name\''],
     ["scheduling.k8s.io", "priorityclasses", { value: 2_000_000_000 }, "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
     ["autoscaling", "horizontalpodautoscalers", hpa({ maxReplicas: 0, minReplicas: undefined }), "spec.maxReplicas: Required value: must be set and greater than 0|spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`"],
     ["policy", "poddisruptionbudgets", { spec: { minAvailable: 1, maxUnavailable: 1 } }, 'spec: Invalid value: {"minAvailable":1,"maxUnavailable":1}: minAvailable and maxUnavailable cannot be both set'],

@@ -81,11 +81,11 @@ export interface ResourceDef {
   readonly prepareCreate?: (object: Obj, ctx: StrategyContext) => void;
   /** Keeps status; the engine bumps `metadata.generation` when `spec` (or what `generationOf` returns) changed. */
   readonly prepareUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => void;
-  /** For writes on `status`; the engine has already restored all but status (and metadata's free parts). */
+  /** For writes on `status` (and `approval`); the engine has already restored all but status (and metadata's free parts). */
   readonly prepareStatusUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => void;
   readonly validate?: (object: Obj, ctx: StrategyContext) => FieldError[];
   readonly validateUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => FieldError[];
-  /** For writes on `status`, where all but status is as it was. */
+  /** For writes on `status` (and `approval`), where all but status is as it was. */
   readonly validateStatusUpdate?: (object: Obj, old: Obj, ctx: StrategyContext) => FieldError[];
   /** Texts for the client about what is accepted and probably not meant; for new objects, and with the old one for changed specs. */
   readonly warnings?: (object: Obj, old?: Obj) => readonly string[];

@@ -108,19 +108,22 @@ async function admit(engine: Engine, call: Call, wanted: Obj, old: Obj, { tracke
   const mayChange = call.subresource in scopes && !engine.admission.changesNothing(request);
   const mutated = await engine.admission.mutate(mayChange && sharesSpec ? { ...request, object: privateCopy(scoped) } : request);
   const next = mayChange ? confine(call, mutated, old) : mutated;
-  if (call.subresource === "status" && def.prepareStatusUpdate) def.prepareStatusUpdate(next, old, context);
+  if (statusParts.has(call.subresource) && def.prepareStatusUpdate) def.prepareStatusUpdate(next, old, context);
   else if (!call.subresource) def.prepareUpdate?.(next, old, context);
   share(next, old);
   // A pod that was just bound is still at its first generation.
   if (call.subresource !== "binding") bumpGeneration(def, next, old);
   const whole = call.subresource === "" || call.subresource === "scale";
-  const validate = whole || specParts.has(call.subresource) ? def.validateUpdate : call.subresource === "status" ? def.validateStatusUpdate : undefined;
+  const validate = whole || specParts.has(call.subresource) ? def.validateUpdate : statusParts.has(call.subresource) ? def.validateStatusUpdate : undefined;
   const errors = [...validateMetadataUpdate(next, old, def), ...(validate?.(next, old, context) ?? [])];
   if (errors.length > 0) throw invalid(def.group, def.kind, call.name, errors);
   if (whole && next.spec !== old.spec) call.warn?.(def.warnings?.(next, old) ?? []);
   await engine.admission.validate(admissionRequest(call, "UPDATE", next, old));
   return next;
 }
+
+/** Subresources that write the status, or a part of it. */
+const statusParts: ReadonlySet<string> = new Set(["approval", "status"]);
 
 /** Subresources that write a part of the spec. */
 const specParts: ReadonlySet<string> = new Set(["ephemeralcontainers", "finalize", "resize"]);

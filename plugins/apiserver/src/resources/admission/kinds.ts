@@ -13,7 +13,7 @@ import { validateFlowSchema, validateFlowStatus, validatePriorityLevel } from ".
 import { validateMutatingBinding, validateMutatingPolicy, validateValidatingBinding, validateValidatingPolicy, validateValidatingPolicyStatus } from "./validate-policy.ts";
 import { validateWebhooks, validateWebhooksUpdate } from "./validate-webhook.ts";
 import { definitionBehaviour } from "../../crd/definition.ts";
-import { validateApiService } from "./validate-extension.ts";
+import { validateApiService, validateApiServiceStatus } from "./validate-extension.ts";
 
 /** Groups that the server itself answers are there as long as it is. */
 const local = { type: "Available", status: "True", reason: "Local", message: "Local APIServices are always available" };
@@ -49,6 +49,7 @@ export const apiService: Behaviour = {
   columns: apiServiceColumns,
   defaults: defaultApiService,
   ...always(validateApiService),
+  validateStatusUpdate: validateApiServiceStatus,
 };
 export const flowSchema: Behaviour = { ...withGeneration(), columns: flowSchemaColumns, defaults: defaultFlowSchema, ...always(validateFlowSchema), validateStatusUpdate: validateFlowStatus };
 export const priorityLevelConfiguration: Behaviour = { ...withGeneration(), columns: priorityLevelColumns, defaults: defaultPriorityLevel, ...always(validatePriorityLevel), validateStatusUpdate: validateFlowStatus };

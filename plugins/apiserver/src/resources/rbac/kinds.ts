@@ -4,7 +4,8 @@ import { always, keepStatus } from "../strategy.ts";
 import type { Obj, StrategyContext } from "../types.ts";
 import { bindingColumns, clusterRoleColumns, csrColumns, roleColumns } from "./columns.ts";
 import { defaultBinding } from "./defaults.ts";
-import { updateOf, validateClusterRole, validateClusterRoleBinding, validateCsr, validateCsrUpdate, validateRole, validateRoleBinding } from "./validate.ts";
+import { updateOf, validateClusterRole, validateClusterRoleBinding, validateRole, validateRoleBinding } from "./validate.ts";
+import { validateCsr, validateCsrUpdate } from "./validate-csr.ts";
 
 export const role: Behaviour = { columns: roleColumns, ...always(validateRole) };
 export const clusterRole: Behaviour = { columns: clusterRoleColumns, ...always(validateClusterRole) };
@@ -42,14 +43,16 @@ export const certificateSigningRequest: Behaviour = {
   prepareStatusUpdate: stampConditions,
   validate: validateCsr,
   validateUpdate: validateCsrUpdate,
+  validateStatusUpdate: validateCsrUpdate,
+  nameRule: "path",
   selectableFields: { "spec.signerName": (o) => o.spec?.signerName ?? "" },
 };
 
 /** Conditions get the times that their writer left out; the approver's fields of the spec are the server's. */
 function stampConditions(object: Obj, old: Obj, { now }: StrategyContext): void {
   for (const condition of object.status?.conditions ?? []) {
-    const before = old.status?.conditions?.find((c: Obj) => c.type === condition.type);
-    condition.lastUpdateTime ??= before?.lastUpdateTime ?? now;
+    const before = old.status?.conditions?.find((c: Obj) => c.type === condition.type && c.status === condition.status);
+    condition.lastUpdateTime ??= now;
     condition.lastTransitionTime ??= before?.lastTransitionTime ?? now;
   }
   if (object.spec && object.spec !== old.spec) for (const field of requestor) object.spec[field] = old.spec?.[field];

@@ -1,8 +1,8 @@
-/** Validation of RBAC and CertificateSigningRequests. */
+/** Validation of RBAC. */
 import { items, same } from "../fields.ts";
 import type { Obj } from "../types.ts";
-import { type FieldError, forbidden, invalidAll, invalidValue, notSupported, required } from "../validate/field.ts";
-import { dns1123Subdomain } from "../validate/names.ts";
+import { type FieldError, invalidAll, invalidValue, notSupported, required } from "../validate/field.ts";
+import { dns1123Subdomain, pathSegment } from "../validate/names.ts";
 import { validateLabelSelector } from "../validate/selector.ts";
 
 const GROUP = "rbac.authorization.k8s.io";
@@ -39,7 +39,7 @@ const validateBinding = (kinds: readonly string[]) => (binding: Obj): FieldError
   const { roleRef } = binding;
   const errors: FieldError[] = roleRef.apiGroup === GROUP ? [] : [notSupported("roleRef.apiGroup", roleRef.apiGroup, [GROUP])];
   if (!kinds.includes(roleRef.kind)) errors.push(notSupported("roleRef.kind", roleRef.kind ?? "", kinds));
-  if (!roleRef.name) errors.push(required("roleRef.name"));
+  errors.push(...(roleRef.name ? invalidAll("roleRef.name", roleRef.name, pathSegment(roleRef.name)) : [required("roleRef.name")]));
   const clusterOnly = kinds.length === 1;
   return [...errors, ...items(binding, "subjects").flatMap((subject, i) => validateSubject(`subjects[${i}]`, subject, clusterOnly))];
 };
@@ -68,55 +68,3 @@ export const updateOf = (validate: (object: Obj) => FieldError[]) => (object: Ob
   const errors = validate(object);
   return same(object.roleRef, old.roleRef) ? errors : [...errors, invalidValue("roleRef", object.roleRef, "cannot change roleRef")];
 };
-
-const MIN_SECONDS = 600;
-const usages = new Set([
-  "signing", "digital signature", "content commitment", "key encipherment", "key agreement", "data encipherment", "cert sign", "crl sign",
-  "encipher only", "decipher only", "any", "server auth", "client auth", "code signing", "email protection", "s/mime", "ipsec end system",
-  "ipsec tunnel", "ipsec user", "timestamping", "ocsp signing", "microsoft sgc", "netscape sgc",
-]);
-
-export function validateCsr({ spec, status }: Obj): FieldError[] {
-  const errors: FieldError[] = [];
-  if (!isPem(spec.request)) errors.push(invalidValue("spec.request", spec.request ?? "", "PEM block type must be CERTIFICATE REQUEST"));
-  if (none(spec.usages)) errors.push(required("spec.usages"));
-  ((spec.usages ?? []) as string[]).forEach((usage, i) => {
-    if (!usages.has(usage)) errors.push(notSupported(`spec.usages[${i}]`, usage, [...usages].sort()));
-  });
-  errors.push(...validateSigner("spec.signerName", spec.signerName));
-  if (spec.expirationSeconds != null && spec.expirationSeconds < MIN_SECONDS) {
-    errors.push(invalidValue("spec.expirationSeconds", spec.expirationSeconds, `may not specify a duration less than ${MIN_SECONDS} seconds (10 minutes)`));
-  }
-  return [...errors, ...validateConditions(items(status, "conditions"))];
-}
-
-function validateConditions(conditions: readonly Obj[]): FieldError[] {
-  const has = (type: string) => conditions.some((c) => c.type === type);
-  return has("Approved") && has("Denied")
-    ? [invalidValue("status.conditions", "Denied", "Approved and Denied conditions are mutually exclusive")] : [];
-}
-
-function isPem(request: unknown): boolean {
-  if (typeof request !== "string") return false;
-  return Buffer.from(request, "base64").toString().includes("-----BEGIN CERTIFICATE REQUEST-----");
-}
-
-function validateSigner(field: string, name: unknown): FieldError[] {
-  if (typeof name !== "string" || name === "") return [required(field)];
-  const [domain = "", ...path] = name.split("/");
-  if (path.length !== 1) return [invalidValue(field, name, 'must be a fully qualified domain and path of the form "example.com/signer-name"')];
-  const errors = invalidAll(field, domain, dns1123Subdomain(domain));
-  if (!domain.includes(".")) errors.push(invalidValue(field, domain, "should be a domain with at least two segments separated by dots"));
-  if (!path[0]) errors.push(invalidValue(field, name, 'must be a fully qualified domain and path of the form "example.com/signer-name"'));
-  return errors;
-}
-
-/** Approval is for good. */
-export function validateCsrUpdate(csr: Obj, old: Obj): FieldError[] {
-  const errors = validateConditions(items(csr.status, "conditions"));
-  for (const type of ["Approved", "Denied", "Failed"]) {
-    const [before, after] = [items(old.status, "conditions"), items(csr.status, "conditions")].map((list) => list.find((c) => c.type === type));
-    if (before && !after) errors.push(forbidden("status.conditions", `updates may not remove a condition of type ${JSON.stringify(type)}`));
-  }
-  return errors;
-}
