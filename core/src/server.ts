@@ -134,7 +134,7 @@ function summary({ plan }: NodePlan, kernel: Kernel): string[] {
   const seconds = (ms: number) => (ms / 1000).toFixed(ms < 995 ? 2 : 1);
   const total = Math.max(0, ...[...kernel.timings.values()].map((t) => t.ready));
   const path = criticalPath(plan.edges, kernel.timings).map((step) => `${step.id} ${seconds(step.ms)}`).join(" -> ");
-  const wrong = kernel.status().filter((s) => ["failed", "skipped", "loading", "starting"].includes(s.state));
+  const wrong = kernel.status().filter((s) => ["failed", "quarantined", "skipped", "loading", "starting"].includes(s.state));
   const disabled = plan.leftOut.filter((l) => !l.why.startsWith("replaced by")).map((l) => l.plugin);
   const ready = `ready in ${seconds(total)} s, ${seconds(performance.now())} s since exec (critical path: ${path})`;
   return [

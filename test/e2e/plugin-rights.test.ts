@@ -143,6 +143,8 @@ describe.skipIf(reason)("plugins of the user's own", () => {
     await cluster.start({ args: ["--plugin", file] });
     expect(cluster.output()).toContain("K3SP_PLUGIN_UNAPPROVED noter 3.0.0 asks for more than was approved; it is optional, so the start goes on without it");
     expect(cluster.output()).not.toMatch(/"plugin":"noter","msg":"restart in/);
+    await expect.poll(() => cluster.output(), { timeout: 5000 }).toContain('"msg":"noter: quarantined (noter 3.0.0 asks for more than was approved)"');
+    expect(await plugin("list")).toMatch(/^noter +3\.0\.0 .* quarantined +\d+s +0 +noter 3\.0\.0 asks for more than was approved$/m);
     expect(await plugin("inspect", "noter")).toMatch(/^approval: +pending\nnotApproved: +kube nodes: delete$/m);
     expect(await plugin("approve", "noter", "--yes")).toContain("noter is approved\nnoter 3.0.0 is ready\n");
   });
