@@ -1,21 +1,25 @@
 /** The node's own care, on the 10 s beat: pressure and eviction, image garbage collection, log rotation. */
-import { readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { messageOf } from "@k3s-p/plugin-api";
 import type { Pod } from "@k3s-p/plugin-api/kube";
 import { podEvent } from "./context.ts";
-import { spaceOf } from "./disk-usage.ts";
+import type { Space } from "./disk-usage.ts";
+import { eviction, IMMEDIATE } from "./eviction.ts";
 import { overuses } from "./local-storage.ts";
 import { containerLogName, podLogDir } from "./paths.ts";
-import { containerNameOf, isStatic, restartCountOf, uidOf } from "./pod.ts";
+import { containerNameOf, restartCountOf, uidOf } from "./pod.ts";
 import type { PodManager } from "./pod-manager.ts";
 import type { PodServices } from "./pod-services.ts";
-import { podTotal, qosClass } from "./resources.ts";
+import type { Stats } from "./server/stats.ts";
+import { nodeMemory, nodeThreads } from "./server/usage.ts";
+import type { Observation, Observations, PressureCondition } from "./thresholds.ts";
+import type { PodUse } from "./victims.ts";
 
 export interface Housekeeping {
   check(): Promise<void>;
-  /** Condition that keeps new pods away. */
-  pressure(): string | undefined;
+  /** Conditions that keep new pods away. */
+  pressure(): readonly PressureCondition[];
   state(): { readonly diskPressure: boolean; readonly memoryPressure: boolean; readonly pidPressure: boolean };
   /** Removes unused images until usage is below the low mark; also used in tests. */
   collectImages(): Promise<void>;
@@ -23,62 +27,64 @@ export interface Housekeeping {
 
 const IMAGE_GC_PERIOD = 300_000;
 const IMAGE_MIN_AGE = 120_000;
-/** DiskPressure stays for this long after the last time that space was short. */
-const PRESSURE_PERIOD = 300_000;
-const PID_RESERVE = 100;
 
-export function housekeeping(services: PodServices, manager: PodManager): Housekeeping {
-  const { runtime, node, options, clock, log } = services;
+type NodeEvent = (reason: string, message: string) => void;
+
+export function housekeeping(services: PodServices, manager: PodManager, stats: Stats, nodeEvent: NodeEvent): Housekeeping {
+  const { runtime, node, options, clock, log, memoryCapacity, figures } = services;
   let imagesChecked = 0;
-  let shortOfDisk = -Infinity;
-  let pidPressure = false;
   /** When an image was first seen unused. */
   const unused = new Map<string, number>();
-
-  const diskPressure = (): boolean => clock.now() - shortOfDisk < PRESSURE_PERIOD;
+  let imageFs: string | undefined;
+  const keeper = eviction({
+    options: options.eviction, now: clock.now, observe, pods: manager.active, uses: () => podUses(stats),
+    reclaimDisk: async () => void (await removeImages(Infinity, 0)),
+    evict: (pod, message, grace, signal) => evict(pod, message, { grace, isDisruption: true, signal }),
+    reclaiming: (resource) => nodeEvent("EvictionThresholdMet", `Attempting to reclaim ${resource}`),
+  });
 
   async function check(): Promise<void> {
-    const space = await spaceOf(node.paths.kubelet);
-    if (space.freePercent < options.evictionPercent) await relieveDisk();
-    pidPressure = await shortOfPids();
+    await keeper.check();
     await rotateLogs();
-    for (const { pod, message } of await overuses(services, manager.active())) evict(pod, message, false);
+    for (const { pod, message, signal } of await overuses(services, manager.active())) evict(pod, message, { grace: IMMEDIATE, isDisruption: false, signal });
     if (clock.now() - imagesChecked < IMAGE_GC_PERIOD) return;
     imagesChecked = clock.now();
     await collectImages();
   }
 
-  /** Unused images go first; when that is not enough, one pod. */
-  async function relieveDisk(): Promise<void> {
-    shortOfDisk = clock.now();
-    await removeImages(Infinity, 0);
-    const space = await spaceOf(node.paths.kubelet);
-    if (space.freePercent >= options.evictionPercent) return;
-    const victim = evictionOrder(manager.active())[0];
-    if (!victim) return;
-    const message = "The node was low on resource: ephemeral-storage. Threshold quantity: "
-      + `${Math.floor((space.totalBytes * options.evictionPercent) / 100)}, available: ${Math.floor(space.freeBytes / 1024)}Ki. `;
-    evict(victim, message, true);
+  async function observe(): Promise<Observations> {
+    imageFs ??= await runtime.imageFsInfo().then(({ mountpoint }) => mountpoint || undefined, () => undefined);
+    const [disk, images, memory, threads] = await Promise.all([stats.space(node.paths.kubelet), stats.space(imageFs ?? node.paths.kubelet), nodeMemory(), nodeThreads()]);
+    return {
+      "memory.available": { available: Math.max(0, memoryCapacity - memory.workingSet), capacity: memoryCapacity },
+      "pid.available": { available: threads.max - threads.current, capacity: threads.max },
+      ...(disk && { "nodefs.available": bytesOf(disk), "nodefs.inodesFree": inodesOf(disk) }),
+      ...(images && { "imagefs.available": bytesOf(images), "imagefs.inodesFree": inodesOf(images) }),
+    };
   }
 
-  function evict(pod: Pod, message: string, isDisruption: boolean): void {
+  function evict(pod: Pod, message: string, { signal, ...how }: { readonly grace: number; readonly isDisruption: boolean; readonly signal: string }): void {
     podEvent(services, pod, "Warning", "Evicted", message);
-    services.figures.evicted(isDisruption ? "nodefs.available" : "ephemeralcontainerfs.limit");
-    manager.worker(uidOf(pod))?.fail({ phase: "Failed", reason: "Evicted", message, isDisruption });
+    figures.evicted(signal);
+    manager.worker(uidOf(pod))?.fail({ phase: "Failed", reason: "Evicted", message, ...how });
   }
 
   async function collectImages(): Promise<void> {
     const asOf = clock.now();
     await services.images.present(new Set((await runtime.listImages()).map(({ id }) => id)), asOf);
     const { mountpoint } = await runtime.imageFsInfo();
-    const space = await spaceOf(mountpoint || node.paths.kubelet);
+    const space = await stats.space(mountpoint || node.paths.kubelet);
+    if (!space) return;
     const used = 100 - space.freePercent;
     if (used < options.imageGcHighPercent) return void (await removeImages(0, IMAGE_MIN_AGE));
-    await removeImages(((used - options.imageGcLowPercent) / 100) * space.totalBytes, IMAGE_MIN_AGE);
+    const wanted = Math.floor(((used - options.imageGcLowPercent) / 100) * space.totalBytes);
+    const freed = await removeImages(wanted, IMAGE_MIN_AGE);
+    if (freed >= wanted) return;
+    nodeEvent("FreeDiskSpaceFailed", `Failed to garbage collect required amount of images. Attempted to free ${wanted} bytes, but only found ${freed} bytes eligible to free.`);
   }
 
-  /** Longest unused first; what a container uses, and the sandbox image, stay. */
-  async function removeImages(bytes: number, minAge: number): Promise<void> {
+  /** Longest unused first; what a container uses, and the sandbox image, stay. Returns the bytes that were freed. */
+  async function removeImages(bytes: number, minAge: number): Promise<number> {
     const containers = await runtime.listContainers();
     const inUse = new Set(containers.flatMap((c) => [c.image, c.imageRef]));
     const images = (await runtime.listImages()).filter((image) => {
@@ -91,12 +97,13 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
     images.sort((a, b) => unused.get(a.id)! - unused.get(b.id)!);
     let freed = 0;
     for (const image of images) {
-      if (freed >= bytes) return;
+      if (freed >= bytes) break;
       if (clock.now() - unused.get(image.id)! < minAge) continue;
       await runtime.removeImage(image.id);
       unused.delete(image.id);
       freed += image.size;
     }
+    return freed;
   }
 
   /** A running log over the limit is renamed and reopened; the oldest ones go. */
@@ -115,25 +122,29 @@ export function housekeeping(services: PodServices, manager: PodManager): Housek
 
   return {
     check, collectImages,
-    pressure: () => (diskPressure() ? "DiskPressure" : undefined),
-    state: () => ({ diskPressure: diskPressure(), memoryPressure: false, pidPressure }),
+    pressure: keeper.conditions,
+    state() {
+      const has = (condition: PressureCondition): boolean => keeper.conditions().includes(condition);
+      return { diskPressure: has("DiskPressure"), memoryPressure: has("MemoryPressure"), pidPressure: has("PIDPressure") };
+    },
   };
 }
 
-async function shortOfPids(): Promise<boolean> {
-  const max = Number(await readFile("/proc/sys/kernel/pid_max", "utf8").catch(() => "0"));
-  const running = Number(/\/(\d+) /.exec(await readFile("/proc/loadavg", "utf8").catch(() => ""))?.[1] ?? 0);
-  return max > 0 && max - running < PID_RESERVE;
-}
+const bytesOf = ({ freeBytes, totalBytes }: Space): Observation => ({ available: freeBytes, capacity: totalBytes });
+const inodesOf = ({ inodesFree, inodes }: Space): Observation => ({ available: inodesFree, capacity: inodes });
 
-const qosRank = { BestEffort: 0, Burstable: 1, Guaranteed: 2 } as const;
-
-/** Lowest priority first, then the least guaranteed, then the one that asked for least; static and critical pods never. */
-export function evictionOrder(pods: readonly Pod[]): Pod[] {
-  const wanted = (pod: Pod): number => podTotal(pod, "requests", "ephemeral-storage");
-  return pods
-    .filter((pod) => !isStatic(pod) && (pod.spec?.priority ?? 0) < 2_000_000_000)
-    .sort((a, b) => (a.spec?.priority ?? 0) - (b.spec?.priority ?? 0) || qosRank[qosClass(a)] - qosRank[qosClass(b)] || wanted(a) - wanted(b));
+async function podUses(stats: Stats): Promise<PodUse[]> {
+  const { pods } = await stats.collect();
+  return Promise.all(pods.map(async (figures): Promise<PodUse> => {
+    const { pod, usage, cgroup, containers } = figures;
+    const { usedBytes, inodesUsed } = await stats.ownStorage(figures);
+    return {
+      pod, memory: usage?.workingSet ?? 0, disk: usedBytes, inodes: inodesUsed, processes: (await stats.details(cgroup)).processes,
+      containers: await Promise.all(containers.map(async ({ name, stats: s }) => ({
+        name, memory: s.memoryWorkingSetBytes, disk: (s.writableLayerBytes ?? 0) + (await stats.logs(pod, name)).bytes,
+      }))),
+    };
+  }));
 }
 
 /** `0.log` becomes `0.log.<time>`; at most `files` logs stay, the running one included. */

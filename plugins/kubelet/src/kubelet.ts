@@ -25,8 +25,10 @@ import type { PodServices } from "./pod-services.ts";
 import { probes } from "./probes/probes.ts";
 import { runtimeView } from "./runtime-view.ts";
 import { kubeletServer } from "./server/server.ts";
+import { stats } from "./server/stats.ts";
 import { statusManager } from "./status-manager.ts";
 import { mounter } from "./volumes/mounts.ts";
+import type { PressureCondition } from "./thresholds.ts";
 import { tokenSource } from "./volumes/payload.ts";
 import { volumes } from "./volumes/volumes.ts";
 
@@ -60,7 +62,7 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
   const events = eventRecorder(kube, { component: "kubelet", host: node.name });
   const ctx: KubeletContext = { node, kube, runtime, runner, log, clock, options, events, figures, cgroupRoot: "/sys/fs/cgroup" };
   await makeFolder(node.paths.kubelet, 0o750);
-  const machine = await readMachine({ maxPods: options.maxPods, nodefs: node.paths.kubelet, evictionPercent: options.evictionPercent });
+  const machine = await readMachine({ maxPods: options.maxPods, nodefs: node.paths.kubelet, thresholds: options.eviction.thresholds });
   const { runtimeName, runtimeVersion } = await runtime.version();
 
   let manager: PodManager | undefined;
@@ -81,8 +83,9 @@ export async function startKubelet(input: KubeletInput): Promise<RunningKubelet>
   await services.cgroups.prepare(machine.milliCpu);
   manager = podManager(services, options.podManifests ?? node.paths.podManifests);
   defer(() => manager?.stop());
-  const keeper = housekeeping(services, manager);
-  const server = await kubeletServer({ services, manager, pki: input.pki, options });
+  const figuresOfNode = stats(services, manager);
+  const keeper = housekeeping(services, manager, figuresOfNode, (reason, message) => events.record(agent!.reference(), "Warning", reason, message));
+  const server = await kubeletServer({ services, manager, pki: input.pki, options, stats: figuresOfNode });
   defer(() => server.close());
   if (options.healthzPort !== 0) defer(serveHealthz(options, log));
   agent = nodeAgent(ctx, machine, () => server.port, async () => ({
@@ -121,7 +124,7 @@ interface Wiring {
   readonly hostDns: PodServices["hostDns"];
   readonly manager: () => PodManager;
   readonly agent: () => NodeAgent;
-  readonly pressure: () => string | undefined;
+  readonly pressure: () => readonly PressureCondition[];
   readonly defer: KubeletInput["defer"];
 }
 

@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import type { Node, Pod } from "@k3s-p/plugin-api/kube";
 import { admitPod } from "./node-admission.ts";
 import { testPod } from "./testing/harness.ts";
+import type { PressureCondition } from "./thresholds.ts";
 
 const node = {
   metadata: { name: "n1", labels: { disk: "ssd", "kubernetes.io/os": "linux" } },
@@ -11,8 +12,9 @@ const node = {
 const tolerations = [{ key: "gone", operator: "Exists" }];
 const pod = (spec: object, name = "p"): Pod => testPod(name, { tolerations, ...spec });
 const withPort = (port: object): object => ({ containers: [{ name: "c", ports: [port] }] });
-const admit = (p: Pod, active: Pod[] = []): string | undefined =>
-  admitPod({ pod: p, node, active, maxPods: 3, appArmor: false, allowedSysctls: ["net.core.*"], pressure: undefined })?.reason;
+const verdict = (p: Pod, active: Pod[] = [], pressure: readonly PressureCondition[] = []) =>
+  admitPod({ pod: p, node, active, maxPods: 3, appArmor: false, allowedSysctls: ["net.core.*"], pressure });
+const admit = (p: Pod, active: Pod[] = []): string | undefined => verdict(p, active)?.reason;
 
 it.each([
   ["a plain pod", {}, undefined],
@@ -40,3 +42,14 @@ it("refuses a host port that is taken, unless address or protocol differ", () =>
 it("takes no more pods than it may", () => {
   expect(admit(pod({}), [pod({}, "a"), pod({}, "b"), pod({}, "d")])).toBe("OutOfpods");
 });
+
+const asking = { containers: [{ name: "c", resources: { requests: { memory: "1Mi" } } }] };
+const bearing = { tolerations: [...tolerations, { key: "node.kubernetes.io/memory-pressure", operator: "Exists", effect: "NoSchedule" }] };
+
+it.each<[string, object, readonly PressureCondition[], string | undefined]>([
+  ["a pod that states nothing", {}, ["MemoryPressure"], "Pod was rejected: The node had condition: [MemoryPressure]. "],
+  ["a pod that states its memory", asking, ["MemoryPressure"], undefined],
+  ["a pod that bears it", bearing, ["MemoryPressure"], undefined],
+  ["a pod that states its memory", asking, ["DiskPressure", "MemoryPressure"], "Pod was rejected: The node had condition: [DiskPressure MemoryPressure]. "],
+  ["a critical pod", { priority: 2_000_000_000 }, ["DiskPressure", "PIDPressure"], undefined],
+])("takes %s (%j) under %j: %s", (_, spec, pressure, message) => expect(verdict(pod(spec), [], pressure)?.message).toBe(message));

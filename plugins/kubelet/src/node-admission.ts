@@ -4,8 +4,10 @@ import { matches, type Requirement } from "@k3s-p/plugin-api/kube";
 import { mainContainers, initContainers } from "./pod.ts";
 import type { Verdict } from "./pod-services.ts";
 import type { ResizeRefusal } from "./resize.ts";
-import { podTotal } from "./resources.ts";
+import { podTotal, qosClass } from "./resources.ts";
 import { appArmorProfiles } from "./security.ts";
+import type { PressureCondition } from "./thresholds.ts";
+import { isCritical } from "./victims.ts";
 
 export interface AdmissionInput {
   readonly pod: Pod;
@@ -16,8 +18,8 @@ export interface AdmissionInput {
   readonly allowedSysctls: readonly string[];
   /** The kernel enforces AppArmor profiles. */
   readonly appArmor: boolean;
-  /** Reclaiming disk space: best-effort and other pods are refused. */
-  readonly pressure: string | undefined;
+  /** What the node is short of. */
+  readonly pressure: readonly PressureCondition[];
 }
 
 const reject = (reason: string, message: string): Verdict => ({ phase: "Failed", reason, message });
@@ -64,10 +66,14 @@ function checkSysctls({ pod, allowedSysctls }: AdmissionInput): Verdict | undefi
   return undefined;
 }
 
+/** Short of memory alone, the node still takes pods that state what they need, or that say they can bear it. */
 function checkPressure({ pod, pressure }: AdmissionInput): Verdict | undefined {
-  if (!pressure || (pod.spec?.priority ?? 0) >= 2_000_000_000) return undefined;
-  return reject("Evicted", `Pod was rejected: The node had condition: [${pressure}]. `);
+  if (pressure.length === 0 || isCritical(pod)) return undefined;
+  if (pressure.every((condition) => condition === "MemoryPressure") && (qosClass(pod) !== "BestEffort" || tolerates(pod, memoryPressure))) return undefined;
+  return reject("Evicted", `Pod was rejected: The node had condition: [${pressure.join(" ")}]. `);
 }
+
+const memoryPressure: Taint = { key: "node.kubernetes.io/memory-pressure", effect: "NoSchedule" } as Taint;
 
 /** Undefined when the node has room for the pod at its new size. */
 export function refuseResize(input: AdmissionInput): ResizeRefusal | undefined {

@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import { k3spError } from "@k3s-p/plugin-api";
 import type { VerificationPolicy } from "./pull-records.ts";
+import { evictionOptions, type EvictionFlags, type EvictionOptions } from "./thresholds.ts";
 
 /** `ctx.config`, as config.schema.json has it. */
 export interface KubeletConfig {
@@ -18,7 +19,7 @@ export interface KubeletConfig {
   readonly preloadedImagesVerificationAllowlist: readonly string[];
 }
 
-export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "containerLogMaxSize"> {
+export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "containerLogMaxSize" | "evictionPercent"> {
   /** Bytes. */
   readonly logMaxBytes: number;
   /** Static pods; default `agent/pod-manifests`. */
@@ -35,9 +36,10 @@ export interface KubeletOptions extends Omit<KubeletConfig, "kubeletArg" | "cont
   /** Plain HTTP, for the node itself; 0 for none. */
   readonly healthzPort: number;
   readonly healthzHost: string;
+  readonly eviction: EvictionOptions;
 }
 
-type Draft = { -readonly [K in keyof KubeletOptions]: KubeletOptions[K] };
+type Draft = { -readonly [K in keyof KubeletOptions]: KubeletOptions[K] } & { readonly evictionFlags: EvictionFlags };
 
 /** Flags that change something here, as `read` of arguments.json has them. */
 export const flags: Readonly<Record<string, (draft: Draft, value: string) => void>> = {
@@ -57,18 +59,25 @@ export const flags: Readonly<Record<string, (draft: Draft, value: string) => voi
   "image-gc-low-threshold": (d, v) => (d.imageGcLowPercent = whole("image-gc-low-threshold", v)),
   "container-log-max-files": (d, v) => (d.containerLogMaxFiles = whole("container-log-max-files", v)),
   "container-log-max-size": (d, v) => (d.logMaxBytes = bytes(v)),
-  "eviction-hard": (d, v) => (d.evictionPercent = evictionPercent(v)),
+  "eviction-hard": (d, v) => (d.evictionFlags.hard = v),
+  "eviction-soft": (d, v) => (d.evictionFlags.soft = v),
+  "eviction-soft-grace-period": (d, v) => (d.evictionFlags.softGrace = v),
+  "eviction-minimum-reclaim": (d, v) => (d.evictionFlags.minReclaim = v),
+  "eviction-pressure-transition-period": (d, v) => (d.evictionFlags.transition = v),
+  "eviction-max-pod-grace-period": (d, v) => (d.evictionFlags.maxPodGrace = String(whole("eviction-max-pod-grace-period", v))),
 };
 
 export function kubeletOptions(config: KubeletConfig): KubeletOptions {
-  const { kubeletArg, containerLogMaxSize, ...rest } = config;
+  const { kubeletArg, containerLogMaxSize, evictionPercent, ...rest } = config;
   const draft: Draft = {
     ...rest, logMaxBytes: bytes(containerLogMaxSize), podManifests: undefined, labels: {}, taints: [],
     allowedUnsafeSysctls: ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"], cgroupRoot: "",
     providerId: undefined, externalCloud: false, healthzPort: 10248, healthzHost: "127.0.0.1",
+    eviction: evictionOptions({}, evictionPercent), evictionFlags: {},
   };
   for (const arg of kubeletArg) applyArg(draft, arg);
-  return Object.freeze(draft);
+  const { evictionFlags, ...options } = draft;
+  return Object.freeze({ ...options, eviction: evictionOptions(evictionFlags, evictionPercent) });
 }
 
 function applyArg(draft: Draft, arg: string): void {
@@ -101,12 +110,3 @@ function bytes(text: string): number {
 
 const pairs = (text: string): Record<string, string> =>
   Object.fromEntries(text.split(",").filter(Boolean).map((p) => [p.split("=")[0]!, p.split("=").slice(1).join("=")]));
-
-function evictionPercent(text: string): number {
-  const match = /(?:nodefs|imagefs)\.available<(\d+)%/.exec(text);
-  if (match) return Number(match[1]);
-  throw k3spError("K3SP_FLAG_INVALID", {
-    message: `--kubelet-arg eviction-hard: "${text}" is not supported`,
-    detail: ["supported: nodefs.available<N% and imagefs.available<N%"],
-  });
-}

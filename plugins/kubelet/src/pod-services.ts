@@ -19,6 +19,8 @@ export interface Verdict {
   readonly message: string;
   /** The node was short of something: the pod did nothing wrong. */
   readonly isDisruption?: boolean;
+  /** Seconds that the containers have to end, when that is not the pod's own grace period. */
+  readonly grace?: number;
 }
 
 export interface PodServices extends KubeletContext {

@@ -2,7 +2,7 @@ import { mkdtempSync, existsSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { apiError, pods } from "@k3s-p/plugin-api/kube";
+import { apiError, pods, type Pod } from "@k3s-p/plugin-api/kube";
 import { harness, testPod, type Harness } from "./testing/harness.ts";
 
 let h: Harness;
@@ -211,6 +211,19 @@ describe("a pod's life", () => {
     await h.until(() => h.api("web")?.status?.containerStatuses?.[0]?.restartCount === 1);
     expect(h.events()).toContain("Unhealthy Liveness probe failed: broken");
     expect(h.events()).toContain("Killing Container c failed liveness probe, will be restarted");
+  });
+
+  it("says that it has another image when it runs it, and nothing before", async () => {
+    h.run({ ...testPod("web"), metadata: { ...testPod("web").metadata, generation: 1 } } as Pod);
+    await h.until(() => h.api("web")?.status?.phase === "Running");
+    h.kube.writes.length = 0;
+    h.kube.edit(pods, "web", "default", (pod) => {
+      pod.metadata.generation = 2;
+      pod.spec.containers[0].image = "nginx";
+    });
+    await h.until(() => h.api("web")?.status?.containerStatuses?.[0]?.restartCount === 1);
+    expect(h.api("web")!.status!.observedGeneration).toBe(2);
+    expect(h.kube.writes.filter(({ resource }) => resource === "pods/status")).toHaveLength(1);
   });
 
   it("is ready only when the readiness probe says so", async () => {

@@ -14,7 +14,7 @@ import { timestamp, type Pod } from "@k3s-p/plugin-api/kube";
 import { resizeContainer, startContainer, stopContainer } from "./container-runner.ts";
 import { podEvent } from "./context.ts";
 import { podDir, podLogDir } from "./paths.ts";
-import { podActions, type KillAction, type StartAction } from "./pod-actions.ts";
+import { podActions, type KillAction, type PodActions, type StartAction } from "./pod-actions.ts";
 import { allContainers, gracePeriod, isHostNetwork, newest, uidOf, type ContainerRef } from "./pod.ts";
 import { releasePod, removePod, stopPod } from "./pod-end.ts";
 import { createSandbox, sandboxOf } from "./pod-sandbox.ts";
@@ -152,6 +152,11 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     stale = true;
   }
 
+  /** What such a pod says before it has done so is out of date in a moment, and would meet the writes of whoever changed it. */
+  const replacesContainers = (): boolean => !resize.inProgress && !resize.deferred && nextActions().kill.some(({ ref }) => ref !== undefined);
+
+  const nextActions = (): PodActions => podActions(pod, view.pod(uid), probes, (ref) => resize.open(ref) === "restart");
+
   /** Folders, cgroups and volumes. */
   async function prepare(): Promise<void> {
     const tokensDue = services.volumes.refreshAt(uid) ?? Infinity;
@@ -174,7 +179,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
   }
 
   async function runContainers(): Promise<void> {
-    const before = podActions(pod, view.pod(uid), probes, (ref) => resize.open(ref) === "restart");
+    const before = nextActions();
     for (const kill of before.kill) await killOne(kill);
     if (before.createSandbox !== undefined) await createSandbox(services, pod, before.createSandbox);
     const { start } = before.createSandbox === undefined ? before : podActions(pod, view.pod(uid), probes);
@@ -263,7 +268,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
 
   async function terminatePod(): Promise<void> {
     const cut = new AbortController();
-    const grace = removed ? Math.max(1, gracePeriod(pod)) : verdict?.reason === "Evicted" ? 0 : gracePeriod(pod);
+    const grace = removed ? Math.max(1, gracePeriod(pod)) : (verdict?.grace ?? gracePeriod(pod));
     stopping = { grace, cut };
     await publish();
     const unsubscribe = view.onPod(uid, () => void publish());

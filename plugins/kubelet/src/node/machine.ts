@@ -2,6 +2,7 @@
 import { readFile, readdir, statfs } from "node:fs/promises";
 import os from "node:os";
 import type { Node } from "@k3s-p/plugin-api/kube";
+import { amountOf, type Signal, type Threshold } from "../thresholds.ts";
 
 export interface Machine {
   readonly milliCpu: number;
@@ -20,8 +21,8 @@ export interface MachineOptions {
   readonly maxPods: number;
   /** Folder whose file system holds the pods. */
   readonly nodefs: string;
-  /** Share of the file system that eviction keeps free; it is not allocatable. */
-  readonly evictionPercent: number;
+  /** What hard ones keep free is not allocatable. */
+  readonly thresholds: readonly Threshold[];
 }
 
 export async function readMachine(options: MachineOptions): Promise<Machine> {
@@ -33,10 +34,12 @@ export async function readMachine(options: MachineOptions): Promise<Machine> {
   const capacity: Record<string, string> = {
     cpu: String(cpus), "ephemeral-storage": `${diskKiB}Ki`, ...(await hugePages()), memory: `${kiB}Ki`, pods: String(options.maxPods),
   };
-  const evictable = Math.floor(diskKiB * 1024 * (1 - options.evictionPercent / 100));
+  const kept = (signal: Signal, bytes: number): number =>
+    options.thresholds.filter((t) => t.signal === signal && t.grace === 0).reduce((sum, t) => sum + amountOf(t.value, bytes), 0);
+  const memory = kiB - Math.ceil(kept("memory.available", kiB * 1024) / 1024);
   return {
     milliCpu: cpus * 1000, memoryBytes: kiB * 1024, architecture, capacity,
-    allocatable: { ...capacity, "ephemeral-storage": String(evictable) },
+    allocatable: { ...capacity, "ephemeral-storage": String(diskKiB * 1024 - kept("nodefs.available", diskKiB * 1024)), memory: `${memory}Ki` },
     info: {
       kernelVersion: os.release(), osImage: await osImage(), architecture, operatingSystem: "linux",
       machineID: (await text("/etc/machine-id")).trim(),

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Pki } from "@k3s-p/plugin-api/slots";
 import { harness, testOptions, testPod, type Harness } from "../testing/harness.ts";
+import { stats } from "./stats.ts";
 import { kubeletServer, type KubeletServer } from "./server.ts";
 
 let h: Harness;
@@ -42,7 +43,7 @@ beforeAll(async () => {
   } as unknown as Pki;
   const manager = { byName: (_: string, name: string) => h.worker(name), pods: () => [h.api("web")!], active: () => [], worker: () => undefined, apiObject: () => undefined, wakeAll() {}, roomMade() {}, start: async () => {}, stop() {} };
   const kube = { ...h.kube, request: reviews };
-  server = await kubeletServer({ services: { ...h.services, kube }, manager, pki, options: testOptions });
+  server = await kubeletServer({ services: { ...h.services, kube }, manager, pki, options: testOptions, stats: stats(h.services, manager) });
   h.run(testPod("web"));
   await h.until(() => h.api("web")?.status?.phase === "Running");
   streams = net.createServer((socket) => socket.once("data", (head) => {

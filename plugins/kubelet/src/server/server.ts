@@ -15,7 +15,7 @@ import { containerLogs, hostLogs } from "./log-handlers.ts";
 import { PROMETHEUS } from "@k3s-p/plugin-api/prometheus";
 import { cadvisorMetrics } from "./cadvisor.ts";
 import { kubeletMetrics, resourceMetrics } from "./metrics.ts";
-import { stats } from "./stats.ts";
+import type { Stats } from "./stats.ts";
 import { runCommand, streamTarget } from "./stream-handlers.ts";
 import { passUpgrade, refuse } from "./streams.ts";
 import { summary } from "./summary.ts";
@@ -30,6 +30,7 @@ export interface ServerInput {
   readonly manager: PodManager;
   readonly pki: Pki;
   readonly options: KubeletOptions;
+  readonly stats: Stats;
 }
 
 type Handler = (request: Request) => Promise<void> | void;
@@ -120,8 +121,7 @@ function listen(server: https.Server, port: number): Promise<void> {
 
 const sendJson = (res: ServerResponse, body: object): void => send(res, JSON.stringify(body), "application/json");
 
-function routeTable({ services, manager, options }: ServerInput): Readonly<Record<string, Handler>> {
-  const figures = stats(services, manager);
+function routeTable({ services, manager, options, stats: figures }: ServerInput): Readonly<Record<string, Handler>> {
   const podList = (): object => ({ kind: "PodList", apiVersion: "v1", metadata: {}, items: manager.pods() });
   const needsUpgrade: Handler = () => {
     throw new HttpError(400, "Upgrade request required");
@@ -149,5 +149,6 @@ const configz = ({ node }: PodServices, options: KubeletOptions): object => ({
   port: options.port, maxPods: options.maxPods, clusterDNS: node.cluster.clusterDns, clusterDomain: node.cluster.clusterDomain,
   cgroupDriver: "cgroupfs", failSwapOn: false, serializeImagePulls: false, resolvConf: options.resolvConf,
   containerLogMaxFiles: options.containerLogMaxFiles, allowedUnsafeSysctls: options.allowedUnsafeSysctls,
-  evictionHard: { "imagefs.available": `${options.evictionPercent}%`, "nodefs.available": `${options.evictionPercent}%` },
+  evictionHard: Object.fromEntries(options.eviction.thresholds.filter(({ grace }) => grace === 0)
+    .map(({ signal, value }) => [signal, "percent" in value ? `${value.percent}%` : String(value.quantity)])),
 });

@@ -47,6 +47,8 @@ export interface Stats {
   usage(path: string): Promise<Usage | undefined>;
   details(path: string): Promise<CgroupDetails>;
   readonly volumes: VolumeStats;
+  /** What counts against the pod's limits: layers, logs, and volumes that are neither claims nor memory. */
+  ownStorage(figures: PodFigures): Promise<{ readonly usedBytes: number; readonly inodesUsed: number }>;
   /** Logs of one container. */
   logs(pod: Pod, container: string): Promise<FolderUsage>;
   space(path: string): Promise<Space | undefined>;
@@ -90,10 +92,22 @@ export function stats(services: PodServices, manager: PodManager): Stats {
     };
   }
 
+  const volumes = volumeStats(services);
+  const logsOf = async (pod: Pod, container: string): Promise<FolderUsage> =>
+    (await logs.of(join(podLogDir(node.paths, pod), container))) ?? { bytes: 0, inodes: 0 };
+
+  async function ownStorage({ pod, containers }: PodFigures): Promise<{ usedBytes: number; inodesUsed: number }> {
+    const inMemory = new Set((pod.spec?.volumes ?? []).filter(({ emptyDir }) => emptyDir?.medium === "Memory").map(({ name }) => name));
+    const own = (await volumes(pod)).filter(({ pvcRef, name }) => !pvcRef && !inMemory.has(name)).map((v) => [v.usedBytes, v.inodesUsed]);
+    const layers = containers.map(({ stats: s }) => [s.writableLayerBytes ?? 0, s.writableLayerInodes ?? 0]);
+    const written = (await Promise.all(containers.map(({ name }) => logsOf(pod, name)))).map(({ bytes, inodes }) => [bytes, inodes]);
+    const [usedBytes, inodesUsed] = [...own, ...layers, ...written].reduce(([b, i], [bytes, inodes]) => [b! + bytes!, i! + inodes!], [0, 0]);
+    return { usedBytes: usedBytes!, inodesUsed: inodesUsed! };
+  }
+
   return {
-    collect, usage: reader.cgroup, volumes: volumeStats(services), space: spaces.of,
+    collect, usage: reader.cgroup, volumes, space: spaces.of, logs: logsOf, ownStorage,
     details: (path) => cgroupDetails(cgroupRoot, cgroups.version, path),
-    logs: async (pod, container) => (await logs.of(join(podLogDir(node.paths, pod), container))) ?? { bytes: 0, inodes: 0 },
     startTime: new Date(clock.now() - process.uptime() * 1000).toISOString(),
   };
 }

@@ -1,11 +1,10 @@
 /** `/stats/summary` in upstream's shape (`k8s.io/kubelet/pkg/apis/stats/v1alpha1`). */
-import type { Pod } from "@k3s-p/plugin-api/kube";
 import type { FolderUsage, Space } from "../disk-usage.ts";
 import { nameOf, namespaceOf, uidOf } from "../pod.ts";
 import type { PodServices } from "../pod-services.ts";
 import { fromNanos } from "../status.ts";
 import type { ContainerFigures, PodFigures, Stats, VolumeFigures } from "./stats.ts";
-import { field, read, type NetworkCounts, type NetworkUsage, type Usage } from "./usage.ts";
+import { field, nodeThreads, read, type NetworkCounts, type NetworkUsage, type Usage } from "./usage.ts";
 
 type Context = Pick<PodServices, "node" | "runtime" | "clock" | "memoryCapacity" | "cgroups">;
 
@@ -74,13 +73,13 @@ async function runtimeStats({ runtime, node, clock }: Context, stats: Stats): Pr
   return { imageFs: { ...disk, ...(images && { usedBytes: images.usedBytes, inodesUsed: images.inodesUsed }) }, containerFs: disk };
 }
 
-/** Threads that the machine has, and may have. */
 async function rlimit(now: number): Promise<object> {
-  const [pidMax, threadsMax, load] = await Promise.all(["pid_max", "threads-max"].map((name) => read(`/proc/sys/kernel/${name}`)).concat(read("/proc/loadavg")));
-  return { time: at(now), maxpid: Math.min(Number(pidMax), Number(threadsMax)), curproc: Number(/\/(\d+) /.exec(load!)?.[1] ?? 0) };
+  const { max, current } = await nodeThreads();
+  return { time: at(now), maxpid: max, curproc: current };
 }
 
-async function podSummary(stats: Stats, { pod, cgroup, usage, network, containers }: PodFigures, fs: FileSystem | undefined): Promise<object> {
+async function podSummary(stats: Stats, figures: PodFigures, fs: FileSystem | undefined): Promise<object> {
+  const { pod, cgroup, usage, network, containers } = figures;
   const volumes = await stats.volumes(pod);
   const withLogs = await Promise.all(containers.map(async (c) => ({ c, logs: await stats.logs(pod, c.name) })));
   return {
@@ -90,7 +89,7 @@ async function podSummary(stats: Stats, { pod, cgroup, usage, network, container
     ...(usage && cpuAndMemory(usage)),
     ...(usage && network.length > 0 && { network: networkStats(network, usage.time) }),
     ...(volumes.length > 0 && { volume: volumes.map(volumeSummary) }),
-    ...(fs && { "ephemeral-storage": ephemeralStorage(pod, volumes, withLogs, fs) }),
+    ...(fs && { "ephemeral-storage": { ...fs, ...(await stats.ownStorage(figures)) } }),
     ...(usage && { process_stats: { process_count: (await stats.details(cgroup)).processes }, swap: swapOf(usage) }),
   };
 }
@@ -111,20 +110,6 @@ function containerSummary({ name, startedAt, time, cpuNanos, nanoCores, stats: s
 }
 
 const volumeSummary = ({ time, pvcRef, name, ...space }: VolumeFigures): object => ({ time: at(time), ...space, name, ...(pvcRef && { pvcRef }) });
-
-/** What counts against the pod's limits: layers, logs, and volumes that are neither claims nor memory. */
-function ephemeralStorage(
-  pod: Pod, volumes: readonly VolumeFigures[], containers: readonly { readonly c: ContainerFigures; readonly logs: FolderUsage }[], fs: FileSystem,
-): object {
-  const inMemory = new Set((pod.spec?.volumes ?? []).filter(({ emptyDir }) => emptyDir?.medium === "Memory").map(({ name }) => name));
-  const own = volumes.filter(({ pvcRef, name }) => !pvcRef && !inMemory.has(name));
-  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
-  return {
-    ...fs,
-    usedBytes: sum([...own.map((v) => v.usedBytes), ...containers.flatMap(({ c, logs }) => [c.stats.writableLayerBytes ?? 0, logs.bytes])]),
-    inodesUsed: sum([...own.map((v) => v.inodesUsed), ...containers.flatMap(({ c, logs }) => [c.stats.writableLayerInodes ?? 0, logs.inodes])]),
-  };
-}
 
 function networkStats(interfaces: readonly NetworkCounts[], time: number): object {
   const list = interfaces.map(({ name, rxBytes, rxErrors, txBytes, txErrors }): NetworkUsage => ({ name, rxBytes, rxErrors, txBytes, txErrors }));

@@ -118,11 +118,17 @@ async function readV2(root: string, path: string): Promise<Raw | undefined> {
 }
 
 /** The root cgroup counts only part of the memory on some kernels, so the node's figures are the kernel's own. */
-async function nodeMemory(): Promise<Pick<Usage, "memoryUsage" | "workingSet" | "swap">> {
+export async function nodeMemory(): Promise<Pick<Usage, "memoryUsage" | "workingSet" | "swap">> {
   const text = await read("/proc/meminfo");
   const bytes = (name: string): number => field(text, `${name}:`) * 1024;
   const memoryUsage = bytes("MemTotal") - bytes("MemFree");
   return { memoryUsage, workingSet: Math.max(0, memoryUsage - bytes("Inactive\\(file\\)")), swap: bytes("SwapTotal") - bytes("SwapFree") };
+}
+
+/** Threads that the machine has, and may have. */
+export async function nodeThreads(): Promise<{ readonly max: number; readonly current: number }> {
+  const [pidMax, threadsMax, load] = await Promise.all(["sys/kernel/pid_max", "sys/kernel/threads-max", "loadavg"].map((name) => read(`/proc/${name}`)));
+  return { max: Math.min(Number(pidMax), Number(threadsMax)), current: Number(/\/(\d+) /.exec(load!)?.[1] ?? 0) };
 }
 
 async function firstPid(dir: string): Promise<string | undefined> {

@@ -77,7 +77,7 @@ function testClock(): Clock & { advance(ms: number): void } {
 }
 
 export const testOptions: KubeletOptions = {
-  port: 0, maxPods: 110, resolvConf: "/dev/null", evictionPercent: 5, imageGcHighPercent: 85, imageGcLowPercent: 80,
+  port: 0, maxPods: 110, resolvConf: "/dev/null", eviction: { thresholds: [], transition: 300_000, maxPodGrace: 0 }, imageGcHighPercent: 85, imageGcLowPercent: 80,
   containerLogMaxFiles: 5, logMaxBytes: 10 * 2 ** 20, podManifests: undefined, labels: {}, taints: [], allowedUnsafeSysctls: [], cgroupRoot: "",
   providerId: undefined, externalCloud: false, healthzPort: 0, healthzHost: "127.0.0.1", imagePullCredentialsVerificationPolicy: "NeverVerifyPreloadedImages", preloadedImagesVerificationAllowlist: [],
 };
@@ -164,7 +164,7 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
   const allocatable = { cpu: "4", memory: "8Gi", "ephemeral-storage": "100Gi", pods: "110" };
   const admission = (pod: Pod): AdmissionInput => ({
     pod, node: { metadata: { name: "n1", labels: {} }, status: { allocatable } } as never,
-    active: manager().active().filter((p) => p.metadata.uid !== pod.metadata.uid), maxPods: 110, appArmor: false, allowedSysctls: [], pressure: undefined,
+    active: manager().active().filter((p) => p.metadata.uid !== pod.metadata.uid), maxPods: 110, appArmor: false, allowedSysctls: [], pressure: [],
   });
   return {
     ...ctx, objects, mounts: noMounts, hostDns: { servers: ["9.9.9.9"], searches: [], options: [] }, memoryCapacity: 8 * 2 ** 30,
