@@ -133,7 +133,7 @@ export function podWorker(services: PodServices, first: Pod, onGone: (uid: strin
     if (!admitted && verdict) podEvent(services, pod, "Warning", verdict.reason, verdict.message);
     admitted = true;
     considerSize();
-    await publish();
+    if (verdict || !replacesContainers()) await publish();
     if (verdict) return;
     const problem = isHostNetwork(pod) ? undefined : services.networkProblem();
     if (problem) {
