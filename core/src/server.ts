@@ -20,6 +20,7 @@ import { createKernel, runningPlugin, type Kernel } from "./kernel/lifecycle.ts"
 import type { OnSpan } from "./kernel/span.ts";
 import { createLogger } from "./log.ts";
 import { isLoopback } from "./node/checks.ts";
+import { hasDefaultRoute } from "./node/identity.ts";
 import { makeDataFolders } from "./node/data-folders.ts";
 import { createPki } from "./pki/pki.ts";
 import type { NodePlan } from "./plan.ts";
@@ -127,6 +128,7 @@ function podWarnings({ plan, node }: NodePlan): string[] {
   return [
     ...(plan.choices.some((c) => c.slot === "cni") ? [] : ["cni: none; pods stay in ContainerCreating unless a CNI is installed by hand"]),
     ...(isLoopback(node.ip) ? [`node-ip: at ${node.ip} pods do not reach the API server: give this machine an IPv4 address, or name one with --node-ip`] : []),
+    ...(hasDefaultRoute() ? [] : ["this machine has no default route: its own programs reach no Service by its address; add one, though it leads nowhere: ip route add default dev INTERFACE"]),
   ];
 }
 

@@ -155,6 +155,15 @@ describe.skipIf(reason)("bad input", () => {
     expect(text).toMatch(/^K3SP_RUNTIME_FAILED {2}cgroup v1: the controllers memory and cpuset of \/sys\/fs\/cgroup are not enabled\n {2}k3s-p check-config .*\n {2}fix: add cgroup_memory=1 cgroup_enable=memory cgroup_enable=cpuset to the kernel's command line .*$/);
   });
 
+  test("a kernel that takes no rules of nftables", async () => {
+    put("/etc/rancher/nft", "#!/bin/sh\necho 'Error: Could not process rule: Operation not supported' >&2\necho '^^^^' >&2\nexit 1\n");
+    const [place = ""] = (await sandbox.run(["sh", "-c", "ls /usr/sbin/nft /usr/bin/nft 2>/dev/null"])).stdout.trim().split("\n");
+    await sandbox.run(["sh", "-c", `chmod +x /etc/rancher/nft && mount --bind /etc/rancher/nft ${place}`]);
+    const text = await errorOf(["--disable", "network-policy"]);
+    await sandbox.run(["umount", place]);
+    expect(text).toMatch(/^K3SP_PLUGIN_START_FAILED {2}flannel: the kernel does not take the rules for masquerading: nft -f -: Error: Could not process rule: Operation not supported\n {2}fix: load nf_tables, .*check-config.*$/m);
+  });
+
   test("networks of IPv6 alone", async () => {
     expect(await errorOf(["--cluster-cidr", "fd00:42::/56", "--service-cidr", "fd00:43::/112"])).toMatch(/^K3SP_CONFIG_INVALID {2}(cluster|service)-cidr: fd00:4\S+ is not of IPv4, and (flannel carries|kube-proxy serves) nothing else here\n {2}fix: give --/);
   });
@@ -184,7 +193,7 @@ describe.skipIf(reason)("bad input", () => {
     expect(text).toMatch(/^K3SP_DATASTORE_LOCKED {2}\/var\/lib\/rancher\/one\/server\/db\/state\.db is used by another process\n {2}.*\n {2}fix: stop the other server that uses this data directory$/);
   });
 
-  test("a machine without an address runs, and says who will not reach the API server", async () => {
+  test("a machine without address and route runs, and says what will not be reached", async () => {
     const main = join(import.meta.dirname, "../../core/src/cli/main.ts");
     await sandbox.run(["sh", "-c", "ip -4 address save dev eth0 > /run/addresses && ip -4 address flush dev eth0"]);
     const server = sandbox.spawn([process.execPath, main, "server", "--node-name", "node1", "--data-dir", "/var/lib/rancher/alone"]);
@@ -197,6 +206,7 @@ describe.skipIf(reason)("bad input", () => {
     expect(await ended, output).toBe(0);
     await sandbox.run(["sh", "-c", `ip address restore < /run/addresses; ip route replace default via ${sandbox.peerIp}`]);
     expect(output).toContain("node-ip: at 127.0.0.1 pods do not reach the API server: give this machine an IPv4 address, or name one with --node-ip");
+    expect(output).toContain("this machine has no default route: its own programs reach no Service by its address");
   });
 
   test("no root: says so at once, and the API alone works", async () => {

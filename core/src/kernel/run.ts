@@ -206,16 +206,17 @@ async function within(ms: number, work: Promise<void>, onLate: () => void): Prom
   clearTimeout(timer);
 }
 
-/** What a failed start says: who, what, where in the plugin's own code, and the way out. */
+/** What a failed start says: who, what, where in the code of whoever wrote the plugin, and the way out. */
 export function startError(manifest: Manifest, cause: unknown): K3spError {
   if (isK3spError(cause)) return cause;
   const error = cause as Error;
-  const frame = error?.stack?.split("\n").find((line) => line.includes(manifest.dir))?.trim();
+  const isOwn = manifest.source.kind === "default";
+  const frame = isOwn ? undefined : error?.stack?.split("\n").find((line) => line.includes(manifest.dir))?.trim();
   return k3spError("K3SP_PLUGIN_START_FAILED", {
     message: `${manifest.id} ${manifest.version} failed to start: ${error?.message ?? String(cause)}`,
     detail: [`from ${manifest.source.label}`, ...(frame ? [frame] : [])],
     plugin: manifest.id, cause,
-    fix: manifest.source.kind === "default" ? "correct what the message names: a setting, a file or this machine" : `correct the plugin, or start without it: --disable ${manifest.id}`,
+    fix: isOwn ? "correct what the message names: a setting, a file or this machine" : `correct the plugin, or start without it: --disable ${manifest.id}`,
   });
 }
 

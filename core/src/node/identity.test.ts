@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { flags } from "../config/flags.ts";
 import { loadSettings } from "../config/load.ts";
-import { nodeInfo } from "./identity.ts";
+import { defaultAddress, hasDefaultRoute, nodeInfo } from "./identity.ts";
 
 const infoOf = (...argv: string[]) => nodeInfo(loadSettings({ argv: ["--node-name", "node1", ...argv], env: {}, flags }), []);
 
@@ -51,4 +51,20 @@ test.each(["My_Host", "a..b", "a.-b", "-x", "host.", "a b", ""])("the node name 
 
 test("a name in capitals is taken in small letters, as K3s does; parts may stand between points", () => {
   expect(infoOf("--node-name=Node-1.Example.COM").name).toBe("node-1.example.com");
+});
+
+const interfaces = Object.fromEntries(Object.entries({ cni0: "10.42.0.1", eth1: "192.0.2.7", "flannel.1": "10.42.0.0", lo: "127.0.0.1" })
+  .map(([name, address]) => [name, [{ address, family: "IPv4", internal: name === "lo", netmask: "", mac: "", cidr: null } as const]]));
+const routesBy = (device: string): string => `Iface\tDestination\tGateway\n${device}\t00000000\t010200C0\n`;
+
+test.each([
+  ["of the default route", routesBy("eth1"), interfaces, "192.0.2.7"],
+  ["of the first interface that is not the pods', where there is no default route", "Iface\tDestination\n", interfaces, "192.0.2.7"],
+  ["of the machine itself, where the pods' network has come up and its own has not yet", "", { cni0: interfaces["cni0"], lo: interfaces["lo"] }, "127.0.0.1"],
+])("the node's address is that %s", (_, routes, found, address) => {
+  expect(defaultAddress(["10.42.0.0/16", "fd00::/48"], { routes, interfaces: found })).toBe(address);
+});
+
+test("a default route is one to everywhere", () => {
+  expect([hasDefaultRoute(routesBy("eth0")), hasDefaultRoute("Iface\tDestination\neth0\t000200C0\n")]).toEqual([true, false]);
 });

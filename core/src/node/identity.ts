@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { addressAt, k3spError, parseCidr, type Role } from "@k3s-p/plugin-api";
+import { addressAt, cidrContains, k3spError, parseCidr, type Role } from "@k3s-p/plugin-api";
 import type { ClusterSettings, NodeInfo, Paths } from "@k3s-p/plugin-api/slots";
 import type { Settings } from "../config/load.ts";
 import { checkCidrs, checkDomain, checkIp, checkLabel, checkName, checkTaint, groupId, invalid, isDomain, portRange } from "./checks.ts";
@@ -11,13 +11,15 @@ import { checkNetworks } from "./networks.ts";
 
 type Get = <T>(name: string) => T | undefined;
 
+const defaultClusterCidr: readonly string[] = ["10.42.0.0/16"];
+
 export const nodePaths = (settings: Settings): Paths =>
   layout(dataDirOf(<T>(name: string) => settings.values.get(name)?.value as T | undefined));
 
 export function nodeInfo(settings: Settings, disabled: readonly string[], role: Role = "server"): NodeInfo {
   const get: Get = <T>(name: string) => settings.values.get(name)?.value as T | undefined;
   const paths = layout(dataDirOf(get));
-  const ip = get<string[]>("node-ip")?.[0] ?? defaultAddress();
+  const ip = get<string[]>("node-ip")?.[0] ?? defaultAddress(get<string[]>("cluster-cidr") ?? defaultClusterCidr);
   checkIp("node-ip", ip, settings);
   const externalIp = get<string[]>("node-external-ip")?.[0];
   if (externalIp !== undefined) checkIp("node-external-ip", externalIp, settings);
@@ -51,7 +53,7 @@ function nodeName(given: string | undefined): string {
 }
 
 function clusterSettings(get: Get, settings: Settings, ip: string, externalIp: string | undefined, paths: Paths, disabled: readonly string[]): ClusterSettings {
-  const clusterCidr = get<string[]>("cluster-cidr") ?? ["10.42.0.0/16"];
+  const clusterCidr = get<string[]>("cluster-cidr") ?? defaultClusterCidr;
   const serviceCidr = get<string[]>("service-cidr") ?? ["10.43.0.0/16"];
   checkCidrs("cluster-cidr", clusterCidr, settings);
   checkCidrs("service-cidr", serviceCidr, settings);
@@ -84,14 +86,29 @@ function defaultKubeconfig(paths: Paths): string {
   return process.getuid?.() === 0 ? "/etc/rancher/k3s/k3s.yaml" : join(paths.dataDir, "../k3s.yaml");
 }
 
-/** Address of the interface that holds the default route, else the first one that is not loopback. */
-export function defaultAddress(routes: string = readRoutes()): string {
-  const device = routes.split("\n").slice(1).map((line) => line.split("\t")).find((f) => f[1] === "00000000")?.[0];
-  const all = networkInterfaces();
-  const ipv4 = (name: string) => all[name]?.find((a) => a.family === "IPv4" && !a.internal)?.address;
-  const preferred = device && ipv4(device);
-  return preferred || Object.keys(all).sort().map(ipv4).find(Boolean) || "127.0.0.1";
+export interface Network {
+  /** `/proc/net/route` */
+  readonly routes: string;
+  readonly interfaces: ReturnType<typeof networkInterfaces>;
 }
+
+const thisNetwork = (): Network => ({ routes: readRoutes(), interfaces: networkInterfaces() });
+
+/** Address of the interface that holds the default route, else the first one that is neither a loopback's nor the pods'. */
+export function defaultAddress(podNetworks: readonly string[], { routes, interfaces }: Network = thisNetwork()): string {
+  const pods = podNetworks.map((text) => parseCidr(text)).filter((cidr) => cidr !== undefined);
+  const ipv4 = (name: string) =>
+    interfaces[name]?.find(({ address, family, internal }) => family === "IPv4" && !internal && !pods.some((cidr) => cidrContains(cidr, address)))?.address;
+  const device = defaultDevice(routes);
+  const preferred = device && ipv4(device);
+  return preferred || Object.keys(interfaces).sort().map(ipv4).find(Boolean) || "127.0.0.1";
+}
+
+/** The interface that packets to the outside leave by. */
+const defaultDevice = (routes: string): string | undefined =>
+  routes.split("\n").slice(1).map((line) => line.split("\t")).find((fields) => fields[1] === "00000000")?.[0];
+
+export const hasDefaultRoute = (routes: string = readRoutes()): boolean => defaultDevice(routes) !== undefined;
 
 function readRoutes(): string {
   try {

@@ -1,5 +1,5 @@
 /** What flannel does to the host's network, all through the runner. */
-import { k3spError } from "@k3s-p/plugin-api";
+import { isK3spError, k3spError } from "@k3s-p/plugin-api";
 import type { Runner } from "@k3s-p/plugin-api/slots";
 
 export interface Link {
@@ -19,7 +19,16 @@ export async function must(runner: Runner, command: string, args: readonly strin
 /** In Debian. */
 const packageOf: Readonly<Record<string, string>> = { ip: "iproute2", bridge: "iproute2", nft: "nftables" };
 
-export const loadRules = (runner: Runner, rules: string) => must(runner, "nft", ["-f", "-"], rules);
+/** Its rules are right: what refuses them is a kernel that lacks a part. */
+export async function loadRules(runner: Runner, rules: string): Promise<void> {
+  await must(runner, "nft", ["-f", "-"], rules).catch((cause: Error) => {
+    if (isK3spError(cause)) throw cause;
+    throw k3spError("K3SP_PLUGIN_START_FAILED", {
+      message: `flannel: the kernel does not take the rules for masquerading: ${cause.message.split("\n")[0]}`, plugin: "flannel",
+      fix: "load nf_tables, nft_masq and nf_conntrack, or take a kernel that has them: k3s-p check-config says what is missing",
+    });
+  });
+}
 
 export async function links(runner: Runner): Promise<Link[]> {
   interface Row {
