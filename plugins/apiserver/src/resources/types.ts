@@ -103,9 +103,11 @@ export interface ResourceDef {
   readonly returnsDeleted?: boolean;
   /** PUT on a missing object creates it (leases, endpoints, ...). */
   readonly createOnUpdate?: boolean;
+  /** PUT names the version that it replaces; elsewhere one without a version replaces whatever there is. */
+  readonly needsVersion?: boolean;
   /** Never stored: the answer is computed from the body (TokenReview, SubjectAccessReview, ...). */
   readonly virtual?: boolean;
-  /** Comes from a CustomResourceDefinition: it has no strategic merge patch. */
+  /** Comes from a CustomResourceDefinition: it has no strategic merge patch, and PUT names the version that it replaces. */
   readonly custom?: boolean;
   /** Sent as a warning with every use. */
   readonly deprecationWarning?: string;

@@ -169,8 +169,20 @@ describe("update", () => {
   test("creates what may be created by PUT", async () => {
     const url = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
     const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name: "l" }, spec: { holderIdentity: "a" } };
-    expect((await api.http("PUT", url, lease)).status).toBe(201);
-    expect((await api.http("PUT", url, lease)).status).toBe(200);
+    const made = await api.http("PUT", url, lease);
+    expect(made.status).toBe(201);
+    expect((await api.http("PUT", url, made.body)).status).toBe(200);
+  });
+
+  test("names the version that it replaces, where one may not replace whatever there is", async () => {
+    const url = "/apis/coordination.k8s.io/v1/namespaces/default/leases/pinned";
+    const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name: "pinned" }, spec: { holderIdentity: "a" } };
+    await api.http("PUT", url, lease);
+    for (const metadata of [lease.metadata, { ...lease.metadata, resourceVersion: "0" }]) {
+      const { status, body } = await api.http("PUT", url, { ...lease, metadata });
+      expect([status, body.message]).toEqual([422, 'leases.coordination.k8s.io "pinned" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update']);
+    }
+    expect((await api.http("PATCH", url, { spec: { holderIdentity: "b" } }, merge)).status).toBe(200);
   });
 
   test("of the spec bumps the generation, of labels and status not", async () => {

@@ -83,7 +83,7 @@ test("a clock that jumps back changes no order: revisions grow, writes and lease
   const url = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
   const made = await api.http("POST", url, lease("2026-05-01T10:00:00.000000Z"));
   time.wall -= 60 * minute;
-  const renewed = await api.http("PUT", `${url}/l`, lease("2026-05-01T09:00:00.000000Z"));
+  const renewed = await api.http("PUT", `${url}/l`, { ...lease("2026-05-01T09:00:00.000000Z"), metadata: made.body.metadata });
   expect([made.status, renewed.status]).toEqual([201, 200]);
   expect(Number(renewed.body.metadata.resourceVersion)).toBeGreaterThan(Number(made.body.metadata.resourceVersion));
   expect(renewed.body.metadata.creationTimestamp).toBe("2026-05-01T10:00:00Z");

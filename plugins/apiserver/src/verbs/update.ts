@@ -1,5 +1,5 @@
 /** UPDATE, of objects and of their subresources: one read-modify-write that PATCH shares. */
-import { apiError, badRequest, conflict, invalid, notFound } from "@k3s-p/plugin-api/kube";
+import { apiError, badRequest, conflict, type FieldError, invalid, notFound } from "@k3s-p/plugin-api/kube";
 import type { Obj, ResourceDef } from "../resources/types.ts";
 import { equal as sameJson } from "../patch/fieldset.ts";
 import { canonicalize, type Entry, sameContent } from "../store/entry.ts";
@@ -36,7 +36,16 @@ export async function update(engine: Engine, call: Call, object: Obj, again?: ()
     return object;
   };
   const mayCreate = call.def.createOnUpdate && !call.subresource;
-  return modify(engine, call, { next: own, isOwn: true, ...(mayCreate && { fresh: own }) });
+  const next = async (): Promise<Obj> => checkVersion(call, await own());
+  return modify(engine, call, { next, isOwn: true, ...(mayCreate && { fresh: own }) });
+}
+
+/** Upstream names the resource where it otherwise names the kind. */
+function checkVersion({ def, name }: Call, object: Obj): Obj {
+  const version = object.metadata?.resourceVersion;
+  if (!(def.needsVersion || def.custom) || (version && version !== "0")) return object;
+  const error: FieldError = { type: "FieldValueInvalid", field: "metadata.resourceVersion", message: "Invalid value: 0: must be specified for an update" };
+  throw invalid(def.group, def.plural, name, [error]);
 }
 
 function identify(call: Call, object: Obj): Obj {

@@ -11,7 +11,7 @@ const apiextensions = rowsOf("apiextensions.k8s.io", "v1");
 const apiregistration = rowsOf("apiregistration.k8s.io", "v1");
 const flowcontrol = rowsOf("flowcontrol.apiserver.k8s.io", "v1");
 const cluster = { namespaced: false } as const;
-const extension = { ...cluster, categories: ["api-extensions"] } as const;
+const extension = { ...cluster, categories: ["api-extensions"], needsVersion: true } as const;
 
 export const admissionResources: readonly ResourceDef[] = [
   admission("MutatingAdmissionPolicy", "mutatingadmissionpolicies", extension, mutatingAdmissionPolicy),

@@ -12,5 +12,5 @@ const plural = "horizontalpodautoscalers";
 export const autoscalingResources: readonly ResourceDef[] = [
   v2("HorizontalPodAutoscaler", plural, hpa, hpaV2),
   v1("HorizontalPodAutoscaler", plural, { ...hpa, storedAs: { group: "autoscaling", version: "v2", plural } }, hpaV1),
-  policy("PodDisruptionBudget", "poddisruptionbudgets", { shortNames: ["pdb"], subresources: ["status"] }, podDisruptionBudget),
+  policy("PodDisruptionBudget", "poddisruptionbudgets", { shortNames: ["pdb"], subresources: ["status"], needsVersion: true }, podDisruptionBudget),
 ];

@@ -13,12 +13,12 @@ const cluster = { namespaced: false } as const;
 const returnsDeleted = { returnsDeleted: true } as const;
 
 export const miscResources: readonly ResourceDef[] = [
-  coordination("Lease", "leases", { tier: "lazy", createOnUpdate: true }, lease),
+  coordination("Lease", "leases", { tier: "lazy", createOnUpdate: true, needsVersion: true }, lease),
   events("Event", "events", {
     shortNames: ["ev"], tier: "lazy", ttlSeconds: 3600, createOnUpdate: true,
     storedAs: { group: "", version: "v1", plural: "events" },
   }, eventsEvent),
-  node("RuntimeClass", "runtimeclasses", cluster, runtimeClass),
+  node("RuntimeClass", "runtimeclasses", { ...cluster, createOnUpdate: true, needsVersion: true }, runtimeClass),
   scheduling("PriorityClass", "priorityclasses", { ...cluster, shortNames: ["pc"] }, priorityClass),
   resource("DeviceClass", "deviceclasses", { ...cluster, ...returnsDeleted }, deviceClass),
   resource("ResourceClaim", "resourceclaims", { subresources: ["status"], ...returnsDeleted }, resourceClaim),

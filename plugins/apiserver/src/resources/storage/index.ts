@@ -5,12 +5,13 @@ import { csiDriver, csiNode, csiStorageCapacity, storageClass, volumeAttachment,
 
 const row = rowsOf("storage.k8s.io", "v1");
 const cluster = { namespaced: false, returnsDeleted: true } as const;
+const pinned = { needsVersion: true } as const;
 
 export const storageResources: readonly ResourceDef[] = [
-  row("CSIDriver", "csidrivers", cluster, csiDriver),
-  row("CSINode", "csinodes", cluster, csiNode),
-  row("CSIStorageCapacity", "csistoragecapacities", {}, csiStorageCapacity),
+  row("CSIDriver", "csidrivers", { ...cluster, ...pinned }, csiDriver),
+  row("CSINode", "csinodes", { ...cluster, ...pinned }, csiNode),
+  row("CSIStorageCapacity", "csistoragecapacities", pinned, csiStorageCapacity),
   row("StorageClass", "storageclasses", { ...cluster, shortNames: ["sc"] }, storageClass),
-  row("VolumeAttachment", "volumeattachments", { ...cluster, subresources: ["status"] }, volumeAttachment),
+  row("VolumeAttachment", "volumeattachments", { ...cluster, ...pinned, subresources: ["status"] }, volumeAttachment),
   row("VolumeAttributesClass", "volumeattributesclasses", { ...cluster, shortNames: ["vac"] }, volumeAttributesClass),
 ];
