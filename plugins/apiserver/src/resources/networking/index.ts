@@ -9,7 +9,7 @@ const cluster = { namespaced: false } as const;
 export const networkingResources: readonly ResourceDef[] = [
   row("IngressClass", "ingressclasses", cluster, ingressClass),
   row("Ingress", "ingresses", { shortNames: ["ing"], subresources: ["status"] }, ingress),
-  row("IPAddress", "ipaddresses", { ...cluster, shortNames: ["ip"] }, ipAddress),
+  row("IPAddress", "ipaddresses", { ...cluster, shortNames: ["ip"], nameRule: "path" }, ipAddress),
   row("NetworkPolicy", "networkpolicies", { shortNames: ["netpol"] }, networkPolicy),
   row("ServiceCIDR", "servicecidrs", { ...cluster, subresources: ["status"] }, serviceCidr),
 ];

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { validateMetadata } from "../../verbs/metadata.ts";
 import { created, rowOf, statusUpdated, updated } from "../testing.ts";
 import type { Obj } from "../types.ts";
 
@@ -107,6 +108,8 @@ describe("service addresses", () => {
   it("are named in their shortest form", () => {
     const errors = (name: string) => created(rowOf(GROUP, "ipaddresses"), { metadata: { name }, spec: { parentRef: { resource: "services", name: "n" } } }).errors;
     expect(errors("2001:db8::1")).toEqual([]);
+    expect(validateMetadata({ metadata: { name: "2001:db8::1" } } as never, rowOf(GROUP, "ipaddresses"))).toEqual([]);
+    expect(errors("no-address")).toEqual([expect.stringContaining('metadata.name: Invalid value: "no-address": must be a valid IP address')]);
     expect(errors("2001:db8:0::1")).toEqual(['metadata.name: Invalid value: "2001:db8:0::1": must be in canonical form ("2001:db8::1")']);
   });
 });
