@@ -18,10 +18,10 @@ export async function benchFull(): Promise<void> {
   const cluster = await createCluster({ images: [busyboxImage({ name: "docker.io/library/busybox", tag: "bench" })] });
   try {
     await start(cluster, "empty directory");
-    await idle(cluster);
     await podStarts(cluster);
     await cluster.stop();
     await start(cluster, "warm");
+    await idle(cluster);
   } finally {
     await cluster.dispose();
   }
@@ -43,11 +43,13 @@ function serverPids(cluster: Cluster): number[] {
   return [server, ...childrenOf(server).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("runner/child.ts"))];
 }
 
+/** After the second start: the first one may have compiled what has changed since the last, and keeps the compiler. */
 async function idle(cluster: Cluster): Promise<void> {
   await sleep(20_000);
   const pids = serverPids(cluster);
   const memory = pss(...pids);
-  record({ name: "whole server, memory (PSS) idle, runner included", value: memory, unit: "MiB", goal: "< 160 MiB", met: memory < 160 });
+  const runner = `${pss(...pids.slice(1)).toFixed(0)} of them the runner`;
+  record({ name: "whole server, memory (PSS) idle, runner included", value: memory, unit: "MiB", goal: "< 160 MiB", met: memory < 160, against: runner });
   const before = pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   await sleep(30_000);
   const cpu = ((pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0) - before) / 30) * 100;
