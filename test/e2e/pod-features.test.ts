@@ -57,6 +57,21 @@ describe.skipIf(reason)("pods", () => {
     await eventually(async () => (await cluster.kubectl("get", "pvc", "-o", "name")) === "", "the claim to go", 20_000);
   });
 
+  test("see the files of an image as a volume, which no one can write to", async () => {
+    await put("Pod", "shown", {
+      terminationGracePeriodSeconds: 0, volumes: [{ name: "tools", image: { reference: image, pullPolicy: "Never" } }],
+      containers: [container("main", ["sleep", "1000"], { volumeMounts: [{ name: "tools", mountPath: "/tools" }, { name: "tools", mountPath: "/bin-only", subPath: "bin" }] })],
+    });
+    await ready("shown");
+    const inside = (script: string) => cluster.kubectl("exec", "shown", "--", "sh", "-c", script);
+    expect(await inside("ls /tools/bin/busybox /bin-only/busybox; touch /tools/x 2>&1 || true")).toMatch(/^\/bin-only\/busybox\n\/tools\/bin\/busybox\ntouch: .*Read-only file system/);
+    await cluster.kubectl("delete", "pod", "shown", "--now");
+    await put("Pod", "refused", { volumes: [{ name: "tools", image: { reference: "example.invalid/none:1", pullPolicy: "Never" } }], containers: [container("main", ["sleep", "1000"], { volumeMounts: [{ name: "tools", mountPath: "/tools" }] })] });
+    await eventually(async () => (await cluster.kubectl("get", "events", "--field-selector", "involvedObject.name=refused,reason=FailedMount", "-o", "jsonpath={.items[*].message}"))
+      .includes('MountVolume.SetUp failed for volume "tools" : ErrImageNeverPull: Container image "example.invalid/none:1" is not present with pull policy of Never'), "the event", 20_000);
+    await cluster.kubectl("delete", "pod", "refused", "--now");
+  });
+
   test("of a Job that forgives disruptions outlive a drain", async () => {
     await put("Job", "forgiving", {
       backoffLimit: 0,

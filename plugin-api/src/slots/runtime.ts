@@ -238,6 +238,11 @@ export interface Runtime {
   imageStatus(image: string): Promise<Image | undefined>;
   listImages(): Promise<readonly Image[]>;
   removeImage(image: string): Promise<void>;
+  /**
+   * Mounts an image's files read-only at a folder that is there, for a volume of kind `image`; who asked for it unmounts it.
+   * Absent where the runtime cannot.
+   */
+  mountImage?(image: string, path: string): Promise<void>;
   imageFsInfo(): Promise<{ readonly mountpoint: string; readonly usedBytes: number; readonly inodesUsed: number }>;
   /**
    * Subscribes to events; the returned function ends it. After a reconnect, `onResync` asks for a fresh list. When the slot was

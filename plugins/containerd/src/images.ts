@@ -64,6 +64,17 @@ export async function importBytes(options: ImageImport, image: ImageArchive): Pr
   await loadArchive(options, file).finally(() => rm(file, { force: true }));
 }
 
+/**
+ * CRI knows image volumes from containerd 2.1 on; this way there are some with any. The view of the image's layers is
+ * named by its path: one that a mount left there which is gone is in the way.
+ */
+export async function mountImage({ ctr, socket, snapshotter, runner }: ImageImport, image: string, path: string): Promise<void> {
+  const run = (...args: string[]) => runner.run(ctr, ["--address", socket, "--namespace", "k8s.io", ...args]);
+  await run("snapshots", "--snapshotter", snapshotter, "remove", path);
+  const { code, stderr } = await run("images", "mount", "--snapshotter", snapshotter, image, path);
+  if (code !== 0) throw new Error(`image ${image} not mounted: ${lastLine(stderr)}`);
+}
+
 export interface ImageFolder {
   /** Resolves when what lay there at start is imported; failures are logged, never thrown. */
   readonly imported: Promise<void>;

@@ -8,7 +8,7 @@ import { runDaemon } from "./daemon.ts";
 import { eventHub } from "./events.ts";
 import { checkControllers, findPrograms, hostFacts, lacksSysResource, linkPrograms, readProcStatus, type Programs } from "./host.ts";
 import { renderHosts, writeHosts } from "./hosts-toml.ts";
-import { importBytes, watchImages, type ImageImport } from "./images.ts";
+import { importBytes, mountImage, watchImages, type ImageImport } from "./images.ts";
 import { loopback } from "./loopback.ts";
 import { ownPauseImage, pauseImage, type ImageArchive } from "./pause.ts";
 import { noRegistries, readRegistries } from "./registries.ts";
@@ -71,6 +71,7 @@ export default definePlugin<typeof runtime, typeof needs, {}, Config>({
       channel, events,
       images: { pinned, imported: folder.imported },
       kill: taskKill(imports),
+      mountImage: (image, path) => mountImage(imports, image, path),
     });
   },
   async health(impl) {

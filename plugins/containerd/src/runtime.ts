@@ -14,6 +14,7 @@ export interface RuntimeParts {
   readonly images: ImageSource;
   /** For a stop signal that this containerd does not take over CRI. */
   readonly kill: Kill;
+  readonly mountImage: NonNullable<Runtime["mountImage"]>;
 }
 
 /** What the import of image archives adds to the image calls. */
@@ -67,6 +68,7 @@ export function criRuntime({ channel, images, ...parts }: RuntimeParts): Runtime
     cni: parts.cni,
     pauseImage: parts.pauseImage,
     subscribe: parts.events.subscribe,
+    mountImage: parts.mountImage,
     version: async () => (await call("Version", { version: "v1" })) as Awaited<ReturnType<Runtime["version"]>>,
     status: async () => toStatus(await call("Status")),
     runPodSandbox: async (config, runtimeHandler = "") =>

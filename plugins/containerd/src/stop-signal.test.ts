@@ -26,6 +26,7 @@ function containerd(takesSignal: boolean) {
     endpoint: "", cni: { confDir: "", binDir: "" }, pauseImage: "", channel: { call } as unknown as CriChannel,
     images: { pinned: new Set(), imported: Promise.resolve() },
     events: { subscribe: (fn) => (listeners.add(fn), () => void listeners.delete(fn)) },
+    mountImage: async () => undefined,
     kill: async (id, signal) => {
       sent.push(`kill ${signal}`);
       setImmediate(() => listeners.forEach((listen) => listen({ type: "exited", containerId: id })));

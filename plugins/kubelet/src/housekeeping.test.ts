@@ -106,6 +106,15 @@ it("leaves an image alone that has been unused for less than two minutes", async
   expect(removed).toEqual([]);
 });
 
+it("leaves an image alone that a pod's volume shows", async () => {
+  const { h, keeper, image, setFree, removed } = await node();
+  image("shown", 40 * GIB);
+  h.services.volumes.mounted = () => new Map([["v", { hostPath: "/v", readOnly: true, managed: true, imageId: "shown" }]]);
+  setFree(1);
+  await keeper.check();
+  expect(removed).toEqual([]);
+});
+
 it("rotates the log of a running container when it has grown, and lets the runtime reopen it", async () => {
   const { h, pod, keeper } = await node();
   const log = join(podLogDir(h.services.node.paths, pod), "c/0.log");

@@ -86,7 +86,8 @@ export function housekeeping(services: PodServices, manager: PodManager, stats: 
   /** Longest unused first; what a container uses, and the sandbox image, stay. Returns the bytes that were freed. */
   async function removeImages(bytes: number, minAge: number): Promise<number> {
     const containers = await runtime.listContainers();
-    const inUse = new Set(containers.flatMap((c) => [c.image, c.imageRef]));
+    const shown = manager.pods().flatMap((pod) => [...services.volumes.mounted(uidOf(pod)).values()].flatMap(({ imageId }) => imageId ?? []));
+    const inUse = new Set([...containers.flatMap((c) => [c.image, c.imageRef]), ...shown]);
     const images = (await runtime.listImages()).filter((image) => {
       const names = [image.id, ...image.repoTags, ...image.repoDigests];
       const used = image.pinned || names.some((name) => inUse.has(name) || name === runtime.pauseImage);

@@ -6,7 +6,6 @@ import type { Pod, Secret } from "@k3s-p/plugin-api/kube";
 import { backoff, goDuration } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import { podEvent, type KubeletContext } from "./context.ts";
-import type { ContainerRef } from "./pod.ts";
 import { pullRecords, type PullRecords } from "./pull-records.ts";
 import { pullAuths, type SecretSource } from "./pull-secrets.ts";
 
@@ -14,8 +13,16 @@ export type ImageResult =
   | { readonly ok: true; readonly image: Image }
   | { readonly ok: false; readonly reason: string; readonly message: string; readonly retryAt: number | undefined };
 
+/** Who wants which image: a container, or a volume. */
+export interface Wanted {
+  readonly spec: { readonly image?: string; readonly imagePullPolicy?: string };
+  readonly fieldPath?: string;
+}
+
 export interface Images {
-  ensure(pod: Pod, ref: ContainerRef, sandbox: PodSandboxConfig): Promise<ImageResult>;
+  ensure(pod: Pod, ref: Wanted, sandbox?: PodSandboxConfig): Promise<ImageResult>;
+  /** The same for a volume that shows an image. */
+  ensureVolume(pod: Pod, name: string, source: { readonly reference?: string; readonly pullPolicy?: string }): Promise<ImageResult>;
   forget(uid: string): void;
   /** These images are here, and were at that time (Unix milliseconds). */
   present(ids: ReadonlySet<string>, asOf: number): Promise<void>;
@@ -40,14 +47,14 @@ export function images(ctx: ImagesContext): Images {
   const pulling = new Map<string, Promise<string>>();
 
   /** Pods that want the same image with the same credentials share one pull. */
-  function pullOnce(image: string, auth: ImageAuth | undefined, sandbox: PodSandboxConfig): Promise<string> {
+  function pullOnce(image: string, auth: ImageAuth | undefined, sandbox: PodSandboxConfig | undefined): Promise<string> {
     const key = JSON.stringify([image, auth]);
     const running = pulling.get(key) ?? ctx.runtime.pullImage(image, auth, sandbox).finally(() => pulling.delete(key));
     pulling.set(key, running);
     return running;
   }
 
-  async function pull(pod: Pod, ref: ContainerRef, image: string, sandbox: PodSandboxConfig): Promise<ImageResult> {
+  async function pull(pod: Pod, ref: Wanted, image: string, sandbox: PodSandboxConfig | undefined): Promise<ImageResult> {
     const event = (type: "Normal" | "Warning", reason: string, message: string): void =>
       podEvent(ctx, pod, type, reason, message, ref.fieldPath);
     const key = `${pod.metadata.uid}/${image}`;
@@ -79,7 +86,7 @@ export function images(ctx: ImagesContext): Images {
     }
   }
 
-  async function recordedPull(pod: Pod, image: string, sandbox: PodSandboxConfig): Promise<Image> {
+  async function recordedPull(pod: Pod, image: string, sandbox: PodSandboxConfig | undefined): Promise<Image> {
     await ctx.records.begin(image);
     try {
       const secrets = await pullWithSecrets(pod, image, sandbox);
@@ -94,7 +101,7 @@ export function images(ctx: ImagesContext): Images {
   }
 
   /** Returns the secrets whose credentials the registry took. */
-  async function pullWithSecrets(pod: Pod, image: string, sandbox: PodSandboxConfig): Promise<readonly SecretSource[]> {
+  async function pullWithSecrets(pod: Pod, image: string, sandbox: PodSandboxConfig | undefined): Promise<readonly SecretSource[]> {
     const { auths, missing } = await pullAuths(pod, image, ctx.secret);
     if (missing.length) {
       const message = `Unable to retrieve some image pull secrets (${missing.join(", ")}); attempting to pull the image may not succeed.`;
@@ -112,7 +119,10 @@ export function images(ctx: ImagesContext): Images {
     throw new Error(failed.size === 1 ? [...failed][0] : `[${[...failed].join(", ")}]`);
   }
 
-  return {
+  const self: Images = {
+    ensureVolume: (pod, name, { reference, pullPolicy }) => self.ensure(pod, {
+      spec: { ...(reference && { image: reference }), ...(pullPolicy && { imagePullPolicy: pullPolicy }) }, fieldPath: `spec.volumes{${name}}`,
+    }),
     async ensure(pod, ref, sandbox) {
       const wanted = ref.spec.image ?? "";
       const image = withDefaultTag(wanted);
@@ -141,6 +151,7 @@ export function images(ctx: ImagesContext): Images {
       for (const key of failures.keys()) if (key.startsWith(`${uid}/`)) failures.delete(key);
     },
   };
+  return self;
 }
 
 const grpcCodes = [

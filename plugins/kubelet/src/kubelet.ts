@@ -140,6 +140,7 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
   defer(() => view.stop());
   const apiUid = (pod: Pod): string | undefined => wiring.manager().apiObject(pod)?.metadata.uid;
   const appArmor = isAppArmorEnabled();
+  const pulls = images({ ...ctx, records: recordsOf(ctx), secret: objects.secret, pulled: () => void wiring.agent().sync() });
   function ask<T>(question: (input: AdmissionInput) => T | undefined, pod: Pod): T | undefined {
     const self = wiring.agent().node();
     const active = wiring.manager().active().filter((other) => other.metadata.uid !== pod.metadata.uid);
@@ -150,8 +151,10 @@ function podServices(ctx: KubeletContext, wiring: Wiring): PodServices {
   return {
     ...ctx, objects, mounts, view,
     probes: probes(ctx, wiring.wake),
-    images: images({ ...ctx, records: recordsOf(ctx), secret: objects.secret, pulled: () => void wiring.agent().sync() }),
-    volumes: volumes({ node, kube, clock, figures, mounts, objects, tokens, allocatable: () => allocatable }),
+    images: pulls,
+    volumes: volumes({
+      node, kube, clock, figures, mounts, objects, tokens, allocatable: () => allocatable, image: pulls.ensureVolume, mountImage: ctx.runtime.mountImage,
+    }),
     cgroups: timedCgroups(cgroups(ctx.cgroupRoot, options.cgroupRoot), figures),
     restartBackoff: backoff(clock),
     hostDns: wiring.hostDns,

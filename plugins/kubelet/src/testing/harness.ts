@@ -161,6 +161,7 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
   const wake = (uid: string): void => manager().worker(uid)?.wake();
   const objects = referencedObjects(kube, (uid) => manager().worker(uid)?.refresh());
   const status = statusManager(ctx);
+  const pulls = images({ ...ctx, records: recordsOf(ctx), secret: objects.secret, pulled: () => {} });
   const allocatable = { cpu: "4", memory: "8Gi", "ephemeral-storage": "100Gi", pods: "110" };
   const admission = (pod: Pod): AdmissionInput => ({
     pod, node: { metadata: { name: "n1", labels: {} }, status: { allocatable } } as never,
@@ -170,8 +171,8 @@ function testServices(ctx: KubeletContext, manager: () => PodManager, network: (
     ...ctx, objects, mounts: noMounts, hostDns: { servers: ["9.9.9.9"], searches: [], options: [] }, memoryCapacity: 8 * 2 ** 30,
     view: runtimeView(ctx, wake),
     probes: probes(ctx, wake),
-    images: images({ ...ctx, records: recordsOf(ctx), secret: objects.secret, pulled: () => {} }),
-    volumes: volumes({ node, kube, clock, figures: ctx.figures, mounts: noMounts, objects, tokens: tokenSource(kube, clock), allocatable: () => allocatable }),
+    images: pulls,
+    volumes: volumes({ node, kube, clock, figures: ctx.figures, mounts: noMounts, objects, tokens: tokenSource(kube, clock), allocatable: () => allocatable, image: pulls.ensureVolume, mountImage: ctx.runtime.mountImage }),
     cgroups: { version: 1, top: "kubepods", pathOf: (pod) => `kubepods/pod${pod.metadata.uid}`, prepare: async () => {}, ensurePod: async () => {}, memoryInUse: async () => 64 * 2 ** 20, removePod: async () => {} },
     restartBackoff: backoff(clock),
     allocatable: () => allocatable,

@@ -6,6 +6,7 @@ import { configMaps, persistentVolumeClaims, persistentVolumes, secrets, service
 import { fakeKube, type FakeKube } from "@k3s-p/plugin-api/kube/fake";
 import { systemClock } from "../clock.ts";
 import { kubeletFigures } from "../figures.ts";
+import type { ImageResult } from "../images.ts";
 import { referencedObjects, referencesOf } from "../objects.ts";
 import { noMounts, testNode, testPod } from "../testing/harness.ts";
 import { writeAtomically } from "./atomic-writer.ts";
@@ -18,6 +19,12 @@ let root: string;
 let kube: FakeKube;
 let mounted: string[];
 let subject: Volumes;
+let resolved: ImageResult;
+const shown: string[] = [];
+const imageParts = {
+  image: async () => resolved,
+  mountImage: async (image: string, path: string) => void shown.push(`${image} ${path.split("/").slice(-2).join("/")}`),
+};
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "volumes-"));
@@ -26,7 +33,7 @@ beforeEach(() => {
   const mounts = { ...noMounts, tmpfs: async (path: string, options: readonly string[] = []) => void mounted.push([path.split("/").at(-1), ...options].join(" ")) };
   subject = volumes({
     node: testNode(root), kube, clock: systemClock(), figures: kubeletFigures(), mounts, objects: referencedObjects(kube, () => {}),
-    tokens: tokenSource(kube, systemClock()), allocatable: () => ({ cpu: "2", memory: "1Gi" }),
+    tokens: tokenSource(kube, systemClock()), allocatable: () => ({ cpu: "2", memory: "1Gi" }), ...imageParts,
   });
 });
 
@@ -48,6 +55,17 @@ describe("a volume", () => {
     expect(mode(path)).toBe("777");
     await mount(podWith({ emptyDir: { medium: "Memory", sizeLimit: "1Mi" } }));
     expect(mounted).toEqual(["v size=1048576"]);
+  });
+
+  it("of kind image shows, read-only, what its reference first led to", async () => {
+    resolved = { ok: false, reason: "ErrImagePull", message: "no route", retryAt: 0 };
+    await expect(mount(podWith({ image: { reference: "data:1" } }))).rejects.toThrow('MountVolume.SetUp failed for volume "v" : ErrImagePull: no route');
+    for (const id of ["sha256:one", "sha256:two"]) {
+      resolved = { ok: true, image: { id, repoTags: [], repoDigests: [], size: 1 } };
+      const volume = (await subject.mount(podWith({ image: { reference: "data:1" } }))).get("v");
+      expect(volume).toMatchObject({ readOnly: true, managed: true, imageId: "sha256:one" });
+    }
+    expect(shown).toEqual(["sha256:one kubernetes.io~image/v"]);
   });
 
   it("of kind configMap shows its keys, or the chosen items with their modes", async () => {

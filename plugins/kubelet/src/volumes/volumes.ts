@@ -2,7 +2,9 @@
 import { chmod, mkdir, readdir, realpath, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { quantityValue, type Pod, type Volume } from "@k3s-p/plugin-api/kube";
+import type { Runtime } from "@k3s-p/plugin-api/slots";
 import type { KubeletContext } from "../context.ts";
+import type { ImageResult } from "../images.ts";
 import type { ReferencedObjects } from "../objects.ts";
 import { podDir, podsDir, subPathDir, volumeDir } from "../paths.ts";
 import { allContainers, namespaceOf, nameOf, uidOf } from "../pod.ts";
@@ -25,6 +27,8 @@ export interface MountedVolume {
   readonly usage?: "folder" | "fileSystem";
   /** Name of the claim behind it. */
   readonly claim?: string;
+  /** Id of the image that it shows. */
+  readonly imageId?: string;
 }
 export type MountedVolumes = ReadonlyMap<string, MountedVolume>;
 
@@ -52,7 +56,13 @@ export interface VolumesContext extends Pick<KubeletContext, "node" | "kube" | "
   readonly objects: ReferencedObjects;
   readonly tokens: TokenSource;
   readonly allocatable: () => Readonly<Record<string, string>>;
+  /** The image of a volume, pulled as a container's would be. */
+  image(pod: Pod, name: string, source: ImageSource): Promise<ImageResult>;
+  /** Absent where the runtime cannot. */
+  readonly mountImage: Runtime["mountImage"];
 }
+
+type ImageSource = NonNullable<Volume["image"]>;
 
 type Mount = (ctx: VolumesContext, pod: Pod, volume: Volume) => Promise<MountedVolume>;
 
@@ -69,6 +79,7 @@ const kinds: Readonly<Record<string, Mount>> = {
   persistentVolumeClaim: (ctx, pod, { name, persistentVolumeClaim: claim }) =>
     ofClaim(claim!.claimName, mountClaim(ctx, pod, name, claim!.claimName, { readOnly: claim!.readOnly === true })),
   ephemeral: (ctx, pod, { name }) => ofClaim(`${nameOf(pod)}-${name}`, mountClaim(ctx, pod, name, `${nameOf(pod)}-${name}`, { isOwn: true })),
+  image: mountImage,
   nfs: (ctx, pod, { name, nfs }) => mountNfs(ctx, pod, name, nfs!, []),
 };
 
@@ -79,7 +90,12 @@ export function volumes(ctx: VolumesContext): Volumes {
     async mount(pod) {
       const used = usedVolumes(pod);
       const wanted = (pod.spec?.volumes ?? []).filter((volume) => used.has(volume.name));
-      const mounted = await Promise.all(wanted.map(async (volume) => [volume.name, await mountOne(ctx, pod, volume)] as const));
+      const before = present.get(uidOf(pod));
+      const mounted = await Promise.all(wanted.map(async (volume) => {
+        const known = before?.get(volume.name);
+        // What an image volume shows stays as it was first resolved.
+        return [volume.name, known?.imageId === undefined ? await mountOne(ctx, pod, volume) : known] as const;
+      }));
       present.set(uidOf(pod), new Map(mounted));
       return present.get(uidOf(pod))!;
     },
@@ -207,6 +223,15 @@ async function mountNfs(
     await ctx.mounts.nfs(`${nfs.server}:${nfs.path}`, hostPath, nfs.readOnly ? ["ro", ...options] : options);
   }
   return { hostPath, readOnly: nfs.readOnly === true, managed: false, usage: "fileSystem" };
+}
+
+async function mountImage(ctx: VolumesContext, pod: Pod, { name, image: source }: Volume): Promise<MountedVolume> {
+  if (!ctx.mountImage) throw new Error("the runtime does not support image volumes");
+  const hostPath = await makeFolder(ctx, pod, "image", name, 0o755);
+  const present = await ctx.image(pod, name, source!);
+  if (!present.ok) throw new Error(`${present.reason}: ${present.message}`);
+  if (!(await ctx.mounts.below(hostPath)).includes(hostPath)) await ctx.mountImage(present.image.id, hostPath);
+  return { hostPath, readOnly: true, managed: true, imageId: present.image.id };
 }
 
 /** Makes the volume's folder; the umask must not take bits away. */
