@@ -12,7 +12,7 @@ import { agentPlugins, defaultPlugins } from "./defaults.ts";
 const named = /(?:\bfrom |\bimport\(|\bnew URL\()"(\.[^"]+\.ts)"/g;
 
 /** All modules that `entries` lead to, themselves included. */
-export function reachable(entries: readonly string[]): string[] {
+function reachable(entries: readonly string[]): string[] {
   const found = new Set(entries);
   for (const file of found) {
     for (const [, name] of readFileSync(fileURLToPath(file), "utf8").matchAll(named)) found.add(new URL(name!, file).href);
