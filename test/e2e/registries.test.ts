@@ -97,6 +97,13 @@ spec: { terminationGracePeriodSeconds: 0, ${more} containers: [{ name: main, ima
     await cluster.apply('apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: puller }\nimagePullSecrets: [{ name: pull }]\n');
     await cluster.apply(pod("by-secret", `${ip}:5003/team/secret:1`, "imagePullSecrets: [{ name: pull }],") + pod("by-account", `${ip}:5003/team/account:1`, "serviceAccountName: puller,"));
     await running("by-secret", "by-account");
+    // The image is here now: but not for a pod that has no credentials for it.
+    await cluster.apply(pod("without", `${ip}:5003/team/secret:1`));
+    expect(await waiting("without", "ImagePullBackOff")).toContain("401 Unauthorized");
+    await cluster.apply(pod("with", `${ip}:5003/team/secret:1`, "imagePullSecrets: [{ name: pull }],"));
+    await running("with");
+    expect(await cluster.kubectl("get", "events", "--field-selector", "involvedObject.name=with,reason=Pulled", "-o", "jsonpath={.items[0].message}"))
+      .toBe(`Container image "${ip}:5003/team/secret:1" already present on machine and can be accessed by the pod`);
   }, 40_000);
 
   test("a pull that the registry refuses is told in its words, and is tried again later", async () => {
