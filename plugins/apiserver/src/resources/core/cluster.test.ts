@@ -86,11 +86,12 @@ describe("an Event", () => {
     expect(created(events, event({ regarding: {}, metadata: { name: "e", namespace: "other" } })).errors).toEqual(['involvedObject.namespace: Invalid value: "": does not match event.namespace']);
   });
 
-  it("of events.k8s.io changes in its series alone", () => {
+  it("of events.k8s.io changes in its series and its note alone", () => {
     const { object } = created(events, event({ note: "n" }));
     expect(updated(events, object, (o) => (o.series = { count: 2, lastObservedTime: report.eventTime })).errors).toEqual([]);
-    expect(updated(events, object, (o) => Object.assign(o, { note: "m", reportingInstance: "j" })).errors).toEqual([
-      'message: Invalid value: "m": field is immutable', 'reportingInstance: Invalid value: "j": field is immutable',
+    expect(updated(events, object, (o) => (o.note = "m")).errors).toEqual([]);
+    expect(updated(events, object, (o) => Object.assign(o, { reason: "Other", reportingInstance: "j" })).errors).toEqual([
+      'reason: Invalid value: "Other": field is immutable', 'reportingInstance: Invalid value: "j": field is immutable',
     ]);
     const old = created(core, { metadata: { name: "e" }, involvedObject: { namespace: "default" }, message: "n" }).object;
     expect(updated(core, old, (o) => (o.message = "m")).errors).toEqual([]);

@@ -54,10 +54,10 @@ function validateSeries({ series }: Obj): FieldError[] {
 
 /** In core form; upstream's messages name some as its internal type does. */
 const frozen: readonly (readonly [string, string])[] = [
-  "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type", "eventTime", "action", "related",
+  "involvedObject", "reason", "source", "firstTimestamp", "lastTimestamp", "count", "type", "eventTime", "action", "related",
 ].map((field) => [field, field] as const).concat([["reportingComponent", "reportingController"], ["reportingInstance", "reportingInstance"]]);
 
-/** What events.k8s.io/v1 asks of a change: only the series goes on. */
+/** What events.k8s.io/v1 asks of a change: only the series goes on, and the note may say more. */
 export const validateEventChange = (event: Obj, old: Obj): FieldError[] => [
   ...(same(event.series, old.series) ? [] : validateSeries(event)),
   ...frozen.filter(([field]) => !same(event[field] || undefined, old[field] || undefined)).map(([field, shown]) => invalidValue(shown, event[field] ?? "", IMMUTABLE)),
