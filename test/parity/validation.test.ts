@@ -183,7 +183,7 @@ const kinds: Readonly<Record<string, Kind>> = {
       ["spec.devices.requests.0.exactly.deviceClassName", "", "spec.devices.requests[0].exactly.deviceClassName: Required value"],
       ["spec.devices.requests.0.exactly.count", -1, "spec.devices.requests[0].exactly.count: Invalid value: -1: must be greater than zero"],
       ["spec.devices.requests.0.exactly.allocationMode", "x", 'spec.devices.requests[0].exactly.allocationMode: Unsupported value: "x": supported values: "All", "ExactCount"'],
-      ["spec.devices.requests.1", { name: "r", exactly: { deviceClassName: "c" } }, 'spec.devices.requests[1].name: Duplicate value: "r"'],
+      ["spec.devices.requests.1", { name: "r", exactly: { deviceClassName: "c" } }, 'spec.devices.requests[1]: Duplicate value: "r"'],
       ["spec.devices.constraints", [{ requests: ["z"], matchAttribute: "a/b" }], "spec.devices.constraints[0].requests[0]: Invalid value: \"z\": must be the name of a request in the claim"],
       ["spec.devices.config", [{}], "spec.devices.config[0].opaque: Required value"],
     ],
@@ -196,7 +196,7 @@ const kinds: Readonly<Record<string, Kind>> = {
       ["spec.nodeName", "", "spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"],
       ["spec.allNodes", true, 'spec: Invalid value: "{`nodeName`, `allNodes`}": exactly one of'],
       ["spec.pool.resourceSliceCount", 0, "spec.pool.resourceSliceCount: Invalid value: 0: must be greater than zero"],
-      ["spec.devices.1", { name: "d" }, 'spec.devices[1].name: Duplicate value: "d"'],
+      ["spec.devices.1", { name: "d" }, 'spec.devices[1]: Duplicate value: "d"'],
     ],
   },
 };

@@ -6,10 +6,9 @@ import { leaseColumns, namedColumns, priorityClassColumns, resourceClaimColumns,
 import { defaultPriorityClass, defaultResourceClaim, defaultResourceClaimTemplate } from "./defaults.ts";
 import { oldLabels } from "../core/warn-pod.ts";
 import { validateLease, validatePriorityClass, validatePriorityClassUpdate, validateRuntimeClass, validateRuntimeClassUpdate } from "./validate.ts";
-import {
-  validateDeviceClass, validateResourceClaim, validateResourceClaimTemplate, validateResourceClaimUpdate, validateResourceSlice,
-  validateResourceSliceUpdate,
-} from "./validate-devices.ts";
+import { validateResourceClaimStatus } from "./validate-claim-status.ts";
+import { validateDeviceClass, validateResourceClaim, validateResourceClaimTemplate, validateResourceClaimUpdate } from "./validate-devices.ts";
+import { validateResourceSlice, validateResourceSliceUpdate } from "./validate-slices.ts";
 
 /** Of coordinated leader election, which upstream has switched off by default. */
 function dropElection({ spec }: Obj): void {
@@ -39,6 +38,7 @@ export const resourceClaim: Behaviour = {
   defaults: defaultResourceClaim,
   validate: validateResourceClaim,
   validateUpdate: validateResourceClaimUpdate,
+  validateStatusUpdate: validateResourceClaimStatus,
 };
 export const resourceClaimTemplate: Behaviour = {
   columns: namedColumns,
