@@ -23,7 +23,8 @@ export interface ProxySettings {
 
 type Draft = { -readonly [K in keyof ProxySettings]: ProxySettings[K] };
 
-const HEALTHZ: Address = { host: "0.0.0.0", port: 10256 };
+/** As K3s, which leaves it to the operator to open this one to load balancers. */
+const HEALTHZ: Address = { host: "127.0.0.1", port: 10256 };
 const METRICS: Address = { host: "127.0.0.1", port: 10249 };
 
 /** Flags that change something here, as `read` of arguments.json has them. */

@@ -103,10 +103,10 @@ it("is told by the proxy of changes, passes and the node's end", async () => {
 
 const config = (...kubeProxyArg: string[]): ProxyConfig => ({ table: "t", localhostNodePorts: true, kubeProxyArg });
 
-it("listens where upstream does, unless told otherwise", () => {
-  expect(proxySettings(config())).toEqual({ table: "t", localhostNodePorts: true, healthz: { host: "0.0.0.0", port: 10256 }, metrics: { host: "127.0.0.1", port: 10249 } });
-  expect(proxySettings(config("healthz-bind-address=127.0.0.1", "--metrics-bind-address=[::]:9000", "proxy-mode=nftables")))
-    .toMatchObject({ healthz: { host: "127.0.0.1", port: 10256 }, metrics: { host: "::", port: 9000 } });
+it("listens where K3s does, unless told otherwise", () => {
+  expect(proxySettings(config())).toEqual({ table: "t", localhostNodePorts: true, healthz: { host: "127.0.0.1", port: 10256 }, metrics: { host: "127.0.0.1", port: 10249 } });
+  expect(proxySettings(config("healthz-bind-address=0.0.0.0", "--metrics-bind-address=[::]:9000", "proxy-mode=nftables")))
+    .toMatchObject({ healthz: { host: "0.0.0.0", port: 10256 }, metrics: { host: "::", port: 9000 } });
   expect(proxySettings(config("healthz-bind-address=", "metrics-bind-address=127.0.0.1:0"))).toMatchObject({ healthz: undefined, metrics: undefined });
 });
 
