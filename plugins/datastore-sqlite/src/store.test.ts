@@ -184,6 +184,19 @@ describe("lazy writes", () => {
     await put(store, "event", "1", 0, "lazy");
     await expect.poll(() => readFileSync(`${file}-wal`).includes("event"), { timeout: 2000 }).toBe(true);
   });
+
+  test("reach it as well when they came, and were due, while a commit took long", async () => {
+    const store = await open();
+    const other = new DatabaseSync(file);
+    other.exec("BEGIN IMMEDIATE");
+    const slow = put(store, "slow", "1");
+    const late = put(store, "event", "1", 0, "lazy");
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    other.exec("ROLLBACK");
+    other.close();
+    await Promise.all([slow, late]);
+    await expect.poll(() => readFileSync(`${file}-wal`).includes("event"), { timeout: 2000 }).toBe(true);
+  });
 });
 
 describe("the file", () => {

@@ -113,6 +113,7 @@ export async function openStore(options: StoreOptions): Promise<SqliteStore> {
         setImmediate(() => {
           committing = false;
           if (unsent.some((p) => !p.settled) || unsent.length >= MAX_LAZY) flush();
+          else if (unsent.length > 0) schedule(LAZY_DELAY);
         });
       },
       (error: K3spError) => {
